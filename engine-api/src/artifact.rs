@@ -1,0 +1,227 @@
+//! Compiled code outside a process.
+
+use std::fmt;
+
+use crate::Error;
+
+/// The blake3 hash of a module's binary form: what a module is known by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ModuleHash([u8; 32]);
+
+impl ModuleHash {
+    /// The hash of a module.
+    #[must_use]
+    pub fn of(wasm: &[u8]) -> Self {
+        Self(blake3::hash(wasm).into())
+    }
+
+    /// The hash's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModuleHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
+    }
+}
+
+impl fmt::Debug for ModuleHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ModuleHash({self})")
+    }
+}
+
+/// Machine code that an engine compiled from a module, with what is needed to refuse it where it
+/// does not fit.
+///
+/// ```text
+/// bytes      content
+/// 8          magic "wpx-aot1"
+/// 32         blake3 of the module's binary form
+/// 32         blake3 of all that follows
+/// 4          length of the engine's fingerprint, little endian
+/// n          the fingerprint, UTF-8
+/// the rest   the engine's own serialized form
+/// ```
+///
+/// Loading one runs the machine code in it: it must come from [`crate::Module::artifact`], either in
+/// this process or from a file that nobody else could write. The hashes find damage and mistakes;
+/// they are no signature.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Artifact {
+    module: ModuleHash,
+    fingerprint: String,
+    code: Vec<u8>,
+}
+
+const MAGIC: &[u8; 8] = b"wpx-aot1";
+const HEADER_BYTES: usize = MAGIC.len() + 32 + 32;
+
+impl Artifact {
+    /// For engines: the artifact of a module that the engine of this fingerprint compiled.
+    #[must_use]
+    pub fn new(module: ModuleHash, fingerprint: String, code: Vec<u8>) -> Self {
+        Self {
+            module,
+            fingerprint,
+            code,
+        }
+    }
+
+    /// The module it was compiled from.
+    #[must_use]
+    pub fn module(&self) -> ModuleHash {
+        self.module
+    }
+
+    /// The [fingerprint](crate::Engine::fingerprint) of the engine that made it.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The form to keep in a file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let fingerprint_len =
+            u32::try_from(self.fingerprint.len()).expect("a fingerprint is a few hundred bytes");
+        let mut body = Vec::with_capacity(4 + self.fingerprint.len() + self.code.len());
+        body.extend_from_slice(&fingerprint_len.to_le_bytes());
+        body.extend_from_slice(self.fingerprint.as_bytes());
+        body.extend_from_slice(&self.code);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(self.module.as_bytes());
+        bytes.extend_from_slice(blake3::hash(&body).as_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// Reads what [`Artifact::to_bytes`] wrote.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must be unchanged since [`crate::Module::artifact`] made them: an engine will
+    /// execute them with all the rights of this process. Nothing from outside may come this way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Artifact`] if they are damaged or no artifact at all.
+    #[expect(
+        unsafe_code,
+        reason = "the caller vouches for machine code; see Safety"
+    )]
+    pub unsafe fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let refuse = |reason: &str| Error::Artifact {
+            reason: reason.to_owned(),
+        };
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| refuse("it does not start as one"))?;
+        let (module, rest) = rest
+            .split_first_chunk::<32>()
+            .ok_or_else(|| refuse("it is truncated"))?;
+        let (hash, body) = rest
+            .split_first_chunk::<32>()
+            .ok_or_else(|| refuse("it is truncated"))?;
+        if blake3::hash(body).as_bytes() != hash {
+            return Err(refuse("it is damaged: its hash does not match"));
+        }
+        let (len, rest) = body
+            .split_first_chunk::<4>()
+            .ok_or_else(|| refuse("it is truncated"))?;
+        let (fingerprint, code) = rest
+            .split_at_checked(u32::from_le_bytes(*len) as usize)
+            .ok_or_else(|| refuse("it is truncated"))?;
+        let fingerprint = std::str::from_utf8(fingerprint)
+            .map_err(|_| refuse("its fingerprint is no text"))?
+            .to_owned();
+        Ok(Self {
+            module: ModuleHash(*module),
+            fingerprint,
+            code: code.to_vec(),
+        })
+    }
+
+    /// For engines: the serialized code, if it fits the module and the engine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Artifact`] that names what does not fit.
+    pub fn code_for(&self, wasm: &[u8], fingerprint: &str) -> Result<&[u8], Error> {
+        if self.module != ModuleHash::of(wasm) {
+            return Err(Error::Artifact {
+                reason: format!("it was made from module {}", self.module),
+            });
+        }
+        if self.fingerprint != fingerprint {
+            return Err(Error::Artifact {
+                reason: format!(
+                    "it was made by `{}`, this is `{fingerprint}`",
+                    self.fingerprint
+                ),
+            });
+        }
+        Ok(&self.code)
+    }
+}
+
+impl fmt::Debug for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Artifact")
+            .field("module", &self.module)
+            .field("fingerprint", &self.fingerprint)
+            .field("code_bytes", &self.code.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(unsafe_code, reason = "the bytes were made a few lines above")]
+    fn read(bytes: &[u8]) -> Result<Artifact, Error> {
+        // SAFETY: no engine ever executes the artifacts of these tests.
+        unsafe { Artifact::from_bytes(bytes) }
+    }
+
+    #[test]
+    fn bytes_come_back_as_the_same_artifact() {
+        let artifact = Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![1, 2, 3]);
+        assert_eq!(read(&artifact.to_bytes()).unwrap(), artifact);
+        assert_eq!(artifact.code_for(b"m", "engine").unwrap(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn another_module_or_engine_is_refused_by_name() {
+        let artifact = Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![]);
+        let error = artifact.code_for(b"n", "engine").unwrap_err().to_string();
+        assert!(error.contains("made from module"), "{error}");
+        let error = artifact.code_for(b"m", "other").unwrap_err().to_string();
+        assert!(
+            error.contains("`engine`") && error.contains("`other`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_after_the_module_hash_is_found() {
+        let bytes =
+            Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![7; 40]).to_bytes();
+        for len in 0..bytes.len() {
+            assert!(read(&bytes[..len]).is_err(), "{len} bytes were accepted");
+        }
+        for position in (0..MAGIC.len()).chain(MAGIC.len() + 32..bytes.len()) {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 1;
+            assert!(
+                read(&damaged).is_err(),
+                "a flipped bit in byte {position} was accepted"
+            );
+        }
+    }
+}

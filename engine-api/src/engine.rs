@@ -1,0 +1,99 @@
+//! Engines and the modules they compile.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{
+    Artifact, Capabilities, Error, Imports, Instance, Limits, MemoryType, ModuleInfo, SharedMemory,
+};
+
+/// The name of an engine: its runtime and its compiler, as in `wasmtime.cranelift`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EngineId {
+    /// The runtime, in lower case.
+    pub runtime: &'static str,
+    /// The compiler, in lower case.
+    pub compiler: &'static str,
+}
+
+impl fmt::Display for EngineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.runtime, self.compiler)
+    }
+}
+
+/// A WebAssembly runtime with one compiler and one configuration.
+///
+/// Object-safe on purpose: the two generations of a proxy may run on different engines, so nothing
+/// above this trait is generic over it, and no runtime's type appears in a signature.
+pub trait Engine: Send + Sync + fmt::Debug {
+    /// Which engine this is.
+    fn id(&self) -> EngineId;
+
+    /// What it can do beyond the core of the contract.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Everything that an artifact depends on besides the module: runtime, version, compiler,
+    /// configuration, and the processor's features. Two engines with one fingerprint can load each
+    /// other's artifacts.
+    fn fingerprint(&self) -> String;
+
+    /// Compiles a core module from its binary form.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidModule`] if the bytes are no valid module (also for the text format and for
+    /// components); [`Error::Unsupported`] if the module needs what this engine lacks.
+    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error>;
+
+    /// Loads what [`Module::artifact`] gave, without compiling. `wasm` is the module the artifact
+    /// was made from: names and types are read from there.
+    ///
+    /// Requires [`Capabilities::artifacts`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Artifact`] if it was made from other bytes, by an engine of another
+    /// [fingerprint](Engine::fingerprint), or is damaged; [`Error::Unsupported`].
+    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error>;
+
+    /// Makes a memory that several instances of this engine can import, each on a thread of its
+    /// own. It lives as long as somebody holds it.
+    ///
+    /// Requires [`Capabilities::threads`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] without the capability or if `ty` is not shared; [`Error::Runtime`] if
+    /// the address space cannot be had.
+    fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error>;
+}
+
+/// A compiled module: shared by all generations, instantiated any number of times, on any thread.
+pub trait Module: Send + Sync + fmt::Debug {
+    /// Names, types and indexes of what it imports and exports.
+    fn info(&self) -> &Arc<ModuleInfo>;
+
+    /// The compiled code, to be [loaded](Engine::load) again without compiling.
+    ///
+    /// Requires [`Capabilities::artifacts`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`]; [`Error::Runtime`] if the runtime cannot serialize it.
+    fn artifact(&self) -> Result<Artifact, Error>;
+
+    /// A new instance with its own memories, tables and globals. The start function has run, under
+    /// the limits.
+    ///
+    /// Imports that the module does not need are ignored. Dropping the instance returns its memory
+    /// to the operating system.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Import`] if one is missing or does not fit; [`Error::Limit`] if it starts larger
+    /// than allowed; [`Error::Trap`] if the start function or the initialisation of a memory or table
+    /// trapped; [`Error::Host`] if a host function failed; [`Error::Unsupported`] for a limit that
+    /// the engine cannot keep; [`Error::Runtime`].
+    fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error>;
+}

@@ -1,0 +1,165 @@
+//! What can go wrong, by what the caller does next.
+
+use crate::{EngineId, ExternType, FuncType, Trap, ValType};
+
+/// An error of an engine. Variants are named by the caller's next move; the runtime's own error is
+/// kept as the `source` where there is one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes are no valid core WebAssembly module. Give another module.
+    #[error("invalid module: {reason}")]
+    InvalidModule {
+        /// What is wrong, and where the way out is known, the way out.
+        reason: String,
+    },
+
+    /// This engine cannot do that. Choose another engine, or do without.
+    #[error("{engine} does not support {what}; `wasm-proxy engines` lists what each engine can do")]
+    Unsupported {
+        /// The engine that was asked.
+        engine: EngineId,
+        /// What it cannot do.
+        what: String,
+    },
+
+    /// An import is missing or of the wrong type. Add it to the [`crate::Imports`].
+    #[error("import `{module}` `{name}` ({expected}): {reason}")]
+    Import {
+        /// The import's module name.
+        module: String,
+        /// The import's name.
+        name: String,
+        /// What the module needs there.
+        expected: ExternType,
+        /// Why what was given does not do.
+        reason: String,
+    },
+
+    /// No such export, or none of that kind. See [`crate::ModuleInfo::exports`].
+    #[error("no exported {kind} `{name}` in the module; `wasm-proxy inspect` lists its exports")]
+    NoSuchExport {
+        /// What was looked for: `function`, `memory`, `table` or `global`.
+        kind: &'static str,
+        /// The name or the index.
+        name: String,
+    },
+
+    /// The arguments or result slots do not fit the function. Fix the call.
+    #[error("function `{name}` has type {expected}, called with {got}")]
+    Signature {
+        /// The export's name.
+        name: String,
+        /// Its type.
+        expected: FuncType,
+        /// The types it was called with.
+        got: FuncType,
+    },
+
+    /// A value of the wrong type, for example to set a global. Fix the value.
+    #[error("expected a value of type {expected}, got {got}")]
+    ValueType {
+        /// The type that is needed.
+        expected: ValType,
+        /// The type that was given.
+        got: ValType,
+    },
+
+    /// A global that cannot be set, because it is immutable.
+    #[error("global {global} is immutable")]
+    ImmutableGlobal {
+        /// Its position in the module's global index space.
+        global: u32,
+    },
+
+    /// A [`crate::FuncRef`] was given to an instance that did not make it.
+    #[error("the function reference belongs to another instance")]
+    ForeignReference,
+
+    /// An access from the host outside a linear memory.
+    #[error("{len} bytes at offset {offset} are outside the linear memory of {size} bytes")]
+    OutOfBounds {
+        /// The first byte of the access.
+        offset: u64,
+        /// How many bytes were asked for.
+        len: u64,
+        /// The size of the memory in bytes at that moment.
+        size: u64,
+    },
+
+    /// A limit of [`crate::Limits`] refuses the instance. Raise the limit.
+    #[error("the instance needs {needed} {what}, its limit is {limit}")]
+    Limit {
+        /// What is limited, with its unit: `bytes of memory`, `table elements`.
+        what: &'static str,
+        /// What the instance needs.
+        needed: u64,
+        /// What it may have.
+        limit: u64,
+    },
+
+    /// A memory or a table did not grow: its maximum or a limit is reached.
+    #[error("cannot grow by {delta} from {current}: the maximum or a limit is reached")]
+    Growth {
+        /// Pages or elements it has.
+        current: u64,
+        /// Pages or elements asked for.
+        delta: u64,
+    },
+
+    /// The guest trapped. Its instance's state is lost.
+    #[error("guest trapped: {0}")]
+    Trap(Trap),
+
+    /// A host function failed, which ended the call.
+    #[error("host function `{module}` `{name}` failed")]
+    Host {
+        /// The import's module name.
+        module: String,
+        /// The import's name.
+        name: String,
+        /// The host function's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A host function panicked; the panic was stopped at the boundary.
+    #[error("host function `{module}` `{name}` panicked: {message}")]
+    HostPanicked {
+        /// The import's module name.
+        module: String,
+        /// The import's name.
+        name: String,
+        /// The panic's message.
+        message: String,
+    },
+
+    /// An artifact of another module, engine, version or machine, or a damaged one. Compile again.
+    #[error("the artifact cannot be used: {reason}; compile the module again")]
+    Artifact {
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// The runtime failed for a reason of its own, for example because it could not map memory.
+    #[error("{engine} failed to {action}")]
+    Runtime {
+        /// The engine.
+        engine: EngineId,
+        /// What it was doing.
+        action: &'static str,
+        /// The runtime's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// The trap, if the guest trapped.
+    #[must_use]
+    pub fn trap(&self) -> Option<Trap> {
+        if let Error::Trap(trap) = self {
+            Some(*trap)
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Instances, and what a host function sees of one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Error, ExportKind, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, TableIndex, Val};
+
+/// Access to a guest: what a host function gets for the length of its call, and what the owner of an
+/// [`Instance`] has between calls.
+///
+/// All offsets and lengths are the guest's and checked here; nothing outside a memory is ever read or
+/// written. An index that the module neither imports nor exports is [`Error::NoSuchExport`].
+pub trait Caller {
+    /// Names, types and indexes of the module.
+    fn info(&self) -> &Arc<ModuleInfo>;
+
+    /// Calls an exported function. `args` and `results` must fit its type in number and kind;
+    /// `results` is overwritten, and unspecified after an error.
+    ///
+    /// Makes no allocation for functions of numbers where the runtime's interface allows it. From a
+    /// host function this is a nested call, which shares deadline and fuel with the outermost one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`], [`Error::Signature`] or [`Error::ForeignReference`] before anything
+    /// ran; [`Error::Trap`], [`Error::Host`] or [`Error::HostPanicked`] if the call ended early.
+    fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error>;
+
+    /// The size of a linear memory in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`].
+    fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error>;
+
+    /// Copies `buffer.len()` bytes out of a linear memory, from `offset`.
+    ///
+    /// In a shared memory other threads may be writing: each byte is some byte that was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`], with nothing copied; [`Error::NoSuchExport`].
+    fn memory_read(&self, memory: MemoryIndex, offset: u64, buffer: &mut [u8])
+    -> Result<(), Error>;
+
+    /// Copies `bytes` into a linear memory at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`], with nothing written; [`Error::NoSuchExport`].
+    fn memory_write(&mut self, memory: MemoryIndex, offset: u64, bytes: &[u8])
+    -> Result<(), Error>;
+
+    /// Grows a linear memory by `pages_delta` pages and returns the pages it had. Limits hold as for
+    /// the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Growth`]; [`Error::NoSuchExport`].
+    fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error>;
+
+    /// The value of a global.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`].
+    fn global(&mut self, global: GlobalIndex) -> Result<Val, Error>;
+
+    /// Sets a mutable global.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ImmutableGlobal`]; [`Error::ValueType`]; [`Error::ForeignReference`];
+    /// [`Error::NoSuchExport`].
+    fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error>;
+
+    /// The number of elements of a table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`].
+    fn table_size(&self, table: TableIndex) -> Result<u64, Error>;
+
+    /// Grows a table by `elements_delta` elements, each set to `initial`, and returns the number it
+    /// had. Limits hold as for the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Growth`]; [`Error::ValueType`]; [`Error::ForeignReference`];
+    /// [`Error::NoSuchExport`].
+    fn table_grow(
+        &mut self,
+        table: TableIndex,
+        elements_delta: u64,
+        initial: &Val,
+    ) -> Result<u64, Error>;
+}
+
+/// An instance of a module. It can move between threads, and is used by one at a time.
+///
+/// Dropping it frees its memories.
+pub trait Instance: Caller + Send {
+    /// The bytes that all its linear memories have at this moment, those included that the host
+    /// cannot reach by an index, and shared memories. Costs a few loads: it is read after every call.
+    fn memory_bytes(&self) -> u64;
+
+    /// A handle for other threads to end what the instance is doing.
+    ///
+    /// Requires [`crate::Capabilities::interruption`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`].
+    fn interrupter(&self) -> Result<Interrupter, Error>;
+
+    /// The fuel that the last outermost call left, or `None` if the instance runs without
+    /// [`crate::Limits::fuel`].
+    fn fuel_left(&mut self) -> Option<u64>;
+
+    /// The instance as what a host function sees, for code that serves both.
+    fn as_caller(&mut self) -> &mut dyn Caller;
+}
+
+/// What an engine implements behind an [`Interrupter`].
+pub trait Interrupt: Send + Sync {
+    /// See [`Interrupter::interrupt`].
+    fn interrupt(&self);
+}
+
+/// Ends a guest's computation from another thread.
+///
+/// The request sticks: a call in flight ends with [`crate::Trap::Interrupted`] within two ticks of
+/// 10 ms, and so does every later call of that instance. A host function in flight is waited for.
+#[derive(Clone)]
+pub struct Interrupter(Arc<dyn Interrupt>);
+
+impl Interrupter {
+    /// For engines: the public face of `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Interrupt>) -> Self {
+        Self(inner)
+    }
+
+    /// Ends the call in flight, if there is one, and every later one.
+    pub fn interrupt(&self) {
+        self.0.interrupt();
+    }
+}
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
+}
+
+/// Conveniences over the contract, for tests and tools.
+pub trait InstanceExt: Caller {
+    /// Calls an export by its name and returns its results.
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::call`].
+    fn invoke(&mut self, name: &str, args: &[Val]) -> Result<Vec<Val>, Error> {
+        let info = Arc::clone(self.info());
+        let (func, function) = info.function(name)?;
+        let mut results: Vec<Val> = function
+            .ty
+            .results()
+            .iter()
+            .map(|ty| Val::zero(*ty))
+            .collect();
+        self.call(func, args, &mut results)?;
+        Ok(results)
+    }
+
+    /// The index of an exported linear memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`].
+    fn memory_index(&self, name: &str) -> Result<MemoryIndex, Error> {
+        match self.info().export(name).map(|export| export.kind) {
+            Some(ExportKind::Memory(index)) => Ok(index),
+            _ => Err(Error::NoSuchExport {
+                kind: "memory",
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// The index of an exported table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`].
+    fn table_index(&self, name: &str) -> Result<TableIndex, Error> {
+        match self.info().export(name).map(|export| export.kind) {
+            Some(ExportKind::Table(index)) => Ok(index),
+            _ => Err(Error::NoSuchExport {
+                kind: "table",
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// The index of an exported global.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`].
+    fn global_index(&self, name: &str) -> Result<GlobalIndex, Error> {
+        match self.info().export(name).map(|export| export.kind) {
+            Some(ExportKind::Global(index)) => Ok(index),
+            _ => Err(Error::NoSuchExport {
+                kind: "global",
+                name: name.to_owned(),
+            }),
+        }
+    }
+}
+
+impl<T: Caller + ?Sized> InstanceExt for T {}

@@ -1,0 +1,46 @@
+//! What an engine and an instance may use.
+
+use std::time::Duration;
+
+/// How an engine compiles: fixed for its lifetime, since it changes the code.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EngineConfig {
+    /// Bytes of stack that a guest's calls may use before [`crate::Trap::StackOverflow`].
+    ///
+    /// How exactly an engine keeps to it is a capability: [`crate::Capabilities::stack_limit`].
+    pub stack_bytes_max: usize,
+    /// Compile in the accounting that [`Limits::fuel`] needs. Off by default, because every basic
+    /// block pays for it.
+    pub fuel: bool,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            stack_bytes_max: 1 << 20,
+            fuel: false,
+        }
+    }
+}
+
+/// What one instance may use. The default is no limit but the module's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that all the instance's unshared linear memories may have together. Growth past it
+    /// fails as `memory.grow` does, with -1; an instance whose memories start larger is refused with
+    /// [`crate::Error::Limit`]. A shared memory is limited by the maximum it was made with.
+    pub memory_bytes_max: Option<u64>,
+    /// Elements that each table may have; growth past it fails with -1.
+    pub table_elements_max: Option<u64>,
+    /// How long one outermost call may take, the start function included, before
+    /// [`crate::Trap::DeadlineExceeded`]. Kept to within two ticks of 10 ms, except while a host
+    /// function runs, which is waited for, and in the middle of one bulk instruction, such as a
+    /// `memory.fill` of gigabytes, on engines that cannot end it; nor, on
+    /// some, in a loop of nothing but long ones. A call that returns after its
+    /// deadline and before the next tick may still succeed.
+    pub deadline: Option<Duration>,
+    /// Units of fuel that each outermost call starts with, the start function included. The point
+    /// where it runs out is the same in every run on the same engine. Needs
+    /// [`EngineConfig::fuel`]; units differ between engines.
+    pub fuel: Option<u64>,
+}

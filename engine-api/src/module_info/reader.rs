@@ -1,0 +1,298 @@
+//! Reading a binary's sections into a [`ModuleInfo`].
+
+use std::collections::HashMap;
+
+use wasmparser::{CompositeInnerType, ExternalKind, Payload, TypeRef};
+
+use super::{Export, ExportKind, FunctionInfo, Import, ModuleInfo, invalid};
+use crate::{
+    Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType,
+    ModuleHash, TableIndex, TableType, ValType,
+};
+
+/// What has been read so far, in the binary's own index spaces.
+#[derive(Default)]
+pub(super) struct Reader {
+    types: Vec<Option<FuncType>>,
+    function_types: Vec<u32>,
+    imports: Vec<Import>,
+    exports: Vec<(String, ExternalKind, u32)>,
+    memories: Vec<MemoryType>,
+    tables: Vec<Option<TableType>>,
+    globals: Vec<Option<GlobalType>>,
+    start: bool,
+}
+
+impl Reader {
+    pub(super) fn read(&mut self, payload: Payload<'_>) -> Result<(), Error> {
+        let error = |error: wasmparser::BinaryReaderError| invalid(&error);
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    for ty in group.map_err(error)?.types() {
+                        self.types.push(match &ty.composite_type.inner {
+                            CompositeInnerType::Func(ty) => func_type(ty),
+                            _ => None,
+                        });
+                    }
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import.map_err(error)?;
+                    self.import(import.module, import.name, import.ty)?;
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    self.function_types.push(ty.map_err(error)?);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    self.tables.push(table_type(&table.map_err(error)?.ty));
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    self.memories.push(memory_type(&memory.map_err(error)?)?);
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    self.globals.push(global_type(&global.map_err(error)?.ty));
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export.map_err(error)?;
+                    self.exports
+                        .push((export.name.to_owned(), export.kind, export.index));
+                }
+            }
+            Payload::StartSection { .. } => self.start = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, module: &str, name: &str, ty: TypeRef) -> Result<(), Error> {
+        let foreign = || Error::InvalidModule {
+            reason: format!(
+                "import `{module}` `{name}` has a type that a host cannot give; build the module \
+                 without garbage-collected and typed references in its imports"
+            ),
+        };
+        let ty = match ty {
+            TypeRef::Func(index) | TypeRef::FuncExact(index) => {
+                self.function_types.push(index);
+                ExternType::Func(self.func_type(index)?.ok_or_else(foreign)?.clone())
+            }
+            TypeRef::Table(ty) => {
+                self.tables.push(table_type(&ty));
+                ExternType::Table(table_type(&ty).ok_or_else(foreign)?)
+            }
+            TypeRef::Memory(ty) => {
+                self.memories.push(memory_type(&ty)?);
+                ExternType::Memory(memory_type(&ty)?)
+            }
+            TypeRef::Global(ty) => {
+                self.globals.push(global_type(&ty));
+                ExternType::Global(global_type(&ty).ok_or_else(foreign)?)
+            }
+            TypeRef::Tag(_) => ExternType::Tag,
+        };
+        self.imports.push(Import {
+            module: module.to_owned(),
+            name: name.to_owned(),
+            ty,
+        });
+        Ok(())
+    }
+
+    fn func_type(&self, index: u32) -> Result<Option<&FuncType>, Error> {
+        self.types
+            .get(index as usize)
+            .map(Option::as_ref)
+            .ok_or_else(|| dangling("type", index))
+    }
+
+    pub(super) fn finish(self, hash: ModuleHash) -> Result<ModuleInfo, Error> {
+        let mut exports = Vec::with_capacity(self.exports.len());
+        let mut functions = Vec::new();
+        for (name, kind, index) in &self.exports {
+            let (kind, ty) = self.export(name, *kind, *index, &mut functions)?;
+            exports.push(Export {
+                name: name.clone(),
+                kind,
+                ty,
+            });
+        }
+        let mut export_positions = HashMap::with_capacity(exports.len());
+        for (position, export) in exports.iter().enumerate() {
+            if export_positions
+                .insert(export.name.clone(), position)
+                .is_some()
+            {
+                return Err(Error::InvalidModule {
+                    reason: format!("duplicate export name `{}`", export.name),
+                });
+            }
+        }
+        // Stand for types that cannot cross the contract; nothing exported or imported has one.
+        let hidden_table = TableType {
+            element: ValType::FuncRef,
+            elements_min: 0,
+            elements_max: Some(0),
+        };
+        let hidden_global = GlobalType {
+            value: ValType::FuncRef,
+            mutable: false,
+        };
+        Ok(ModuleInfo {
+            hash,
+            imports: self.imports,
+            exports,
+            export_positions,
+            functions,
+            memories: self.memories,
+            tables: self
+                .tables
+                .into_iter()
+                .map(|ty| ty.unwrap_or(hidden_table))
+                .collect(),
+            globals: self
+                .globals
+                .into_iter()
+                .map(|ty| ty.unwrap_or(hidden_global))
+                .collect(),
+            start: self.start,
+            function_count: self.function_types.len(),
+        })
+    }
+
+    fn export(
+        &self,
+        name: &str,
+        kind: ExternalKind,
+        index: u32,
+        functions: &mut Vec<FunctionInfo>,
+    ) -> Result<(ExportKind, ExternType), Error> {
+        let at = index as usize;
+        let foreign = || Error::InvalidModule {
+            reason: format!("export `{name}` has a type that a host cannot hold"),
+        };
+        Ok(match kind {
+            ExternalKind::Func | ExternalKind::FuncExact => {
+                let type_index = self
+                    .function_types
+                    .get(at)
+                    .ok_or_else(|| dangling("function", index))?;
+                let ty = self.func_type(*type_index)?.ok_or_else(foreign)?;
+                functions.push(FunctionInfo {
+                    name: name.to_owned(),
+                    ty: ty.clone(),
+                });
+                let index = u32::try_from(functions.len() - 1).expect("exports fit in u32");
+                (
+                    ExportKind::Func(FuncIndex(index)),
+                    ExternType::Func(ty.clone()),
+                )
+            }
+            ExternalKind::Memory => {
+                let ty = self
+                    .memories
+                    .get(at)
+                    .ok_or_else(|| dangling("memory", index))?;
+                (
+                    ExportKind::Memory(MemoryIndex(index)),
+                    ExternType::Memory(*ty),
+                )
+            }
+            ExternalKind::Table => {
+                let ty = self
+                    .tables
+                    .get(at)
+                    .ok_or_else(|| dangling("table", index))?;
+                (
+                    ExportKind::Table(TableIndex(index)),
+                    ExternType::Table(ty.ok_or_else(foreign)?),
+                )
+            }
+            ExternalKind::Global => {
+                let ty = self
+                    .globals
+                    .get(at)
+                    .ok_or_else(|| dangling("global", index))?;
+                let ty = ty.ok_or_else(foreign)?;
+                (
+                    ExportKind::Global(GlobalIndex(index)),
+                    ExternType::Global(ty),
+                )
+            }
+            ExternalKind::Tag => (ExportKind::Tag, ExternType::Tag),
+        })
+    }
+}
+
+fn dangling(kind: &str, index: u32) -> Error {
+    Error::InvalidModule {
+        reason: format!("there is no {kind} {index}"),
+    }
+}
+
+fn func_type(ty: &wasmparser::FuncType) -> Option<FuncType> {
+    let params: Option<Vec<ValType>> = ty.params().iter().map(|ty| val_type(*ty)).collect();
+    let results: Option<Vec<ValType>> = ty.results().iter().map(|ty| val_type(*ty)).collect();
+    Some(FuncType::new(&params?, &results?))
+}
+
+fn val_type(ty: wasmparser::ValType) -> Option<ValType> {
+    Some(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
+        wasmparser::ValType::Ref(ty) => ref_type(ty)?,
+    })
+}
+
+fn ref_type(ty: wasmparser::RefType) -> Option<ValType> {
+    if ty == wasmparser::RefType::FUNCREF {
+        Some(ValType::FuncRef)
+    } else if ty == wasmparser::RefType::EXTERNREF {
+        Some(ValType::ExternRef)
+    } else {
+        None
+    }
+}
+
+fn table_type(ty: &wasmparser::TableType) -> Option<TableType> {
+    Some(TableType {
+        element: ref_type(ty.element_type)?,
+        elements_min: ty.initial,
+        elements_max: ty.maximum,
+    })
+}
+
+fn memory_type(ty: &wasmparser::MemoryType) -> Result<MemoryType, Error> {
+    if ty.page_size_log2.is_some_and(|log2| log2 != 16) {
+        return Err(Error::InvalidModule {
+            reason: "a memory has a custom page size; build it with pages of 64 KiB".to_owned(),
+        });
+    }
+    Ok(MemoryType {
+        pages_min: ty.initial,
+        pages_max: ty.maximum,
+        shared: ty.shared,
+        memory64: ty.memory64,
+    })
+}
+
+fn global_type(ty: &wasmparser::GlobalType) -> Option<GlobalType> {
+    Some(GlobalType {
+        value: val_type(ty.content_type)?,
+        mutable: ty.mutable,
+    })
+}
