@@ -1,0 +1,320 @@
+//! The engine: wasmtime with one of its compilers.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use engine_api::{
+    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, Feature, MemoryType, Module,
+    ModuleHash, ModuleInfo, SharedMemory,
+};
+
+use crate::interrupt::Ticker;
+use crate::module::CompiledModule;
+use crate::{shared_memory, traps};
+
+/// The compilers of wasmtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compiler {
+    /// The optimising one.
+    Cranelift,
+    /// The baseline one, which compiles in one pass.
+    Winch,
+}
+
+impl Compiler {
+    fn name(self) -> &'static str {
+        match self {
+            Compiler::Cranelift => "cranelift",
+            Compiler::Winch => "winch",
+        }
+    }
+
+    fn strategy(self) -> wasmtime::Strategy {
+        match self {
+            Compiler::Cranelift => wasmtime::Strategy::Cranelift,
+            Compiler::Winch => wasmtime::Strategy::Winch,
+        }
+    }
+}
+
+/// wasmtime with one compiler and one configuration. Clones are the same engine.
+#[derive(Clone)]
+pub struct Wasmtime(Arc<EngineInner>);
+
+/// What modules and instances share of their engine.
+pub(crate) struct EngineInner {
+    runtime: wasmtime::Engine,
+    compiler: Compiler,
+    config: EngineConfig,
+    fingerprint: String,
+    pub(crate) ticker: Ticker,
+}
+
+impl EngineInner {
+    pub(crate) fn id(&self) -> EngineId {
+        EngineId {
+            runtime: "wasmtime",
+            compiler: self.compiler.name(),
+        }
+    }
+
+    /// wasmtime's own engine.
+    pub(crate) fn runtime(&self) -> &wasmtime::Engine {
+        &self.runtime
+    }
+
+    pub(crate) fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let cranelift = self.compiler == Compiler::Cranelift;
+        Capabilities {
+            simd: cranelift || winch_has_simd(),
+            externref: cranelift,
+            multi_memory: true,
+            memory64: true,
+            tail_calls: cranelift,
+            threads: has_threads(self.compiler),
+            fuel: self.config.fuel,
+            interruption: true,
+            stack_limit: true,
+            artifacts: true,
+            nan_canonicalization: true,
+        }
+    }
+}
+
+impl Wasmtime {
+    /// wasmtime with Cranelift, in the default configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Runtime`] if the processor or the system lacks what wasmtime needs.
+    pub fn cranelift() -> Result<Self, Error> {
+        Self::with_config(Compiler::Cranelift, &EngineConfig::default())
+    }
+
+    /// wasmtime with Winch, in the default configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wasmtime::cranelift`]; Winch exists for fewer processors.
+    pub fn winch() -> Result<Self, Error> {
+        Self::with_config(Compiler::Winch, &EngineConfig::default())
+    }
+
+    /// wasmtime with the compiler and the configuration given.
+    ///
+    /// A thread that calls guests needs a stack of its own of `stack_bytes_max` and some more for the
+    /// host functions at the deepest point: the limit is counted from where the call begins.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wasmtime::cranelift`]; also if the configuration makes no sense to wasmtime, such as a
+    /// stack of 0 bytes.
+    pub fn with_config(compiler: Compiler, config: &EngineConfig) -> Result<Self, Error> {
+        let id = EngineId {
+            runtime: "wasmtime",
+            compiler: compiler.name(),
+        };
+        let runtime = wasmtime::Engine::new(&runtime_config(compiler, config))
+            .map_err(|error| traps::failed(id, "start", error))?;
+        let fingerprint = fingerprint(id, &runtime);
+        Ok(Self(Arc::new(EngineInner {
+            runtime,
+            compiler,
+            config: config.clone(),
+            fingerprint,
+            ticker: Ticker::new(),
+        })))
+    }
+
+    /// Says whether it is the module or the engine that a compilation failed for.
+    fn compilation_failed(&self, wasm: &[u8], error: &wasmtime::Error) -> Error {
+        let features = match ModuleInfo::features(wasm) {
+            Ok(features) => features,
+            Err(invalid) => return invalid,
+        };
+        let capabilities = self.0.capabilities();
+        let missing: Vec<String> = features
+            .into_iter()
+            .filter(|feature| !has_feature(capabilities, *feature))
+            .map(|feature| feature.to_string())
+            .collect();
+        let what = if missing.is_empty() {
+            format!("this module: {error:#}")
+        } else {
+            format!("{}, which the module needs ({error:#})", missing.join(", "))
+        };
+        Error::Unsupported {
+            engine: self.0.id(),
+            what,
+        }
+    }
+}
+
+fn has_feature(capabilities: Capabilities, feature: Feature) -> bool {
+    match feature {
+        Feature::MultiValue | Feature::BulkMemory => true,
+        Feature::ReferenceTypes => capabilities.externref,
+        Feature::Simd => capabilities.simd,
+        Feature::Threads => capabilities.threads,
+        Feature::MultiMemory => capabilities.multi_memory,
+        Feature::Memory64 => capabilities.memory64,
+        Feature::TailCalls => capabilities.tail_calls,
+        // Relaxed SIMD, exceptions and garbage-collected types are off, and so is what is newer.
+        _ => false,
+    }
+}
+
+/// Host functions at the deepest point of a guest's stack may need this much more of it. wasmtime
+/// asks for the sum even where it never makes such a stack.
+const HOST_STACK_BYTES: usize = 1 << 20;
+
+/// Address space that each store reserves for externrefs, instead of wasmtime's 4 GiB. Beyond it the
+/// heap moves.
+const GC_HEAP_RESERVED_BYTES: u64 = 1 << 20;
+
+fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config {
+    let cranelift = compiler == Compiler::Cranelift;
+    let mut runtime = wasmtime::Config::new();
+    runtime
+        .strategy(compiler.strategy())
+        .epoch_interruption(true)
+        .consume_fuel(config.fuel)
+        .max_wasm_stack(config.stack_bytes_max)
+        .async_stack_size(config.stack_bytes_max.saturating_add(HOST_STACK_BYTES))
+        // A trap is a fieldless name here: nobody reads the backtrace, and walking the stack for it
+        // costs more than most calls.
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .gc_heap_reservation(GC_HEAP_RESERVED_BYTES)
+        .gc_heap_reservation_for_growth(GC_HEAP_RESERVED_BYTES)
+        .gc_heap_guard_size(0)
+        .wasm_bulk_memory(true)
+        .wasm_multi_value(true)
+        .wasm_multi_memory(true)
+        .wasm_memory64(true)
+        .wasm_simd(true)
+        .wasm_threads(has_threads(compiler))
+        .shared_memory(has_threads(compiler))
+        .wasm_reference_types(true)
+        .wasm_tail_call(cranelift)
+        // What differs between machines, or cannot cross the contract.
+        .wasm_relaxed_simd(false)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false);
+    // Winch reads the setting too, despite its name.
+    runtime.cranelift_nan_canonicalization(true);
+    runtime
+}
+
+/// Winch has no atomics but for x86-64, and refuses to start with them.
+fn has_threads(compiler: Compiler) -> bool {
+    compiler == Compiler::Cranelift || cfg!(target_arch = "x86_64")
+}
+
+/// Winch compiles vectors to AVX2 instructions alone.
+fn winch_has_simd() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+fn fingerprint(id: EngineId, runtime: &wasmtime::Engine) -> String {
+    /// Keeps what is hashed, because the standard library's own hasher may change with its version.
+    #[derive(Default)]
+    struct Recorder(Vec<u8>);
+
+    impl Hasher for Recorder {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+
+    // It covers wasmtime's version, the target, the processor's features and every setting that
+    // changes the code.
+    let mut recorder = Recorder::default();
+    runtime.precompile_compatibility_hash().hash(&mut recorder);
+    format!(
+        "{id} {}-{} {}",
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+        ModuleHash::of(&recorder.0)
+    )
+}
+
+impl Engine for Wasmtime {
+    fn id(&self) -> EngineId {
+        self.0.id()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn fingerprint(&self) -> String {
+        self.0.fingerprint().to_owned()
+    }
+
+    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
+        let info = ModuleInfo::parse(wasm)?;
+        // The module may be hostile, and a compiler is large.
+        let compiled = catch_unwind(AssertUnwindSafe(|| {
+            wasmtime::Module::from_binary(&self.0.runtime, wasm)
+        }));
+        let module = match compiled {
+            Ok(Ok(module)) => module,
+            Ok(Err(error)) => return Err(self.compilation_failed(wasm, &error)),
+            Err(_panic) => {
+                let error = wasmtime::Error::msg("the compiler panicked");
+                return Err(traps::failed(self.0.id(), "compile the module", error));
+            }
+        };
+        let module = CompiledModule::new(Arc::clone(&self.0), module, info)?;
+        Ok(Arc::new(module))
+    }
+
+    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
+        let info = ModuleInfo::parse(wasm)?;
+        let code = artifact.code_for(wasm, &self.0.fingerprint)?;
+        #[expect(unsafe_code, reason = "machine code is loaded; see SAFETY")]
+        // SAFETY: an `Artifact` comes from `CompiledModule::artifact`, or from a file for which the
+        // caller of the unsafe `Artifact::from_bytes` has vouched. `code_for` has checked that an
+        // engine of the same fingerprint made it, and from this module.
+        let module = unsafe { wasmtime::Module::deserialize(&self.0.runtime, code) };
+        let module = module.map_err(|error| Error::Artifact {
+            reason: format!("{error:#}"),
+        })?;
+        let module = CompiledModule::new(Arc::clone(&self.0), module, info)?;
+        Ok(Arc::new(module))
+    }
+
+    fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error> {
+        shared_memory::new(&self.0, ty)
+    }
+}
+
+impl fmt::Debug for Wasmtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wasmtime")
+            .field("compiler", &self.0.compiler)
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,263 @@
+//! What the host gives for a module's imports, made into what wasmtime links.
+
+use std::mem::MaybeUninit;
+
+use engine_api::{Error, Extern, HostFunc, Import, Imports, MemoryType, TableType};
+use wasmtime::{AsContextMut, Func, Store, ValRaw};
+
+use crate::caller::Guest;
+use crate::engine::EngineInner;
+use crate::instance::{Memory, State};
+use crate::shared_memory::Backing;
+use crate::{convert, traps};
+
+/// The wasmtime type of an import, where it is needed to make what is imported.
+pub(crate) enum ImportType {
+    Func(wasmtime::FuncType),
+    Table(wasmtime::TableType),
+    Other,
+}
+
+impl From<wasmtime::ExternType> for ImportType {
+    fn from(ty: wasmtime::ExternType) -> Self {
+        match ty {
+            wasmtime::ExternType::Func(ty) => ImportType::Func(ty),
+            wasmtime::ExternType::Table(ty) => ImportType::Table(ty),
+            _ => ImportType::Other,
+        }
+    }
+}
+
+/// What is given for every import of a module, in its order, with shared memories checked to be of
+/// this engine.
+///
+/// # Errors
+///
+/// [`Error::Import`].
+pub(crate) fn resolve<'a>(
+    engine: &EngineInner,
+    needed: &[Import],
+    imports: &'a Imports,
+) -> Result<Vec<&'a Extern>, Error> {
+    needed
+        .iter()
+        .map(|import| {
+            let given = imports.resolve(import)?;
+            if let Extern::SharedMemory(memory) = given {
+                let own = memory.backing::<Backing>().is_some_and(|backing| {
+                    wasmtime::Engine::same(&backing.engine, engine.runtime())
+                });
+                if !own {
+                    return Err(Error::Import {
+                        module: import.module.clone(),
+                        name: import.name.clone(),
+                        expected: import.ty.clone(),
+                        reason: format!(
+                            "the shared memory was made by another engine ({}); make it with the \
+                             one that compiled the module",
+                            memory.engine()
+                        ),
+                    });
+                }
+            }
+            Ok(given)
+        })
+        .collect()
+}
+
+/// The memories that an instance starts with: for an import what is given, the module's own as it
+/// declares them.
+pub(crate) fn memories<'a>(
+    declared: &'a [MemoryType],
+    given: &'a [&Extern],
+) -> impl Iterator<Item = MemoryType> + 'a {
+    let given: Vec<MemoryType> = given
+        .iter()
+        .filter_map(|item| match item {
+            Extern::Memory(ty) => Some(*ty),
+            Extern::SharedMemory(memory) => Some(memory.ty()),
+            _ => None,
+        })
+        .collect();
+    let own = declared[given.len()..].iter().copied();
+    given.into_iter().chain(own)
+}
+
+/// The tables that an instance starts with.
+pub(crate) fn tables<'a>(
+    declared: &'a [TableType],
+    given: &'a [&Extern],
+) -> impl Iterator<Item = TableType> + 'a {
+    let given: Vec<TableType> = given
+        .iter()
+        .filter_map(|item| match item {
+            Extern::Table(ty) => Some(*ty),
+            _ => None,
+        })
+        .collect();
+    let own = declared[given.len()..].iter().copied();
+    given.into_iter().chain(own)
+}
+
+/// Makes what an instance imports, in the store it will live in, and files it under its index.
+///
+/// # Errors
+///
+/// [`Error::Runtime`] if memory cannot be had; [`Error::ForeignReference`] for a global that starts
+/// as a function of another instance.
+pub(crate) fn make(
+    store: &mut Store<State>,
+    types: &[ImportType],
+    given: &[&Extern],
+) -> Result<Vec<wasmtime::Extern>, Error> {
+    let (mut memories, mut tables, mut globals) = (0, 0, 0);
+    let mut externs = Vec::with_capacity(given.len());
+    for (given, ty) in given.iter().zip(types) {
+        let made = make_one(store, ty, given)?;
+        let state = store.data_mut();
+        match &made {
+            wasmtime::Extern::Memory(memory) => {
+                state.memories[memories] = Some(Memory::Unshared(*memory));
+                memories += 1;
+            }
+            wasmtime::Extern::SharedMemory(memory) => {
+                state.clock.watch_memory(memory);
+                state.memories[memories] = Some(Memory::Shared(memory.clone()));
+                memories += 1;
+            }
+            wasmtime::Extern::Table(table) => {
+                state.tables[tables] = Some(*table);
+                tables += 1;
+            }
+            wasmtime::Extern::Global(global) => {
+                state.globals[globals] = Some(*global);
+                globals += 1;
+            }
+            _ => {}
+        }
+        externs.push(made);
+    }
+    Ok(externs)
+}
+
+fn make_one(
+    store: &mut Store<State>,
+    ty: &ImportType,
+    given: &Extern,
+) -> Result<wasmtime::Extern, Error> {
+    let engine = store.data().engine.id();
+    let failed = |action| move |error| traps::failed(engine, action, error);
+    Ok(match (given, ty) {
+        (Extern::Func(func), ImportType::Func(ty)) => {
+            host_func(store, ty.clone(), func.clone()).into()
+        }
+        (Extern::Memory(ty), _) => convert::memory_type(*ty)
+            .and_then(|ty| wasmtime::Memory::new(&mut *store, ty))
+            .map_err(failed("make an imported memory"))?
+            .into(),
+        (Extern::SharedMemory(memory), _) => memory
+            .backing::<Backing>()
+            .expect("`resolve` has checked it")
+            .memory()
+            .clone()
+            .into(),
+        (Extern::Table(given), ImportType::Table(needed)) => {
+            let ty = table_type(*given, needed);
+            let null = wasmtime::Ref::null(ty.element().heap_type());
+            wasmtime::Table::new(&mut *store, ty, null)
+                .map_err(failed("make an imported table"))?
+                .into()
+        }
+        (Extern::Global(ty, value), _) => {
+            let mutability = if ty.mutable {
+                wasmtime::Mutability::Var
+            } else {
+                wasmtime::Mutability::Const
+            };
+            let ty = wasmtime::GlobalType::new(convert::val_type(ty.value), mutability);
+            let mut scope = wasmtime::RootScope::new(&mut *store);
+            let value = convert::to_wasmtime(&mut scope, value)?;
+            wasmtime::Global::new(&mut scope, ty, value)
+                .map_err(failed("make an imported global"))?
+                .into()
+        }
+        (other, _) => {
+            let error = wasmtime::Error::msg(format!("no import can be given {other:?}"));
+            return Err(failed("link an import")(error));
+        }
+    })
+}
+
+/// The type of a table to be made: sizes as given, the type of its indexes as the module needs it,
+/// which the contract does not tell apart.
+fn table_type(given: TableType, needed: &wasmtime::TableType) -> wasmtime::TableType {
+    let element = needed.element().clone();
+    if needed.is_64() {
+        return wasmtime::TableType::new64(element, given.elements_min, given.elements_max);
+    }
+    let saturate = |elements: u64| u32::try_from(elements).unwrap_or(u32::MAX);
+    wasmtime::TableType::new(
+        element,
+        saturate(given.elements_min),
+        given.elements_max.map(saturate),
+    )
+}
+
+/// A host function in wasmtime's raw form: its values are converted into buffers that the store
+/// keeps, so that a call allocates nothing.
+fn host_func(store: &mut Store<State>, ty: wasmtime::FuncType, func: HostFunc) -> Func {
+    let run = move |caller: wasmtime::Caller<'_, State>, raw: &mut [MaybeUninit<ValRaw>]| {
+        let mut guest = Guest(caller);
+        guest.0.data().clock.set_in_host(true);
+        guest.link();
+        let mut values = guest.0.data_mut().scratch.take_values();
+        let outcome = invoke(&mut guest, &func, raw, &mut values);
+        guest.0.data_mut().scratch.put_values(values);
+        guest.0.data().clock.set_in_host(false);
+        outcome.map_err(wasmtime::Error::new)
+    };
+    #[expect(unsafe_code, reason = "the checked form allocates at every call")]
+    // SAFETY: `run` reads `raw` as the parameters of `func.ty()` and writes its results there.
+    // `Imports::resolve` has found that type equal to the import's, of which `ty` is wasmtime's form.
+    unsafe {
+        Func::new_unchecked(store, ty, run)
+    }
+}
+
+/// Runs a host function on behalf of the guest that wrote `raw`.
+fn invoke(
+    guest: &mut Guest<wasmtime::Caller<'_, State>>,
+    func: &HostFunc,
+    raw: &mut [MaybeUninit<ValRaw>],
+    values: &mut Vec<engine_api::Val>,
+) -> Result<(), Error> {
+    let (params, declared) = (func.ty().params(), func.ty().results());
+    for (ty, raw) in params.iter().zip(raw.iter()) {
+        #[expect(unsafe_code, reason = "raw values carry no type")]
+        // SAFETY: the guest wrote its arguments, of the import's type, to the front of `raw`, and
+        // nothing has been collected since it called.
+        let value = unsafe { convert::from_raw(&mut guest.0, raw.assume_init_ref(), *ty) };
+        values.push(value?);
+    }
+    values.extend(declared.iter().map(|ty| engine_api::Val::zero(*ty)));
+    let (args, results) = values.split_at_mut(params.len());
+    func.invoke(guest, args, results)?;
+    write_results(guest, results, raw)
+}
+
+/// Gives a host function's results, whose types have been checked, to the guest.
+fn write_results(
+    guest: &mut Guest<wasmtime::Caller<'_, State>>,
+    results: &[engine_api::Val],
+    raw: &mut [MaybeUninit<ValRaw>],
+) -> Result<(), Error> {
+    let mut context = guest.0.as_context_mut();
+    let mut buffer = context.data_mut().scratch.take_raw();
+    let outcome = convert::to_raw(&mut guest.0, results, &mut buffer);
+    for (slot, value) in raw.iter_mut().zip(&buffer) {
+        slot.write(*value);
+    }
+    let mut context = guest.0.as_context_mut();
+    context.data_mut().scratch.put_raw(buffer);
+    outcome
+}

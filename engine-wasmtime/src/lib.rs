@@ -1,0 +1,44 @@
+//! The engine contract on [wasmtime](https://docs.rs/wasmtime), with the compilers Cranelift and
+//! Winch.
+//!
+//! ```
+//! use engine_api::{Engine, Error, Imports, InstanceExt, Limits, Val};
+//! use engine_wasmtime::Wasmtime;
+//!
+//! # fn main() -> Result<(), Error> {
+//! # let wasm = wat::parse_str(
+//! #     "(module (func (export \"add_one\") (param i32) (result i32)
+//! #         (i32.add (local.get 0) (i32.const 1))))").expect("valid text");
+//! let engine = Wasmtime::cranelift()?;
+//! let module = engine.compile(&wasm)?;
+//! let mut instance = module.instantiate(&Imports::new(), &Limits::default())?;
+//! assert_eq!(instance.invoke("add_one", &[Val::I32(41)])?, [Val::I32(42)]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | what is there |
+//! |---|---|
+//! | `engine` | [`Wasmtime`]: constructors and configuration |
+//! | `module` | compiled modules, and their artifacts |
+//! | `instance` | what a store holds besides the guest, and the owner's view of an instance |
+//! | `caller` | calls, memories, globals and tables, as host functions and owners see them |
+//! | `imports` | what the host gives, made into what wasmtime links |
+//! | `convert` | types and values in both directions |
+//! | `traps` | wasmtime's errors, mapped by name |
+//! | `limits` | accounting of memories and tables |
+//! | `interrupt` | deadlines and interrupters, on epochs |
+//! | `shared_memory` | memories that several instances have |
+
+mod caller;
+mod convert;
+mod engine;
+mod imports;
+mod instance;
+mod interrupt;
+mod limits;
+mod module;
+mod shared_memory;
+mod traps;
+
+pub use engine::{Compiler, Wasmtime};

@@ -1,0 +1,198 @@
+//! What an instance has of memories and tables, against what it may have.
+
+use engine_api::{Error, Limits, MemoryType, PAGE_BYTES, TableType};
+use wasmtime::ResourceLimiter;
+
+/// Counts the unshared linear memories of one store and refuses what exceeds the limits.
+///
+/// wasmtime asks it before every memory or table is made or grows, whoever wants it. Shared memories
+/// are not limited: they have their maximum.
+pub(crate) struct Limiter {
+    /// Includes `shared_bytes`.
+    memory_bytes: u64,
+    memory_bytes_max: u64,
+    /// What the shared memories that the module defines start with: wasmtime reports them when they
+    /// are made, as if they were unshared, and their growth never.
+    shared_bytes: u64,
+    table_elements_max: u64,
+    /// The last growth that was permitted, until it is known to have failed.
+    last_growth: u64,
+    /// Whether the memory that grows is wasmtime's own heap of externrefs.
+    in_gc_heap: bool,
+}
+
+/// The message of the one failure of wasmtime that is reported without a question before it: the
+/// growth of a memory beyond what its index type addresses. There is nothing else to tell it by.
+const NEVER_ASKED: &str = "memory growth exceeds memory type's limits";
+
+impl Limiter {
+    /// The accounting of a store in which a module will define `shared_bytes` of shared memories.
+    pub(crate) fn new(limits: &Limits, shared_bytes: u64) -> Self {
+        let memory_bytes_max = limits.memory_bytes_max.unwrap_or(u64::MAX);
+        Self {
+            memory_bytes: 0,
+            memory_bytes_max: memory_bytes_max.saturating_add(shared_bytes),
+            shared_bytes,
+            table_elements_max: limits.table_elements_max.unwrap_or(u64::MAX),
+            last_growth: 0,
+            in_gc_heap: false,
+        }
+    }
+
+    /// The bytes of all unshared memories.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.saturating_sub(self.shared_bytes)
+    }
+
+    /// What grows from now on is the heap of externrefs.
+    pub(crate) fn enter_gc_heap(&mut self) {
+        self.in_gc_heap = true;
+    }
+
+    /// What grows from now on is the guest's.
+    pub(crate) fn leave_gc_heap(&mut self) {
+        self.in_gc_heap = false;
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if self.in_gc_heap {
+            return Ok(true);
+        }
+        self.last_growth = 0;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let growth = desired.saturating_sub(current) as u64;
+        let Some(memory_bytes) = self.memory_bytes.checked_add(growth) else {
+            return Ok(false);
+        };
+        if memory_bytes > self.memory_bytes_max {
+            return Ok(false);
+        }
+        self.memory_bytes = memory_bytes;
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if !self.in_gc_heap && error.to_string() != NEVER_ASKED {
+            self.memory_bytes -= self.last_growth;
+            self.last_growth = 0;
+        }
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired as u64 <= self.table_elements_max
+            && maximum.is_none_or(|maximum| desired <= maximum))
+    }
+}
+
+/// Refuses an instance that starts larger than its limits. wasmtime's own error would not say by how
+/// much.
+///
+/// # Errors
+///
+/// [`Error::Limit`].
+pub(crate) fn check_start(
+    limits: &Limits,
+    memories: impl Iterator<Item = MemoryType>,
+    tables: impl Iterator<Item = TableType>,
+) -> Result<(), Error> {
+    let needed = memories
+        .filter(|memory| !memory.shared)
+        .map(|memory| memory.pages_min.saturating_mul(PAGE_BYTES))
+        .fold(0, u64::saturating_add);
+    check("bytes of memory", needed, limits.memory_bytes_max)?;
+    for table in tables {
+        check(
+            "table elements",
+            table.elements_min,
+            limits.table_elements_max,
+        )?;
+    }
+    Ok(())
+}
+
+fn check(what: &'static str, needed: u64, limit: Option<u64>) -> Result<(), Error> {
+    match limit {
+        Some(limit) if needed > limit => Err(Error::Limit {
+            what,
+            needed,
+            limit,
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 65_536;
+
+    fn limiter(memory_bytes_max: u64) -> Limiter {
+        let limits = Limits {
+            memory_bytes_max: Some(memory_bytes_max),
+            table_elements_max: Some(10),
+            ..Limits::default()
+        };
+        Limiter::new(&limits, 0)
+    }
+
+    #[test]
+    fn all_memories_count_together() {
+        let mut limiter = limiter(3 * PAGE_BYTES);
+        assert!(limiter.memory_growing(0, PAGE, None).unwrap());
+        assert!(limiter.memory_growing(0, PAGE, None).unwrap());
+        assert!(!limiter.memory_growing(PAGE, 3 * PAGE, None).unwrap());
+        assert!(limiter.memory_growing(PAGE, 2 * PAGE, None).unwrap());
+        assert_eq!(limiter.memory_bytes(), 3 * PAGE_BYTES);
+    }
+
+    #[test]
+    fn a_growth_that_failed_is_not_counted_and_one_never_asked_for_changes_nothing() {
+        let mut limiter = limiter(u64::MAX);
+        assert!(limiter.memory_growing(0, PAGE, None).unwrap());
+        let never_asked = wasmtime::Error::msg(NEVER_ASKED);
+        limiter.memory_grow_failed(never_asked).unwrap();
+        assert_eq!(limiter.memory_bytes(), PAGE_BYTES);
+        assert!(limiter.memory_growing(PAGE, 5 * PAGE, None).unwrap());
+        let failed = || wasmtime::Error::msg("the system has no memory");
+        limiter.memory_grow_failed(failed()).unwrap();
+        assert_eq!(limiter.memory_bytes(), PAGE_BYTES);
+        limiter.memory_grow_failed(failed()).unwrap();
+        assert_eq!(limiter.memory_bytes(), PAGE_BYTES);
+    }
+
+    #[test]
+    fn the_heap_of_externrefs_is_not_counted() {
+        let mut limiter = limiter(0);
+        limiter.enter_gc_heap();
+        assert!(limiter.memory_growing(0, PAGE, None).unwrap());
+        limiter.leave_gc_heap();
+        assert_eq!(limiter.memory_bytes(), 0);
+        assert!(!limiter.memory_growing(0, PAGE, None).unwrap());
+    }
+
+    #[test]
+    fn each_table_has_the_limit_for_itself() {
+        let mut limiter = limiter(0);
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(!limiter.table_growing(10, 11, None).unwrap());
+        assert!(!limiter.table_growing(0, 6, Some(5)).unwrap());
+    }
+}

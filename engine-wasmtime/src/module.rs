@@ -1,0 +1,224 @@
+//! Compiled modules: what instances share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use engine_api::{
+    Artifact, EngineId, Error, ExportKind, ExternType, GlobalIndex, Imports, Instance, Limits,
+    MemoryIndex, Module, ModuleInfo, PAGE_BYTES, TableIndex,
+};
+use wasmtime::{ModuleExport, Store, UpdateDeadline};
+
+use crate::caller::Guest;
+use crate::engine::EngineInner;
+use crate::imports::{self, ImportType};
+use crate::instance::State;
+use crate::{limits, traps};
+
+/// A compiled module.
+pub(crate) struct CompiledModule {
+    engine: Arc<EngineInner>,
+    module: wasmtime::Module,
+    info: Arc<ModuleInfo>,
+    imports: Vec<ImportType>,
+    exports: Arc<Exports>,
+}
+
+/// Where a module's exports are, so that no instance looks anything up by name.
+pub(crate) struct Exports {
+    /// By [`engine_api::FuncIndex`].
+    pub(crate) functions: Vec<ModuleExport>,
+    pub(crate) memories: Vec<(MemoryIndex, ModuleExport)>,
+    pub(crate) tables: Vec<(TableIndex, ModuleExport)>,
+    pub(crate) globals: Vec<(GlobalIndex, ModuleExport)>,
+    /// The indexes of all shared memories.
+    pub(crate) shared_memories: Vec<u32>,
+    /// What those that the module defines itself start with.
+    pub(crate) shared_bytes: u64,
+}
+
+impl CompiledModule {
+    /// Puts a compiled module together with what is known about it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Runtime`] if the module's exports are not those of `info`.
+    pub(crate) fn new(
+        engine: Arc<EngineInner>,
+        module: wasmtime::Module,
+        info: ModuleInfo,
+    ) -> Result<Self, Error> {
+        let exports = Exports::new(&module, &info).ok_or_else(|| {
+            let error = wasmtime::Error::msg("the compiled module lacks an export");
+            traps::failed(engine.id(), "find the exports", error)
+        })?;
+        Ok(Self {
+            imports: module.imports().map(|import| import.ty().into()).collect(),
+            exports: Arc::new(exports),
+            info: Arc::new(info),
+            module,
+            engine,
+        })
+    }
+
+    /// A store with the limits of one instance.
+    fn store(&self, limits: &Limits) -> Result<Store<State>, Error> {
+        let failed = |error| traps::failed(self.engine.id(), "make a store", error);
+        let state = State::new(&self.engine, &self.info, &self.exports, limits);
+        let mut store = Store::try_new(self.engine.runtime(), state).map_err(failed)?;
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(|context| {
+            context.data().clock.check().map_err(wasmtime::Error::new)?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store.set_epoch_deadline(1);
+        Ok(store)
+    }
+
+    fn check_limits(&self, limits: &Limits) -> Result<(), Error> {
+        if limits.fuel.is_some() && !self.engine.config().fuel {
+            return Err(Error::Unsupported {
+                engine: self.engine.id(),
+                what: "fuel unless `EngineConfig::fuel` is set".to_owned(),
+            });
+        }
+        if limits.deadline.is_some() && hides_shared_memory(&self.info) {
+            return Err(unwakeable(self.engine.id()));
+        }
+        // A guest in a wait is ended by the ticker too.
+        if limits.deadline.is_some() || !self.exports.shared_memories.is_empty() {
+            let started = self.engine.ticker.start(self.engine.runtime());
+            started.map_err(|source| Error::Runtime {
+                engine: self.engine.id(),
+                action: "start the thread that watches deadlines",
+                source: Box::new(source),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the module makes a shared memory that nobody outside can reach.
+pub(crate) fn hides_shared_memory(info: &ModuleInfo) -> bool {
+    let imports = info.imports().iter();
+    let imported = imports.filter(|import| matches!(import.ty, ExternType::Memory(_)));
+    let own = (0..).zip(info.memories()).skip(imported.count());
+    let is_exported = |index: u32| {
+        let kind = ExportKind::Memory(MemoryIndex(index));
+        info.exports().iter().any(|export| export.kind == kind)
+    };
+    own.into_iter()
+        .any(|(index, memory)| memory.shared && !is_exported(index))
+}
+
+/// The guest may wait in a memory that cannot be notified from outside
+/// (<https://github.com/bytecodealliance/wasmtime/issues/12809>).
+pub(crate) fn unwakeable(engine: EngineId) -> Error {
+    Error::Unsupported {
+        engine,
+        what: "ending a guest that may wait in a shared memory of its own: export that memory, or \
+               import one"
+            .to_owned(),
+    }
+}
+
+impl Exports {
+    fn new(module: &wasmtime::Module, info: &ModuleInfo) -> Option<Self> {
+        let mut exports = Self {
+            functions: Vec::with_capacity(info.functions().len()),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            globals: Vec::new(),
+            shared_memories: Vec::new(),
+            shared_bytes: 0,
+        };
+        for export in info.exports() {
+            let found = module.get_export_index(&export.name)?;
+            match export.kind {
+                ExportKind::Func(_) => exports.functions.push(found),
+                ExportKind::Memory(index) => exports.memories.push((index, found)),
+                ExportKind::Table(index) => exports.tables.push((index, found)),
+                ExportKind::Global(index) => exports.globals.push((index, found)),
+                ExportKind::Tag => {}
+            }
+        }
+        let imported = info
+            .imports()
+            .iter()
+            .filter(|import| matches!(import.ty, ExternType::Memory(_)))
+            .count();
+        exports.shared_bytes = info.memories()[imported..]
+            .iter()
+            .filter(|memory| memory.shared)
+            .map(|memory| memory.pages_min.saturating_mul(PAGE_BYTES))
+            .fold(0, u64::saturating_add);
+        exports.shared_memories = (0..)
+            .zip(info.memories())
+            .filter(|(_, memory)| memory.shared)
+            .map(|(index, _)| index)
+            .collect();
+        Some(exports)
+    }
+}
+
+impl Module for CompiledModule {
+    fn info(&self) -> &Arc<ModuleInfo> {
+        &self.info
+    }
+
+    fn artifact(&self) -> Result<Artifact, Error> {
+        let code = self
+            .module
+            .serialize()
+            .map_err(|error| traps::failed(self.engine.id(), "serialize a module", error))?;
+        Ok(Artifact::new(
+            self.info.hash(),
+            self.engine.fingerprint().to_owned(),
+            code,
+        ))
+    }
+
+    fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
+        self.check_limits(limits)?;
+        let given = imports::resolve(&self.engine, self.info.imports(), imports)?;
+        limits::check_start(
+            limits,
+            imports::memories(self.info.memories(), &given),
+            imports::tables(self.info.tables(), &given),
+        )?;
+        let mut store = self.store(limits)?;
+        let externs = imports::make(&mut store, &self.imports, &given)?;
+        let mut guest = Guest(store);
+        // The start function is a call like any other, with its deadline and its fuel.
+        guest.enter()?;
+        let instance = wasmtime::Instance::new(&mut guest.0, &self.module, &externs);
+        let in_time = guest.leave();
+        let instance = instance.map_err(|error| self.start_failed(error))?;
+        in_time?;
+        guest.0.data_mut().instance = Some(instance);
+        guest.link();
+        Ok(Box::new(guest))
+    }
+}
+
+impl CompiledModule {
+    fn start_failed(&self, error: wasmtime::Error) -> Error {
+        match traps::call_failed(self.engine.id(), error) {
+            Error::Runtime { engine, source, .. } => Error::Runtime {
+                engine,
+                action: "instantiate the module",
+                source,
+            },
+            error => error,
+        }
+    }
+}
+
+impl fmt::Debug for CompiledModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompiledModule")
+            .field("engine", &self.engine.id())
+            .field("module", &self.info.hash())
+            .finish_non_exhaustive()
+    }
+}
