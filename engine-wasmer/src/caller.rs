@@ -1,0 +1,192 @@
+//! The guest as its host functions, and the owner of its instance, see it.
+
+use std::sync::Arc;
+
+use engine_api::{
+    Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, PAGE_BYTES, TableIndex, Val,
+    ValType,
+};
+use wasmer_types::Pages;
+use wasmer_vm::{LinearMemory, TableElement, VMExternRef, VMFuncRef};
+
+use crate::instance::{MemoryParts, WasmerInstance};
+use crate::shared_memory::check_bounds;
+
+impl Caller for WasmerInstance {
+    fn info(&self) -> &Arc<ModuleInfo> {
+        &self.guest().compiled.info
+    }
+
+    fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error> {
+        self.guest().call(func, args, results)
+    }
+
+    fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
+        Ok(self.memory(memory)?.bytes())
+    }
+
+    fn memory_read(
+        &self,
+        memory: MemoryIndex,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        let memory = self.memory(memory)?;
+        if let Some(shared) = &memory.shared {
+            return shared.read(offset, buffer);
+        }
+        let offset = check_bounds(offset, buffer.len(), memory.bytes())?;
+        // SAFETY: the bytes are inside the memory as it is now, hence mapped. An unshared memory is written by its own guest only, which is not running: it
+        // waits for us or is not called. `buffer` is the host's.
+        unsafe {
+            let base = memory.definition.as_ref().base;
+            let from = base.add(offset);
+            from.copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len());
+        }
+        Ok(())
+    }
+
+    fn memory_write(
+        &mut self,
+        memory: MemoryIndex,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let memory = self.memory(memory)?;
+        if let Some(shared) = &memory.shared {
+            return shared.write(offset, bytes);
+        }
+        let offset = check_bounds(offset, bytes.len(), memory.bytes())?;
+        // SAFETY: as in `memory_read`.
+        unsafe {
+            let base = memory.definition.as_ref().base;
+            let to = base.add(offset);
+            to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        Ok(())
+    }
+
+    fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error> {
+        let parts = self.memory(memory)?;
+        let refused = Error::Growth {
+            current: parts.bytes() / PAGE_BYTES,
+            delta: pages_delta,
+        };
+        let Ok(delta) = u32::try_from(pages_delta) else {
+            return Err(refused);
+        };
+        // SAFETY: the borrow ends with the statement, and growing runs no guest code.
+        let grown = unsafe {
+            let objects = self.guest().objects();
+            parts.handle.get_mut(objects).grow(Pages(delta))
+        };
+        grown.map(|before| u64::from(before.0)).map_err(|_| refused)
+    }
+
+    fn global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
+        let guest = self.guest();
+        let definition = guest
+            .global(global.0)
+            .ok_or_else(|| unreachable_index("global", global.0))?;
+        let ty = guest.compiled.info.globals()[global.0 as usize];
+        // SAFETY: the global lives as long as the guest, and holds a value of its type.
+        unsafe {
+            let raw = definition.as_ref().val;
+            Ok(guest.references.borrow_mut().lift(ty.value, raw))
+        }
+    }
+
+    fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
+        let guest = self.guest();
+        let definition = guest
+            .global(global.0)
+            .ok_or_else(|| unreachable_index("global", global.0))?;
+        let ty = guest.compiled.info.globals()[global.0 as usize];
+        if !ty.mutable {
+            return Err(Error::ImmutableGlobal { global: global.0 });
+        }
+        check_type(ty.value, value)?;
+        let raw = guest.references.borrow_mut().lower(value)?;
+        // SAFETY: the global lives as long as the guest, whose code is not running.
+        unsafe { (*definition.as_ptr()).val = raw };
+        Ok(())
+    }
+
+    fn table_size(&self, table: TableIndex) -> Result<u64, Error> {
+        let guest = self.guest();
+        let handle = guest
+            .table(table.0)
+            .ok_or_else(|| unreachable_index("table", table.0))?;
+        // SAFETY: the borrow ends with the expression.
+        Ok(u64::from(unsafe { handle.get(guest.objects()).size() }))
+    }
+
+    fn table_grow(
+        &mut self,
+        table: TableIndex,
+        elements_delta: u64,
+        initial: &Val,
+    ) -> Result<u64, Error> {
+        let current = self.table_size(table)?;
+        let guest = self.guest();
+        let element = guest.compiled.info.tables()[table.0 as usize].element;
+        check_type(element, initial)?;
+        let raw = guest.references.borrow_mut().lower(initial)?;
+        let refused = Error::Growth {
+            current,
+            delta: elements_delta,
+        };
+        let (Some(handle), Ok(delta)) = (guest.table(table.0), u32::try_from(elements_delta))
+        else {
+            return Err(refused);
+        };
+        // SAFETY: `raw` is a reference of the table's type, made by `lower`; the borrow ends with
+        // the statement, and growing runs no guest code.
+        let before = unsafe {
+            let element = match element {
+                ValType::FuncRef => TableElement::FuncRef(VMFuncRef::from_raw(raw)),
+                _ => TableElement::ExternRef(VMExternRef::from_raw(raw)),
+            };
+            handle.get_mut(guest.objects()).grow(delta, element)
+        };
+        before.map(u64::from).ok_or(refused)
+    }
+}
+
+impl WasmerInstance {
+    fn memory(&self, memory: MemoryIndex) -> Result<&MemoryParts, Error> {
+        self.guest()
+            .memory(memory.0)
+            .ok_or_else(|| unreachable_index("memory", memory.0))
+    }
+}
+
+impl MemoryParts {
+    /// The memory's size at this moment.
+    fn bytes(&self) -> u64 {
+        match &self.shared {
+            Some(shared) => shared.bytes(),
+            // SAFETY: the definition lives as long as the memory, and an unshared memory grows only
+            // while its guest runs or through the `&mut` that we have.
+            None => unsafe { self.definition.as_ref().current_length as u64 },
+        }
+    }
+}
+
+fn check_type(expected: ValType, value: &Val) -> Result<(), Error> {
+    if value.ty() == expected {
+        Ok(())
+    } else {
+        Err(Error::ValueType {
+            expected,
+            got: value.ty(),
+        })
+    }
+}
+
+fn unreachable_index(kind: &'static str, index: u32) -> Error {
+    Error::NoSuchExport {
+        kind,
+        name: format!("#{index}"),
+    }
+}

@@ -1,0 +1,357 @@
+//! The engine: a compiler and its configuration.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use engine_api::{
+    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Feature, Import,
+    MemoryType, Module, ModuleInfo, SharedMemory,
+};
+use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass, Target};
+use wasmer_types::CompileError;
+use wasmer_vm::{MAX_STACK_SIZE, VMConfig};
+
+use crate::interrupt;
+use crate::middleware;
+use crate::module::WasmerModule;
+use crate::shared_memory;
+
+/// The least stack a guest gets: wasmer's library calls use some of it (see [`crate::libcalls`]).
+const STACK_BYTES_MIN: usize = 128 << 10;
+
+/// The compilers of wasmer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compiler {
+    /// Optimises; compiles in the time it takes to.
+    Cranelift,
+    /// Compiles in one pass over the bytes, without optimisation.
+    Singlepass,
+    /// Optimises most, compiles slowest.
+    #[cfg(feature = "llvm")]
+    Llvm,
+}
+
+impl Compiler {
+    pub(crate) fn id(self) -> EngineId {
+        EngineId {
+            runtime: "wasmer",
+            compiler: match self {
+                Compiler::Cranelift => "cranelift",
+                Compiler::Singlepass => "singlepass",
+                #[cfg(feature = "llvm")]
+                Compiler::Llvm => "llvm",
+            },
+        }
+    }
+
+    /// Whether its code calls wasmer's library through a table in each instance, where
+    /// [`crate::libcalls`] can put something else. LLVM's is linked to the library.
+    pub(crate) fn has_library_table(self) -> bool {
+        matches!(self, Compiler::Cranelift | Compiler::Singlepass)
+    }
+
+    fn simd(self) -> bool {
+        self != Compiler::Singlepass
+    }
+}
+
+/// wasmer with one of its compilers.
+///
+/// ```
+/// use engine_api::{Engine, Imports, InstanceExt, Limits, Val};
+/// use engine_wasmer::Wasmer;
+///
+/// let wasm = wat::parse_str(
+///     r#"(module (func (export "add_one") (param i32) (result i32)
+///          (i32.add (local.get 0) (i32.const 1))))"#,
+/// )
+/// .unwrap();
+/// let module = Wasmer::cranelift()?.compile(&wasm)?;
+/// let mut instance = module.instantiate(&Imports::new(), &Limits::default())?;
+/// assert_eq!(instance.as_caller().invoke("add_one", &[Val::I32(41)])?, [Val::I32(42)]);
+/// # Ok::<(), engine_api::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Wasmer {
+    settings: Arc<Settings>,
+}
+
+impl Wasmer {
+    /// wasmer with Cranelift and the default configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if Cranelift has no back end for this machine.
+    pub fn cranelift() -> Result<Self, Error> {
+        Self::with_config(Compiler::Cranelift, &EngineConfig::default())
+    }
+
+    /// wasmer with Singlepass and the default configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if Singlepass has no back end for this machine.
+    pub fn singlepass() -> Result<Self, Error> {
+        Self::with_config(Compiler::Singlepass, &EngineConfig::default())
+    }
+
+    /// wasmer with LLVM and the default configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if this LLVM has no back end for this machine.
+    #[cfg(feature = "llvm")]
+    pub fn llvm() -> Result<Self, Error> {
+        Self::with_config(Compiler::Llvm, &EngineConfig::default())
+    }
+
+    /// wasmer with a compiler and a configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if the compiler has no back end for this machine.
+    pub fn with_config(compiler: Compiler, config: &EngineConfig) -> Result<Self, Error> {
+        wasmer_vm::init_traps();
+        let mut settings = Settings {
+            compiler,
+            config: config.clone(),
+            vm_config: VMConfig {
+                wasm_stack_size: Some(
+                    config
+                        .stack_bytes_max
+                        .clamp(STACK_BYTES_MIN, MAX_STACK_SIZE),
+                ),
+            },
+            fingerprint: String::new(),
+        };
+        let engine = settings.backend()?;
+        settings.fingerprint = settings.fingerprint_of(&engine);
+        Ok(Self {
+            settings: Arc::new(settings),
+        })
+    }
+}
+
+impl fmt::Debug for Wasmer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wasmer")
+            .field("compiler", &self.settings.compiler)
+            .field("config", &self.settings.config)
+            .finish()
+    }
+}
+
+impl Engine for Wasmer {
+    fn id(&self) -> EngineId {
+        self.settings.id()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            simd: self.settings.compiler.simd(),
+            externref: true,
+            multi_memory: true,
+            memory64: false,
+            tail_calls: false,
+            threads: true,
+            fuel: self.settings.config.fuel,
+            interruption: interrupt::AVAILABLE,
+            stack_limit: false,
+            artifacts: true,
+            nan_canonicalization: true,
+        }
+    }
+
+    fn fingerprint(&self) -> String {
+        self.settings.fingerprint.clone()
+    }
+
+    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
+        let info = ModuleInfo::parse(wasm)?;
+        self.settings.check_imports(&info)?;
+        // An engine keeps all code it ever compiled, so each module gets one of its own.
+        let engine = self.settings.backend()?;
+        let compiled = catch_unwind(AssertUnwindSafe(|| {
+            wasmer::Module::new(&wasmer::Engine::from(engine.clone()), wasm)
+        }));
+        match compiled {
+            Ok(Ok(module)) => {
+                let module = WasmerModule::new(&self.settings, engine, module, info)?;
+                Ok(Arc::new(module))
+            }
+            Ok(Err(error)) => Err(self.settings.refusal(wasm, error)),
+            // It may be the module's fault or the compiler's; another engine may know better.
+            Err(_) => {
+                ModuleInfo::features(wasm)?;
+                Err(self
+                    .settings
+                    .unsupported("this module: its compiler panicked"))
+            }
+        }
+    }
+
+    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
+        let code = artifact.code_for(wasm, &self.settings.fingerprint)?;
+        let info = ModuleInfo::parse(wasm)?;
+        let engine = self.settings.backend()?;
+        let wasmer_engine = wasmer::Engine::from(engine.clone());
+        // SAFETY: `Artifact::from_bytes` made its caller vouch that the bytes are those that
+        // `Module::artifact` returned, and an artifact that never left the process is unchanged.
+        let loaded = unsafe { wasmer::Module::deserialize(&wasmer_engine, code.to_vec()) };
+        let module = loaded.map_err(|error| Error::Artifact {
+            reason: error.to_string(),
+        })?;
+        let module = WasmerModule::new(&self.settings, engine, module, info)?;
+        Ok(Arc::new(module))
+    }
+
+    fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error> {
+        shared_memory::create(&self.settings, ty)
+    }
+}
+
+/// What all modules and instances of an engine share.
+pub(crate) struct Settings {
+    pub(crate) compiler: Compiler,
+    pub(crate) config: EngineConfig,
+    pub(crate) vm_config: VMConfig,
+    pub(crate) fingerprint: String,
+}
+
+impl Settings {
+    pub(crate) fn id(&self) -> EngineId {
+        self.compiler.id()
+    }
+
+    pub(crate) fn unsupported(&self, what: impl Into<String>) -> Error {
+        Error::Unsupported {
+            engine: self.id(),
+            what: what.into(),
+        }
+    }
+
+    pub(crate) fn failed<E>(&self, action: &'static str, source: E) -> Error
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Error::Runtime {
+            engine: self.id(),
+            action,
+            source: source.into(),
+        }
+    }
+
+    /// A fresh wasmer engine. It costs microseconds: compilers have no state of their own.
+    fn backend(&self) -> Result<wasmer_compiler::Engine, Error> {
+        let build = || {
+            let mut config = self.compiler_config();
+            for middleware in middleware::all(self) {
+                config.push_middleware(middleware);
+            }
+            EngineBuilder::new(config)
+                .set_features(Some(self.features()))
+                .engine()
+        };
+        catch_unwind(AssertUnwindSafe(build))
+            .map_err(|_| self.unsupported("this machine: its compiler has no back end for it"))
+    }
+
+    fn compiler_config(&self) -> Box<dyn CompilerConfig> {
+        let mut config: Box<dyn CompilerConfig> = match self.compiler {
+            Compiler::Cranelift => Box::new(Cranelift::new()),
+            Compiler::Singlepass => Box::new(Singlepass::new()),
+            #[cfg(feature = "llvm")]
+            Compiler::Llvm => Box::new(wasmer::sys::LLVM::new()),
+        };
+        config.canonicalize_nans(true);
+        config
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            threads: true,
+            reference_types: true,
+            simd: self.compiler.simd(),
+            bulk_memory: true,
+            multi_value: true,
+            tail_call: false,
+            module_linking: false,
+            multi_memory: true,
+            memory64: false,
+            exceptions: false,
+            relaxed_simd: false,
+            extended_const: true,
+            wide_arithmetic: false,
+        }
+    }
+
+    fn supports(&self, feature: Feature) -> bool {
+        match feature {
+            Feature::MultiValue
+            | Feature::BulkMemory
+            | Feature::ReferenceTypes
+            | Feature::Threads
+            | Feature::MultiMemory => true,
+            Feature::Simd => self.compiler.simd(),
+            _ => false,
+        }
+    }
+
+    /// Refuses imports that would make the compiler panic.
+    ///
+    /// Singlepass 7.3.0 asserts that an imported function has at most one result
+    /// (`gen_std_dynamic_import_trampoline` in its `machine_x64.rs`).
+    fn check_imports(&self, info: &ModuleInfo) -> Result<(), Error> {
+        let several =
+            |import: &&Import| matches!(&import.ty, ExternType::Func(ty) if ty.results().len() > 1);
+        match info.imports().iter().find(several) {
+            Some(import) if self.compiler == Compiler::Singlepass => {
+                Err(self.unsupported(format!(
+                    "imported functions with several results (`{}` `{}`)",
+                    import.module, import.name
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a module did not compile: its own fault, or a feature that is missing here.
+    fn refusal(&self, wasm: &[u8], error: CompileError) -> Error {
+        let features = match ModuleInfo::features(wasm) {
+            Ok(features) => features,
+            Err(invalid) => return invalid,
+        };
+        let missing: Vec<String> = features
+            .into_iter()
+            .filter(|feature| !self.supports(*feature))
+            .map(|feature| feature.to_string())
+            .collect();
+        if !missing.is_empty() {
+            return self.unsupported(missing.join(", "));
+        }
+        match error {
+            CompileError::Validate(reason)
+            | CompileError::UnsupportedFeature(reason)
+            | CompileError::UnsupportedTarget(reason)
+            | CompileError::Codegen(reason) => self.unsupported(format!("this module: {reason}")),
+            CompileError::Wasm(error) => self.unsupported(format!("this module: {error}")),
+            error => self.failed("compile the module", error),
+        }
+    }
+
+    fn fingerprint_of(&self, engine: &wasmer_compiler::Engine) -> String {
+        let target = Target::default();
+        format!(
+            "{} {} {} {} fuel={} nan=canonical {} cpu={:?}",
+            self.id(),
+            wasmer_vm::VERSION,
+            engine.deterministic_id(),
+            engine.artifact_format(),
+            self.config.fuel,
+            target.triple(),
+            target.cpu_features(),
+        )
+    }
+}

@@ -1,0 +1,53 @@
+//! wasm-proxy's engine contract on [wasmer](https://wasmer.io), with its compilers Cranelift,
+//! Singlepass and (feature `llvm`) LLVM.
+//!
+//! # Why below `wasmer::Store`
+//!
+//! Modules are compiled, serialized and loaded by the `wasmer` crate. Instances are made one layer
+//! further down, with `wasmer_compiler::Artifact` and `wasmer_vm::StoreObjects`, which is what
+//! `wasmer::Instance` is made of. It buys what the contract asks for and the upper layer hides:
+//!
+//! * one call path without allocation for every signature (`wasmer::Function::call` allocates three
+//!   times, and typed functions need their type at compile time), at a third of the time;
+//! * host functions that get the guest's values where the guest left them;
+//! * memories, tables and globals by their index, exported or not, and each instance's own tunables,
+//!   so that limits are counted in one place;
+//! * the point between the initialisation of globals and the start function, where fuel is set;
+//! * a trap handler of our own, which lets a signal end a guest only where that is safe: while the
+//!   machine executes the guest's own code. (`wasmer::Store::interrupter` also unwinds wasmer's
+//!   library calls and host function prologues, with locks held.)
+//!
+//! The version is pinned (`=7.3.0`), because that layer promises no stability.
+//!
+//! # What differs from other engines
+//!
+//! * An external reference that a guest has seen stays alive until its instance is dropped: wasmer
+//!   has no garbage collector. Each distinct host object is kept once per instance.
+//! * [`EngineConfig::stack_bytes_max`](engine_api::EngineConfig) is a minimum: wasmer keeps stacks for
+//!   reuse by all engines of the process, and may hand out a larger one.
+//! * With LLVM, a guest that does hardly anything but long `memory.fill` or `memory.copy` overruns its
+//!   deadline: the compiler calls these by symbol, out of reach of our own versions, and a signal ends a
+//!   guest only in its own code.
+//! * A data segment at or above 2 GiB traps at instantiation, although it is in bounds (wasmer reads
+//!   the offset as signed).
+
+// The crate is a binding to machine code; every block says why it is sound.
+#![expect(
+    unsafe_code,
+    reason = "calls compiled code, reads its memory and installs its host functions"
+)]
+
+mod caller;
+mod convert;
+mod engine;
+mod imports;
+mod instance;
+mod interrupt;
+mod libcalls;
+mod limits;
+mod middleware;
+mod module;
+mod shared_memory;
+mod traps;
+
+pub use engine::{Compiler, Wasmer};

@@ -1,0 +1,299 @@
+//! What an instance may use: its memories are counted where they grow.
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine_api::{Error, ExternType, Imports, Limits, ModuleInfo, PAGE_BYTES};
+use wasmer_compiler::{BaseTunables, Tunables};
+use wasmer_types::target::Target;
+use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages, TableStyle, TableType};
+use wasmer_vm::{
+    LinearMemory, VMMemory, VMMemoryDefinition, VMOwnedMemory, VMSharedMemory, VMTable,
+    VMTableDefinition,
+};
+
+use crate::interrupt::Watched;
+use crate::shared_memory::{AttachedMemory, SharedState};
+
+/// Elements that a table can have at most, whatever its module says: wasmer allocates tables on the
+/// heap, where a request too large ends the process. It is the limit of the JavaScript embeddings
+/// (WebAssembly JavaScript interface, section 5.9).
+const TABLE_ELEMENTS_MAX: u64 = 10_000_000;
+
+/// The memories of one instance.
+pub(crate) struct Account {
+    bytes: AtomicU64,
+    bytes_max: u64,
+    shared: Mutex<Vec<Arc<SharedState>>>,
+}
+
+impl Account {
+    fn new(bytes_max: Option<u64>) -> Self {
+        Self {
+            bytes: AtomicU64::new(0),
+            bytes_max: bytes_max.unwrap_or(u64::MAX),
+            shared: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Bytes of all unshared memories.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The shared memories that came up during instantiation.
+    pub(crate) fn take_shared(&self) -> Box<[Arc<SharedState>]> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *shared).into()
+    }
+
+    pub(crate) fn add_shared(&self, state: &Arc<SharedState>) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.push(Arc::clone(state));
+    }
+
+    /// Whether `delta` more bytes are within the limit. Only the thread that runs the instance asks.
+    fn allows(&self, delta: u64) -> bool {
+        self.bytes()
+            .checked_add(delta)
+            .is_some_and(|bytes| bytes <= self.bytes_max)
+    }
+
+    fn add(&self, delta: u64) {
+        self.bytes.fetch_add(delta, Ordering::Relaxed);
+    }
+}
+
+/// An unshared memory that asks its instance's [`Account`] before it grows.
+pub(crate) struct CountedMemory {
+    memory: VMOwnedMemory,
+    account: Arc<Account>,
+}
+
+impl CountedMemory {
+    fn new(memory: VMOwnedMemory, account: &Arc<Account>) -> Self {
+        account.add(u64::from(memory.size().0) * PAGE_BYTES);
+        Self {
+            memory,
+            account: Arc::clone(account),
+        }
+    }
+}
+
+impl fmt::Debug for CountedMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.memory.fmt(f)
+    }
+}
+
+impl LinearMemory for CountedMemory {
+    fn ty(&self) -> MemoryType {
+        self.memory.ty()
+    }
+
+    fn size(&self) -> Pages {
+        self.memory.size()
+    }
+
+    fn style(&self) -> MemoryStyle {
+        self.memory.style()
+    }
+
+    fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
+        let bytes = u64::from(delta.0) * PAGE_BYTES;
+        if !self.account.allows(bytes) {
+            return Err(MemoryError::CouldNotGrow {
+                current: self.memory.size(),
+                attempted_delta: delta,
+            });
+        }
+        let before = self.memory.grow(delta)?;
+        self.account.add(bytes);
+        Ok(before)
+    }
+
+    fn vmmemory(&self) -> NonNull<VMMemoryDefinition> {
+        self.memory.vmmemory()
+    }
+
+    fn try_clone(&self) -> Result<Box<dyn LinearMemory + Send + Sync>, MemoryError> {
+        Err(MemoryError::MemoryNotShared)
+    }
+
+    fn copy(&self) -> Result<Box<dyn LinearMemory + Send + Sync>, MemoryError> {
+        LinearMemory::copy(&self.memory)
+    }
+}
+
+/// Makes the memories and tables of one instance.
+pub(crate) struct InstanceTunables {
+    base: BaseTunables,
+    account: Arc<Account>,
+    elements_max: u64,
+    watched: Arc<Watched>,
+}
+
+impl InstanceTunables {
+    pub(crate) fn new(limits: &Limits, watched: &Arc<Watched>) -> Self {
+        Self {
+            base: base(),
+            account: Arc::new(Account::new(limits.memory_bytes_max)),
+            elements_max: elements_max(limits),
+            watched: Arc::clone(watched),
+        }
+    }
+
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// A table for the host to give, within the limit.
+    pub(crate) fn table(&self, ty: &TableType) -> Result<VMTable, String> {
+        self.create_host_table(ty, &TableStyle::CallerChecksSignature)
+    }
+
+    /// A memory for the host to give, within the limit.
+    pub(crate) fn memory(&self, ty: &MemoryType) -> Result<VMMemory, MemoryError> {
+        self.create_host_memory(ty, &self.base.memory_style(ty))
+    }
+
+    /// A handle on a shared memory for the instance.
+    pub(crate) fn attach(&self, state: &Arc<SharedState>) -> VMMemory {
+        self.account.add_shared(state);
+        let attached = AttachedMemory::new(state, &self.watched);
+        VMMemory(Box::new(attached))
+    }
+
+    fn limited(&self, ty: &TableType) -> TableType {
+        let max = u64::from(ty.maximum.unwrap_or(u32::MAX)).min(self.elements_max);
+        TableType {
+            // A start size above the limit has been refused by `check_start`.
+            maximum: Some(u32::try_from(max).unwrap_or(u32::MAX).max(ty.minimum)),
+            ..*ty
+        }
+    }
+}
+
+/// How every memory of this crate is laid out: reserved once at its largest possible size, so that
+/// its base never moves.
+pub(crate) fn base() -> BaseTunables {
+    BaseTunables::for_target(&Target::default())
+}
+
+fn elements_max(limits: &Limits) -> u64 {
+    limits
+        .table_elements_max
+        .unwrap_or(TABLE_ELEMENTS_MAX)
+        .min(TABLE_ELEMENTS_MAX)
+}
+
+impl Tunables for InstanceTunables {
+    fn memory_style(&self, memory: &MemoryType) -> MemoryStyle {
+        self.base.memory_style(memory)
+    }
+
+    fn table_style(&self, table: &TableType) -> TableStyle {
+        self.base.table_style(table)
+    }
+
+    fn create_host_memory(
+        &self,
+        ty: &MemoryType,
+        style: &MemoryStyle,
+    ) -> Result<VMMemory, MemoryError> {
+        let memory = VMOwnedMemory::new(ty, style)?;
+        Ok(VMMemory(Box::new(CountedMemory::new(
+            memory,
+            &self.account,
+        ))))
+    }
+
+    unsafe fn create_vm_memory(
+        &self,
+        ty: &MemoryType,
+        style: &MemoryStyle,
+        location: NonNull<VMMemoryDefinition>,
+    ) -> Result<VMMemory, MemoryError> {
+        // SAFETY: the caller vouches for the location, as this function requires.
+        unsafe {
+            if ty.shared {
+                let memory = VMSharedMemory::from_definition(ty, style, location)?;
+                return Ok(self.attach(&SharedState::new(memory)));
+            }
+            let memory = VMOwnedMemory::from_definition(ty, style, location)?;
+            Ok(VMMemory(Box::new(CountedMemory::new(
+                memory,
+                &self.account,
+            ))))
+        }
+    }
+
+    fn create_host_table(&self, ty: &TableType, style: &TableStyle) -> Result<VMTable, String> {
+        VMTable::new(&self.limited(ty), style)
+    }
+
+    unsafe fn create_vm_table(
+        &self,
+        ty: &TableType,
+        style: &TableStyle,
+        location: NonNull<VMTableDefinition>,
+    ) -> Result<VMTable, String> {
+        // SAFETY: the caller vouches for the location, as this function requires.
+        unsafe { VMTable::from_definition(&self.limited(ty), style, location) }
+    }
+}
+
+/// Refuses an instance that would start larger than it may be.
+///
+/// # Errors
+///
+/// [`Error::Limit`]; [`Error::Import`], because an import decides with what size it starts.
+pub(crate) fn check_start(
+    info: &ModuleInfo,
+    imports: &Imports,
+    limits: &Limits,
+) -> Result<(), Error> {
+    let (mut bytes, mut elements) = (0_u64, 0_u64);
+    let (mut imported_memories, mut imported_tables) = (0, 0);
+    for import in info.imports() {
+        match (imports.resolve(import)?, &import.ty) {
+            (engine_api::Extern::Memory(ty), _) => {
+                bytes = bytes.saturating_add(ty.pages_min.saturating_mul(PAGE_BYTES));
+            }
+            (engine_api::Extern::Table(ty), _) => elements = elements.max(ty.elements_min),
+            _ => {}
+        }
+        match import.ty {
+            ExternType::Memory(_) => imported_memories += 1,
+            ExternType::Table(_) => imported_tables += 1,
+            _ => {}
+        }
+    }
+    for ty in &info.memories()[imported_memories..] {
+        if !ty.shared {
+            bytes = bytes.saturating_add(ty.pages_min.saturating_mul(PAGE_BYTES));
+        }
+    }
+    for ty in &info.tables()[imported_tables..] {
+        elements = elements.max(ty.elements_min);
+    }
+    let check = |what, needed, limit| {
+        if needed > limit {
+            Err(Error::Limit {
+                what,
+                needed,
+                limit,
+            })
+        } else {
+            Ok(())
+        }
+    };
+    check(
+        "bytes of memory",
+        bytes,
+        limits.memory_bytes_max.unwrap_or(u64::MAX),
+    )?;
+    check("table elements", elements, elements_max(limits))
+}

@@ -1,0 +1,332 @@
+//! Linear memories that several instances have at once, with their wait queues.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use engine_api::{Error, MemoryType, PAGE_BYTES, SharedMemory, SharedMemoryBacking};
+use wasmer_compiler::Tunables;
+use wasmer_types::{MemoryError, MemoryStyle, Pages};
+use wasmer_vm::{
+    ExpectedValue, LinearMemory, VMMemoryDefinition, VMSharedMemory, WaiterError, on_host_stack,
+};
+
+use crate::convert;
+use crate::engine::Settings;
+use crate::interrupt::Watched;
+use crate::limits;
+
+/// A shared memory of its own, for [`engine_api::Engine::shared_memory`].
+pub(crate) fn create(settings: &Settings, ty: MemoryType) -> Result<SharedMemory, Error> {
+    if !ty.shared {
+        return Err(settings.unsupported("a shared memory of an unshared type"));
+    }
+    if ty.memory64 {
+        return Err(settings.unsupported("64-bit memories"));
+    }
+    let vm_type =
+        convert::memory_type(ty).ok_or_else(|| settings.unsupported("memories above 4 GiB"))?;
+    let style = limits::base().memory_style(&vm_type);
+    let memory = VMSharedMemory::new(&vm_type, &style)
+        .map_err(|error| settings.failed("reserve a shared memory", error))?;
+    let backing = Backing(SharedState::new(memory));
+    Ok(SharedMemory::new(settings.id(), ty, Arc::new(backing)))
+}
+
+/// What the host and all instances have of one memory.
+pub(crate) struct SharedState {
+    memory: VMSharedMemory,
+    base: NonNull<u8>,
+    /// Kept beside wasmer's own, which is behind a lock.
+    bytes: AtomicU64,
+    waiters: Mutex<HashMap<u32, VecDeque<Arc<Waiter>>>>,
+}
+
+// SAFETY: the memory behind `base` is accessed through atomics only (by the host) and lives as long
+// as `memory`; its base never moves, because it is reserved at its largest size. `VMSharedMemory` is
+// made to be given to several threads.
+unsafe impl Send for SharedState {}
+// SAFETY: as above.
+unsafe impl Sync for SharedState {}
+
+impl SharedState {
+    pub(crate) fn new(memory: VMSharedMemory) -> Arc<Self> {
+        // SAFETY: a memory's definition is initialised when it is made, and nobody else has it yet.
+        let definition = unsafe { memory.vmmemory().read() };
+        Arc::new(Self {
+            base: NonNull::new(definition.base).expect("a memory is mapped"),
+            bytes: AtomicU64::new(definition.current_length as u64),
+            memory,
+            waiters: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Whether a memory's definition with this base is this memory's.
+    pub(crate) fn is_at(&self, base: *mut u8) -> bool {
+        self.base.as_ptr() == base
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// The bytes of an access, if all are inside.
+    fn bytes_at(&self, offset: u64, len: usize) -> Result<&[AtomicU8], Error> {
+        let offset = check_bounds(offset, len, self.bytes())?;
+        // SAFETY: `offset + len` is within the memory, which never shrinks, so all of the slice is
+        // mapped. Guests write it concurrently, hence atomics.
+        unsafe {
+            let start = self.base.as_ptr().add(offset).cast::<AtomicU8>();
+            Ok(std::slice::from_raw_parts(start, len))
+        }
+    }
+
+    /// The same, with as many whole words as there are.
+    #[expect(clippy::type_complexity, reason = "what `align_to` gives")]
+    fn words_at(
+        &self,
+        offset: u64,
+        len: usize,
+    ) -> Result<(&[AtomicU8], &[AtomicU64], &[AtomicU8]), Error> {
+        let bytes = self.bytes_at(offset, len)?;
+        // SAFETY: eight atomic bytes, aligned, are as good as an atomic word of them.
+        Ok(unsafe { bytes.align_to::<AtomicU64>() })
+    }
+
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let (head, words, tail) = self.words_at(offset, buffer.len())?;
+        let (to_head, buffer) = buffer.split_at_mut(head.len());
+        let (to_words, to_tail) = buffer.as_chunks_mut::<8>();
+        for (to, from) in to_words.iter_mut().zip(words) {
+            *to = from.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        let ends = to_head.iter_mut().chain(to_tail);
+        for (to, from) in ends.zip(head.iter().chain(tail)) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let (head, words, tail) = self.words_at(offset, bytes.len())?;
+        let (from_head, bytes) = bytes.split_at(head.len());
+        let (from_words, from_tail) = bytes.as_chunks::<8>();
+        for (to, from) in words.iter().zip(from_words) {
+            to.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
+        }
+        let ends = head.iter().chain(tail);
+        for (to, from) in ends.zip(from_head.iter().chain(from_tail)) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, HashMap<u32, VecDeque<Arc<Waiter>>>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the value is what the waiter expects.
+    fn holds(&self, address: u32, expected: &ExpectedValue) -> bool {
+        // SAFETY: wasmer has checked that the access is in bounds and aligned.
+        unsafe {
+            let at = self.base.as_ptr().add(address as usize);
+            match expected {
+                ExpectedValue::None => true,
+                ExpectedValue::U32(value) => {
+                    AtomicU32::from_ptr(at.cast()).load(Ordering::SeqCst) == *value
+                }
+                ExpectedValue::U64(value) => {
+                    AtomicU64::from_ptr(at.cast()).load(Ordering::SeqCst) == *value
+                }
+            }
+        }
+    }
+
+    /// `memory.atomic.wait`: 0 if notified, 1 if the value differs, 2 if the time is over.
+    fn wait(
+        &self,
+        address: u32,
+        expected: &ExpectedValue,
+        timeout: Option<Duration>,
+        watched: &Watched,
+    ) -> Result<u32, WaiterError> {
+        // A time-out beyond the clock's end is none.
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let waiter = Arc::new(Waiter {
+            notified: AtomicBool::new(false),
+            thread: thread::current(),
+        });
+        {
+            // Whoever changes the value notifies afterwards, and needs this lock for it.
+            let mut waiters = self.waiters();
+            if !self.holds(address, expected) {
+                return Ok(1);
+            }
+            waiters
+                .entry(address)
+                .or_default()
+                .push_back(Arc::clone(&waiter));
+        }
+        let asleep = watched.sleep();
+        loop {
+            if waiter.notified.load(Ordering::Acquire) {
+                return Ok(0);
+            }
+            let over = end.is_some_and(|end| Instant::now() >= end);
+            if over || watched.kill().is_some() {
+                break;
+            }
+            match end {
+                Some(end) => thread::park_timeout(end.saturating_duration_since(Instant::now())),
+                None => thread::park(),
+            }
+        }
+        drop(asleep);
+        self.leave(address, &waiter)
+            .map_or(Ok(0), |()| match watched.kill() {
+                Some(_) => Err(WaiterError::AtomicsDisabled),
+                None => Ok(2),
+            })
+    }
+
+    /// Takes a waiter out of its queue; `None` if a notification was quicker.
+    fn leave(&self, address: u32, waiter: &Arc<Waiter>) -> Option<()> {
+        let mut waiters = self.waiters();
+        let queue = waiters.get_mut(&address)?;
+        let position = queue.iter().position(|other| Arc::ptr_eq(other, waiter))?;
+        queue.remove(position);
+        if queue.is_empty() {
+            waiters.remove(&address);
+        }
+        Some(())
+    }
+
+    /// `memory.atomic.notify`: how many were woken, in the order they came.
+    fn notify(&self, address: u32, count: u32) -> u32 {
+        let mut waiters = self.waiters();
+        let Some(queue) = waiters.get_mut(&address) else {
+            return 0;
+        };
+        let woken = queue.len().min(count as usize);
+        for waiter in queue.drain(..woken) {
+            waiter.notified.store(true, Ordering::Release);
+            waiter.thread.unpark();
+        }
+        if queue.is_empty() {
+            waiters.remove(&address);
+        }
+        u32::try_from(woken).expect("no more than the count")
+    }
+}
+
+struct Waiter {
+    notified: AtomicBool,
+    thread: Thread,
+}
+
+/// Checks an access from the host, and gives its offset as one in this process.
+pub(crate) fn check_bounds(offset: u64, len: usize, size: u64) -> Result<usize, Error> {
+    let len = len as u64;
+    let inside = offset.checked_add(len).is_some_and(|end| end <= size);
+    match usize::try_from(offset) {
+        Ok(offset) if inside => Ok(offset),
+        _ => Err(Error::OutOfBounds { offset, len, size }),
+    }
+}
+
+/// The object behind a [`SharedMemory`] of this engine.
+pub(crate) struct Backing(pub(crate) Arc<SharedState>);
+
+impl SharedMemoryBacking for Backing {
+    fn size(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.0.read(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.0.write(offset, bytes)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// One instance's handle on a shared memory.
+pub(crate) struct AttachedMemory {
+    memory: VMSharedMemory,
+    state: Arc<SharedState>,
+    watched: Arc<Watched>,
+}
+
+impl AttachedMemory {
+    pub(crate) fn new(state: &Arc<SharedState>, watched: &Arc<Watched>) -> Self {
+        Self {
+            memory: state.memory.clone(),
+            state: Arc::clone(state),
+            watched: Arc::clone(watched),
+        }
+    }
+}
+
+impl fmt::Debug for AttachedMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.memory.fmt(f)
+    }
+}
+
+impl LinearMemory for AttachedMemory {
+    fn ty(&self) -> wasmer_types::MemoryType {
+        self.memory.ty()
+    }
+
+    fn size(&self) -> Pages {
+        self.memory.size()
+    }
+
+    fn style(&self) -> MemoryStyle {
+        self.memory.style()
+    }
+
+    fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
+        let before = self.memory.grow(delta)?;
+        let after = (u64::from(before.0) + u64::from(delta.0)) * PAGE_BYTES;
+        // Another thread may have grown it further in the meantime.
+        self.state.bytes.fetch_max(after, Ordering::AcqRel);
+        Ok(before)
+    }
+
+    fn vmmemory(&self) -> NonNull<VMMemoryDefinition> {
+        self.memory.vmmemory()
+    }
+
+    fn try_clone(&self) -> Result<Box<dyn LinearMemory + Send + Sync>, MemoryError> {
+        Ok(Box::new(Self::new(&self.state, &self.watched)))
+    }
+
+    fn copy(&self) -> Result<Box<dyn LinearMemory + Send + Sync>, MemoryError> {
+        LinearMemory::copy(&self.memory)
+    }
+
+    unsafe fn do_wait(
+        &mut self,
+        address: u32,
+        expected: ExpectedValue,
+        timeout: Option<Duration>,
+    ) -> Result<u32, WaiterError> {
+        // Not on the guest's stack, which may be nearly used up.
+        on_host_stack(|| self.state.wait(address, &expected, timeout, &self.watched))
+    }
+
+    fn do_notify(&mut self, address: u32, count: u32) -> u32 {
+        on_host_stack(|| self.state.notify(address, count))
+    }
+}
