@@ -1,0 +1,163 @@
+//! What a person who debugs wants to see at once.
+
+use std::fmt;
+use std::time::Duration;
+
+use engine_api::EngineId;
+
+use crate::memory::mib;
+use crate::{Reason, SequenceNumber, SwapState};
+
+/// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are in
+/// bytes.
+///
+/// ```
+/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let proxy = fake::counter_proxy()?;
+/// use proxy_core::{SwapState, args};
+///
+/// proxy.call("counter_new", args![])?;
+/// let info = proxy.debug_info();
+/// assert_eq!((info.journal_entries, info.objects, info.swaps), (1, 1, 0));
+/// assert_eq!(info.state, SwapState::Idle);
+/// println!("{info}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DebugInfo {
+    /// The proxy's name in metrics.
+    pub name: String,
+    /// The engine of the active generation.
+    pub engine: EngineId,
+    /// Whether the proxy prepares and swaps.
+    pub enabled: bool,
+    /// Where it is between one swap and the next.
+    pub state: SwapState,
+    /// The number of the active generation.
+    pub generation: u64,
+    /// Why the active generation's state is lost, if it is: the next call rebuilds it.
+    pub tainted: Option<String>,
+    /// Generations that have memory.
+    pub generations_alive: usize,
+    /// What the active generation's memories had after its last call.
+    pub memory: u64,
+    /// What it may have.
+    pub memory_limit: u64,
+    /// What the active generation had when it took over.
+    pub memory_baseline: u64,
+    /// What the standby has, if there is one.
+    pub standby_memory: Option<u64>,
+    /// The largest growth of a recent single call.
+    pub largest_growth: u64,
+    /// Growth, in bytes per second.
+    pub growth_rate: f64,
+    /// Entries in the journal.
+    pub journal_entries: usize,
+    /// The newest entry.
+    pub journal_last: SequenceNumber,
+    /// Live objects.
+    pub objects: usize,
+    /// Swaps so far, emergencies included.
+    pub swaps: u64,
+    /// Swaps because a generation died.
+    pub emergencies: u64,
+    /// Entries replayed and found equal.
+    pub entries_verified: u64,
+    /// Replays that gave something else.
+    pub divergences: u64,
+    /// Calls repeated on a clean generation.
+    pub retries: u64,
+    /// Preparations that failed in a row.
+    pub failures: u32,
+    /// The last error of a preparation or swap.
+    pub last_error: Option<String>,
+    /// The live state alone exceeds the warning threshold.
+    pub state_exceeds_budget: bool,
+    /// The last swap.
+    pub last_swap: Option<LastSwap>,
+}
+
+/// The last swap. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastSwap {
+    /// Why.
+    pub reason: Reason,
+    /// How long the standby took to prepare.
+    pub prepare: Duration,
+    /// How long journaled calls were held back.
+    pub pause: Duration,
+    /// What the old generation had.
+    pub memory_before: u64,
+    /// What the new one had.
+    pub memory_after: u64,
+}
+
+impl fmt::Display for DebugInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.enabled {
+            "on"
+        } else {
+            "off (passthrough)"
+        };
+        writeln!(
+            f,
+            "proxy `{}` on {}: {mode}, {}",
+            self.name, self.engine, self.state
+        )?;
+        writeln!(
+            f,
+            "generation {}{}: {:.1} of {:.1} MiB, baseline {:.1}, growing {:.2} MiB/s, by up to \
+             {:.2} MiB in a call",
+            self.generation,
+            self.tainted
+                .as_ref()
+                .map_or_else(String::new, |cause| format!(" (lost: {cause})")),
+            mib(self.memory),
+            mib(self.memory_limit),
+            mib(self.memory_baseline),
+            self.growth_rate / crate::memory::MIB,
+            mib(self.largest_growth),
+        )?;
+        if let Some(bytes) = self.standby_memory {
+            writeln!(f, "standby: {:.1} MiB", mib(bytes))?;
+        }
+        writeln!(
+            f,
+            "journal: {} entries up to {}, {} live objects; {} entries verified, {} divergences",
+            self.journal_entries,
+            self.journal_last,
+            self.objects,
+            self.entries_verified,
+            self.divergences
+        )?;
+        write!(
+            f,
+            "swaps: {}, {} of them emergencies; {} retries; {} generations alive",
+            self.swaps, self.emergencies, self.retries, self.generations_alive
+        )?;
+        if let Some(swap) = &self.last_swap {
+            write!(
+                f,
+                "\nlast swap ({}): prepared in {:.1?}, pause {:.1?}, {:.1} -> {:.1} MiB",
+                swap.reason.name(),
+                swap.prepare,
+                swap.pause,
+                mib(swap.memory_before),
+                mib(swap.memory_after)
+            )?;
+        }
+        if self.state_exceeds_budget {
+            write!(
+                f,
+                "\nstate exceeds budget: free objects or raise the memory limit"
+            )?;
+        }
+        if let Some(error) = &self.last_error {
+            write!(f, "\nlast error, after {} failures: {error}", self.failures)?;
+        }
+        Ok(())
+    }
+}

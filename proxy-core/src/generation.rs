@@ -1,0 +1,271 @@
+//! A generation: one instance in the proxy's care, with its handle table and the entries it has
+//! applied.
+
+mod guest;
+mod marshal;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
+
+use crate::lane::{Lane, LaneGuard};
+use crate::policy::plan::Plan;
+use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
+
+pub(crate) use guest::{CallFailure, Guest};
+
+/// What generations of one proxy are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Blueprint {
+    pub(crate) engine: EngineId,
+    pub(crate) module: Arc<dyn Module>,
+    pub(crate) imports: Imports,
+    pub(crate) limits: Limits,
+    pub(crate) plan: Arc<Plan>,
+    /// The tag in the proxy's handles.
+    pub(crate) proxy: u32,
+}
+
+/// One instance in the proxy's care.
+pub(crate) struct Generation {
+    /// 1 for the first, and so on.
+    pub(crate) number: u64,
+    pub(crate) engine: EngineId,
+    guest: Lane<Guest>,
+    interrupter: Option<Interrupter>,
+    retired: AtomicBool,
+    /// Whether its calls were ended: 0 no, 1 at the drain deadline, 2 to make room.
+    killed: AtomicU8,
+    taint: OnceLock<String>,
+    /// What the memories had after the last call.
+    memory_bytes: AtomicU64,
+    /// What they had when it began to serve.
+    fresh_bytes: AtomicU64,
+    _alive: Alive,
+}
+
+impl Generation {
+    /// A fresh instance with nothing applied. `genesis` is what host functions did during the first
+    /// instantiation, or `None` if this is the first: then it is returned for the journal.
+    pub(crate) fn create(
+        blueprint: &Blueprint,
+        number: u64,
+        genesis: Option<&[crate::journal::HostCall]>,
+        alive: &Arc<AtomicUsize>,
+    ) -> Result<(Self, Vec<crate::journal::HostCall>), Error> {
+        let (guest, calls) = Guest::create(blueprint, genesis)?;
+        let interrupter = guest.interrupter();
+        let generation = Self {
+            number,
+            engine: blueprint.engine,
+            interrupter,
+            retired: AtomicBool::new(false),
+            killed: AtomicU8::new(0),
+            taint: OnceLock::new(),
+            memory_bytes: AtomicU64::new(guest.memory_bytes()),
+            fresh_bytes: AtomicU64::new(guest.memory_bytes()),
+            guest: Lane::new(guest),
+            _alive: Alive::new(alive),
+        };
+        Ok((generation, calls))
+    }
+
+    /// Enters for a call that may as well go to another generation: `None` once this one is retired
+    /// or tainted.
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<LaneGuard<'_, Guest>> {
+        if self.is_retired() || self.taint().is_some() {
+            return None;
+        }
+        let guest = self
+            .guest
+            .enter(|| self.is_retired() || self.taint().is_some())?;
+        // The call before may have tainted it while this one was waiting.
+        if self.taint().is_some() {
+            None
+        } else {
+            Some(guest)
+        }
+    }
+
+    /// Enters for a call that must be on this generation, retired or not.
+    pub(crate) fn enter_pinned(&self) -> Option<LaneGuard<'_, Guest>> {
+        let guest = self.guest.enter(|| self.taint().is_some())?;
+        if self.taint().is_some() {
+            None
+        } else {
+            Some(guest)
+        }
+    }
+
+    /// Enters only if nobody else is there.
+    pub(crate) fn try_enter(&self) -> Option<LaneGuard<'_, Guest>> {
+        if self.taint().is_some() {
+            None
+        } else {
+            self.guest.try_enter()
+        }
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// No new call comes here.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// After it was retired: calls that wait go elsewhere. Apart, because waking them takes longer
+    /// than all the rest of a swap.
+    pub(crate) fn send_away(&self) {
+        self.guest.wake_all();
+    }
+
+    /// Why the state is lost, if it is.
+    pub(crate) fn taint(&self) -> Option<&str> {
+        self.taint.get().map(String::as_str)
+    }
+
+    /// Marks the state as lost. The first cause stays.
+    pub(crate) fn set_taint(&self, cause: String) {
+        let _ = self.taint.set(cause);
+        self.guest.wake_all();
+    }
+
+    /// Ends what still runs, for good.
+    pub(crate) fn kill(&self, why: Kill) {
+        self.killed.store(why as u8, Ordering::Release);
+        if let Some(interrupter) = &self.interrupter {
+            interrupter.interrupt();
+        }
+    }
+
+    /// Why its calls were ended, if they were.
+    pub(crate) fn killed(&self) -> Option<Kill> {
+        match self.killed.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Kill::DrainDeadline),
+            _ => Some(Kill::Evicted),
+        }
+    }
+
+    /// What the memories had after the last call.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What they had when it began to serve.
+    pub(crate) fn fresh_bytes(&self) -> u64 {
+        self.fresh_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes the size after a call and returns the growth since the last one.
+    #[inline]
+    pub(crate) fn note_memory(&self, bytes: u64) -> u64 {
+        let before = self.memory_bytes.load(Ordering::Relaxed);
+        if bytes == before {
+            return 0;
+        }
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+        bytes.saturating_sub(before)
+    }
+
+    /// Applies entries in order, and checks that each gives what it gave before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Divergence`] at the first that does not; the generation is then of no use.
+    pub(crate) fn apply(&self, entries: &[Arc<crate::journal::Entry>]) -> Result<(), Error> {
+        let Some(mut guest) = self.guest.enter(|| false) else {
+            unreachable!("nobody leaves");
+        };
+        for entry in entries {
+            guest.apply(entry).map_err(|divergence| {
+                self.set_taint(divergence.to_string());
+                Error::Divergence(Box::new(divergence))
+            })?;
+        }
+        self.note_memory(guest.memory_bytes());
+        // Only a standby is applied to: it serves from this size on.
+        self.fresh_bytes
+            .store(guest.memory_bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The newest entry that a standby has applied.
+    pub(crate) fn applied(&self) -> SequenceNumber {
+        let guest = self.guest.try_enter();
+        guest
+            .expect("only upkeep enters a standby, one at a time")
+            .applied()
+    }
+}
+
+/// Why an old generation's calls are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kill {
+    /// They took longer than the drain timeout.
+    DrainDeadline = 1,
+    /// The generation after it died too, and there is no room for three.
+    Evicted = 2,
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation")
+            .field("number", &self.number)
+            .field("engine", &self.engine)
+            .field("retired", &self.is_retired())
+            .field("taint", &self.taint())
+            .field("memory_bytes", &self.memory_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts a generation for as long as it exists.
+struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn diverged(
+    entry: &crate::journal::Entry,
+    what: DivergenceKind,
+    expected: String,
+    got: String,
+) -> Divergence {
+    Divergence {
+        entry: entry.sequence,
+        export: entry.export.to_string(),
+        what,
+        expected,
+        got,
+    }
+}
+
+/// The last tag that a proxy of this process got.
+static PROXIES: AtomicU32 = AtomicU32::new(0);
+
+/// A tag for a new proxy's handles, which tells its handles from those of the others.
+pub(crate) fn new_proxy_tag() -> u32 {
+    // Wraps after four billion proxies in one process.
+    PROXIES.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A lock that a panic of another holder does not close.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

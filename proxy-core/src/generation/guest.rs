@@ -1,0 +1,378 @@
+//! The inside of a generation: the instance, its handle table, and calls by policy.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use engine_api::{FuncIndex, Instance, Interrupter, MemoryIndex, Val};
+use smallvec::SmallVec;
+
+use super::{Blueprint, diverged};
+use crate::journal::{Entry, EntryArg, HostCall, ResultRecord};
+use crate::policy::ResultKind;
+use crate::policy::plan::{ExportPlan, Plan};
+use crate::recorder::{Recorder, Recording, is_live_reference};
+use crate::value::{Arg, Results};
+use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
+
+/// A guest object as one generation knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    pub(super) raw: u64,
+    pub(super) ty: Option<Arc<str>>,
+}
+
+/// The instance with what belongs to it. Whoever holds it runs it.
+pub(crate) struct Guest {
+    pub(super) instance: Box<dyn Instance>,
+    pub(super) objects: HashMap<Handle, Object>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) memory: Option<MemoryIndex>,
+    pub(super) proxy: u32,
+    recorder: Arc<Recorder>,
+    records_host: bool,
+    applied: SequenceNumber,
+    calls: u32,
+}
+
+/// Why a call gave no result.
+#[derive(Debug)]
+pub(crate) enum CallFailure {
+    /// Nothing ran: the arguments are wrong.
+    Refused(Error),
+    /// The handle is not in this generation's table: the journal knows why.
+    NoSuchHandle(Handle),
+    /// The guest's allocator had nothing left. Nothing else ran.
+    Exhausted { side_effects: bool },
+    /// The guest or a host function ended the call. The state is lost.
+    Ended {
+        source: Box<engine_api::Error>,
+        side_effects: bool,
+    },
+    /// The call returned, but what it gave cannot be read.
+    Garbled(Error),
+    /// The call returned, but the guest's state is lost or cannot be recorded.
+    Harmed(String),
+}
+
+/// A journaled call that returned: its results, and what the entry keeps.
+pub(crate) struct Recorded {
+    pub(crate) results: Results,
+    pub(crate) records: SmallVec<[ResultRecord; 1]>,
+    pub(crate) fingerprints: Box<[Val]>,
+    pub(crate) host_calls: Vec<HostCall>,
+}
+
+impl Guest {
+    pub(super) fn create(
+        blueprint: &Blueprint,
+        genesis: Option<&[HostCall]>,
+    ) -> Result<(Self, Vec<HostCall>), Error> {
+        let recorder = Arc::new(Recorder::default());
+        let info = Arc::clone(blueprint.module.info());
+        let imports = recorder.wrap(&blueprint.imports, &blueprint.plan, &info);
+        match genesis {
+            Some(calls) => recorder.begin_replay(calls),
+            None => recorder.begin_record(),
+        }
+        let instance = blueprint.module.instantiate(&imports, &blueprint.limits);
+        let recording = recorder.finish();
+        let diverged = |got: String| {
+            Error::Divergence(Box::new(Divergence {
+                entry: SequenceNumber::ZERO,
+                export: "the start function".to_owned(),
+                what: DivergenceKind::HostCalls,
+                expected: "the host calls of the first instantiation".to_owned(),
+                got,
+            }))
+        };
+        if let Some(got) = recording.mismatch {
+            return Err(diverged(got));
+        }
+        let instance = instance?;
+        if recording.unused > 0 {
+            return Err(diverged(format!("{} fewer", recording.unused)));
+        }
+        if let Some(what) = recording.fault {
+            let export = "the start function".to_owned();
+            return Err(Error::GuestData { export, what });
+        }
+        let memory = match info.export("memory").map(|export| export.kind) {
+            Some(engine_api::ExportKind::Memory(index)) => Some(index),
+            _ => (!info.memories().is_empty()).then_some(MemoryIndex(0)),
+        };
+        let guest = Self {
+            instance,
+            objects: HashMap::new(),
+            plan: Arc::clone(&blueprint.plan),
+            memory,
+            proxy: blueprint.proxy,
+            recorder,
+            records_host: imports.iter().next().is_some(),
+            applied: SequenceNumber::ZERO,
+            calls: 0,
+        };
+        Ok((guest, recording.calls))
+    }
+
+    pub(crate) fn applied(&self) -> SequenceNumber {
+        self.applied
+    }
+
+    #[inline]
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.instance.memory_bytes()
+    }
+
+    pub(super) fn interrupter(&self) -> Option<Interrupter> {
+        self.instance.interrupter().ok()
+    }
+
+    /// Counts calls, and says for one of 64 that it should be timed: the clock costs as much as a
+    /// short call.
+    #[inline]
+    pub(crate) fn is_sampled(&mut self) -> bool {
+        self.calls = self.calls.wrapping_add(1);
+        self.calls.is_multiple_of(64)
+    }
+
+    /// A pure call of plain values: nothing is translated and nothing kept.
+    #[inline]
+    pub(crate) fn call_plain(
+        &mut self,
+        func: FuncIndex,
+        args: &[Val],
+        results: &mut [Val],
+    ) -> Result<(), CallFailure> {
+        if !self.records_host {
+            return self
+                .instance
+                .call(func, args, results)
+                .map_err(|source| self.ended(source));
+        }
+        self.recorder.begin_live();
+        self.instance
+            .call(func, args, results)
+            .map_err(|source| self.ended(source))?;
+        self.unharmed()
+    }
+
+    /// A pure call by policy.
+    pub(crate) fn call_pure(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        scope: Option<u64>,
+    ) -> Result<Results, CallFailure> {
+        self.recorder.begin_live();
+        let (results, _) = self.run(plan, args, SequenceNumber::ZERO, scope)?;
+        self.unharmed()?;
+        Ok(results)
+    }
+
+    /// Whether a pure call that returned left the guest whole: a host function may have swallowed
+    /// the trap of a nested call.
+    fn unharmed(&self) -> Result<(), CallFailure> {
+        match self.recorder.take_fault() {
+            None => Ok(()),
+            Some(what) => Err(CallFailure::Harmed(what)),
+        }
+    }
+
+    /// A journaled call by policy, as entry `sequence`. On success the objects it made are known by
+    /// their handles, and those it freed are not; the entry is the caller's to append.
+    pub(crate) fn call_journaled(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+    ) -> Result<Recorded, CallFailure> {
+        self.recorder.begin_record();
+        let recorded = self.execute(plan, args, sequence);
+        let recording = self.recorder.finish();
+        let mut recorded = recorded?;
+        if let Some(fault) = recording.fault {
+            return Err(CallFailure::Harmed(fault));
+        }
+        let reference = |record: &ResultRecord| match record {
+            ResultRecord::Val(val) => is_live_reference(val),
+            _ => false,
+        };
+        if recorded.records.iter().any(reference) {
+            let what = "a reference, which cannot be recorded; make the export pure";
+            return Err(CallFailure::Harmed(what.to_owned()));
+        }
+        recorded.host_calls = recording.calls;
+        Ok(recorded)
+    }
+
+    /// Runs, takes fingerprints, and settles the handle table.
+    fn execute(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+    ) -> Result<Recorded, CallFailure> {
+        let (results, records) = self.run(plan, args, sequence, None)?;
+        let mut fingerprints = Vec::new();
+        if let Some(func) = plan.fingerprint {
+            for record in &records {
+                if let ResultRecord::Object(handle, _) = record {
+                    self.fingerprint(func, *handle, &mut fingerprints)?;
+                }
+            }
+        }
+        for position in &plan.consumes {
+            if let Arg::Handle(handle) = &args[*position] {
+                self.objects.remove(handle);
+            }
+        }
+        self.applied = sequence;
+        Ok(Recorded {
+            results,
+            records,
+            fingerprints: fingerprints.into(),
+            host_calls: Vec::new(),
+        })
+    }
+
+    fn fingerprint(
+        &mut self,
+        func: FuncIndex,
+        handle: Handle,
+        fingerprints: &mut Vec<Val>,
+    ) -> Result<(), CallFailure> {
+        let ty = self.plan.export(func).ty.clone();
+        let raw = self.objects[&handle].raw;
+        let arg = super::marshal::raw_to_val(raw, ty.params()[0]);
+        let mut results: SmallVec<[Val; 2]> =
+            ty.results().iter().map(|ty| Val::zero(*ty)).collect();
+        self.instance
+            .call(func, &[arg], &mut results)
+            .map_err(|source| self.ended(source))?;
+        fingerprints.extend(results);
+        Ok(())
+    }
+
+    /// Applies one entry as the active applied it, and compares.
+    pub(super) fn apply(&mut self, entry: &Entry) -> Result<(), Divergence> {
+        let plan = Arc::clone(self.plan.export(entry.func));
+        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
+        self.recorder.begin_replay(&entry.host_calls);
+        let outcome = self.execute(&plan, &args, entry.sequence);
+        let Recording {
+            fault,
+            mismatch,
+            unused,
+            ..
+        } = self.recorder.finish();
+        let fewer = || (unused > 0).then(|| format!("{unused} fewer"));
+        let ended = outcome.is_err();
+        if let Some(got) = mismatch
+            .or(fault)
+            .or_else(|| if ended { None } else { fewer() })
+        {
+            let expected = format!("{} recorded host calls", entry.host_calls.len());
+            return Err(diverged(entry, DivergenceKind::HostCalls, expected, got));
+        }
+        let recorded = outcome.map_err(|failure| {
+            let got = failure.describe();
+            diverged(
+                entry,
+                DivergenceKind::Outcome,
+                "the call to return".to_owned(),
+                got,
+            )
+        })?;
+        if recorded.records != entry.results {
+            let describe = |records: &[ResultRecord]| {
+                records
+                    .iter()
+                    .map(ResultRecord::describe)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let (expected, got) = (describe(&entry.results), describe(&recorded.records));
+            return Err(diverged(entry, DivergenceKind::Results, expected, got));
+        }
+        if recorded.fingerprints != entry.fingerprints {
+            let expected = format!("{:?}", entry.fingerprints);
+            let got = format!("{:?}", recorded.fingerprints);
+            return Err(diverged(entry, DivergenceKind::Fingerprint, expected, got));
+        }
+        Ok(())
+    }
+
+    /// Calls a function of the module's own services, such as the one that reports its memory, and
+    /// returns its first result as a number, if it is one that makes sense.
+    pub(crate) fn report(&mut self, func: FuncIndex) -> Result<Option<f64>, CallFailure> {
+        let Some(ty) = self.plan.export(func).ty.results().first().copied() else {
+            return Ok(None);
+        };
+        let mut results = [Val::zero(ty)];
+        self.call_plain(func, &[], &mut results)?;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a number of MiB is far below the precision of an f64"
+        )]
+        let number = match &results[0] {
+            Val::I32(value) => f64::from(value.cast_unsigned()),
+            Val::I64(value) => value.cast_unsigned() as f64,
+            Val::F32(bits) => f64::from(f32::from_bits(*bits)),
+            Val::F64(bits) => f64::from_bits(*bits),
+            _ => return Ok(None),
+        };
+        Ok((number.is_finite() && number >= 0.0).then_some(number))
+    }
+
+    #[cold]
+    pub(super) fn ended(&self, source: engine_api::Error) -> CallFailure {
+        let side_effects = self.had_side_effects();
+        CallFailure::Ended {
+            source: Box::new(source),
+            side_effects,
+        }
+    }
+
+    pub(super) fn had_side_effects(&self) -> bool {
+        self.recorder.had_side_effects()
+    }
+
+    pub(super) fn register(
+        &mut self,
+        sequence: SequenceNumber,
+        result: usize,
+        raw: u64,
+        kind: &ResultKind,
+    ) -> (Handle, Option<Arc<str>>) {
+        let result = u32::try_from(result).expect("results are counted in u32");
+        let handle = Handle {
+            sequence,
+            result,
+            proxy: self.proxy,
+        };
+        let ty: Option<Arc<str>> = match kind {
+            ResultKind::Handle(ty) => ty.as_deref().map(Into::into),
+            _ => None,
+        };
+        self.objects.insert(
+            handle,
+            Object {
+                raw,
+                ty: ty.clone(),
+            },
+        );
+        (handle, ty)
+    }
+}
+
+impl CallFailure {
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            CallFailure::Refused(error) | CallFailure::Garbled(error) => error.to_string(),
+            CallFailure::NoSuchHandle(handle) => format!("no object {handle}"),
+            CallFailure::Harmed(what) => what.clone(),
+            CallFailure::Exhausted { .. } => "the guest's allocator has no memory left".to_owned(),
+            CallFailure::Ended { source, .. } => source.to_string(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The caller's stable names for guest objects.
+
+use std::fmt;
+
+/// The position of an entry in the journal: 1 for the first journaled call, and never reused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SequenceNumber(pub u64);
+
+impl SequenceNumber {
+    /// Before every entry.
+    pub const ZERO: Self = Self(0);
+
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// The name of a guest object, stable over every swap: the sequence number of the call that created
+/// it, and which of that call's results it was. It is never a guest pointer: each generation maps it
+/// to its own.
+///
+/// A handle is valid on the proxy that gave it out, until a call of role `free`, or one that consumes
+/// it, returns. Anything else is a typed error: [`crate::Error::FreedHandle`],
+/// [`crate::Error::UnknownHandle`], [`crate::Error::ForeignHandle`].
+///
+/// ```
+/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let proxy = fake::counter_proxy()?;
+/// use proxy_core::{Error, args};
+///
+/// let counter = proxy.call("counter_new", args![])?.handle()?;
+/// assert_eq!(counter.sequence().0, 1); // the first journaled call created it
+/// let other = fake::counter_proxy()?;
+/// let error = other.call("counter_value", args![counter]).unwrap_err();
+/// assert!(matches!(error, Error::ForeignHandle { .. }));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle {
+    pub(crate) sequence: SequenceNumber,
+    pub(crate) result: u32,
+    pub(crate) proxy: u32,
+}
+
+impl Handle {
+    /// The journaled call that created the object.
+    #[must_use]
+    pub fn sequence(&self) -> SequenceNumber {
+        self.sequence
+    }
+
+    /// Which of that call's results it is, from 0.
+    #[must_use]
+    pub fn result(&self) -> u32 {
+        self.result
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.sequence, self.result)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({self})")
+    }
+}
+
+/// A raw guest pointer, or any other number that means something in one generation only.
+///
+/// It comes from a result that the policy calls `pointer`, and is accepted only inside the
+/// [pinned scope](crate::Proxy::pinned) that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pointer {
+    pub(crate) bits: u64,
+    pub(crate) scope: u64,
+}

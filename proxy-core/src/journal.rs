@@ -1,0 +1,121 @@
+//! The journal: the ordered record of calls that made the state, and the only truth about it.
+//!
+//! Only calls that returned are in it. Every generation is the result of applying a prefix of it to a
+//! fresh instance, so that preparing a standby, recovering from a trap and moving to another engine
+//! are one operation. This one lives in memory; where entries come from does not matter to the
+//! generations that apply them.
+
+mod compaction;
+mod entry;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::{Error, Handle, SequenceNumber};
+
+pub use entry::Entry;
+pub(crate) use entry::{Effect, EntryArg, HostCall, ResultRecord};
+
+/// The journal of one proxy.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    /// Ordered by sequence number; compaction leaves gaps.
+    entries: Vec<Arc<Entry>>,
+    /// The objects that entries created, and by which entry they were freed.
+    objects: HashMap<Handle, Option<SequenceNumber>>,
+    last: SequenceNumber,
+    live: usize,
+    frees_since_compaction: usize,
+    /// How many entries the last compaction left.
+    len_after_compaction: usize,
+    /// Host calls of the first instantiation, which every later one is given back.
+    genesis: Vec<HostCall>,
+}
+
+impl Journal {
+    pub(crate) fn new(genesis: Vec<HostCall>) -> Self {
+        Self {
+            genesis,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn genesis(&self) -> &[HostCall] {
+        &self.genesis
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The sequence number of the newest entry, compacted away or not.
+    pub(crate) fn last(&self) -> SequenceNumber {
+        self.last
+    }
+
+    /// The number that the next entry gets.
+    pub(crate) fn next(&self) -> SequenceNumber {
+        self.last.next()
+    }
+
+    /// Up to `count` entries after `sequence`, in order.
+    pub(crate) fn after(&self, sequence: SequenceNumber, count: usize) -> Vec<Arc<Entry>> {
+        let from = self
+            .entries
+            .partition_point(|entry| entry.sequence <= sequence);
+        self.entries[from..].iter().take(count).cloned().collect()
+    }
+
+    /// How many entries there are after `sequence`.
+    pub(crate) fn count_after(&self, sequence: SequenceNumber) -> usize {
+        self.entries.len()
+            - self
+                .entries
+                .partition_point(|entry| entry.sequence <= sequence)
+    }
+
+    pub(crate) fn append(&mut self, entry: Entry) {
+        assert_eq!(entry.sequence, self.next(), "entries are appended in order");
+        self.last = entry.sequence;
+        for (handle, _) in entry.creates() {
+            self.objects.insert(handle, None);
+            self.live += 1;
+        }
+        for handle in &entry.frees {
+            if let Some(freed_by @ None) = self.objects.get_mut(handle) {
+                *freed_by = Some(entry.sequence);
+                self.live -= 1;
+                self.frees_since_compaction += 1;
+            }
+        }
+        self.entries.push(Arc::new(entry));
+    }
+
+    /// Why a handle that a generation does not know cannot be used. Handles of this proxy come from its
+    /// calls alone, so its object has been freed, be it so long ago that the journal forgot it, unless
+    /// it is alive on a younger generation.
+    pub(crate) fn handle_error(&self, handle: Handle) -> Error {
+        if self.is_live(handle) {
+            Error::UnknownHandle { handle }
+        } else {
+            Error::FreedHandle { handle }
+        }
+    }
+
+    /// Whether an object is alive.
+    pub(crate) fn is_live(&self, handle: Handle) -> bool {
+        self.objects.get(&handle).is_some_and(Option::is_none)
+    }
+
+    /// How many objects are alive.
+    pub(crate) fn live_count(&self) -> usize {
+        self.live
+    }
+
+    /// Whether a pass is due: when the journal has doubled since the last one, so that its cost is
+    /// constant per entry and the journal at most about twice what is needed.
+    pub(crate) fn is_compaction_due(&self) -> bool {
+        self.frees_since_compaction > 0 && self.entries.len() >= 2 * self.len_after_compaction + 64
+    }
+}

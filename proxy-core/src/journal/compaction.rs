@@ -1,0 +1,329 @@
+//! Forgetting what no live object needs.
+//!
+//! An entry is *needed* if
+//!
+//! 1. it changes the module as a whole; or
+//! 2. it created an object that is still alive; or
+//! 3. a needed entry names one of its objects as an argument; or
+//! 4. it changed or freed an object whose creation is needed, because replay must leave that object
+//!    as it was, and freed where it was.
+//!
+//! Everything else goes. Rules 3 and 4 feed each other, so needs are followed until no new ones
+//! appear; that takes time linear in the journal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Journal;
+use crate::policy::plan::Changes;
+use crate::{Handle, SequenceNumber};
+
+impl Journal {
+    /// Drops the entries that no live object needs, and returns how many.
+    ///
+    /// `horizon` is the newest entry that a generation under preparation has applied: an object that
+    /// was freed after it counts as alive, so that such a generation still finds the entry that
+    /// frees it. Without one it is [`SequenceNumber`]'s maximum.
+    pub(crate) fn compact(&mut self, horizon: SequenceNumber) -> usize {
+        let needed = self.needed(horizon);
+        let before = self.entries.len();
+        let mut position = 0;
+        let objects = &mut self.objects;
+        self.entries.retain(|entry| {
+            position += 1;
+            let keep = needed[position - 1];
+            if !keep {
+                for (handle, _) in entry.creates() {
+                    objects.remove(&handle);
+                }
+            }
+            keep
+        });
+        self.frees_since_compaction = 0;
+        self.len_after_compaction = self.entries.len();
+        before - self.entries.len()
+    }
+
+    fn needed(&self, horizon: SequenceNumber) -> Vec<bool> {
+        // Who created an object, and who changed or freed it, by position.
+        let mut creator: HashMap<Handle, usize> = HashMap::new();
+        let mut users: HashMap<Handle, Vec<usize>> = HashMap::new();
+        for (position, entry) in self.entries.iter().enumerate() {
+            for (handle, _) in entry.creates() {
+                creator.insert(handle, position);
+            }
+            for handle in entry.touched() {
+                users.entry(handle).or_default().push(position);
+            }
+        }
+        let mut needed = vec![false; self.entries.len()];
+        let mut pending: Vec<usize> = Vec::new();
+        for (position, entry) in self.entries.iter().enumerate() {
+            let is_root = entry.changes == Changes::Module
+                || entry
+                    .creates()
+                    .any(|(handle, _)| self.is_alive(handle, horizon));
+            if is_root {
+                needed[position] = true;
+                pending.push(position);
+            }
+        }
+        while let Some(position) = pending.pop() {
+            let entry: &Arc<super::Entry> = &self.entries[position];
+            let creators = entry
+                .dependencies()
+                .filter_map(|handle| creator.get(&handle));
+            let touching = entry
+                .creates()
+                .filter_map(|(handle, _)| users.get(&handle))
+                .flatten();
+            for next in creators.chain(touching) {
+                if !std::mem::replace(&mut needed[*next], true) {
+                    pending.push(*next);
+                }
+            }
+        }
+        needed
+    }
+
+    fn is_alive(&self, handle: Handle, horizon: SequenceNumber) -> bool {
+        self.objects
+            .get(&handle)
+            .is_some_and(|freed_by| freed_by.is_none_or(|by| by > horizon))
+    }
+}
+
+impl super::Entry {
+    /// The objects among its arguments that it changes or frees.
+    fn touched(&self) -> impl Iterator<Item = Handle> {
+        let changed = match &self.changes {
+            Changes::Handles(positions) => positions.as_slice(),
+            Changes::Module => &[],
+        };
+        changed
+            .iter()
+            .filter_map(|position| match self.args.get(*position) {
+                Some(super::EntryArg::Handle(handle)) => Some(*handle),
+                _ => None,
+            })
+            .chain(self.frees.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use engine_api::{FuncIndex, Val};
+    use proptest::prelude::*;
+    use smallvec::{SmallVec, smallvec};
+
+    use super::*;
+    use crate::journal::{Entry, EntryArg, ResultRecord};
+
+    const EVERYTHING: SequenceNumber = SequenceNumber(u64::MAX);
+
+    fn entry(journal: &Journal, args: &[Handle], frees: &[Handle], changes: Changes) -> Entry {
+        Entry {
+            sequence: journal.next(),
+            func: FuncIndex(0),
+            export: "f".into(),
+            args: args
+                .iter()
+                .map(|handle| EntryArg::Handle(*handle))
+                .collect(),
+            host_calls: Box::default(),
+            results: SmallVec::new(),
+            fingerprints: Box::default(),
+            frees: frees.into(),
+            changes,
+        }
+    }
+
+    fn create(journal: &mut Journal, args: &[Handle]) -> Handle {
+        let handle = Handle {
+            sequence: journal.next(),
+            result: 0,
+            proxy: 0,
+        };
+        let entry = Entry {
+            results: smallvec![ResultRecord::Object(handle, None)],
+            ..entry(journal, args, &[], Changes::Handles(vec![]))
+        };
+        journal.append(entry);
+        handle
+    }
+
+    fn free(journal: &mut Journal, handle: Handle) {
+        let entry = entry(journal, &[handle], &[handle], Changes::Handles(vec![]));
+        journal.append(entry);
+    }
+
+    fn mutate(journal: &mut Journal, args: &[Handle], positions: Vec<usize>) {
+        let entry = entry(journal, args, &[], Changes::Handles(positions));
+        journal.append(entry);
+    }
+
+    #[test]
+    fn an_object_goes_with_all_that_was_done_to_it() {
+        let mut journal = Journal::default();
+        let kept = create(&mut journal, &[]);
+        let gone = create(&mut journal, &[]);
+        mutate(&mut journal, &[gone], vec![0]);
+        mutate(&mut journal, &[kept], vec![0]);
+        free(&mut journal, gone);
+        assert_eq!(journal.compact(EVERYTHING), 3);
+        assert_eq!(journal.len(), 2);
+        assert!(matches!(
+            journal.handle_error(gone),
+            crate::Error::FreedHandle { .. }
+        ));
+    }
+
+    #[test]
+    fn a_freed_object_stays_while_a_live_one_was_made_from_it() {
+        let mut journal = Journal::default();
+        let srs = create(&mut journal, &[]);
+        let index = create(&mut journal, &[srs]);
+        free(&mut journal, srs);
+        assert_eq!(journal.compact(EVERYTHING), 0);
+        free(&mut journal, index);
+        assert_eq!(journal.compact(EVERYTHING), 4);
+        assert_eq!(journal.len(), 0);
+    }
+
+    #[test]
+    fn a_change_of_the_whole_module_is_never_forgotten() {
+        let mut journal = Journal::default();
+        let object = create(&mut journal, &[]);
+        let change = entry(&journal, &[object], &[], Changes::Module);
+        journal.append(change);
+        free(&mut journal, object);
+        assert_eq!(journal.compact(EVERYTHING), 0);
+    }
+
+    #[test]
+    fn what_a_generation_under_preparation_has_not_freed_yet_stays() {
+        let mut journal = Journal::default();
+        let object = create(&mut journal, &[]);
+        let applied = journal.last();
+        free(&mut journal, object);
+        assert_eq!(journal.compact(applied), 0);
+        assert_eq!(journal.compact(journal.last()), 2);
+    }
+
+    /// A model of a module with objects: each holds a number; what replay of a journal leaves.
+    #[derive(Clone, Debug)]
+    enum Op {
+        Create(Vec<usize>),
+        Mutate(usize, usize),
+        Free(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            3 => proptest::collection::vec(0..64_usize, 0..3).prop_map(Op::Create),
+            3 => (0..64_usize, 0..64_usize).prop_map(|(into, from)| Op::Mutate(into, from)),
+            2 => (0..64_usize).prop_map(Op::Free),
+        ]
+    }
+
+    fn alive(journal: &Journal) -> Vec<Handle> {
+        let alive = journal
+            .objects
+            .iter()
+            .filter(|(_, freed_by)| freed_by.is_none());
+        alive.map(|(handle, _)| *handle).collect()
+    }
+
+    fn replay(journal: &Journal) -> BTreeMap<Handle, u64> {
+        let mut state: BTreeMap<Handle, u64> = BTreeMap::new();
+        for entry in journal.after(SequenceNumber::ZERO, usize::MAX) {
+            let args: Vec<u64> = entry.dependencies().map(|handle| state[&handle]).collect();
+            for (handle, _) in entry.creates() {
+                let value = args
+                    .iter()
+                    .fold(entry.sequence.0, |h, a| h.wrapping_mul(31) ^ a);
+                state.insert(handle, value);
+            }
+            for handle in entry.touched() {
+                let value = state
+                    .get_mut(&handle)
+                    .expect("only live objects are touched");
+                *value = args
+                    .iter()
+                    .fold(value.wrapping_mul(37), |h, a| h.wrapping_add(*a));
+            }
+            for handle in &entry.frees {
+                state.remove(handle);
+            }
+        }
+        state
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn replaying_the_compacted_journal_gives_the_same_objects(
+            ops in proptest::collection::vec(op(), 0..120),
+            every in 1..20_usize,
+        ) {
+            let mut journal = Journal::default();
+            let mut compacted = Journal::default();
+            let mut live: Vec<Handle> = Vec::new();
+            for (step, op) in ops.iter().enumerate() {
+                for journal in [&mut journal, &mut compacted] {
+                    let mut alive = live.clone();
+                    match op {
+                        Op::Create(from) => {
+                            let args: Vec<Handle> = from
+                                .iter()
+                                .filter_map(|at| alive.get(at % alive.len().max(1)).copied())
+                                .collect();
+                            create(journal, &args);
+                        }
+                        Op::Mutate(into, from) if !alive.is_empty() => {
+                            let args = [alive[into % alive.len()], alive[from % alive.len()]];
+                            mutate(journal, &args, vec![0]);
+                        }
+                        Op::Free(at) if !alive.is_empty() => {
+                            let handle = alive.swap_remove(at % alive.len());
+                            free(journal, handle);
+                        }
+                        _ => {}
+                    }
+                }
+                live = alive(&journal);
+                live.sort();
+                if step % every == 0 {
+                    compacted.compact(EVERYTHING);
+                }
+            }
+            prop_assert_eq!(replay(&journal), replay(&compacted));
+            // Nothing dead is kept: compacting everything that was freed leaves nothing.
+            for handle in live {
+                free(&mut compacted, handle);
+            }
+            compacted.compact(EVERYTHING);
+            prop_assert_eq!(compacted.len(), 0);
+        }
+    }
+
+    #[test]
+    fn digests_name_objects_and_not_addresses() {
+        let mut journal = Journal::default();
+        create(&mut journal, &[]);
+        let one = journal.after(SequenceNumber::ZERO, 1)[0].digest();
+        let mut other = Journal::default();
+        create(&mut other, &[]);
+        assert_eq!(one, other.after(SequenceNumber::ZERO, 1)[0].digest());
+        let mut third = Journal::default();
+        let plain = Entry {
+            results: smallvec![ResultRecord::Val(Val::I32(1))],
+            ..entry(&third, &[], &[], Changes::Handles(vec![]))
+        };
+        third.append(plain);
+        assert_ne!(one, third.after(SequenceNumber::ZERO, 1)[0].digest());
+    }
+}

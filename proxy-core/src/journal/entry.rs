@@ -1,0 +1,173 @@
+//! One journaled call.
+
+use std::sync::Arc;
+
+use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
+use smallvec::SmallVec;
+
+use crate::policy::plan::Changes;
+use crate::value::Arg;
+use crate::{Handle, SequenceNumber};
+
+/// A call that returned, with all that is needed to repeat it on another instance and to see that it
+/// gave the same.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub(crate) sequence: SequenceNumber,
+    pub(crate) func: FuncIndex,
+    pub(crate) export: Arc<str>,
+    pub(crate) args: Box<[EntryArg]>,
+    pub(crate) host_calls: Box<[HostCall]>,
+    pub(crate) results: SmallVec<[ResultRecord; 1]>,
+    pub(crate) fingerprints: Box<[Val]>,
+    pub(crate) frees: Box<[Handle]>,
+    pub(crate) changes: Changes,
+}
+
+/// An argument as the journal keeps it: the input, never what the guest made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum EntryArg {
+    Val(Val),
+    Handle(Handle),
+    Bytes(Box<[u8]>),
+    Text(Box<str>),
+}
+
+/// A result as the journal keeps it: numbers as they are, objects by their name alone, buffers by
+/// their hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ResultRecord {
+    Val(Val),
+    Object(Handle, Option<Arc<str>>),
+    Null,
+    Buffer { len: usize, hash: [u8; 32] },
+}
+
+/// A call of a host function during a journaled call: on replay the host is not asked again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HostCall {
+    /// Position in the module's list of imports.
+    pub(crate) import: u32,
+    pub(crate) args: SmallVec<[Val; 2]>,
+    /// What it did to the guest through its `Caller`, in order.
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) results: SmallVec<[Val; 1]>,
+}
+
+/// What a host function did to the guest. Reads leave no trace.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Effect {
+    Write {
+        memory: MemoryIndex,
+        offset: u64,
+        bytes: Box<[u8]>,
+    },
+    GrowMemory {
+        memory: MemoryIndex,
+        pages: u64,
+    },
+    GrowTable {
+        table: TableIndex,
+        elements: u64,
+    },
+    SetGlobal {
+        global: GlobalIndex,
+        value: Val,
+    },
+    Call {
+        func: FuncIndex,
+        args: SmallVec<[Val; 2]>,
+    },
+}
+
+impl Entry {
+    /// Its position in the journal.
+    #[must_use]
+    pub fn sequence(&self) -> SequenceNumber {
+        self.sequence
+    }
+
+    /// The export that was called.
+    #[must_use]
+    pub fn export(&self) -> &str {
+        &self.export
+    }
+
+    /// The objects it created, with their types.
+    pub(crate) fn creates(&self) -> impl Iterator<Item = (Handle, &Option<Arc<str>>)> {
+        self.results.iter().filter_map(|result| match result {
+            ResultRecord::Object(handle, ty) => Some((*handle, ty)),
+            _ => None,
+        })
+    }
+
+    /// The objects its arguments name: what it depends on.
+    pub fn dependencies(&self) -> impl Iterator<Item = Handle> {
+        self.args.iter().filter_map(|arg| match arg {
+            EntryArg::Handle(handle) => Some(*handle),
+            _ => None,
+        })
+    }
+
+    /// A hash over what the call gave: equal on every engine, for objects enter by their names.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.sequence.0.to_le_bytes());
+        for record in &self.results {
+            hasher.update(record.describe().as_bytes());
+            hasher.update(b"\0");
+        }
+        for fingerprint in &self.fingerprints {
+            hasher.update(format!("{fingerprint:?}\0").as_bytes());
+        }
+        hasher.finalize().into()
+    }
+}
+
+impl EntryArg {
+    /// `None` for what cannot be recorded: references and raw pointers.
+    pub(crate) fn record(arg: &Arg<'_>) -> Option<Self> {
+        Some(match arg {
+            Arg::Val(Val::FuncRef(Some(_)) | Val::ExternRef(Some(_))) | Arg::Pointer(_) => {
+                return None;
+            }
+            Arg::Val(val) => EntryArg::Val(val.clone()),
+            Arg::Handle(handle) => EntryArg::Handle(*handle),
+            Arg::Bytes(bytes) => EntryArg::Bytes((*bytes).into()),
+            Arg::Text(text) => EntryArg::Text((*text).into()),
+        })
+    }
+
+    pub(crate) fn as_arg(&self) -> Arg<'_> {
+        match self {
+            EntryArg::Val(val) => Arg::Val(val.clone()),
+            EntryArg::Handle(handle) => Arg::Handle(*handle),
+            EntryArg::Bytes(bytes) => Arg::Bytes(bytes),
+            EntryArg::Text(text) => Arg::Text(text),
+        }
+    }
+}
+
+impl ResultRecord {
+    pub(crate) fn buffer(bytes: &[u8]) -> Self {
+        ResultRecord::Buffer {
+            len: bytes.len(),
+            hash: blake3::hash(bytes).into(),
+        }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            ResultRecord::Val(val) => format!("{val:?}"),
+            ResultRecord::Object(handle, _) => format!("object {handle}"),
+            ResultRecord::Null => "null".to_owned(),
+            ResultRecord::Buffer { len, hash } => {
+                format!(
+                    "{len} bytes of blake3 {}",
+                    blake3::Hash::from_bytes(*hash).to_hex()
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The one-at-a-time entrance to a guest, which those who wait can leave.
+//!
+//! A `Mutex` makes its waiters wait until they have it. A call that waits behind a long pure call must
+//! instead leave at once when its generation is swapped out, and go to the new one. So waiting is on a
+//! condition variable beside the mutex; the way in without waiting is one `try_lock`.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+
+#[derive(Debug, Default)]
+pub(crate) struct Lane<T> {
+    inner: Mutex<T>,
+    waiting: AtomicUsize,
+    gate: Mutex<()>,
+    changed: Condvar,
+}
+
+pub(crate) struct LaneGuard<'a, T> {
+    lane: &'a Lane<T>,
+    // Taken only by `drop`, which must let go of the mutex before it looks for waiters.
+    inner: Option<MutexGuard<'a, T>>,
+}
+
+impl<T> Lane<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            inner: Mutex::new(value),
+            waiting: AtomicUsize::new(0),
+            gate: Mutex::new(()),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The value, or `None` once `leave` says so while somebody else has it.
+    pub(crate) fn enter(&self, leave: impl Fn() -> bool) -> Option<LaneGuard<'_, T>> {
+        self.try_enter().or_else(|| self.wait(leave))
+    }
+
+    /// The value, if nobody else has it.
+    pub(crate) fn try_enter(&self) -> Option<LaneGuard<'_, T>> {
+        let inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            // Who panicked with the value has already marked its generation as tainted.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(LaneGuard {
+            lane: self,
+            inner: Some(inner),
+        })
+    }
+
+    #[cold]
+    fn wait(&self, leave: impl Fn() -> bool) -> Option<LaneGuard<'_, T>> {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // Pairs with the fence in `drop`: either we see the mutex free, or its holder sees us.
+        fence(Ordering::SeqCst);
+        let entered = loop {
+            if leave() {
+                break None;
+            }
+            if let Some(guard) = self.try_enter() {
+                break Some(guard);
+            }
+            gate = self
+                .changed
+                .wait(gate)
+                .unwrap_or_else(PoisonError::into_inner);
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        entered
+    }
+
+    /// Lets everybody who waits ask again whether to leave.
+    pub(crate) fn wake_all(&self) {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed.notify_all();
+    }
+}
+
+impl<T> Deref for LaneGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.inner.as_ref().expect("only drop takes it")
+    }
+}
+
+impl<T> DerefMut for LaneGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect("only drop takes it")
+    }
+}
+
+impl<T> Drop for LaneGuard<'_, T> {
+    fn drop(&mut self) {
+        drop(self.inner.take());
+        fence(Ordering::SeqCst);
+        if self.lane.waiting.load(Ordering::SeqCst) > 0 {
+            let _gate = self
+                .lane
+                .gate
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.lane.changed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn everybody_gets_in_once() {
+        let lane = Lane::new(0_u64);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        *lane.enter(|| false).expect("nobody leaves") += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*lane.try_enter().expect("everybody has left"), 16_000);
+    }
+
+    #[test]
+    fn who_waits_can_leave_while_another_stays_inside() {
+        let lane = Arc::new(Lane::new(()));
+        let closed = Arc::new(AtomicBool::new(false));
+        let inside = lane.enter(|| false).expect("nobody else is there");
+        let waiter = thread::spawn({
+            let (lane, closed) = (Arc::clone(&lane), Arc::clone(&closed));
+            move || lane.enter(|| closed.load(Ordering::SeqCst)).is_none()
+        });
+        while lane.waiting.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        closed.store(true, Ordering::SeqCst);
+        lane.wake_all();
+        assert!(
+            waiter.join().expect("the waiter does not panic"),
+            "the waiter left"
+        );
+        drop(inside);
+    }
+}

@@ -1,0 +1,84 @@
+//! Keeps a growing WebAssembly module running for ever.
+//!
+//! A module's memory only grows, and at its limit the module dies with all its state. The proxy keeps
+//! a *journal* of the calls that made the state; when memory passes a threshold it makes a second
+//! instance from the journal, checks that it gives the same results, swaps the two atomically, and
+//! frees the old one. Callers notice nothing.
+//!
+//! ```
+//! # #[path = "../tests/fake/mod.rs"] mod fake;
+//! # fn main() -> Result<(), proxy_core::Error> {
+//! # let engine = fake::FakeEngine::counter();
+//! # let wasm = fake::counter_wasm();
+//! use proxy_core::{Policy, Proxy, args};
+//!
+//! let policy: Policy = r#"
+//!     [[export]]
+//!     match = "counter_new"
+//!     role = "create"
+//!     results = ["handle:counter"]
+//!
+//!     [[export]]
+//!     match = "counter_add"
+//!     role = "mutate"
+//!     args = ["handle:counter", "value"]
+//!     mutates = [0]
+//!
+//!     [[export]]
+//!     match = "counter_value"
+//!     role = "pure"
+//!     args = ["handle:counter"]
+//! "#
+//! .parse()?;
+//!
+//! let proxy = Proxy::builder(engine).module(wasm).policy(policy).build()?;
+//! let counter = proxy.call("counter_new", args![])?.handle()?;
+//! proxy.call("counter_add", args![counter, 41])?;
+//! proxy.prepare_standby()?;
+//! proxy.call("counter_add", args![counter, 1])?;
+//! proxy.swap()?; // the handle now names an object in another instance
+//! assert_eq!(proxy.call("counter_value", args![counter])?.i32()?, 42);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here starts a thread: a [`Supervisor`] at the edge does, and calls [`Proxy::tick`].
+//! Engines come from outside, through `engine-api`. `docs/swap-protocol.md` says why no call is lost,
+//! `docs/policy.md` what a policy can say.
+
+mod debug_info;
+mod degradation;
+mod error;
+mod event;
+mod generation;
+mod handle;
+mod hooks;
+mod journal;
+mod lane;
+mod memory;
+mod policy;
+mod proxy;
+mod recorder;
+mod state;
+mod supervisor;
+mod value;
+
+pub use debug_info::{DebugInfo, LastSwap};
+pub use degradation::Patience;
+pub use error::{Divergence, DivergenceKind, Error};
+pub use event::{Event, Listener};
+pub use handle::{Handle, Pointer, SequenceNumber};
+pub use hooks::{HookError, SwapContext, SwapHooks};
+pub use journal::Entry;
+pub use memory::{Reason, Thresholds};
+pub use policy::{
+    AllocatorPolicy, ArgKind, Effect, ExportPolicy, ImportPolicy, ModulePolicy, Ownership, Policy,
+    ResultKind, Role,
+};
+pub use proxy::{
+    Builder, ExportInfo, Pinned, Prepared, Proxy, ReplayReport, Swapped, Typed, TypedArgs,
+    TypedResults,
+};
+pub use state::SwapState;
+pub use supervisor::Supervisor;
+pub use value::{Arg, Results, Value};

@@ -1,0 +1,427 @@
+//! When to prepare and when to swap: memory against thresholds, growth against time.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::Error;
+
+/// Bytes in a MiB.
+pub(crate) const MIB: f64 = 1_048_576.0;
+
+/// Bytes as MiB, for people and metrics.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sizes of memories are exact in an f64"
+)]
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / MIB
+}
+
+/// Shares of the memory limit at which something happens.
+///
+/// ```
+/// use proxy_core::Thresholds;
+///
+/// let early = Thresholds::new(0.5, 0.8)?;
+/// assert!(early.warn() < Thresholds::default().warn());
+/// assert!(Thresholds::new(0.9, 0.7).is_err());
+/// # Ok::<(), proxy_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    warn: f64,
+    critical: f64,
+}
+
+impl Default for Thresholds {
+    /// A standby at 70 %, a swap at 90 %.
+    fn default() -> Self {
+        Self {
+            warn: 0.70,
+            critical: 0.90,
+        }
+    }
+}
+
+impl Thresholds {
+    /// Prepare a standby at the share `warn` of the limit, swap at the share `critical`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Policy`] unless 0 < warn < critical <= 1.
+    pub fn new(warn: f64, critical: f64) -> Result<Self, Error> {
+        if warn > 0.0 && warn < critical && critical <= 1.0 {
+            Ok(Self { warn, critical })
+        } else {
+            Err(Error::Policy {
+                reason: format!(
+                    "thresholds must be 0 < warn < critical <= 1, got {warn} and {critical}"
+                ),
+            })
+        }
+    }
+
+    /// The share at which a standby is prepared.
+    #[must_use]
+    pub fn warn(&self) -> f64 {
+        self.warn
+    }
+
+    /// The share at which it takes over.
+    #[must_use]
+    pub fn critical(&self) -> f64 {
+        self.critical
+    }
+
+    /// The share of `limit` bytes.
+    pub(crate) fn warn_bytes(&self, limit: u64, step: f64) -> u64 {
+        // Stepping up after failures must not reach the other threshold.
+        share(
+            limit,
+            (self.warn + step)
+                .min(self.warn.max(0.85))
+                .min(self.critical),
+        )
+    }
+
+    pub(crate) fn critical_bytes(&self, limit: u64) -> u64 {
+        share(limit, self.critical)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a memory's size is positive and exact enough to the byte"
+)]
+fn share(limit: u64, share: f64) -> u64 {
+    (limit as f64 * share) as u64
+}
+
+/// What is known when the supervisor decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Situation {
+    pub(crate) used: u64,
+    pub(crate) limit: u64,
+    /// What the active generation had when it took over.
+    pub(crate) baseline: u64,
+    /// The largest growth of a recent single call.
+    pub(crate) headroom: u64,
+    /// Bytes per second.
+    pub(crate) growth_rate: f64,
+    /// How long the last preparation took.
+    pub(crate) prepare_time: Duration,
+    pub(crate) standby_ready: bool,
+    /// What failures have added to the warning threshold.
+    pub(crate) warn_step: f64,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Nothing,
+    Prepare(Reason),
+    Swap(Reason),
+}
+
+/// Why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Memory passed a threshold.
+    Threshold,
+    /// The next call may grow by as much as a recent one did, and that would not fit.
+    Headroom,
+    /// At its rate of growth, memory reaches the critical threshold before a standby is ready.
+    Prediction,
+    /// Somebody asked for it.
+    Manual,
+    /// The active generation died.
+    Emergency,
+}
+
+impl Reason {
+    /// A short stable name for events and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Threshold => "threshold",
+            Reason::Headroom => "headroom",
+            Reason::Prediction => "prediction",
+            Reason::Manual => "manual",
+            Reason::Emergency => "emergency",
+        }
+    }
+}
+
+impl Situation {
+    /// Where the swap is due, in bytes, and why there.
+    fn swap_at(&self, thresholds: Thresholds) -> (u64, Reason) {
+        let critical = thresholds.critical_bytes(self.limit);
+        let with_headroom = self.limit.saturating_sub(self.kept_free());
+        if with_headroom < critical {
+            (with_headroom, Reason::Headroom)
+        } else {
+            (critical, Reason::Threshold)
+        }
+    }
+
+    /// The headroom, but never more than half of what lies between baseline and limit: a call that
+    /// jumps by more would have us swap after every single one.
+    fn kept_free(&self) -> u64 {
+        self.headroom
+            .min(self.limit.saturating_sub(self.baseline) / 2)
+    }
+
+    /// Where the preparation is due, in bytes, and why there.
+    fn prepare_at(&self, thresholds: Thresholds) -> (u64, Reason) {
+        let warn = thresholds.warn_bytes(self.limit, self.warn_step);
+        let (swap, reason) = self.swap_at(thresholds);
+        let before_swap =
+            swap.saturating_sub(self.kept_free().min(swap.saturating_sub(self.baseline) / 2));
+        if reason == Reason::Headroom && before_swap < warn {
+            (before_swap, Reason::Headroom)
+        } else {
+            (warn, Reason::Threshold)
+        }
+    }
+
+    /// From here on the supervisor wants to be woken.
+    pub(crate) fn wake_at(&self, thresholds: Thresholds) -> u64 {
+        if self.standby_ready {
+            self.swap_at(thresholds).0
+        } else {
+            self.prepare_at(thresholds).0
+        }
+    }
+
+    pub(crate) fn decide(&self, thresholds: Thresholds) -> Decision {
+        let (swap_at, swap_reason) = self.swap_at(thresholds);
+        if self.standby_ready {
+            return if self.used >= swap_at {
+                Decision::Swap(swap_reason)
+            } else {
+                Decision::Nothing
+            };
+        }
+        let (prepare_at, prepare_reason) = self.prepare_at(thresholds);
+        if self.used >= prepare_at {
+            return Decision::Prepare(prepare_reason);
+        }
+        if self.is_growing_too_fast(swap_at) {
+            return Decision::Prepare(Reason::Prediction);
+        }
+        Decision::Nothing
+    }
+
+    /// Whether at this rate the swap is due before a preparation would end, with half of its time
+    /// to spare. Only beyond the middle between baseline and swap: a burst at the start is no trend.
+    fn is_growing_too_fast(&self, swap_at: u64) -> bool {
+        let middle = self.baseline.midpoint(swap_at);
+        if self.growth_rate <= 0.0 || self.used <= middle {
+            return false;
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "sizes of memories are exact in an f64"
+        )]
+        let seconds_left = swap_at.saturating_sub(self.used) as f64 / self.growth_rate;
+        seconds_left < self.prepare_time.as_secs_f64() * 1.5
+    }
+}
+
+/// An exponentially weighted moving average of growth, over samples at uneven times.
+#[derive(Debug, Default)]
+pub(crate) struct GrowthRate {
+    last: Option<(Instant, u64)>,
+    bytes_per_second: f64,
+}
+
+/// The time after which a sample weighs a third.
+const GROWTH_MEMORY: Duration = Duration::from_secs(10);
+
+impl GrowthRate {
+    pub(crate) fn sample(&mut self, now: Instant, bytes: u64) -> f64 {
+        if let Some((then, before)) = self.last {
+            let seconds = now.saturating_duration_since(then).as_secs_f64();
+            if seconds < 1e-3 {
+                return self.bytes_per_second;
+            }
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "sizes of memories are exact in an f64"
+            )]
+            let rate = bytes.saturating_sub(before) as f64 / seconds;
+            let weight = 1.0 - (-seconds / GROWTH_MEMORY.as_secs_f64()).exp();
+            self.bytes_per_second += weight * (rate - self.bytes_per_second);
+        }
+        self.last = Some((now, bytes));
+        self.bytes_per_second
+    }
+
+    /// After a swap: the size jumps, the rate stays.
+    pub(crate) fn rebase(&mut self) {
+        self.last = None;
+    }
+
+    pub(crate) fn bytes_per_second(&self) -> f64 {
+        self.bytes_per_second
+    }
+}
+
+/// The largest growth of a single call among the last 64 to 128 that grew.
+#[derive(Debug, Default)]
+pub(crate) struct LargestGrowth {
+    current: AtomicU64,
+    previous: AtomicU64,
+    count: AtomicU32,
+}
+
+const GROWTHS_PER_WINDOW: u32 = 64;
+
+impl LargestGrowth {
+    /// Called only when a call grew the memory, so its cost does not matter.
+    pub(crate) fn note(&self, bytes: u64) {
+        self.current.fetch_max(bytes, Ordering::Relaxed);
+        if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= GROWTHS_PER_WINDOW {
+            self.count.store(0, Ordering::Relaxed);
+            self.previous
+                .store(self.current.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.current
+            .load(Ordering::Relaxed)
+            .max(self.previous.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 100 << 20;
+
+    fn at(percent: u64) -> Situation {
+        Situation {
+            used: LIMIT / 100 * percent,
+            limit: LIMIT,
+            baseline: LIMIT / 10,
+            headroom: 1 << 20,
+            growth_rate: 0.0,
+            prepare_time: Duration::from_millis(100),
+            standby_ready: false,
+            warn_step: 0.0,
+        }
+    }
+
+    fn decide(situation: Situation) -> Decision {
+        situation.decide(Thresholds::default())
+    }
+
+    #[test]
+    fn prepares_at_the_warning_and_swaps_at_the_critical_threshold() {
+        assert_eq!(decide(at(69)), Decision::Nothing);
+        assert_eq!(decide(at(71)), Decision::Prepare(Reason::Threshold));
+        let ready = Situation {
+            standby_ready: true,
+            ..at(89)
+        };
+        assert_eq!(decide(ready), Decision::Nothing);
+        let ready = Situation {
+            standby_ready: true,
+            ..at(91)
+        };
+        assert_eq!(decide(ready), Decision::Swap(Reason::Threshold));
+    }
+
+    #[test]
+    fn the_largest_growth_is_kept_free() {
+        let jumpy = Situation {
+            headroom: 30 << 20,
+            standby_ready: true,
+            ..at(71)
+        };
+        assert_eq!(decide(jumpy), Decision::Swap(Reason::Headroom));
+        let jumpy = Situation {
+            standby_ready: false,
+            used: LIMIT / 100 * 45,
+            ..jumpy
+        };
+        assert_eq!(decide(jumpy), Decision::Prepare(Reason::Headroom));
+    }
+
+    #[test]
+    fn a_jump_larger_than_the_memory_does_not_swap_after_every_call() {
+        let huge = Situation {
+            headroom: 10 << 30,
+            standby_ready: true,
+            ..at(40)
+        };
+        assert_eq!(decide(huge), Decision::Nothing);
+        let huge = Situation {
+            standby_ready: false,
+            used: LIMIT / 100 * 20,
+            ..huge
+        };
+        assert_eq!(decide(huge), Decision::Nothing);
+    }
+
+    #[test]
+    fn fast_growth_prepares_early() {
+        let fast = Situation {
+            growth_rate: 400.0 * MIB,
+            ..at(60)
+        };
+        assert_eq!(decide(fast), Decision::Prepare(Reason::Prediction));
+        assert_eq!(
+            decide(Situation {
+                used: LIMIT / 5,
+                ..fast
+            }),
+            Decision::Nothing
+        );
+    }
+
+    #[test]
+    fn failures_move_the_warning_up_to_85_percent() {
+        let thresholds = Thresholds::default();
+        assert_eq!(thresholds.warn_bytes(1000, 0.05), 750);
+        assert_eq!(thresholds.warn_bytes(1000, 0.5), 850);
+        assert_eq!(
+            Thresholds::new(0.5, 0.6).unwrap().warn_bytes(1000, 0.5),
+            600
+        );
+        assert!(Thresholds::new(0.9, 0.7).is_err());
+    }
+
+    #[test]
+    fn the_supervisor_is_woken_where_it_decides() {
+        for percent in 1..100 {
+            for standby_ready in [false, true] {
+                let situation = Situation {
+                    standby_ready,
+                    ..at(percent)
+                };
+                let due = situation.used >= situation.wake_at(Thresholds::default());
+                assert_eq!(due, decide(situation) != Decision::Nothing, "{situation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_growth_rate_follows_and_survives_a_swap() {
+        let mut rate = GrowthRate::default();
+        let start = Instant::now();
+        for second in 0..60 {
+            rate.sample(start + Duration::from_secs(second), second << 20);
+        }
+        assert!((rate.bytes_per_second() / MIB - 1.0).abs() < 0.01);
+        rate.rebase();
+        rate.sample(start + Duration::from_mins(1), 0);
+        assert!((rate.bytes_per_second() / MIB - 1.0).abs() < 0.01);
+    }
+}

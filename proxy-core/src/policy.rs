@@ -1,0 +1,239 @@
+//! The policy: what each export of a module does to its state.
+//!
+//! A policy is a TOML file, described in `docs/policy.md`. It is parsed here, and bound to a module's
+//! real exports in [`plan`], where everything that does not fit is an error that names the place.
+
+pub(crate) mod bind;
+mod kind;
+pub(crate) mod plan;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+pub use kind::{ArgKind, Ownership, ResultKind};
+
+/// What an export does to the module's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Creates objects, which its results name by handles.
+    Create,
+    /// Changes objects, or the module's state as a whole.
+    Mutate,
+    /// Destroys the objects that its handle arguments name.
+    Free,
+    /// Leaves nothing behind that a later call could notice: it is not journaled.
+    Pure,
+}
+
+impl Role {
+    /// Whether calls of the role are recorded in the journal.
+    #[must_use]
+    pub fn is_journaled(self) -> bool {
+        self != Role::Pure
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Create => "create",
+            Role::Mutate => "mutate",
+            Role::Free => "free",
+            Role::Pure => "pure",
+        })
+    }
+}
+
+/// A policy as its file says it.
+///
+/// ```
+/// use proxy_core::{Policy, Role};
+///
+/// let policy: Policy = r#"
+///     [[export]]
+///     match = "srs_create"
+///     role = "create"
+///     results = ["handle:srs"]
+///
+///     [[export]]
+///     match = "*_free"
+///     role = "free"
+///     args = ["handle"]
+/// "#
+/// .parse()?;
+/// assert_eq!(policy.exports[1].role, Role::Free);
+/// # Ok::<(), proxy_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Refuse calls of exports that no entry matches. Otherwise they are `mutate` on the whole
+    /// module: safe, since everything is replayed, and warned about once.
+    #[serde(default)]
+    pub strict: bool,
+    /// The module's own services.
+    #[serde(default)]
+    pub module: ModulePolicy,
+    /// The exports: the first entry whose pattern matches a name decides.
+    #[serde(default, rename = "export")]
+    pub exports: Vec<ExportPolicy>,
+    /// The imports: which host functions have no effect outside.
+    #[serde(default, rename = "import")]
+    pub imports: Vec<ImportPolicy>,
+}
+
+/// The module's own services.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModulePolicy {
+    /// The guest's allocator, for arguments and results of bytes and text. Without it the usual
+    /// names are looked for: `guest_alloc`, `__wbindgen_malloc`, `malloc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocator: Option<AllocatorPolicy>,
+    /// An export `() -> number` that says how much memory the module uses, in MiB. The proxy takes
+    /// the larger of it and the real size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_usage_export: Option<String>,
+    /// An export `() -> number` that says what the module holds to be its limit, in MiB. The proxy
+    /// takes the smallest of it, the configured limit and the module's maximum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critical_memory_export: Option<String>,
+}
+
+/// The guest's allocator.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllocatorPolicy {
+    /// `(len) -> ptr`, or `(len, align) -> ptr`.
+    pub alloc: String,
+    /// `(ptr)`, `(ptr, len)` or `(ptr, len, align)`.
+    pub free: String,
+}
+
+/// What the exports of a pattern do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportPolicy {
+    /// An export's name, or a glob pattern over names: `*_free`, `caml_f[pq]_srs_*`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// What they do.
+    pub role: Role,
+    /// The meaning of the arguments. Without it each parameter is a plain value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<ArgKind>>,
+    /// The meaning of the results. Without it each is a plain value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results: Option<Vec<ResultKind>>,
+    /// Positions, from 0, of the handle arguments that a call uses up. A call of role `free` uses up
+    /// all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consumes: Vec<usize>,
+    /// For the roles `mutate` and `create`: positions of the handle arguments whose objects a call
+    /// changes. Without it a call of role `mutate` changes the module as a whole and stays in the
+    /// journal for ever; a call of role `create` changes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutates: Option<Vec<usize>>,
+    /// A pure export `(handle) -> numbers`, called with each object after its creation; replay must
+    /// give the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// What the imports of a pattern do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportPolicy {
+    /// Glob pattern over `module.name`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// What they do outside.
+    pub effect: Effect,
+}
+
+/// What a host function does outside the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Nothing: clocks, randomness, logs. A call that used only these can be repeated.
+    None,
+    /// Something that must not happen twice: the default.
+    #[default]
+    External,
+}
+
+impl FromStr for Policy {
+    type Err = Error;
+
+    /// Parses a policy file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Policy`] with the line and what is allowed there.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| Error::Policy {
+            reason: error.to_string(),
+        })
+    }
+}
+
+impl Policy {
+    /// The policy as a file.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every policy has a TOML form")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_line() {
+        let error = "[[export]]\nmatch = \"a\"\nrole = \"pure\"\nrole2 = 1\n"
+            .parse::<Policy>()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("role2") && error.contains("line 4"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused_with_those_there_are() {
+        let text = "[[export]]\nmatch = \"a\"\nrole = \"pure\"\nargs = [\"number\"]\n";
+        let error = text.parse::<Policy>().unwrap_err().to_string();
+        assert!(
+            error.contains("`number`") && error.contains("handle:TYPE"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_policy_survives_its_file() {
+        let text = r#"
+            strict = true
+            [module]
+            allocator = { alloc = "a", free = "f" }
+            [[export]]
+            match = "x_*"
+            role = "create"
+            args = ["handle:srs", "bytes:moved", "value"]
+            results = ["handle:index"]
+            consumes = [0]
+            fingerprint = "digest"
+            [[import]]
+            match = "env.*"
+            effect = "none"
+        "#;
+        let policy: Policy = text.parse().unwrap();
+        assert_eq!(policy.to_toml().parse::<Policy>().unwrap(), policy);
+    }
+}

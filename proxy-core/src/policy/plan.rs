@@ -1,0 +1,191 @@
+//! A policy bound to a module: what to do for each exported function, decided once.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use engine_api::{FuncIndex, FuncType, ValType};
+use globset::GlobMatcher;
+
+use super::{ArgKind, Effect, Ownership, ResultKind, Role};
+use crate::Error;
+
+/// How to call one export.
+#[derive(Debug)]
+pub(crate) struct ExportPlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) func: FuncIndex,
+    pub(crate) ty: FuncType,
+    pub(crate) role: Role,
+    pub(crate) args: Vec<ArgKind>,
+    pub(crate) results: Vec<ResultPlan>,
+    /// Positions of the handle arguments that a call frees.
+    pub(crate) consumes: Vec<usize>,
+    /// What a call changes.
+    pub(crate) changes: Changes,
+    /// The export that gives a created object's fingerprint.
+    pub(crate) fingerprint: Option<FuncIndex>,
+    /// Numbers in, numbers out, nothing to journal: the fast path.
+    pub(crate) plain: bool,
+    /// Whether an entry of the policy matched.
+    pub(crate) listed: bool,
+    /// Whether the warning that none did has been given.
+    pub(crate) warned: AtomicBool,
+}
+
+/// What a journaled call changes besides the objects that it creates and frees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Changes {
+    /// The objects of the handle arguments at these positions: the call can be forgotten with them.
+    Handles(Vec<usize>),
+    /// Anything: the call is never forgotten.
+    Module,
+}
+
+/// One result: its meaning and how the function returns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResultPlan {
+    pub(crate) kind: ResultKind,
+    /// Two i32 results instead of one i64, for bytes and text.
+    pub(crate) pair: bool,
+}
+
+/// The guest's allocator, resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct AllocatorPlan {
+    pub(crate) alloc: FuncIndex,
+    pub(crate) alloc_takes_align: bool,
+    pub(crate) free: FuncIndex,
+    pub(crate) free_params: usize,
+}
+
+/// A policy bound to a module.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) exports: Vec<Arc<ExportPlan>>,
+    pub(crate) allocator: Option<AllocatorPlan>,
+    pub(crate) memory_usage: Option<FuncIndex>,
+    pub(crate) critical_memory: Option<FuncIndex>,
+    pub(crate) strict: bool,
+    pub(super) imports: Vec<(GlobMatcher, Effect)>,
+}
+
+impl Plan {
+    /// What a host function does outside.
+    pub(crate) fn effect(&self, module: &str, name: &str) -> Effect {
+        let path = format!("{module}.{name}");
+        self.imports
+            .iter()
+            .find(|(matcher, _)| matcher.is_match(&path))
+            .map_or(Effect::default(), |(_, effect)| *effect)
+    }
+
+    pub(crate) fn export(&self, func: FuncIndex) -> &Arc<ExportPlan> {
+        &self.exports[func.0 as usize]
+    }
+}
+
+impl ArgKind {
+    pub(crate) fn is_handle(&self) -> bool {
+        matches!(self, ArgKind::Handle(_))
+    }
+
+    /// How many wasm parameters it takes.
+    pub(crate) fn width(&self) -> usize {
+        if matches!(self, ArgKind::Bytes(_) | ArgKind::Text(_)) {
+            2
+        } else {
+            1
+        }
+    }
+}
+
+impl ExportPlan {
+    /// Checks what the entry says against itself and the function's type.
+    pub(super) fn check(&self, allocator: bool) -> Result<(), Error> {
+        let name = &self.name;
+        self.check_params()?;
+        for position in self.consumes.iter().chain(match &self.changes {
+            Changes::Handles(positions) => positions.as_slice(),
+            Changes::Module => &[],
+        }) {
+            if !self.args.get(*position).is_some_and(ArgKind::is_handle) {
+                return Err(refuse(format!(
+                    "`{name}`: consumes or mutates argument {position}, which is no handle"
+                )));
+            }
+        }
+        let creates = self
+            .results
+            .iter()
+            .any(|r| matches!(r.kind, ResultKind::Handle(_)));
+        let pointers = self.args.contains(&ArgKind::Pointer)
+            || self
+                .results
+                .iter()
+                .any(|result| result.kind == ResultKind::Pointer);
+        let buffers = self.args.iter().any(|kind| kind.width() == 2)
+            || self.results.iter().any(|result| {
+                matches!(
+                    result.kind,
+                    ResultKind::Bytes(Ownership::Host) | ResultKind::Text(Ownership::Host)
+                )
+            });
+        let references = self
+            .ty
+            .params()
+            .iter()
+            .chain(self.ty.results())
+            .any(|ty| ty.is_reference());
+        let complaint = match self.role {
+            Role::Create if !creates => "is `create`, but no result is a handle",
+            Role::Free if self.consumes.is_empty() => "is `free`, but no argument is a handle",
+            Role::Pure if creates => {
+                "is `pure`, but a result is a handle: an object that lasts is `create`, one that is \
+                 used up in a pinned scope is a `pointer`"
+            }
+            Role::Pure if !self.consumes.is_empty() => "is `pure`, but consumes a handle",
+            Role::Create | Role::Mutate | Role::Free if pointers => {
+                "is journaled, but deals in raw pointers, which another generation cannot know"
+            }
+            Role::Create | Role::Mutate | Role::Free if references && self.listed => {
+                "is journaled, but passes references, which cannot be recorded"
+            }
+            _ if buffers && !allocator => {
+                "passes bytes or text, but the module has no allocator that is known; name it in \
+                 module.allocator"
+            }
+            _ => return Ok(()),
+        };
+        Err(refuse(format!("`{name}` {complaint}")))
+    }
+
+    fn check_params(&self) -> Result<(), Error> {
+        let width: usize = self.args.iter().map(ArgKind::width).sum();
+        if width != self.ty.params().len() {
+            return Err(refuse(format!(
+                "`{}` has type {}, the policy's arguments take {width} parameters (bytes and \
+                 strings take two each)",
+                self.name, self.ty
+            )));
+        }
+        let mut params = self.ty.params();
+        for kind in &self.args {
+            let (own, rest) = params.split_at(kind.width());
+            let fits = *kind == ArgKind::Value
+                || own.iter().all(|ty| *ty == ValType::I32)
+                || own.iter().all(|ty| *ty == ValType::I64);
+            if !fits {
+                return Err(refuse(format!(
+                    "`{}` has type {}: no place there for an argument of kind `{kind}`",
+                    self.name, self.ty
+                )));
+            }
+            params = rest;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn refuse(reason: String) -> Error {
+    Error::Policy { reason }
+}

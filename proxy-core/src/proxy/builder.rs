@@ -1,0 +1,281 @@
+//! Building a proxy.
+
+use std::env;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
+
+use super::{
+    Bell, Blueprint, Counters, Gate, Generation, Inner, Options, Plan, Proxy, Status, Upkeep,
+};
+use crate::event::{Listener, Observer};
+use crate::generation::new_proxy_tag;
+use crate::hooks::SwapHooks;
+use crate::journal::Journal;
+use crate::memory::LargestGrowth;
+use crate::{Error, Event, Patience, Policy, Thresholds};
+
+/// Collects what a proxy needs; [`Builder::build`] makes the first generation.
+///
+/// ```
+/// # #[path = "../../tests/fake/mod.rs"] mod fake;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use engine_api::Limits;
+/// use proxy_core::{Proxy, Thresholds};
+///
+/// let proxy = Proxy::builder(fake::FakeEngine::counter())
+///     .module(fake::counter_wasm())
+///     .name("counter")
+///     .limits(Limits { memory_bytes_max: Some(1 << 20), ..Limits::default() })
+///     .thresholds(Thresholds::new(0.6, 0.8)?)
+///     .drain_timeout(Duration::from_secs(5))
+///     .build()?;
+/// assert!(proxy.memory_limit_bytes() <= 1 << 20);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing happens before `build`"]
+pub struct Builder {
+    engine: Arc<dyn Engine>,
+    wasm: Vec<u8>,
+    compiled: Option<Arc<dyn Module>>,
+    name: String,
+    policy: Policy,
+    imports: Imports,
+    limits: Limits,
+    thresholds: Thresholds,
+    patience: Patience,
+    drain_timeout: Duration,
+    prepare_timeout: Duration,
+    enabled: bool,
+    hooks: Vec<Arc<dyn SwapHooks>>,
+    listeners: Vec<Listener>,
+}
+
+/// Overrides [`Builder::enabled`] when it is set: the operator's way to switch the proxy off.
+const ENABLED_VARIABLE: &str = "WASM_PROXY_ENABLED";
+
+impl Builder {
+    pub(super) fn new(engine: Arc<dyn Engine>) -> Self {
+        Self {
+            engine,
+            wasm: Vec::new(),
+            compiled: None,
+            name: "wasm-proxy".to_owned(),
+            policy: Policy::default(),
+            imports: Imports::new(),
+            limits: Limits::default(),
+            thresholds: Thresholds::default(),
+            patience: Patience::default(),
+            drain_timeout: Duration::from_secs(30),
+            prepare_timeout: Duration::from_mins(5),
+            enabled: true,
+            hooks: Vec::new(),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// The module, in the binary format.
+    pub fn module(mut self, wasm: impl Into<Vec<u8>>) -> Self {
+        self.wasm = wasm.into();
+        self
+    }
+
+    /// The module's compiled form, where it exists already: shared with other proxies, or
+    /// [loaded](Engine::load) from an artifact. Saves the compilation in [`Builder::build`]; the binary
+    /// is needed all the same, for a move to another engine.
+    pub fn compiled(mut self, module: Arc<dyn Module>) -> Self {
+        self.compiled = Some(module);
+        self
+    }
+
+    /// The proxy's name, which labels its metrics. The default is `wasm-proxy`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// What each export does. Without a policy every call is journaled.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// What the host gives the module. Every generation gets the same; host functions are recorded
+    /// during journaled calls, and not called again on replay.
+    pub fn imports(mut self, imports: Imports) -> Self {
+        self.imports = imports;
+        self
+    }
+
+    /// What each generation may use. `memory_bytes_max` is what the thresholds are shares of, unless
+    /// the module's own maximum is smaller.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// When to prepare and when to swap.
+    pub fn thresholds(mut self, thresholds: Thresholds) -> Self {
+        self.thresholds = thresholds;
+        self
+    }
+
+    /// How to go about standbys that fail.
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// How long calls may stay on a generation that was swapped out; then they are ended, with
+    /// [`Error::DrainDeadline`]. The default is 30 s. Needs an engine that can interrupt.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.drain_timeout = timeout;
+        self
+    }
+
+    /// How long a preparation may take before it counts as failed. The default is 5 min. It is looked
+    /// at between two entries, so that the deadline in the limits bounds it further.
+    pub fn prepare_timeout(mut self, timeout: Duration) -> Self {
+        self.prepare_timeout = timeout;
+        self
+    }
+
+    /// Whether the proxy starts switched on, as is the default; see [`Proxy::set_enabled`]. The
+    /// environment variable `WASM_PROXY_ENABLED` (`true` or `false`, `1` or `0`) overrides it.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Adds hooks around every swap, called in the order in which they were added.
+    pub fn hooks(mut self, hooks: Arc<dyn SwapHooks>) -> Self {
+        self.hooks.push(hooks);
+        self
+    }
+
+    /// Adds a listener for events.
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.push(Arc::new(listener));
+        self
+    }
+
+    /// Compiles the module and makes the first generation.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Policy`] if the policy does not fit the module; [`Error::Engine`] if the engine
+    /// refuses the module, the imports or the limits, or the [compiled form](Builder::compiled) is
+    /// another module's.
+    pub fn build(self) -> Result<Proxy, Error> {
+        let enabled = enabled_by_environment(env::var(ENABLED_VARIABLE).ok().as_deref())?
+            .unwrap_or(self.enabled);
+        let module = match self.compiled {
+            Some(module) if module.info().hash() == ModuleHash::of(&self.wasm) => module,
+            Some(module) => {
+                let reason = format!("it was compiled from module {}", module.info().hash());
+                return Err(engine_api::Error::Artifact { reason }.into());
+            }
+            None => self.engine.compile(&self.wasm)?,
+        };
+        let info = Arc::clone(module.info());
+        let plan = Arc::new(Plan::bind(&self.policy, &info)?);
+        let tag = new_proxy_tag();
+        let memory_limit =
+            self.limits
+                .memory_bytes_max
+                .unwrap_or(u64::MAX)
+                .min(if info.memories().is_empty() {
+                    u64::MAX
+                } else {
+                    info.memory_bytes_max()
+                });
+        let blueprint = Blueprint {
+            engine: self.engine.id(),
+            module,
+            imports: self.imports,
+            limits: self.limits,
+            plan: Arc::clone(&plan),
+            proxy: tag,
+        };
+        let generations_alive = Arc::new(AtomicUsize::new(0));
+        let (first, genesis) = Generation::create(&blueprint, 1, None, &generations_alive)?;
+        let baseline = first.memory_bytes();
+        let has_host_functions = info
+            .imports()
+            .iter()
+            .any(|import| matches!(import.ty, ExternType::Func(_)));
+        let inner = Inner {
+            observer: Observer::new(&self.name, self.listeners),
+            name: self.name.into(),
+            info,
+            plan,
+            options: Options {
+                thresholds: self.thresholds,
+                memory_limit,
+                drain_timeout: self.drain_timeout,
+                prepare_timeout: self.prepare_timeout,
+                hooks: self.hooks,
+            },
+            active: ArcSwapOption::from_pointee(first),
+            journal: Mutex::new(Journal::new(genesis)),
+            gate: Gate::default(),
+            upkeep: Mutex::new(Upkeep::new(blueprint, self.patience)),
+            status: Mutex::new(Status {
+                baseline,
+                memory_limit,
+                ..Status::default()
+            }),
+            counters: Counters::default(),
+            enabled: AtomicBool::new(enabled),
+            wake_at: AtomicU64::new(u64::MAX),
+            bell: Bell::default(),
+            largest_growth: LargestGrowth::default(),
+            generations_alive,
+            standby_applied: AtomicU64::new(u64::MAX),
+            objects_freed: AtomicBool::new(false),
+            next_scope: AtomicU64::new(1),
+            has_host_functions,
+            tag,
+            first_engine: self.engine.id(),
+            wasm: self.wasm.into(),
+        };
+        inner.learn_limits();
+        Ok(Proxy(Arc::new(inner)))
+    }
+}
+
+fn enabled_by_environment(value: Option<&str>) -> Result<Option<bool>, Error> {
+    match value.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("") => Ok(None),
+        Some("1" | "true" | "on" | "yes") => Ok(Some(true)),
+        Some("0" | "false" | "off" | "no") => Ok(Some(false)),
+        Some(other) => Err(Error::Setting {
+            reason: format!(
+                "{ENABLED_VARIABLE} is `{other}`; set it to `true` or `false`, or unset it"
+            ),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_variable_takes_the_usual_words() {
+        assert_eq!(enabled_by_environment(None).unwrap(), None);
+        assert_eq!(enabled_by_environment(Some("FALSE")).unwrap(), Some(false));
+        assert_eq!(enabled_by_environment(Some("1")).unwrap(), Some(true));
+        assert!(
+            enabled_by_environment(Some("maybe"))
+                .unwrap_err()
+                .to_string()
+                .contains("maybe")
+        );
+    }
+}

@@ -1,0 +1,360 @@
+//! The data plane: one call.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::failure::{Failed, Repetitions};
+use super::inside::Inside;
+use super::{Generation, Inner, Proxy};
+use crate::event::Event;
+use crate::generation::{CallFailure, Guest, lock};
+use crate::journal::{Entry, EntryArg};
+use crate::policy::plan::ExportPlan;
+use crate::value::{Arg, Results};
+use crate::{Error, SequenceNumber};
+
+impl Proxy {
+    /// Calls an export by name. What happens depends on its role in the policy; the arguments are
+    /// made by [`args!`](crate::args).
+    ///
+    /// A call that trapped or ran out of memory is repeated once on a clean generation, unless host
+    /// functions with effects outside had run.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]; after any of them the proxy goes on serving.
+    pub fn call(&self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
+        let plan = self.0.plan_of(export)?;
+        self.0.call(plan, args)
+    }
+}
+
+/// A generation that an attempt found closed, or closed, without a reference to it.
+pub(super) struct Closed {
+    number: u64,
+    is_retired: bool,
+    taint: Option<String>,
+}
+
+impl Closed {
+    pub(super) fn of(generation: &Generation) -> Self {
+        Self {
+            number: generation.number,
+            is_retired: generation.is_retired(),
+            taint: generation.taint().map(ToOwned::to_owned),
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn call(&self, plan: &Arc<ExportPlan>, args: &[Arg<'_>]) -> Result<Results, Error> {
+        if !plan.listed {
+            self.warn_unlisted(plan)?;
+        }
+        if plan.role.is_journaled() {
+            let span = tracing::debug_span!("journaled_call", export = &*plan.name);
+            let _entered = span.enter();
+            self.repeat(plan, |generation| self.journaled(generation, plan, args))
+        } else {
+            self.on_active(plan, |guest| guest.call_pure(plan, args, None))
+        }
+    }
+
+    /// Runs a pure call on the active generation.
+    #[inline]
+    pub(super) fn on_active<R>(
+        &self,
+        plan: &ExportPlan,
+        run: impl Fn(&mut Guest) -> Result<R, CallFailure>,
+    ) -> Result<R, Error> {
+        self.repeat(plan, |generation| {
+            let Some(mut guest) = generation.enter() else {
+                return Ok(None);
+            };
+            let started = guest.is_sampled().then(Instant::now);
+            let result = self.guarded(plan, generation, &mut guest, &run)?;
+            drop(guest);
+            if let Some(started) = started {
+                self.observer.call_took(started.elapsed());
+            }
+            Ok(Some(result))
+        })
+    }
+
+    /// Makes one attempt, and another on a clean generation if that may help. An attempt that finds
+    /// its generation closed returns `None` and is made again on the next.
+    #[inline]
+    fn repeat<R>(
+        &self,
+        plan: &ExportPlan,
+        attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
+    ) -> Result<R, Error> {
+        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let mut repetitions = Repetitions::default();
+        loop {
+            let active = self.active.load();
+            let Some(generation) = &*active else {
+                return Err(Error::ShutDown);
+            };
+            let inside = self.enter_thread()?;
+            let outcome = attempt(generation);
+            drop(inside);
+            if let Ok(Some(result)) = outcome {
+                if generation.is_retired() {
+                    drop(active);
+                    self.released();
+                }
+                return Ok(result);
+            }
+            // Nobody waits for another generation with a reference to this one: it could not be freed.
+            let closed = Closed::of(generation);
+            drop(active);
+            self.next_attempt(plan, &closed, outcome.err(), &mut repetitions)?;
+        }
+    }
+
+    /// After an attempt that gave nothing: an error for the caller, or another generation to go to.
+    #[cold]
+    fn next_attempt(
+        &self,
+        plan: &ExportPlan,
+        closed: &Closed,
+        failed: Option<Failed>,
+        repetitions: &mut Repetitions,
+    ) -> Result<(), Error> {
+        let next = match failed {
+            None => self.next_generation(closed),
+            Some(failed) => {
+                let retried = repetitions.any();
+                let reason = if self.is_enabled() {
+                    failed.retry
+                } else {
+                    None
+                };
+                match repetitions.next(reason, failed.clean) {
+                    Some(reason) => {
+                        self.note_retry(&plan.name, reason);
+                        self.next_generation(closed)
+                    }
+                    None => Err(failed.into_error(retried)),
+                }
+            }
+        };
+        self.released();
+        next
+    }
+
+    /// Runs guest code, and settles what it left behind: size, taint, error.
+    pub(super) fn guarded<R>(
+        &self,
+        plan: &ExportPlan,
+        generation: &Generation,
+        guest: &mut Guest,
+        run: impl Fn(&mut Guest) -> Result<R, CallFailure>,
+    ) -> Result<R, Failed> {
+        let clean = generation.memory_bytes() <= generation.fresh_bytes();
+        let unwinding = TaintOnUnwind(generation);
+        let outcome = run(guest);
+        std::mem::forget(unwinding);
+        let bytes = guest.memory_bytes();
+        let grown = generation.note_memory(bytes);
+        if grown > 0 {
+            self.note_growth(grown, bytes);
+        }
+        outcome.map_err(|failure| Failed {
+            clean,
+            ..self.failed(plan, generation, bytes, failure)
+        })
+    }
+
+    /// Holds the journal from before the call until its entry is appended, so that the journal's order
+    /// is the order in which the generation saw the calls.
+    fn journaled(
+        &self,
+        generation: &Arc<Generation>,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+    ) -> Result<Option<Results>, Failed> {
+        let recorded_args = Self::recordable(plan, args).map_err(Failed::for_good)?;
+        let Some(mut guest) = generation.enter() else {
+            return Ok(None);
+        };
+        if self.gate.is_closed() {
+            // A swap is taking place: pure calls must not wait for it behind this one.
+            drop(guest);
+            self.gate.wait();
+            return Ok(None);
+        }
+        let mut journal = lock(&self.journal);
+        // A swap stores its pointer while it holds the journal: from here on nothing changes.
+        if generation.is_retired() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let sequence = journal.next();
+        let outcome = self.guarded(plan, generation, &mut guest, |guest| {
+            guest.call_journaled(plan, args, sequence)
+        });
+        let recorded = match outcome {
+            Ok(recorded) => recorded,
+            Err(Failed {
+                error: Error::UnknownHandle { handle },
+                ..
+            }) => {
+                return Err(Failed::for_good(journal.handle_error(handle)));
+            }
+            Err(failed) => return Err(failed),
+        };
+        let frees = plan
+            .consumes
+            .iter()
+            .filter_map(|position| match args[*position] {
+                Arg::Handle(handle) => Some(handle),
+                _ => None,
+            });
+        let shrank = !plan.consumes.is_empty();
+        let entry = Entry {
+            sequence,
+            func: plan.func,
+            export: Arc::clone(&plan.name),
+            args: recorded_args,
+            host_calls: recorded.host_calls.into(),
+            results: recorded.records,
+            fingerprints: recorded.fingerprints,
+            frees: frees.collect(),
+            changes: plan.changes.clone(),
+        };
+        journal.append(entry);
+        if shrank {
+            self.objects_freed.store(true, Ordering::Relaxed);
+            if journal.is_compaction_due() {
+                let applied = self.standby_applied.load(Ordering::Acquire);
+                self.compact(&mut journal, SequenceNumber(applied));
+            }
+        }
+        self.note_journal(&journal);
+        drop(journal);
+        drop(guest);
+        self.observer.call_took(started.elapsed());
+        Ok(Some(recorded.results))
+    }
+
+    fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<Box<[EntryArg]>, Error> {
+        let record = |(position, arg): (usize, &Arg<'_>)| {
+            EntryArg::record(arg).ok_or_else(|| Error::Argument {
+                export: plan.name.to_string(),
+                position,
+                expected: "something that can be journaled, as the export is not pure".to_owned(),
+                got: arg.kind(),
+            })
+        };
+        args.iter().enumerate().map(record).collect()
+    }
+
+    pub(super) fn taint(&self, generation: &Generation, cause: String) {
+        let number = generation.number;
+        generation.set_taint(cause.clone());
+        self.observer.emit(&Event::GenerationTainted {
+            generation: number,
+            cause,
+        });
+        self.bell.ring();
+    }
+
+    /// Waits until there is another generation than one that was found closed.
+    #[cold]
+    pub(super) fn next_generation(&self, closed: &Closed) -> Result<(), Error> {
+        if closed.is_retired {
+            // The pointer was stored before: the next load sees it.
+            return Ok(());
+        }
+        match &closed.taint {
+            Some(cause) if !self.is_enabled() => Err(Error::DiedInPassthrough {
+                cause: cause.clone(),
+            }),
+            Some(_) => self.recover(closed.number),
+            None => Ok(()),
+        }
+    }
+
+    #[cold]
+    pub(super) fn note_retry(&self, export: &Arc<str>, reason: &'static str) {
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        self.observer.emit(&Event::CallRetried {
+            export: Arc::clone(export),
+            reason,
+        });
+    }
+
+    #[cold]
+    fn note_growth(&self, grown: u64, bytes: u64) {
+        self.largest_growth.note(grown);
+        if bytes >= self.wake_at.load(Ordering::Relaxed) {
+            self.bell.ring();
+        }
+    }
+
+    #[cold]
+    fn warn_unlisted(&self, plan: &Arc<ExportPlan>) -> Result<(), Error> {
+        if self.plan.strict {
+            return Err(Error::NotInPolicy {
+                export: plan.name.to_string(),
+            });
+        }
+        if !plan.warned.swap(true, Ordering::Relaxed) {
+            self.observer.emit(&Event::UnlistedExport {
+                export: Arc::clone(&plan.name),
+            });
+        }
+        Ok(())
+    }
+
+    /// An old generation may just have lost its last call.
+    #[cold]
+    pub(super) fn released(&self) {
+        if self.bell.supervised.load(Ordering::Acquire) {
+            self.bell.ring();
+        } else if let Ok(mut upkeep) = self.upkeep.try_lock() {
+            self.reap(&mut upkeep, Instant::now());
+        }
+    }
+
+    pub(super) fn compact(&self, journal: &mut crate::journal::Journal, horizon: SequenceNumber) {
+        let removed = journal.compact(horizon);
+        if removed > 0 {
+            self.observer.emit(&Event::JournalCompacted {
+                removed,
+                kept: journal.len(),
+            });
+        }
+    }
+
+    /// Refuses a call by a host function of this very proxy: it would wait for itself.
+    #[inline]
+    pub(super) fn enter_thread(&self) -> Result<Option<Inside>, Error> {
+        if self.has_host_functions {
+            Inside::guest(self.tag).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Refuses upkeep by host functions and hooks of this very proxy, for the same reason.
+    pub(super) fn check_outside(&self) -> Result<(), Error> {
+        if Inside::is_inside(self.tag) {
+            Err(Error::Reentrant)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Taints the generation if guest code unwinds through it: an engine's bug, but not our caller's end.
+struct TaintOnUnwind<'a>(&'a Generation);
+
+impl Drop for TaintOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.set_taint("a panic went through it".to_owned());
+    }
+}

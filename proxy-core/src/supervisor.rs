@@ -1,0 +1,82 @@
+//! The thread that watches, prepares and swaps.
+
+use std::fmt;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::Proxy;
+
+/// Owns the thread that keeps a proxy going. Dropping it ends the thread; the proxy goes on without
+/// anybody to prepare its swaps.
+///
+/// The thread sleeps until a call has grown the memory past a threshold, or a generation has died or
+/// drained, or `interval` has passed.
+///
+/// ```
+/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let proxy = fake::counter_proxy()?;
+/// use std::time::Duration;
+/// use proxy_core::{Supervisor, args};
+///
+/// let supervisor = Supervisor::start(&proxy, Duration::from_secs(5))?;
+/// proxy.call("counter_new", args![])?;
+/// drop(supervisor); // joins its thread; the proxy goes on
+/// proxy.call("counter_new", args![])?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Supervisor {
+    proxy: Proxy,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Supervisor {
+    /// Starts the thread. It looks at the proxy at least every `interval`; the seeds' 5 s is fine,
+    /// since calls that cross a threshold wake it.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, if it has no thread left.
+    pub fn start(proxy: &Proxy, interval: Duration) -> std::io::Result<Self> {
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let thread = thread::Builder::new()
+            .name("wasm-proxy".to_owned())
+            .spawn({
+                let (proxy, stop) = (proxy.clone(), std::sync::Arc::clone(&stop));
+                move || {
+                    while !stop.load(std::sync::atomic::Ordering::Acquire) && !proxy.is_shut_down()
+                    {
+                        proxy.tick(Instant::now());
+                        proxy.bell().wait(interval);
+                    }
+                }
+            })?;
+        proxy.supervise(true);
+        Ok(Self {
+            proxy: proxy.clone(),
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Release);
+        self.proxy.supervise(false);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed; there is nothing to add to it here.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("proxy", &self.proxy)
+            .finish_non_exhaustive()
+    }
+}

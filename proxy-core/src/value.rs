@@ -1,0 +1,284 @@
+//! Arguments and results of calls.
+
+use engine_api::Val;
+
+use crate::{Error, Handle, Pointer};
+
+/// An argument of a call. Borrowed, so that a call of numbers and handles allocates nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg<'a> {
+    /// A plain value.
+    Val(Val),
+    /// A guest object.
+    Handle(Handle),
+    /// Bytes, which the proxy copies into the guest through its allocator.
+    Bytes(&'a [u8]),
+    /// Text, which crosses as UTF-8 bytes.
+    Text(&'a str),
+    /// A raw pointer of the same pinned scope.
+    Pointer(Pointer),
+}
+
+impl Arg<'_> {
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Arg::Val(val) => format!("a value of type {}", val.ty()),
+            Arg::Handle(handle) => format!("handle {handle}"),
+            Arg::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Arg::Text(_) => "text".to_owned(),
+            Arg::Pointer(_) => "a pointer".to_owned(),
+        }
+    }
+}
+
+macro_rules! arg_from_number {
+    ($($number:ty),*) => {$(
+        impl From<$number> for Arg<'_> {
+            fn from(value: $number) -> Self {
+                Arg::Val(Val::from(value))
+            }
+        }
+    )*};
+}
+
+arg_from_number!(i32, u32, i64, u64, f32, f64);
+
+impl From<Val> for Arg<'_> {
+    fn from(value: Val) -> Self {
+        Arg::Val(value)
+    }
+}
+
+impl From<Handle> for Arg<'_> {
+    fn from(value: Handle) -> Self {
+        Arg::Handle(value)
+    }
+}
+
+impl From<Pointer> for Arg<'_> {
+    fn from(value: Pointer) -> Self {
+        Arg::Pointer(value)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Arg<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Arg::Bytes(value)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Arg<'a> {
+    fn from(value: &'a Vec<u8>) -> Self {
+        Arg::Bytes(value)
+    }
+}
+
+impl<'a> From<&'a str> for Arg<'a> {
+    fn from(value: &'a str) -> Self {
+        Arg::Text(value)
+    }
+}
+
+impl<'a> From<&'a String> for Arg<'a> {
+    fn from(value: &'a String) -> Self {
+        Arg::Text(value)
+    }
+}
+
+/// The arguments of a call: `args![1u32 << 12, handle, "text", &bytes]`.
+///
+/// Numbers become the wasm type of their Rust type (`u32` and `i32` an i32, and so on), so write the
+/// type where the literal alone does not say it.
+///
+/// ```
+/// use proxy_core::{Arg, args};
+///
+/// let bytes = vec![1_u8, 2];
+/// let args: &[Arg] = args![1_u32, 2_i64, 0.5_f64, "text", &bytes];
+/// assert_eq!(args.len(), 5);
+/// ```
+#[macro_export]
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => {
+        &[$($crate::Arg::from($arg)),*]
+    };
+}
+
+/// A result of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A plain value.
+    Val(Val),
+    /// A guest object.
+    Handle(Handle),
+    /// The guest returned null where the policy expects an object.
+    Null,
+    /// Bytes, copied out of the guest.
+    Bytes(Vec<u8>),
+    /// Text, copied out of the guest.
+    Text(String),
+    /// A raw pointer, for further calls in the same pinned scope.
+    Pointer(Pointer),
+}
+
+impl Value {
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Value::Val(val) => format!("a value of type {}", val.ty()),
+            Value::Handle(_) => "a handle".to_owned(),
+            Value::Null => "null".to_owned(),
+            Value::Bytes(_) => "bytes".to_owned(),
+            Value::Text(_) => "text".to_owned(),
+            Value::Pointer(_) => "a pointer".to_owned(),
+        }
+    }
+
+    /// The same thing as an argument of the next call, or `None` for null.
+    #[must_use]
+    pub fn as_arg(&self) -> Option<Arg<'_>> {
+        Some(match self {
+            Value::Val(val) => Arg::Val(val.clone()),
+            Value::Handle(handle) => Arg::Handle(*handle),
+            Value::Bytes(bytes) => Arg::Bytes(bytes),
+            Value::Text(text) => Arg::Text(text),
+            Value::Pointer(pointer) => Arg::Pointer(*pointer),
+            Value::Null => return None,
+        })
+    }
+}
+
+/// The results of a call, most often one.
+///
+/// ```
+/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let proxy = fake::counter_proxy()?;
+/// use proxy_core::args;
+///
+/// let counter = proxy.call("counter_new", args![])?.handle()?;
+/// assert_eq!(proxy.call("counter_value", args![counter])?.i32()?, 0);
+/// assert!(proxy.call("counter_value", args![counter])?.handle().is_err());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Results(pub(crate) smallvec::SmallVec<[Value; 1]>);
+
+macro_rules! result_number {
+    ($name:ident, $number:ty, $variant:ident, $convert:expr) => {
+        #[doc = concat!("The first result as a `", stringify!($number), "`.")]
+        ///
+        /// # Errors
+        ///
+        /// [`Error::ResultKind`] if there is none or it is something else.
+        pub fn $name(&self) -> Result<$number, Error> {
+            match self.0.first() {
+                #[allow(
+                    clippy::redundant_closure_call,
+                    reason = "the conversion differs per type and is the identity for some"
+                )]
+                Some(Value::Val(Val::$variant(bits))) => Ok($convert(*bits)),
+                other => Err(wrong_kind(stringify!($number), other)),
+            }
+        }
+    };
+}
+
+impl Results {
+    /// All results in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Value] {
+        &self.0
+    }
+
+    /// The results by value.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Value> {
+        self.0.into_vec()
+    }
+
+    result_number!(i32, i32, I32, |bits| bits);
+    result_number!(u32, u32, I32, i32::cast_unsigned);
+    result_number!(i64, i64, I64, |bits| bits);
+    result_number!(u64, u64, I64, i64::cast_unsigned);
+    result_number!(f32, f32, F32, f32::from_bits);
+    result_number!(f64, f64, F64, f64::from_bits);
+
+    /// The first result as a handle.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ResultKind`] if there is none or it is something else, null included.
+    pub fn handle(&self) -> Result<Handle, Error> {
+        match self.0.first() {
+            Some(Value::Handle(handle)) => Ok(*handle),
+            other => Err(wrong_kind("a handle", other)),
+        }
+    }
+
+    /// The first result as a raw pointer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ResultKind`] if there is none or it is something else, null included.
+    pub fn pointer(&self) -> Result<Pointer, Error> {
+        match self.0.first() {
+            Some(Value::Pointer(pointer)) => Ok(*pointer),
+            other => Err(wrong_kind("a pointer", other)),
+        }
+    }
+
+    /// The first result as bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ResultKind`] if there is none or it is something else, null included.
+    pub fn bytes(self) -> Result<Vec<u8>, Error> {
+        match self.0.into_iter().next() {
+            Some(Value::Bytes(bytes)) => Ok(bytes),
+            other => Err(wrong_kind("bytes", other.as_ref())),
+        }
+    }
+
+    /// The first result as text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ResultKind`] if there is none or it is something else, null included.
+    pub fn text(self) -> Result<String, Error> {
+        match self.0.into_iter().next() {
+            Some(Value::Text(text)) => Ok(text),
+            other => Err(wrong_kind("text", other.as_ref())),
+        }
+    }
+}
+
+pub(crate) fn wrong_kind(expected: &'static str, got: Option<&Value>) -> Error {
+    Error::ResultKind {
+        position: 0,
+        expected,
+        got: got.map_or_else(|| "absent".to_owned(), Value::kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_take_the_wasm_type_of_their_rust_type() {
+        let args: &[Arg<'_>] = args![1_u32, -1_i64, 0.5_f32, "text"];
+        assert_eq!(args[0], Arg::Val(Val::I32(1)));
+        assert_eq!(args[1], Arg::Val(Val::I64(-1)));
+        assert_eq!(args[2], Arg::Val(Val::from(0.5_f32)));
+        assert_eq!(args[3], Arg::Text("text"));
+    }
+
+    #[test]
+    fn a_result_of_another_kind_is_named() {
+        let results = Results(smallvec::smallvec![Value::Null]);
+        let error = results.handle().unwrap_err().to_string();
+        assert_eq!(error, "result 0 is null, not a handle");
+        assert!(Results::default().u64().is_err());
+    }
+}

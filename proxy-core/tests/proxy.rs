@@ -1,0 +1,26 @@
+//! The proxy on a scripted engine: everything that a caller, an operator or a hostile guest can do,
+//! without a runtime.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fake;
+
+mod proxy {
+    mod calls;
+    mod compaction;
+    mod degradation;
+    mod divergence;
+    mod hooks;
+    mod host;
+    mod hostile;
+    mod lifecycle;
+    mod model;
+    mod observe;
+    mod passthrough;
+    mod pinned;
+    mod recovery;
+    mod replay;
+    mod supervisor;
+    mod swap;
+    mod world;
+}
