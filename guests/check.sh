@@ -1,0 +1,49 @@
+#!/bin/sh
+# Rebuilds the guests and compares them with prebuilt/: the same bytes where the compiler is the one that
+# prebuilt/TOOLCHAIN names, the same imports and exports with the same types where it is another.
+#
+# Installs nothing: where a tool is missing it says which, and ends with 3.
+set -eu
+
+guests=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+command -v python3 >/dev/null || {
+    echo 'check.sh: there is no python3; on Debian: apt-get install python3' >&2
+    exit 3
+}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# The compiler is everything above the first empty line.
+compiler() { sed '/^$/q' "$1/TOOLCHAIN"; }
+sums() { sed '1,/^$/d' "$1/TOOLCHAIN"; }
+
+# The committed files are the ones that TOOLCHAIN speaks of.
+(cd "$guests/prebuilt" && sums . | sha256sum --check --quiet)
+
+fresh=$scratch/fresh
+
+# Nothing that an earlier build left may stand in for what this compiler makes.
+GUESTS_TARGET_DIR=$scratch/target "$guests/build.sh" "$fresh"
+
+failed=0
+if [ "$(compiler "$fresh")" = "$(compiler "$guests/prebuilt")" ]; then
+    what='bytes'
+    for guest in chain kv prover; do
+        cmp "$guests/prebuilt/$guest.wasm" "$fresh/$guest.wasm" || failed=1
+    done
+else
+    what='exports (another compiler made the committed ones)'
+    for guest in chain kv prover; do
+        for side in "$guests/prebuilt" "$fresh"; do
+            python3 "$guests/exports.py" "$side/$guest.wasm" >"$fresh/$guest.$(basename "$side").txt"
+        done
+        diff -u "$fresh/$guest.prebuilt.txt" "$fresh/$guest.fresh.txt" || failed=1
+    done
+fi
+
+if [ "$failed" = 0 ]; then
+    echo "guests: the same $what as committed"
+else
+    echo 'check.sh: the guests differ from what is committed; run guests/build.sh and commit prebuilt/' >&2
+fi
+exit "$failed"
