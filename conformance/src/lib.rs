@@ -1,0 +1,34 @@
+//! One suite for every engine: what `engine-api` promises, asserted on each runtime and compiler.
+//!
+//! The list of engines is written once, in [`engines`], and is also a test template: a case is
+//!
+//! ```
+//! use conformance::prelude::*;
+//!
+//! #[apply(every_engine)]
+//! fn an_i32_comes_back(engine: &EngineUnderTest) {
+//!     let mut instance = engine.instantiate(
+//!         r#"(module (func (export "same") (param i32) (result i32) local.get 0))"#,
+//!     );
+//!     assert_eq!(instance.invoke("same", &[Val::I32(7)]).unwrap(), [Val::I32(7)]);
+//! }
+//! ```
+//!
+//! Nothing is skipped. What an engine cannot do, it must refuse with [`engine_api::Error::Unsupported`],
+//! and [`EngineUnderTest::module_if`] asserts that it does. A known divergence is asserted in
+//! `tests/engines/divergence.rs` with its upstream issue.
+//!
+//! Cases that need a process to themselves (they measure it, or could end it) run the binary
+//! `conformance-probe`; see [`probe`].
+//!
+//! [`EngineUnderTest::module_if`]: engines::EngineUnderTest::module_if
+
+#[cfg(not(any(feature = "wasmtime", feature = "wasmer")))]
+compile_error!("no engine to test: build with the feature `wasmtime`, `wasmer` or both");
+
+pub mod engines;
+pub mod expect;
+pub mod prelude;
+pub mod probe;
+pub mod process;
+pub mod proxied;

@@ -1,0 +1,74 @@
+//! What this process holds, as Linux counts it.
+
+use std::fs;
+use std::io;
+
+/// Memory, file descriptors, threads and mappings of this process at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Resident memory in KiB.
+    pub rss_kib: u64,
+    /// Resident memory in KiB, pages shared with other processes counted by their share.
+    pub pss_kib: u64,
+    /// Open file descriptors.
+    pub fds: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Mappings of the address space.
+    pub mappings: usize,
+}
+
+impl Footprint {
+    /// Measures this process.
+    ///
+    /// # Errors
+    ///
+    /// An error of the operating system, in particular where there is no `/proc`.
+    pub fn now() -> io::Result<Self> {
+        let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
+        Ok(Self {
+            rss_kib: kib(&rollup, "Rss:")?,
+            pss_kib: kib(&rollup, "Pss:")?,
+            // The directory's own descriptor is counted each time alike.
+            fds: fs::read_dir("/proc/self/fd")?.count(),
+            threads: fs::read_dir("/proc/self/task")?.count(),
+            mappings: fs::read_to_string("/proc/self/maps")?.lines().count(),
+        })
+    }
+}
+
+fn kib(rollup: &str, field: &str) -> io::Result<u64> {
+    rollup
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix(field)?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse()
+                .ok()
+        })
+        .ok_or_else(|| io::Error::other(format!("smaps_rollup has no `{field}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_touched_allocation_and_an_open_file_are_seen() {
+        let before = Footprint::now().expect("Linux");
+        let allocation = vec![1_u8; 32 << 20];
+        let file = fs::File::open("/proc/self/maps").expect("Linux");
+        let during = Footprint::now().expect("Linux");
+        assert!(
+            during.rss_kib >= before.rss_kib + 30 * 1024,
+            "{before:?} {during:?}"
+        );
+        assert!(
+            during.pss_kib >= before.pss_kib + 30 * 1024,
+            "{before:?} {during:?}"
+        );
+        assert_eq!(during.fds, before.fds + 1);
+        drop((allocation, file));
+    }
+}

@@ -1,0 +1,20 @@
+//! What the proxy promises, on every engine.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a case, a failed expectation is a failed case"
+)]
+
+mod proxies {
+    mod callers;
+    mod deaths;
+    mod guests;
+    mod host_calls;
+    mod prover;
+    mod replay;
+    mod standby_failures;
+    mod swaps;
+}
+
+/// See [`conformance::probe`].
+const PROBE: &str = env!("CARGO_BIN_EXE_conformance-probe");
