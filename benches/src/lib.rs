@@ -1,0 +1,56 @@
+//! What the benches share: the engines, the guests, and where results are kept.
+//!
+//! Every bench measures all engines that are compiled in. A row of the tables is what is measured, a
+//! column is an engine: criterion's names are `group/row/engine`, so that
+//! `cargo bench -p benches -- wasmtime.winch` measures one engine.
+
+pub mod engines;
+pub mod guests;
+mod native;
+pub mod results;
+
+mod thread_time;
+
+use std::time::Duration;
+
+use cpu_time::ThreadTime;
+use criterion::Criterion;
+
+pub use thread_time::OnThread;
+
+/// Criterion, set so that all benches together take minutes. Command line arguments win.
+#[must_use]
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800))
+        .sample_size(30)
+        .nresamples(10_000)
+        .configure_from_args()
+}
+
+/// The time of this thread that `iters` calls of `run` take, `chunk` at a time on what `fresh` makes. Making and
+/// dropping that is not measured.
+///
+/// A journaled call makes the journal longer for ever: so its cost is measured on a journal of 0 to
+/// `chunk` entries.
+pub fn chunked<T>(
+    iters: u64,
+    chunk: u64,
+    fresh: impl Fn() -> T,
+    mut run: impl FnMut(&T),
+) -> Duration {
+    let mut total = Duration::ZERO;
+    let mut left = iters;
+    while left > 0 {
+        let count = left.min(chunk);
+        let on = fresh();
+        let started = ThreadTime::now();
+        for _ in 0..count {
+            run(&on);
+        }
+        total += started.elapsed();
+        left -= count;
+    }
+    total
+}

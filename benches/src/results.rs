@@ -1,0 +1,153 @@
+//! Names and places of results: what the benches write and `bench-table` reads.
+
+use std::env;
+use std::path::PathBuf;
+
+/// Group: one call.
+pub const CALL: &str = "call";
+/// Group: from the binary format to machine code.
+pub const COMPILE: &str = "compile";
+/// Group: from an artifact to machine code.
+pub const LOAD: &str = "load";
+/// Group: from machine code to an instance.
+pub const INSTANTIATE: &str = "instantiate";
+/// Group: the same, and its memory given back.
+pub const INSTANTIATE_DROP: &str = "instantiate and drop";
+/// Group: a fresh instance, the journal applied to it, every result compared.
+pub const PREPARE: &str = "prepare a standby";
+/// Group: how long a swap holds back journaled calls.
+pub const PAUSE: &str = "pause of a swap";
+/// Group: the whole of a swap, the old generation's memory given back.
+pub const SWAP: &str = "swap";
+
+/// All groups, in the order of the tables.
+pub const GROUPS: [&str; 8] = [
+    CALL,
+    COMPILE,
+    LOAD,
+    INSTANTIATE,
+    INSTANTIATE_DROP,
+    PREPARE,
+    PAUSE,
+    SWAP,
+];
+
+/// Rows of the group [`CALL`].
+pub mod call {
+    /// The runtime's own typed call of an addition.
+    pub const NATIVE: &str = "native, typed";
+    /// The same through `engine_api::Caller::call`.
+    pub const TRAIT: &str = "engine contract";
+    /// The same with a limit of a minute on every call.
+    pub const TRAIT_DEADLINE: &str = "engine contract, deadline";
+    /// Through the proxy, types resolved once.
+    pub const PURE_TYPED: &str = "proxy, pure, typed";
+    /// Through the proxy, by name.
+    pub const PURE: &str = "proxy, pure, dynamic";
+    /// As [`PURE_TYPED`], with an object as the argument, of which the guest reads four bytes.
+    pub const HANDLE_TYPED: &str = "proxy, pure, typed, handle";
+    /// The same by name.
+    pub const HANDLE: &str = "proxy, pure, dynamic, handle";
+    /// A pinned scope with one call by name.
+    pub const PINNED: &str = "proxy, pinned scope, one call";
+    /// An addition that is journaled, types resolved once.
+    pub const JOURNALED_TYPED: &str = "proxy, journaled, typed";
+    /// The same by name.
+    pub const JOURNALED: &str = "proxy, journaled, dynamic";
+    /// Two journaled calls: an object made, and freed. Its share of compaction is in it.
+    pub const CREATE_FREE: &str = "proxy, create and free";
+}
+
+/// Rows of the groups about modules.
+pub mod module {
+    /// One function that does nothing, one page.
+    pub const TINY: &str = "tiny";
+    /// The prover guest, 240 KB of wasm.
+    pub const PROVER: &str = "prover";
+}
+
+/// Rows of the groups about swaps.
+pub mod state {
+    /// One entry that fills so many MiB.
+    pub const SIZES: [(&str, i32); 3] = [("1 MiB", 1), ("16 MiB", 16), ("64 MiB", 64)];
+    /// So many entries that count.
+    pub const LENGTHS: [(&str, u32); 3] = [
+        ("10 entries", 10),
+        ("1,000 entries", 1_000),
+        ("100,000 entries", 100_000),
+    ];
+}
+
+/// All rows, in the order of the tables.
+pub const ROWS: [&str; 19] = [
+    call::NATIVE,
+    call::TRAIT,
+    call::TRAIT_DEADLINE,
+    call::PURE_TYPED,
+    call::PURE,
+    call::HANDLE_TYPED,
+    call::HANDLE,
+    call::PINNED,
+    call::JOURNALED_TYPED,
+    call::JOURNALED,
+    call::CREATE_FREE,
+    module::TINY,
+    module::PROVER,
+    state::SIZES[0].0,
+    state::SIZES[1].0,
+    state::SIZES[2].0,
+    state::LENGTHS[0].0,
+    state::LENGTHS[1].0,
+    state::LENGTHS[2].0,
+];
+
+/// Where criterion keeps its results, by its own rules.
+#[must_use]
+pub fn folder() -> PathBuf {
+    if let Some(home) = env::var_os("CRITERION_HOME") {
+        return home.into();
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
+        PathBuf::from,
+    );
+    target.join("criterion")
+}
+
+/// Where the bench `pause` keeps its own, one file per engine.
+#[must_use]
+pub fn latency_folder() -> PathBuf {
+    folder().join("latency")
+}
+
+/// A duration with three digits that mean something.
+#[must_use]
+pub fn show_ns(nanoseconds: f64) -> String {
+    let (value, unit) = match nanoseconds.abs() {
+        size if size < 999.5 => (nanoseconds, "ns"),
+        size if size < 999.5e3 => (nanoseconds / 1e3, "µs"),
+        size if size < 999.5e6 => (nanoseconds / 1e6, "ms"),
+        _ => (nanoseconds / 1e9, "s"),
+    };
+    let digits = match value.abs() {
+        size if size < 9.995 => 2,
+        size if size < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::show_ns;
+
+    #[test]
+    fn durations_have_three_digits() {
+        assert_eq!(show_ns(1.234), "1.23 ns");
+        assert_eq!(show_ns(12.34), "12.3 ns");
+        assert_eq!(show_ns(999.9), "1.00 µs");
+        assert_eq!(show_ns(123_456.0), "123 µs");
+        assert_eq!(show_ns(2.5e9), "2.50 s");
+        assert_eq!(show_ns(-40.0), "-40.0 ns");
+    }
+}
