@@ -1,0 +1,207 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::engines;
+
+/// Keeps a growing WebAssembly module running for ever
+///
+/// A module's memory only grows, and at its limit the module dies with all its state. wasm-proxy keeps
+/// a journal of the calls that made the state, builds a second instance from it before memory runs out,
+/// compares, and swaps the two. Callers notice nothing.
+#[derive(Debug, Parser)]
+#[command(name = "wasm-proxy", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Try:
+  wasm-proxy run                          1,000 proofs by a prover that leaks, in 64 MiB
+  wasm-proxy run --without-proxy          the same on a bare instance: it dies
+  wasm-proxy inspect MODULE --emit-policy > MODULE.toml
+
+Environment:
+  WASM_PROXY_ENABLED=false   start switched off, as with --without-proxy (`true` overrules that option)
+  WASM_PROXY_LOG=info        log to standard error, in place of the progress bar
+
+Exit codes: 0 every call succeeded, 1 calls failed, 2 the input is wrong.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a workload on a module, behind the proxy
+    Run(RunArgs),
+    /// Show what is in a module, which engines can run it, and draft a policy
+    Inspect(InspectArgs),
+    /// List the engines that are compiled in, and what each can do
+    Engines,
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Try: wasm-proxy completions bash > ~/.local/share/bash-completion/completions/wasm-proxy"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+#[command(after_help = WORKLOAD_HELP)]
+pub(crate) struct RunArgs {
+    /// The module, binary or text [default: the embedded prover, which loses 1 MiB with each proof]
+    pub(crate) module: Option<PathBuf>,
+
+    /// What each export does to the state, as TOML [default: every call of a MODULE is journaled]
+    #[arg(long, value_name = "F.toml")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// The calls to make, as JSON lines; see below
+    #[arg(long, value_name = "F.jsonl")]
+    pub(crate) workload: Option<PathBuf>,
+
+    /// The runtime and compiler; `wasm-proxy engines` lists them
+    #[arg(long, default_value_t = engines::default_name().to_owned())]
+    pub(crate) engine: String,
+
+    /// What the memories of one instance may have together
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    pub(crate) memory_limit: u64,
+
+    /// The share of the limit at which a standby is prepared
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
+    pub(crate) warn: f64,
+
+    /// The share of the limit at which the standby takes over
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    pub(crate) critical: f64,
+
+    /// Stop after so many calls (a pinned scope is finished); without a workload: make so many proofs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) calls: Option<u64>,
+
+    /// Run on a bare instance, to see what becomes of it
+    #[arg(long)]
+    pub(crate) without_proxy: bool,
+
+    /// Give imports that the module needs as stubs, whose calls fail
+    #[arg(long)]
+    pub(crate) stub_imports: bool,
+
+    /// How long one call may take, as in `500ms`, `10s`, `2m`
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// How long a pinned scope may stay on an instance that was swapped out
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
+    pub(crate) drain_timeout: Duration,
+
+    /// Write a report as JSON
+    #[arg(long, value_name = "F.json")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// What to inspect.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The module, binary or text
+    pub(crate) module: PathBuf,
+
+    /// Print a policy drafted from the names and types of the exports, and nothing else
+    #[arg(long, conflicts_with = "policy")]
+    pub(crate) emit_policy: bool,
+
+    /// Show the roles that this policy gives, and which of its patterns decides
+    #[arg(long, value_name = "F.toml")]
+    pub(crate) policy: Option<PathBuf>,
+}
+
+const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank lines and those that begin with # or // are skipped:
+  {"call":"srs_create","args":[8],"as":"srs"}      call an export, name its result
+  {"repeat":1000,"do":[...]}                       repeat calls and scopes
+  {"pinned":[...]}                                 make pure calls on one instance
+Arguments are numbers, {"handle":"srs"} (any earlier result by its name), {"bytes":"<base64>"},
+{"text":"..."} and {"index":true} (the turn of the innermost repeat, from 0). Several results are named by
+a list. "expect" compares a result: a number, a text, {"bytes":"<base64>"}, null, or a list for several."#;
+
+/// A size in bytes: `64MiB`, `512KiB`, `1GiB`, `64000000`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err("write a size as in `64MiB`, `512KiB` or `1GiB`".to_owned()),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "write a size as in `64MiB`, `512KiB` or `1GiB`".to_owned())
+}
+
+/// A length of time: `500ms`, `10s`, `2m`.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let refuse = || "write a time as in `500ms`, `10s` or `2m`".to_owned();
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(refuse)?;
+    let (number, unit) = text.split_at(unit_at);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        _ => return Err(refuse()),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(millis))
+        .filter(|millis| *millis > 0)
+        .map(Duration::from_millis)
+        .ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense_to_clap() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_size("1g"), Ok(1 << 30));
+        assert_eq!(parse_size("65536"), Ok(65_536));
+        for wrong in ["", "MiB", "64 parsecs", "0", "-1", "99999999999GiB"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("2m"), Ok(Duration::from_mins(2)));
+        for wrong in ["", "10", "s", "0s", "1h30", "-1s"] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What a person sees while a run lasts: a live display on a terminal, plain lines elsewhere.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use proxy_core::{DebugInfo, Proxy, Thresholds};
+
+use crate::observed::Observed;
+use crate::output;
+
+/// How often the display is drawn and the process looked at.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many characters the gauge of a memory has.
+const GAUGE_WIDTH: usize = 40;
+
+/// Bytes as MiB.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sizes are exact enough in an f64"
+)]
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
+/// Where lines go while a run lasts. Clones are the same console.
+#[derive(Clone, Debug)]
+pub(crate) enum Console {
+    /// Above a live display.
+    Live(ProgressBar),
+    /// To standard error.
+    Plain,
+}
+
+impl Console {
+    /// A live display if standard error is a terminal and nobody wants a log there.
+    pub(crate) fn detect(calls: u64) -> Self {
+        if !io::stderr().is_terminal() || output::is_logging() {
+            return Self::Plain;
+        }
+        let template =
+            "{bar:40.cyan/dim} {pos} of {len} calls, {per_sec}, {elapsed} gone, {eta} left\n{msg}";
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self::Live(ProgressBar::new(calls).with_style(style))
+    }
+
+    /// A line for everybody.
+    pub(crate) fn line(&self, line: &str) {
+        match self {
+            Console::Live(bar) => bar.suspend(|| output::note(line)),
+            Console::Plain => output::note(line),
+        }
+    }
+
+    /// A line for those who see no live display.
+    pub(crate) fn progress(&self, line: &str) {
+        if let Console::Plain = self {
+            output::note(line);
+        }
+    }
+}
+
+/// Draws the live display and looks at the process, from a thread of its own, until it is dropped.
+pub(crate) struct Watcher {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Starts to watch.
+    pub(crate) fn start(
+        console: Console,
+        proxy: Proxy,
+        observed: Arc<Observed>,
+        thresholds: Thresholds,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::Builder::new().name("display".to_owned()).spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while !stop.load(Ordering::Acquire) {
+                    observed.sample_process();
+                    if let Console::Live(bar) = &console {
+                        draw(bar, &proxy, &observed, thresholds);
+                    }
+                    thread::park_timeout(INTERVAL);
+                }
+                if let Console::Live(bar) = &console {
+                    bar.finish_and_clear();
+                }
+            }
+        })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, proxy: &Proxy, observed: &Observed, thresholds: Thresholds) {
+    let (calls, failed) = observed.calls();
+    bar.set_position(calls);
+    bar.set_message(state(
+        &proxy.debug_info(),
+        observed.swap_count(),
+        failed,
+        thresholds,
+    ));
+}
+
+/// Active and standby against the thresholds, and what happened.
+fn state(info: &DebugInfo, swaps: u64, failed: u64, thresholds: Thresholds) -> String {
+    let gauge = |bytes| gauge(bytes, info.memory_limit, thresholds);
+    let standby = match (info.standby_memory, info.enabled) {
+        (_, false) => "switched off: a bare instance".to_owned(),
+        (Some(bytes), true) => format!("{} {:6.1} MiB {}", gauge(bytes), mib(bytes), info.state),
+        (None, true) => format!("{} {:>10} {}", gauge(0), "", info.state),
+    };
+    format!(
+        "active  {} {:6.1} of {:.1} MiB, generation {}\nstandby {standby}\n\
+         swaps {swaps} ({} emergencies), retries {}, failed calls {failed}",
+        gauge(info.memory),
+        mib(info.memory),
+        mib(info.memory_limit),
+        info.generation,
+        info.emergencies,
+        info.retries,
+    )
+}
+
+/// A bar with a mark at each threshold.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a few dozen characters"
+)]
+fn gauge(bytes: u64, limit: u64, thresholds: Thresholds) -> String {
+    let at = |share: f64| ((share * GAUGE_WIDTH as f64) as usize).min(GAUGE_WIDTH - 1);
+    let filled = (bytes as f64 / limit.max(1) as f64 * GAUGE_WIDTH as f64).round() as usize;
+    (0..GAUGE_WIDTH)
+        .map(|column| {
+            if column == at(thresholds.warn()) || column == at(thresholds.critical()) {
+                '│'
+            } else if column < filled {
+                '█'
+            } else {
+                '░'
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gauge_fills_up_and_keeps_its_marks() {
+        let count = |bytes, of| {
+            gauge(bytes, 100, Thresholds::default())
+                .chars()
+                .filter(|c| *c == of)
+                .count()
+        };
+        assert_eq!((count(0, '█'), count(0, '│')), (0, 2));
+        assert_eq!(count(50, '█'), 20);
+        assert_eq!((count(1000, '█'), count(1000, '│')), (GAUGE_WIDTH - 2, 2));
+        assert_eq!(
+            gauge(1, 0, Thresholds::default()).chars().count(),
+            GAUGE_WIDTH
+        );
+    }
+}

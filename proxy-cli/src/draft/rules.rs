@@ -1,0 +1,324 @@
+//! What names say: conventions of wasm-bindgen, Emscripten and hand-written C interfaces.
+
+use std::collections::BTreeSet;
+
+use engine_api::FunctionInfo;
+use proxy_core::Role;
+
+use super::{is_creator, is_destructor};
+
+/// What the conventions say of an export.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) role: Role,
+    pub(super) reason: &'static str,
+    /// The type of the object that it creates or frees, if its name has one.
+    pub(super) object: Option<String>,
+    /// Whether it changes the object that it is a method of, and nothing else.
+    pub(super) changes_first: bool,
+    /// Whether it deals in raw pointers, as an allocator does.
+    pub(super) raw_pointers: bool,
+    /// What it returns as a buffer.
+    pub(super) buffer: Option<Buffer>,
+}
+
+/// What a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Buffer {
+    Bytes,
+    Text,
+}
+
+/// The allocators that the proxy knows by their names.
+pub(super) const ALLOCATORS: [(&str, &str); 3] = [
+    ("guest_alloc", "guest_free"),
+    ("__wbindgen_malloc", "__wbindgen_free"),
+    ("malloc", "free"),
+];
+
+/// Exports that say how much memory the module uses.
+pub(super) const MEMORY_USAGE: [&str; 2] = ["memory_usage_mb", "get_memory_usage_mb"];
+
+/// Exports that say what the module holds to be its limit.
+pub(super) const CRITICAL_MEMORY: [&str; 2] = [
+    "critical_memory_threshold_mb",
+    "get_critical_memory_threshold_mb",
+];
+
+const ALLOCATION: &[&str] = &[
+    "guest_alloc",
+    "guest_free",
+    "malloc",
+    "calloc",
+    "realloc",
+    "free",
+    "aligned_alloc",
+    "__wbindgen_malloc",
+    "__wbindgen_malloc_command_export",
+    "__wbindgen_realloc",
+    "__wbindgen_free",
+    "__wbindgen_free_command_export",
+    "cabi_realloc",
+];
+
+const STACK: &[&str] = &[
+    "__wbindgen_add_to_stack_pointer",
+    "stackSave",
+    "stackRestore",
+    "stackAlloc",
+    "_emscripten_stack_*",
+    "emscripten_stack_*",
+];
+
+const STARTS: &[&str] = &[
+    "_start",
+    "_initialize",
+    "__wasm_call_ctors",
+    "__wbindgen_start",
+    "__wasm_init_*",
+];
+
+/// The star is the type of what is created.
+pub(super) const CREATES: &[&str] = &[
+    "__wbg_*_new",
+    "*_new",
+    "*_create",
+    "*_open",
+    "*_clone",
+    "create_*",
+    "new_*",
+    "make_*",
+];
+
+/// The star is a type if it is known from elsewhere.
+const CREATES_KNOWN: &[&str] = &[
+    "*_read", "*_load", "*_parse", "*_decode", "*_copy", "*_build",
+];
+
+/// The star is the type of what is freed.
+pub(super) const FREES: &[&str] = &[
+    "__wbg_*_free",
+    "*_free",
+    "*_destroy",
+    "*_dispose",
+    "*_drop",
+    "*_release",
+    "*_close",
+    "free_*",
+    "destroy_*",
+];
+
+const SETTERS: &[&str] = &[
+    "__wbg_set_*",
+    "set_*",
+    "*_set",
+    "*_set_*",
+    "*_put",
+    "*_push",
+    "*_insert",
+    "*_append",
+    "*_remove",
+    "*_delete",
+    "*_clear",
+    "*_update",
+    "*_write",
+];
+
+const GETTERS: &[&str] = &[
+    "__wbg_get_*",
+    "get_*",
+    "is_*",
+    "has_*",
+    "can_*",
+    "verify*",
+    "check_*",
+    "*_get",
+    "*_get_*",
+    "*_is_*",
+    "*_has_*",
+    "*_len",
+    "*_length",
+    "*_size",
+    "*_count",
+    "*_digest",
+    "*_hash",
+    "*_verify",
+    "*_equals",
+    "*_eq",
+    "*_cmp",
+    "*_value",
+    "*_version",
+    "*_mb",
+    "len",
+    "value",
+    "version",
+];
+
+const BYTES: &[&str] = &["*_to_bytes", "*_bytes", "*_serialize", "*_encode"];
+
+const TEXTS: &[&str] = &[
+    "*_to_string",
+    "*_toString",
+    "*_to_json",
+    "*_toJSON",
+    "*_name",
+];
+
+/// What the star of the first pattern that fits stands for, and "" for a pattern without one. A star
+/// at a pattern's end may stand for nothing after a word of its own: `verify*` is also `verify`.
+pub(super) fn matched<'a>(patterns: &[&str], name: &'a str) -> Option<&'a str> {
+    patterns.iter().find_map(|pattern| star_of(pattern, name))
+}
+
+fn star_of<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return (pattern == name).then_some("");
+    };
+    let rest = name.strip_prefix(before)?;
+    // `*_get_*`: the first star counts, the second must stand for something.
+    let star = match after.strip_suffix('*') {
+        Some(inner) if !inner.is_empty() => {
+            let (star, tail) = rest.split_once(inner)?;
+            (!tail.is_empty()).then_some(star)?
+        }
+        _ => rest.strip_suffix(after)?,
+    };
+    let may_be_empty = after.is_empty() && !before.ends_with('_');
+    (may_be_empty || !star.is_empty()).then_some(star)
+}
+
+/// The longest known type that the name begins with: `srs` of `srs_write`, also behind
+/// wasm-bindgen's prefixes for fields.
+pub(super) fn object_of<'t>(name: &str, types: &'t BTreeSet<String>) -> Option<&'t str> {
+    let name = ["__wbg_get_", "__wbg_set_"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+        .unwrap_or(name);
+    types
+        .iter()
+        .filter(|ty| {
+            name.strip_prefix(ty.as_str())
+                .is_some_and(|rest| rest.starts_with('_'))
+        })
+        .max_by_key(|ty| ty.len())
+        .map(String::as_str)
+}
+
+/// What the conventions say of an export.
+pub(super) fn rule_for(function: &FunctionInfo, types: &BTreeSet<String>) -> Rule {
+    let name = function.name.as_str();
+    let rule = |role, reason| Rule {
+        role,
+        reason,
+        object: None,
+        changes_first: false,
+        raw_pointers: false,
+        buffer: None,
+    };
+    if matched(ALLOCATION, name).is_some() {
+        return Rule {
+            raw_pointers: true,
+            ..rule(
+                Role::Pure,
+                "the allocator: the proxy calls it, nobody else need",
+            )
+        };
+    }
+    if matched(STACK, name).is_some() {
+        return rule(Role::Pure, "moves the stack pointer for one call");
+    }
+    if matched(STARTS, name).is_some() {
+        return rule(Role::Mutate, "initialises the module");
+    }
+    if is_destructor(function)
+        && let Some(object) = matched(FREES, name)
+    {
+        return Rule {
+            object: Some(object.to_owned()),
+            ..rule(Role::Free, "its name says that it frees its argument")
+        };
+    }
+    if is_creator(function)
+        && let Some(object) = created(name, types)
+    {
+        return Rule {
+            object: Some(object.to_owned()),
+            ..rule(
+                Role::Create,
+                "its name says that it creates what it returns",
+            )
+        };
+    }
+    if matched(SETTERS, name).is_some() {
+        return Rule {
+            changes_first: true,
+            ..rule(Role::Mutate, "its name says that it changes something")
+        };
+    }
+    reader(function).unwrap_or_else(|| {
+        rule(
+            Role::Mutate,
+            "no convention knows the name: journaled, to be safe",
+        )
+    })
+}
+
+fn created<'a>(name: &'a str, types: &BTreeSet<String>) -> Option<&'a str> {
+    let certain = matched(CREATES, name).filter(|object| !object.is_empty());
+    certain.or_else(|| {
+        let from = name.split_once("_from_").map(|(object, _)| object);
+        matched(CREATES_KNOWN, name)
+            .or(from)
+            .filter(|object| types.contains(*object))
+    })
+}
+
+/// Something that only looks, and so returns something.
+fn reader(function: &FunctionInfo) -> Option<Rule> {
+    if function.ty.results().is_empty() {
+        return None;
+    }
+    let name = function.name.as_str();
+    let buffer = if matched(BYTES, name).is_some() {
+        Some(Buffer::Bytes)
+    } else if matched(TEXTS, name).is_some() {
+        Some(Buffer::Text)
+    } else {
+        matched(GETTERS, name)?;
+        None
+    };
+    Some(Rule {
+        role: Role::Pure,
+        reason: "its name says that it only looks",
+        object: None,
+        changes_first: false,
+        raw_pointers: false,
+        buffer,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_something() {
+        assert_eq!(matched(FREES, "__wbg_counter_free"), Some("counter"));
+        assert_eq!(matched(FREES, "srs_free"), Some("srs"));
+        assert_eq!(matched(FREES, "_free"), None);
+        assert_eq!(matched(FREES, "free"), None);
+        assert_eq!(matched(CREATES, "create_srs"), Some("srs"));
+        assert_eq!(matched(GETTERS, "len"), Some(""));
+        assert_eq!(matched(GETTERS, "counter_get_name"), Some("counter"));
+        assert_eq!(matched(GETTERS, "verify"), Some(""));
+        assert_eq!(matched(GETTERS, "is_"), None);
+    }
+
+    #[test]
+    fn the_longest_type_owns_a_method() {
+        let types = ["a".to_owned(), "a_b".to_owned()].into();
+        assert_eq!(object_of("a_b_c", &types), Some("a_b"));
+        assert_eq!(object_of("__wbg_get_a_x", &types), Some("a"));
+        assert_eq!(object_of("ab_c", &types), None);
+    }
+}

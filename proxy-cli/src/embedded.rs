@@ -1,0 +1,33 @@
+//! The main job: a prover that leaks, with its policy and its workload.
+
+use proxy_core::Policy;
+
+use crate::workload::Workload;
+
+/// A `halo2` prover compiled to wasm; `guests/README.md` describes it.
+const PROVER: &[u8] = include_bytes!("../../guests/prebuilt/prover.wasm");
+const POLICY: &str = include_str!("../../guests/policies/prover.toml");
+const WORKLOAD: &str = include_str!("../../guests/workloads/prover.jsonl");
+
+/// What the prover is called in messages.
+pub(crate) const NAME: &str = "prover (embedded)";
+
+/// The module.
+pub(crate) fn module() -> Vec<u8> {
+    PROVER.to_vec()
+}
+
+/// Its policy.
+pub(crate) fn policy() -> Policy {
+    POLICY.parse().expect("the embedded policy is a policy")
+}
+
+/// Its workload: proofs that lose 1 MiB each, 1,000 of them unless told otherwise.
+pub(crate) fn workload(proofs: Option<u64>) -> Workload {
+    let mut workload =
+        Workload::parse("prover.jsonl", WORKLOAD).expect("the embedded workload is a workload");
+    if let Some(proofs) = proofs {
+        workload.repeat_instead(proofs);
+    }
+    workload
+}

@@ -1,0 +1,108 @@
+//! Errors: what the user can do about each, and exit codes.
+
+use std::process::ExitCode;
+
+use engine_api::Error as EngineError;
+use proxy_core::Error;
+
+use crate::output;
+
+/// Some calls failed.
+pub(crate) const CALLS_FAILED: u8 = 1;
+/// The command line, the module, the policy or the workload is wrong.
+pub(crate) const WRONG_INPUT: u8 = 2;
+
+/// Prints an error with its causes and a way out.
+pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
+    let mut lines = format!("error: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some runtimes repeat their cause in their own message.
+        if !last.contains(&cause) {
+            lines.push_str("\n  because: ");
+            lines.push_str(&cause);
+        }
+        last = cause;
+    }
+    if let Some(hint) = error.chain().find_map(way_out) {
+        lines.push_str("\n  try: ");
+        lines.push_str(hint);
+    }
+    output::note(&lines);
+    ExitCode::from(WRONG_INPUT)
+}
+
+/// Whether an error says that the workload or the policy is wrong, rather than that a call failed.
+pub(crate) fn is_wrong_input(error: &Error) -> bool {
+    match error {
+        Error::Policy { .. }
+        | Error::UnknownExport { .. }
+        | Error::NotInPolicy { .. }
+        | Error::Argument { .. }
+        | Error::ResultKind { .. }
+        | Error::FreedHandle { .. }
+        | Error::ForeignHandle { .. }
+        | Error::HandleType { .. }
+        | Error::PointerOutsideScope { .. }
+        | Error::JournaledInPinned { .. } => true,
+        Error::Engine(error) => error.trap().is_none(),
+        _ => false,
+    }
+}
+
+/// What to do about an error, where its own words do not say it.
+fn way_out(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return way_out_of_proxy_error(error);
+    }
+    error
+        .downcast_ref::<EngineError>()
+        .and_then(way_out_of_engine_error)
+}
+
+fn way_out_of_proxy_error(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Policy { .. } => Some(
+            "mend the policy; `wasm-proxy inspect MODULE --emit-policy` drafts one that fits the module",
+        ),
+        Error::UnknownExport { .. } | Error::Argument { .. } => {
+            Some("`wasm-proxy inspect MODULE --policy F.toml` shows each export with its arguments")
+        }
+        Error::FreedHandle { .. } => Some(
+            "make the object again with a call that has the same \"as\", or move the call that frees it to the end",
+        ),
+        Error::HandleType { .. } => Some("name the result of a call that makes such an object"),
+        Error::PointerOutsideScope { .. } => {
+            Some("put the calls that share a raw pointer into one {\"pinned\":[...]}")
+        }
+        Error::JournaledInPinned { .. } => Some("move the call out of {\"pinned\":[...]}"),
+        Error::Engine(error) => way_out_of_engine_error(error),
+        _ => None,
+    }
+}
+
+fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
+    match error {
+        EngineError::InvalidModule { reason } => {
+            // What is a truncated file, a component or the text format says so, and what to do.
+            let says_it = ["truncated", "component", "text format"];
+            (!says_it.iter().any(|word| reason.contains(word))).then_some(
+                "give a core module as a compiler wrote it; build it again if it was changed",
+            )
+        }
+        EngineError::Unsupported { .. } => {
+            Some("another --engine; `wasm-proxy inspect MODULE` says which can run the module")
+        }
+        EngineError::Import { .. } => Some(
+            "--stub-imports gives what is missing as stubs, which is enough where the calls do not \
+             use them",
+        ),
+        EngineError::Limit { .. } => Some("a larger --memory-limit, such as 256MiB"),
+        EngineError::Trap(_) => Some(
+            "the module's start function or its data ended the instantiation; build it otherwise",
+        ),
+        EngineError::Runtime { .. } => Some("another --engine, or a machine with more memory"),
+        _ => None,
+    }
+}

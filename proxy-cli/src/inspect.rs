@@ -1,0 +1,211 @@
+//! `inspect`: what is in a module, what can run it, and what a policy makes of it.
+
+mod fit;
+mod roles;
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use engine_api::{ExportKind, ExternType, MemoryType, ModuleInfo, PAGE_BYTES};
+
+use crate::args::InspectArgs;
+use crate::display::mib;
+use crate::draft::Draft;
+use crate::{module_file, output, run};
+
+/// Says what the command line asks for.
+pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
+    let wasm = module_file::read(&args.module)?;
+    let cannot_read = || format!("cannot read `{}`", args.module.display());
+    let info = ModuleInfo::parse(&wasm).with_context(cannot_read)?;
+    if args.emit_policy {
+        let draft = Draft::of(&info);
+        fit::check_policy(&draft.policy(), &wasm)
+            .context("the draft does not fit the module; this is a bug of wasm-proxy")?;
+        return output::print(&draft.to_toml(&args.module.display().to_string()));
+    }
+    let features = ModuleInfo::features(&wasm).with_context(cannot_read)?;
+    let mut text = String::new();
+    overview(&mut text, &args.module, &wasm, &info);
+    imports(&mut text, &info);
+    memories(&mut text, &info);
+    tables_and_globals(&mut text, &info);
+    let names: Vec<String> = features.iter().map(ToString::to_string).collect();
+    let _ = writeln!(text, "features: {}", or_none(&names.join(", ")));
+    fit::engines(&mut text, &wasm, &info, &features);
+    match &args.policy {
+        Some(path) => {
+            let policy = run::read_policy(path)?;
+            fit::check_policy(&policy, &wasm).with_context(|| {
+                format!(
+                    "the policy `{}` does not fit `{}`",
+                    path.display(),
+                    args.module.display()
+                )
+            })?;
+            roles::by_policy(&mut text, &info, &policy)?;
+        }
+        None => roles::by_draft(&mut text, &info),
+    }
+    output::print(&text)
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+fn overview(text: &mut String, path: &Path, wasm: &[u8], info: &ModuleInfo) {
+    let _ = writeln!(
+        text,
+        "{}: {} bytes, {} functions, {} exports, {} imports, {}",
+        path.display(),
+        wasm.len(),
+        info.function_count(),
+        info.exports().len(),
+        info.imports().len(),
+        if info.has_start() {
+            "a start function"
+        } else {
+            "no start function"
+        }
+    );
+    let _ = writeln!(text, "hash: {}", info.hash());
+}
+
+fn imports(text: &mut String, info: &ModuleInfo) {
+    if info.imports().is_empty() {
+        let _ = writeln!(text, "imports: none");
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "imports (`run --stub-imports` gives stubs for all but shared memories):"
+    );
+    let width = widest(
+        info.imports()
+            .iter()
+            .map(|import| import.module.chars().count() + import.name.chars().count() + 1),
+    );
+    for import in info.imports() {
+        let name = format!("{}.{}", printable(&import.module), printable(&import.name));
+        let _ = writeln!(text, "  {name:width$}  {}", import.ty);
+    }
+}
+
+/// What stands behind an index: the names it is exported by, or that it is imported.
+fn known_as(info: &ModuleInfo, kind: ExportKind, imported: bool) -> String {
+    let names: Vec<String> = info
+        .exports()
+        .iter()
+        .filter(|export| export.kind == kind)
+        .map(|export| format!("`{}`", printable(&export.name)))
+        .collect();
+    match (imported, names.is_empty()) {
+        (true, true) => "imported".to_owned(),
+        (true, false) => format!("imported, exported as {}", names.join(", ")),
+        (false, true) => "internal".to_owned(),
+        (false, false) => format!("exported as {}", names.join(", ")),
+    }
+}
+
+fn imported(info: &ModuleInfo, is_kind: impl Fn(&ExternType) -> bool) -> usize {
+    info.imports()
+        .iter()
+        .filter(|import| is_kind(&import.ty))
+        .count()
+}
+
+fn memories(text: &mut String, info: &ModuleInfo) {
+    let imports = imported(info, |ty| matches!(ty, ExternType::Memory(_)));
+    if info.memories().is_empty() {
+        let _ = writeln!(text, "memories: none");
+        return;
+    }
+    let _ = writeln!(text, "memories:");
+    for (position, memory) in info.memories().iter().enumerate() {
+        let index = engine_api::MemoryIndex(u32::try_from(position).unwrap_or(u32::MAX));
+        let _ = writeln!(
+            text,
+            "  {position}: {}, {}",
+            memory_size(memory),
+            known_as(info, ExportKind::Memory(index), position < imports)
+        );
+    }
+}
+
+fn memory_size(memory: &MemoryType) -> String {
+    let size = |pages: u64| {
+        format!(
+            "{pages} pages ({:.1} MiB)",
+            mib(pages.saturating_mul(PAGE_BYTES))
+        )
+    };
+    let maximum = match memory.pages_max {
+        Some(pages) => format!("at most {}", size(pages)),
+        None => format!("no maximum, so {:.0} MiB", mib(memory.bytes_max())),
+    };
+    let mut text = format!("{} at first, {maximum}", size(memory.pages_min));
+    if memory.shared {
+        text.push_str(", shared");
+    }
+    if memory.memory64 {
+        text.push_str(", 64-bit");
+    }
+    text
+}
+
+fn tables_and_globals(text: &mut String, info: &ModuleInfo) {
+    let imports = imported(info, |ty| matches!(ty, ExternType::Table(_)));
+    for (position, table) in info.tables().iter().enumerate() {
+        let index = engine_api::TableIndex(u32::try_from(position).unwrap_or(u32::MAX));
+        let maximum = table
+            .elements_max
+            .map_or("no maximum".to_owned(), |max| format!("at most {max}"));
+        let _ = writeln!(
+            text,
+            "table {position}: {} of {}, {maximum}, {}",
+            table.elements_min,
+            table.element,
+            known_as(info, ExportKind::Table(index), position < imports)
+        );
+    }
+    let mutable = info
+        .globals()
+        .iter()
+        .filter(|global| global.mutable)
+        .count();
+    let exported: Vec<String> = info
+        .exports()
+        .iter()
+        .filter_map(|export| match &export.ty {
+            ExternType::Global(ty) => Some(format!("`{}` ({})", printable(&export.name), ty.value)),
+            _ => None,
+        })
+        .collect();
+    let _ = writeln!(
+        text,
+        "globals: {}, {mutable} of them mutable; exported: {}",
+        info.globals().len(),
+        or_none(&exported.join(", "))
+    );
+}
+
+/// A name without what would move a terminal's cursor.
+fn printable(name: &str) -> String {
+    name.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+/// The width of a column, so that a single endless name does not push everything away.
+fn widest(widths: impl Iterator<Item = usize>) -> usize {
+    widths.max().unwrap_or(0).min(56)
+}

@@ -1,0 +1,194 @@
+//! Whether a policy fits a module, and whether engines can run it.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use engine_api::{
+    Artifact, Capabilities, Engine, EngineId, Error as EngineError, Feature, Imports, Instance,
+    Limits, MemoryType, Module, ModuleInfo, SharedMemory,
+};
+use proxy_core::{Error, Policy, Proxy};
+
+use crate::engines;
+
+/// Up to this size a module is compiled to see whether that works; beyond it an optimising compiler
+/// takes too long for a look.
+const COMPILED_BYTES_MAX: usize = 2 << 20;
+
+/// An engine that compiles nothing and runs nothing: the proxy's builder binds the policy before it
+/// instantiates, and so says what is wrong with a policy without the cost of a compiler.
+#[derive(Debug)]
+struct NoEngine;
+
+#[derive(Debug)]
+struct NoModule(Arc<ModuleInfo>);
+
+impl NoEngine {
+    fn refuse<T>() -> Result<T, EngineError> {
+        Err(EngineError::Unsupported {
+            engine: NoEngine.id(),
+            what: "anything but policies".to_owned(),
+        })
+    }
+}
+
+impl Engine for NoEngine {
+    fn id(&self) -> EngineId {
+        EngineId {
+            runtime: "none",
+            compiler: "none",
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            simd: false,
+            externref: false,
+            multi_memory: false,
+            memory64: false,
+            tail_calls: false,
+            threads: false,
+            fuel: false,
+            interruption: false,
+            stack_limit: false,
+            artifacts: false,
+            nan_canonicalization: false,
+        }
+    }
+
+    fn fingerprint(&self) -> String {
+        "none".to_owned()
+    }
+
+    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, EngineError> {
+        Ok(Arc::new(NoModule(Arc::new(ModuleInfo::parse(wasm)?))))
+    }
+
+    fn load(&self, _: &[u8], _: &Artifact) -> Result<Arc<dyn Module>, EngineError> {
+        Self::refuse()
+    }
+
+    fn shared_memory(&self, _: MemoryType) -> Result<SharedMemory, EngineError> {
+        Self::refuse()
+    }
+}
+
+impl Module for NoModule {
+    fn info(&self) -> &Arc<ModuleInfo> {
+        &self.0
+    }
+
+    fn artifact(&self) -> Result<Artifact, EngineError> {
+        NoEngine::refuse()
+    }
+
+    fn instantiate(&self, _: &Imports, _: &Limits) -> Result<Box<dyn Instance>, EngineError> {
+        NoEngine::refuse()
+    }
+}
+
+/// Binds a policy to a module.
+pub(super) fn check_policy(policy: &Policy, wasm: &[u8]) -> Result<()> {
+    let engine: Arc<dyn Engine> = Arc::new(NoEngine);
+    let built = Proxy::builder(engine)
+        .module(wasm)
+        .policy(policy.clone())
+        .build();
+    match built {
+        Ok(_) => Ok(()),
+        Err(Error::Engine(error)) if matches!(*error, EngineError::Unsupported { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Which engines can run the module: by what they say they can do, and by compiling it.
+pub(super) fn engines(text: &mut String, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) {
+    let _ = writeln!(text, "engines:");
+    for name in engines::names() {
+        let _ = writeln!(text, "  {name:18}  {}", verdict(name, wasm, info, features));
+    }
+}
+
+fn verdict(name: &str, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) -> String {
+    let engine = match engines::make(name) {
+        Ok(engine) => engine,
+        Err(error) => return format!("not usable here: {error:#}"),
+    };
+    let lacking = lacking(engine.capabilities(), info, features);
+    if !lacking.is_empty() {
+        return format!("no: it lacks {}", lacking.join(", "));
+    }
+    if wasm.len() > COMPILED_BYTES_MAX {
+        return "yes, by its capabilities (too large to compile for a look)".to_owned();
+    }
+    let started = Instant::now();
+    match engine.compile(wasm) {
+        Ok(_) => format!("yes, compiled in {:.0?}", started.elapsed()),
+        Err(error) => format!("no: {error}"),
+    }
+}
+
+fn lacking(can: Capabilities, info: &ModuleInfo, features: &[Feature]) -> Vec<String> {
+    let shared = info.memories().iter().any(|memory| memory.shared);
+    features
+        .iter()
+        .filter(|feature| match feature {
+            Feature::Simd => !can.simd,
+            Feature::MultiMemory => !can.multi_memory,
+            Feature::Memory64 => !can.memory64,
+            Feature::TailCalls => !can.tail_calls,
+            Feature::Threads => !can.threads && shared,
+            Feature::RelaxedSimd => true,
+            // Part of every engine, or too fine for a capability: the compiler decides.
+            _ => false,
+        })
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::draft::Draft;
+    use crate::module_file;
+
+    /// Every module among the guests, binary and text.
+    fn guests() -> Vec<Vec<u8>> {
+        let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests");
+        let modules: Vec<Vec<u8>> = ["prebuilt", "wat"]
+            .into_iter()
+            .flat_map(|folder| fs::read_dir(guests.join(folder)).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|e| e == "wasm" || e == "wat"))
+            .map(|path| module_file::read(&path).unwrap())
+            .collect();
+        assert!(modules.len() > 10);
+        modules
+    }
+
+    #[test]
+    fn a_drafted_policy_binds_to_its_module() {
+        for wasm in guests() {
+            let info = ModuleInfo::parse(&wasm).unwrap();
+            let draft = Draft::of(&info);
+            check_policy(&draft.policy(), &wasm).unwrap();
+            let toml = draft.to_toml("guest");
+            check_policy(&toml.parse().unwrap(), &wasm).unwrap_or_else(|e| panic!("{e}\n{toml}"));
+        }
+    }
+
+    #[test]
+    fn a_policy_that_does_not_fit_is_refused() {
+        let wasm = wat::parse_str("(module (func (export \"f\")))").unwrap();
+        let policy = "[[export]]\nmatch = \"g\"\nrole = \"pure\""
+            .parse()
+            .unwrap();
+        let error = check_policy(&policy, &wasm).unwrap_err().to_string();
+        assert!(error.contains("`g`"), "{error}");
+    }
+}

@@ -1,0 +1,144 @@
+//! The exported functions with what each does to the state, grouped by that.
+
+use std::fmt::{Display, Write};
+
+use anyhow::Result;
+use engine_api::{FunctionInfo, ModuleInfo};
+use globset::Glob;
+use proxy_core::{ArgKind, Policy, ResultKind, Role};
+
+use super::{printable, widest};
+use crate::draft::Draft;
+
+/// One line of the listing.
+struct Line<'a> {
+    function: &'a FunctionInfo,
+    role: Role,
+    args: Option<Vec<ArgKind>>,
+    results: Option<Vec<ResultKind>>,
+    why: String,
+}
+
+/// Lists roles drafted from names.
+pub(super) fn by_draft(text: &mut String, info: &ModuleInfo) {
+    let draft = Draft::of(info);
+    let lines: Vec<Line<'_>> = info
+        .functions()
+        .iter()
+        .zip(draft.exports)
+        .map(|(function, drafted)| Line {
+            function,
+            role: drafted.role,
+            args: drafted.args,
+            results: drafted.results,
+            why: drafted.reason.to_owned(),
+        })
+        .collect();
+    let _ = writeln!(
+        text,
+        "exported functions: {}, with roles drafted from their names (--emit-policy writes them down):",
+        lines.len()
+    );
+    list(text, &lines);
+}
+
+/// Lists roles as a policy gives them, and the pattern that decided.
+pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, policy: &Policy) -> Result<()> {
+    let matchers = policy
+        .exports
+        .iter()
+        .map(|entry| Ok((Glob::new(&entry.pattern)?.compile_matcher(), entry)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut decided = vec![false; matchers.len()];
+    let mut lines = Vec::new();
+    for function in info.functions() {
+        let first = matchers
+            .iter()
+            .position(|(matcher, _)| matcher.is_match(&function.name));
+        let entry = first.map(|position| {
+            decided[position] = true;
+            matchers[position].1
+        });
+        lines.push(Line {
+            function,
+            role: entry.map_or(Role::Mutate, |entry| entry.role),
+            args: entry.and_then(|entry| entry.args.clone()),
+            results: entry.and_then(|entry| entry.results.clone()),
+            why: match (entry, policy.strict) {
+                (Some(entry), _) => format!("by `{}`", shortened(&entry.pattern)),
+                (None, true) => "not listed: calls are refused".to_owned(),
+                (None, false) => "not listed: journaled, to be safe".to_owned(),
+            },
+        });
+    }
+    let _ = writeln!(
+        text,
+        "exported functions: {}, with roles by the policy:",
+        lines.len()
+    );
+    list(text, &lines);
+    for ((_, entry), _) in matchers.iter().zip(&decided).filter(|(_, used)| !**used) {
+        let _ = writeln!(
+            text,
+            "note: the entry `{}` decides no export: none matches, or earlier entries do",
+            shortened(&entry.pattern)
+        );
+    }
+    Ok(())
+}
+
+fn list(text: &mut String, lines: &[Line<'_>]) {
+    let name_width = widest(lines.iter().map(|line| line.function.name.chars().count()));
+    let types: Vec<String> = lines.iter().map(signature).collect();
+    let type_width = widest(types.iter().map(|ty| ty.chars().count()));
+    for role in [Role::Create, Role::Mutate, Role::Free, Role::Pure] {
+        let of_role = || {
+            lines
+                .iter()
+                .zip(&types)
+                .filter(move |(line, _)| line.role == role)
+        };
+        let count = of_role().count();
+        if count == 0 {
+            continue;
+        }
+        let _ = writeln!(text, "  {role} ({count})");
+        for (line, ty) in of_role() {
+            let name = printable(&line.function.name);
+            let _ = writeln!(
+                text,
+                "    {name:name_width$}  {ty:type_width$}  {}",
+                line.why
+            );
+        }
+    }
+}
+
+/// The type as wasm has it, or as the policy reads it.
+fn signature(line: &Line<'_>) -> String {
+    let ty = &line.function.ty;
+    let args = line
+        .args
+        .as_deref()
+        .map_or_else(|| joined(ty.params()), joined);
+    let results = line
+        .results
+        .as_deref()
+        .map_or_else(|| joined(ty.results()), joined);
+    format!("({args}) -> ({results})")
+}
+
+fn joined(items: &[impl Display]) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
+}
+
+/// A drafted pattern can be a list of hundreds of names.
+fn shortened(pattern: &str) -> String {
+    const MAX: usize = 48;
+    if pattern.chars().count() <= MAX {
+        return pattern.to_owned();
+    }
+    let start: String = pattern.chars().take(MAX).collect();
+    format!("{start}...")
+}

@@ -1,0 +1,51 @@
+//! The program `wasm-proxy`: runs a workload on a module behind the proxy, and says what is in a
+//! module and which engines there are.
+//!
+//! | file | its job |
+//! |---|---|
+//! | `args` | the command line |
+//! | `engines` | the one place that names engines |
+//! | `embedded` | the prover that `run` runs without a module |
+//! | `module_file` | a module from a file |
+//! | `run` | `run`: puts the proxy, the workload and the display together |
+//! | `workload` | JSON lines: parsed, checked against the module, run |
+//! | `observed` | what happened during a run |
+//! | `display`, `report` | how it is shown, while it runs and at the end |
+//! | `inspect`, `draft` | what is in a module, and a policy drafted from its names |
+//! | `failure` | errors with a way out, and exit codes |
+
+mod args;
+mod display;
+mod draft;
+mod embedded;
+mod engines;
+mod failure;
+mod inspect;
+mod module_file;
+mod observed;
+mod output;
+mod report;
+mod rss;
+mod run;
+mod workload;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = output::init_log().and_then(|()| match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Engines => output::print(&engines::table()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wasm-proxy", &mut script);
+            output::print(&String::from_utf8_lossy(&script))
+        }
+    });
+    outcome.unwrap_or_else(|error| failure::explain(&error))
+}

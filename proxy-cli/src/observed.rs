@@ -1,0 +1,219 @@
+//! What happens during a run: noted by the threads it happens on, read by the display and the report.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
+use proxy_core::Event;
+
+use crate::display::{Console, mib};
+use crate::rss;
+
+/// How many warnings are shown.
+const WARNINGS_SHOWN: u64 = 20;
+
+/// What has happened so far.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    console: Console,
+    calls: AtomicU64,
+    failed: AtomicU64,
+    peak: AtomicU64,
+    rss_peak: AtomicU64,
+    warnings: AtomicU64,
+    unlisted: AtomicU64,
+    swaps: Mutex<Swaps>,
+}
+
+/// What swaps took and gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Swaps {
+    /// How many there were.
+    pub(crate) count: u64,
+    /// Pauses in nanoseconds.
+    pub(crate) pauses: Histogram<u64>,
+    /// Preparations in microseconds.
+    pub(crate) preparations: Histogram<u64>,
+    /// The most that a new generation started with, in bytes.
+    pub(crate) memory_after_max: u64,
+}
+
+/// An empty histogram of times, in a unit of the caller's choice: it holds an hour of nanoseconds.
+pub(crate) fn times() -> Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, 3_600_000_000_000, 3).context("cannot make a histogram")
+}
+
+impl Observed {
+    /// Nothing so far. What is worth a line goes to the console.
+    pub(crate) fn new(console: Console) -> Result<Self> {
+        Ok(Self {
+            console,
+            calls: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            rss_peak: AtomicU64::new(0),
+            warnings: AtomicU64::new(0),
+            unlisted: AtomicU64::new(0),
+            swaps: Mutex::new(Swaps {
+                count: 0,
+                pauses: times()?,
+                preparations: times()?,
+                memory_after_max: 0,
+            }),
+        })
+    }
+
+    /// Notes how many calls there were.
+    pub(crate) fn note_calls(&self, calls: u64, failed: u64) {
+        self.calls.store(calls, Ordering::Relaxed);
+        self.failed.store(failed, Ordering::Relaxed);
+    }
+
+    /// Notes what a generation's memories have.
+    pub(crate) fn note_memory(&self, bytes: u64) {
+        self.peak.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Looks at what the process occupies.
+    pub(crate) fn sample_process(&self) -> Option<u64> {
+        let bytes = rss::resident_bytes()?;
+        self.rss_peak.fetch_max(bytes, Ordering::Relaxed);
+        Some(bytes)
+    }
+
+    /// How many calls there were, and how many of them failed.
+    pub(crate) fn calls(&self) -> (u64, u64) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (load(&self.calls), load(&self.failed))
+    }
+
+    /// The most that a generation's memories had.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// The most that the process occupied when somebody looked.
+    pub(crate) fn process_peak(&self) -> u64 {
+        self.rss_peak.load(Ordering::Relaxed)
+    }
+
+    /// How many exports were called that the policy does not list.
+    pub(crate) fn unlisted(&self) -> u64 {
+        self.unlisted.load(Ordering::Relaxed)
+    }
+
+    /// What swaps took and gave.
+    pub(crate) fn swaps(&self) -> Swaps {
+        self.lock_swaps().clone()
+    }
+
+    /// How many swaps there were.
+    pub(crate) fn swap_count(&self) -> u64 {
+        self.lock_swaps().count
+    }
+
+    fn lock_swaps(&self) -> MutexGuard<'_, Swaps> {
+        self.swaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The proxy's listener.
+    pub(crate) fn on_event(&self, event: &Event) {
+        match event {
+            Event::StandbyPrepareComplete { duration, .. } => {
+                let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+                self.lock_swaps().preparations.saturating_record(micros);
+            }
+            Event::SwapComplete {
+                reason,
+                to,
+                pause,
+                memory_before,
+                memory_after,
+                ..
+            } => {
+                let count = self.note_swap(*pause, *memory_before, *memory_after);
+                if is_worth_a_line(count) {
+                    self.console.progress(&format!(
+                        "swap {count} ({}): {:.1} -> {:.1} MiB, pause {:.1?}, generation {to} serves",
+                        reason.name(),
+                        mib(*memory_before),
+                        mib(*memory_after),
+                        pause
+                    ));
+                }
+            }
+            Event::GenerationFreed { memory, .. } => self.note_memory(*memory),
+            _ => {
+                if let Some(line) = self.warning(event) {
+                    self.warn(&line);
+                }
+            }
+        }
+    }
+
+    fn note_swap(&self, pause: Duration, before: u64, after: u64) -> u64 {
+        // Both generations have memory at this moment: the process will hardly be larger.
+        self.sample_process();
+        self.note_memory(before);
+        let mut swaps = self.lock_swaps();
+        swaps.count += 1;
+        swaps.memory_after_max = swaps.memory_after_max.max(after);
+        let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        swaps.pauses.saturating_record(nanos);
+        swaps.count
+    }
+
+    fn warning(&self, event: &Event) -> Option<String> {
+        Some(match event {
+            Event::StandbyPrepareError {
+                error, retry_in, ..
+            } => format!("no standby: {error}; the next attempt is due in {retry_in:.1?}"),
+            Event::SwapError { error } => format!("no swap: {error}"),
+            Event::GenerationTainted { generation, cause } => {
+                format!("generation {generation} is lost: {cause}")
+            }
+            Event::DrainKilled { generation } => {
+                format!(
+                    "generation {generation} was still in use at its drain deadline, and was ended"
+                )
+            }
+            Event::StateExceedsBudget { state, threshold } => format!(
+                "state exceeds budget: {:.1} MiB of live state, the warning threshold is {:.1} MiB",
+                mib(*state),
+                mib(*threshold)
+            ),
+            Event::BreakerOpen { failures } => {
+                format!("{failures} standbys failed in a row: fewer attempts from now on")
+            }
+            Event::UnlistedExport { export } => {
+                if self.unlisted.fetch_add(1, Ordering::Relaxed) > 0 {
+                    return None;
+                }
+                format!(
+                    "the policy does not list `{export}`: its calls are journaled, and so are those \
+                     of every other export that is not listed"
+                )
+            }
+            _ => return None,
+        })
+    }
+
+    fn warn(&self, line: &str) {
+        match self.warnings.fetch_add(1, Ordering::Relaxed) {
+            before if before < WARNINGS_SHOWN => self.console.line(&format!("warning: {line}")),
+            WARNINGS_SHOWN => self.console.line("warning: further warnings are left out"),
+            _ => {}
+        }
+    }
+}
+
+/// The first 20 swaps, then each tenth, then each hundredth.
+fn is_worth_a_line(swap: u64) -> bool {
+    match swap {
+        0..=20 => true,
+        21..=200 => swap.is_multiple_of(10),
+        _ => swap.is_multiple_of(100),
+    }
+}

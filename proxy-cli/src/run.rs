@@ -1,0 +1,239 @@
+//! `run`: puts the module, the proxy, the workload and the display together.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use engine_api::{Imports, Limits, ModuleInfo};
+use proxy_core::{Policy, Proxy, Supervisor, Thresholds};
+
+use crate::args::RunArgs;
+use crate::display::{Console, Watcher, mib};
+use crate::observed::Observed;
+use crate::report::{Circumstances, Report};
+use crate::workload::Workload;
+use crate::workload::run::Outcome;
+use crate::{embedded, engines, failure, module_file, output, workload};
+
+/// The supervisor looks this often; calls that cross a threshold wake it at once.
+const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is to be run.
+struct Job {
+    name: String,
+    wasm: Vec<u8>,
+    policy: Policy,
+    workload: Workload,
+    /// Where to stop within the workload.
+    calls_max: Option<u64>,
+}
+
+/// Runs what the command line says.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let job = Job::new(args)?;
+    let thresholds = Thresholds::new(args.warn, args.critical).map_err(|_| {
+        anyhow!(
+            "--warn {} and --critical {} do not fit: shares of the memory limit are needed, such as \
+             0.7 and 0.9, the first smaller",
+            args.warn,
+            args.critical
+        )
+    })?;
+    let report_file = args.report.as_deref().map(create).transpose()?;
+    let calls_planned = job.calls_max.unwrap_or(u64::MAX).min(job.workload.calls());
+    let console = Console::detect(calls_planned);
+    let observed = Arc::new(Observed::new(console.clone())?);
+    let proxy = build(args, &job, thresholds, &observed)?;
+    let bound = job.workload.bind(&proxy, job.policy.strict)?;
+    announce(&console, args, &job, &proxy, calls_planned);
+
+    let rss_start = observed.sample_process();
+    let first_memory = proxy.memory_bytes();
+    let started = Instant::now();
+    let outcome = {
+        let _watcher = Watcher::start(
+            console.clone(),
+            proxy.clone(),
+            Arc::clone(&observed),
+            thresholds,
+        )
+        .context("cannot start the display's thread")?;
+        let _supervisor = proxy
+            .is_enabled()
+            .then(|| Supervisor::start(&proxy, SUPERVISOR_INTERVAL))
+            .transpose()
+            .context("cannot start the supervisor's thread")?;
+        workload::run::run(&bound, &proxy, &observed, job.calls_max)?
+    };
+    let circumstances = Circumstances {
+        module: job.name.clone(),
+        calls_planned,
+        duration: started.elapsed(),
+        rss_start,
+        first_memory,
+    };
+    let report = finish(circumstances, outcome, &observed, proxy, &console);
+    output::print(&report.to_string())?;
+    if let Some(file) = report_file {
+        write(&report, file)?;
+    }
+    Ok(if report.is_success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(failure::CALLS_FAILED)
+    })
+}
+
+impl Job {
+    fn new(args: &RunArgs) -> Result<Self> {
+        let policy = args.policy.as_deref().map(read_policy).transpose()?;
+        let workload = args.workload.as_deref().map(Workload::read).transpose()?;
+        let Some(path) = &args.module else {
+            let (workload, calls_max) = match workload {
+                Some(workload) => (workload, args.calls),
+                None => (embedded::workload(args.calls), None),
+            };
+            return Ok(Self {
+                name: embedded::NAME.to_owned(),
+                wasm: embedded::module(),
+                policy: policy.unwrap_or_else(embedded::policy),
+                workload,
+                calls_max,
+            });
+        };
+        let wasm = module_file::read(path)?;
+        ModuleInfo::parse(&wasm).with_context(|| format!("cannot run `{}`", path.display()))?;
+        let Some(workload) = workload else {
+            bail!(
+                "no calls to make on `{0}`: give --workload F.jsonl with one call per line, such as \
+                 {{\"call\":\"name\",\"args\":[1]}}; `wasm-proxy inspect {0}` lists the exports",
+                path.display()
+            );
+        };
+        Ok(Self {
+            name: path.display().to_string(),
+            wasm,
+            policy: policy.unwrap_or_default(),
+            workload,
+            calls_max: args.calls,
+        })
+    }
+}
+
+/// Reads a policy file.
+pub(crate) fn read_policy(path: &Path) -> Result<Policy> {
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!(
+            "cannot read the policy `{}`; check the path, and that it is UTF-8 text",
+            path.display()
+        )
+    })?;
+    text.parse()
+        .with_context(|| format!("`{}` is no policy", path.display()))
+}
+
+fn create(path: &Path) -> Result<File> {
+    // An older report stays until there is a new one.
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path);
+    file.with_context(|| {
+        format!(
+            "cannot write the report `{}`; check that its folder exists",
+            path.display()
+        )
+    })
+}
+
+fn build(
+    args: &RunArgs,
+    job: &Job,
+    thresholds: Thresholds,
+    observed: &Arc<Observed>,
+) -> Result<Proxy> {
+    let engine = engines::make(&args.engine)?;
+    let cannot_run = || format!("cannot run `{}` on {}", job.name, args.engine);
+    let mut imports = Imports::new();
+    if args.stub_imports {
+        imports.stub_missing(&ModuleInfo::parse(&job.wasm).with_context(cannot_run)?);
+    }
+    let observed = Arc::clone(observed);
+    Proxy::builder(engine)
+        .module(job.wasm.clone())
+        .policy(job.policy.clone())
+        .imports(imports)
+        .limits(Limits {
+            memory_bytes_max: Some(args.memory_limit),
+            deadline: args.deadline,
+            ..Limits::default()
+        })
+        .thresholds(thresholds)
+        .drain_timeout(args.drain_timeout)
+        .enabled(!args.without_proxy)
+        .on_event(move |event| observed.on_event(event))
+        .build()
+        .with_context(cannot_run)
+}
+
+fn announce(console: &Console, args: &RunArgs, job: &Job, proxy: &Proxy, calls: u64) {
+    let enabled = proxy.is_enabled();
+    console.line(&format!(
+        "{} calls on {}, {}, {}, limit {:.1} MiB",
+        calls,
+        job.name,
+        proxy.engine(),
+        if enabled {
+            "behind the proxy"
+        } else {
+            "on a bare instance"
+        },
+        mib(proxy.memory_limit_bytes())
+    ));
+    if enabled == args.without_proxy {
+        console.line(&format!(
+            "note: WASM_PROXY_ENABLED in the environment switched the proxy {}",
+            if enabled {
+                "on, although --without-proxy was given"
+            } else {
+                "off"
+            }
+        ));
+    }
+}
+
+/// Collects the figures, and gives the proxy's memory back before the last look at the process.
+fn finish(
+    circumstances: Circumstances,
+    outcome: Outcome,
+    observed: &Observed,
+    proxy: Proxy,
+    console: &Console,
+) -> Report {
+    let mut report = Report::new(circumstances, outcome, observed, &proxy);
+    if !proxy.shutdown() {
+        console.line("warning: a host function still keeps a generation");
+    }
+    drop(proxy);
+    report.end(observed);
+    report
+}
+
+fn write(report: &Report, file: File) -> Result<()> {
+    // What is no regular file has no length.
+    let _ = file.set_len(0);
+    let mut writer = BufWriter::new(file);
+    serde_json::to_writer_pretty(&mut writer, report)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| {
+            writeln!(writer)
+                .and_then(|()| writer.flush())
+                .map_err(Into::into)
+        })
+        .context("cannot write the report; is the disk full?")
+}

@@ -1,0 +1,293 @@
+//! JSON lines into steps. Every complaint names the line and says what would be right.
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::{Argument, Call, Expected, Step, Workload};
+
+/// Where a step stands: what may be in it depends on that.
+#[derive(Clone, Copy)]
+struct Place {
+    line: usize,
+    pinned: bool,
+    repeated: bool,
+}
+
+type Object = Map<String, Value>;
+
+impl Workload {
+    /// Parses a workload; `name` is for messages.
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self> {
+        let mut steps = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
+                continue;
+            }
+            let place = Place {
+                line: number + 1,
+                pinned: false,
+                repeated: false,
+            };
+            let parsed = serde_json::from_str(line)
+                .map_err(|error| anyhow!("{error}; each line is one JSON object"))
+                .and_then(|value| step(value, place))
+                .with_context(|| format!("{name}:{}", place.line))?;
+            steps.push(parsed);
+        }
+        ensure!(
+            !steps.is_empty(),
+            "the workload `{name}` has no calls; write one per line, such as \
+             {{\"call\":\"name\",\"args\":[1]}}"
+        );
+        Ok(Self {
+            name: name.to_owned(),
+            steps,
+        })
+    }
+}
+
+fn step(value: Value, place: Place) -> Result<Step> {
+    let Value::Object(mut object) = value else {
+        bail!(
+            "{value} is no step; a step is {{\"call\":..}}, {{\"repeat\":..}} or {{\"pinned\":..}}"
+        );
+    };
+    let keys = ["call", "repeat", "pinned"].map(|key| object.contains_key(key));
+    let step = match keys {
+        [true, false, false] => Step::Call(call(&mut object, place)?),
+        [false, true, false] => Step::Repeat {
+            times: object
+                .remove("repeat")
+                .and_then(|times| times.as_u64())
+                .filter(|times| *times > 0)
+                .context("\"repeat\" takes a number of turns from 1, such as 1000")?,
+            steps: list(
+                object.remove("do").context("a repeat needs \"do\":[...]")?,
+                "do",
+                Place {
+                    repeated: true,
+                    ..place
+                },
+            )?,
+        },
+        [false, false, true] => {
+            ensure!(
+                !place.pinned,
+                "a pinned scope cannot hold another; they would be on one generation anyway"
+            );
+            Step::Pinned {
+                line: place.line,
+                steps: list(
+                    object.remove("pinned").unwrap_or_default(),
+                    "pinned",
+                    Place {
+                        pinned: true,
+                        ..place
+                    },
+                )?,
+            }
+        }
+        _ => bail!("a step has exactly one of \"call\", \"repeat\" and \"pinned\""),
+    };
+    nothing_left(&object, "a step")?;
+    Ok(step)
+}
+
+fn list(value: Value, key: &str, place: Place) -> Result<Vec<Step>> {
+    let Value::Array(values) = value else {
+        bail!("\"{key}\" takes a list of steps");
+    };
+    ensure!(
+        !values.is_empty(),
+        "\"{key}\" holds no step; give at least one call"
+    );
+    values.into_iter().map(|value| step(value, place)).collect()
+}
+
+fn call(object: &mut Object, place: Place) -> Result<Call> {
+    let Some(Value::String(export)) = object.remove("call") else {
+        bail!("\"call\" takes the name of an export");
+    };
+    let args = match object.remove("args") {
+        None => Vec::new(),
+        Some(Value::Array(values)) => values
+            .into_iter()
+            .enumerate()
+            .map(|(position, value)| {
+                argument(value, place).with_context(|| format!("`{export}`: argument {position}"))
+            })
+            .collect::<Result<_>>()?,
+        Some(_) => bail!("`{export}`: \"args\" takes a list"),
+    };
+    let names = match object.remove("as") {
+        None => Vec::new(),
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names
+            .into_iter()
+            .map(|name| match name {
+                Value::String(name) => Ok(name),
+                other => bail!("`{export}`: {other} is no name"),
+            })
+            .collect::<Result<_>>()?,
+        Some(_) => bail!("`{export}`: \"as\" takes a name, or a list of names"),
+    };
+    let expect = match object.remove("expect") {
+        None => None,
+        Some(Value::Array(values)) => Some(
+            values
+                .into_iter()
+                .map(expected)
+                .collect::<Result<_>>()
+                .with_context(|| format!("`{export}`"))?,
+        ),
+        Some(value) => Some(vec![
+            expected(value).with_context(|| format!("`{export}`"))?,
+        ]),
+    };
+    nothing_left(object, "a call")?;
+    Ok(Call {
+        line: place.line,
+        export,
+        args,
+        names,
+        expect,
+    })
+}
+
+fn argument(value: Value, place: Place) -> Result<Argument> {
+    const KINDS: &str = "an argument is a number, {\"handle\":\"name\"}, {\"bytes\":\"<base64>\"}, \
+                         {\"text\":\"...\"} or {\"index\":true}";
+    let mut object = match value {
+        Value::Number(number) => return Ok(Argument::Number(number)),
+        Value::Object(object) if object.len() == 1 => object,
+        other => bail!("{other} is none: {KINDS}"),
+    };
+    let taken = |object: &mut Object, key| object.remove(key);
+    if let Some(Value::String(name)) = taken(&mut object, "handle") {
+        return Ok(Argument::Named(name));
+    }
+    if let Some(Value::String(text)) = taken(&mut object, "text") {
+        return Ok(Argument::Text(text));
+    }
+    if let Some(Value::String(base64)) = taken(&mut object, "bytes") {
+        return Ok(Argument::Bytes(bytes(&base64)?));
+    }
+    if let Some(Value::Bool(true)) = taken(&mut object, "index") {
+        ensure!(
+            place.repeated,
+            "{{\"index\":true}} is the turn of a repeat, and there is none around this call"
+        );
+        return Ok(Argument::Index);
+    }
+    bail!("{KINDS}");
+}
+
+fn expected(value: Value) -> Result<Expected> {
+    const KINDS: &str =
+        "\"expect\" takes a number, a text, {\"bytes\":\"<base64>\"}, null, or a list of these";
+    Ok(match value {
+        Value::Null => Expected::Null,
+        Value::Number(number) => Expected::Number(number),
+        Value::String(text) => Expected::Text(text),
+        Value::Object(object) if object.len() == 1 => {
+            match (object.get("bytes"), object.get("text")) {
+                (Some(Value::String(base64)), _) => Expected::Bytes(bytes(base64)?),
+                (_, Some(Value::String(text))) => Expected::Text(text.clone()),
+                _ => bail!("{KINDS}"),
+            }
+        }
+        _ => bail!("{KINDS}"),
+    })
+}
+
+fn bytes(base64: &str) -> Result<Vec<u8>> {
+    STANDARD
+        .decode(base64)
+        .map_err(|error| anyhow!("\"bytes\" takes base64 with padding: {error}"))
+}
+
+fn nothing_left(object: &Object, what: &str) -> Result<()> {
+    match object.keys().next() {
+        None => Ok(()),
+        Some(key) => bail!(
+            "{what} has no field \"{key}\"; a call has \"call\", \"args\", \"as\" and \"expect\", a \
+             repeat \"repeat\" and \"do\", a scope \"pinned\""
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> String {
+        format!("{:#}", Workload::parse("w", text).unwrap_err())
+    }
+
+    #[test]
+    fn every_form_of_step_is_understood() {
+        let workload = Workload::parse(
+            "w",
+            "# made by hand\n\n{\"call\":\"f\",\"args\":[1,-1.5,{\"bytes\":\"AAE=\"}],\"as\":\"x\"}\n\
+             // nested\n{\"repeat\":3,\"do\":[{\"repeat\":2,\"do\":[{\"pinned\":[{\"call\":\"g\",\
+             \"args\":[{\"handle\":\"x\"},{\"index\":true},{\"text\":\"t\"}],\"expect\":null}]}]}]}",
+        )
+        .unwrap();
+        assert_eq!(workload.calls(), 7);
+        let Step::Call(call) = &workload.steps[0] else {
+            panic!("{workload:?}");
+        };
+        assert_eq!((call.line, &*call.names[0]), (3, "x"));
+        assert_eq!(call.args[2], Argument::Bytes(vec![0, 1]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, needle) in [
+            ("", "has no calls"),
+            ("{\"call\":\"f\"}\n{\"call\":", "w:2: EOF"),
+            ("[1]", "[1] is no step"),
+            (
+                "{\"call\":\"f\",\"arg\":[]}",
+                "w:1: a call has no field \"arg\"",
+            ),
+            ("{\"call\":\"f\",\"do\":[]}", "no field \"do\""),
+            ("{\"call\":\"f\",\"repeat\":1}", "exactly one of"),
+            ("{\"repeat\":-1,\"do\":[]}", "number of turns"),
+            ("{\"repeat\":1}", "needs \"do\""),
+            ("{\"repeat\":1,\"do\":{}}", "list of steps"),
+            ("{\"pinned\":[{\"pinned\":[]}]}", "cannot hold another"),
+            ("{\"call\":\"f\",\"args\":1}", "takes a list"),
+            (
+                "{\"call\":\"f\",\"args\":[\"x\"]}",
+                "`f`: argument 0: \"x\" is none",
+            ),
+            (
+                "{\"call\":\"f\",\"args\":[{\"index\":true}]}",
+                "there is none around",
+            ),
+            ("{\"call\":\"f\",\"args\":[{\"bytes\":\"%\"}]}", "base64"),
+            (
+                "{\"call\":\"f\",\"args\":[{\"Handle\":\"x\"}]}",
+                "an argument is a number",
+            ),
+            ("{\"call\":\"f\",\"as\":1}", "takes a name"),
+            ("{\"call\":\"f\",\"expect\":true}", "\"expect\" takes"),
+        ] {
+            let complaint = complaint(text);
+            assert!(complaint.contains(needle), "{text}: {complaint}");
+        }
+    }
+
+    #[test]
+    fn absurd_repeats_do_not_overflow_the_count() {
+        let text = format!(
+            "{{\"repeat\":{max},\"do\":[{{\"repeat\":{max},\"do\":[{{\"call\":\"f\"}}]}}]}}",
+            max = u64::MAX
+        );
+        assert_eq!(Workload::parse("w", &text).unwrap().calls(), u64::MAX);
+    }
+}

@@ -1,0 +1,118 @@
+//! `inspect`, `engines`, `completions` and the help.
+
+use std::fmt::Write;
+
+use super::{Folder, engines, guest, wasm_proxy};
+
+#[test]
+fn inspect_shows_what_is_in_a_module_and_what_can_run_it() {
+    let ran = wasm_proxy(&["inspect", &guest("prebuilt/prover.wasm")]);
+    ran.assert_code(0)
+        .assert_says("imports: none")
+        .assert_says("exported as `memory`")
+        .assert_says("features: ")
+        .assert_says("srs_create")
+        .assert_says("(handle:srs) -> ()");
+    for engine in engines() {
+        ran.assert_says(engine);
+    }
+    let ran = wasm_proxy(&["inspect", &guest("wat/imports.wat")]);
+    ran.assert_code(0)
+        .assert_says("env.mixed")
+        .assert_says("(i32, i64, f32, f64) -> (f64)");
+}
+
+#[test]
+fn inspect_says_which_pattern_of_a_policy_decides() {
+    let policy = guest("policies/kv.toml");
+    wasm_proxy(&["inspect", &guest("prebuilt/kv.wasm"), "--policy", &policy])
+        .assert_code(0)
+        .assert_says("by `{store,snapshot,view}_free`")
+        .assert_says("(handle:store, bytes) -> (bytes)")
+        .assert_says("not listed: calls are refused");
+}
+
+#[test]
+fn a_drafted_policy_can_be_run_as_it_is() {
+    let folder = Folder::new();
+    let module = guest("prebuilt/kv.wasm");
+    let ran = wasm_proxy(&["inspect", &module, "--emit-policy"]);
+    ran.assert_code(0).assert_says("role = \"create\"");
+    let policy = folder.file("drafted.toml", &ran.stdout);
+    let workload = folder.file(
+        "w.jsonl",
+        "{\"call\":\"store_create\",\"as\":\"s\"}\n\
+         {\"repeat\":3,\"do\":[{\"call\":\"store_digest\",\"args\":[{\"handle\":\"s\"}]}]}\n\
+         {\"call\":\"store_free\",\"args\":[{\"handle\":\"s\"}]}",
+    );
+    wasm_proxy(&["run", &module, "--policy", &policy, "--workload", &workload]).assert_code(0);
+    wasm_proxy(&["inspect", &module, "--policy", &policy]).assert_code(0);
+}
+
+#[test]
+fn a_module_with_hundreds_of_exports_is_readable() {
+    let folder = Folder::new();
+    let mut text = String::from("(module");
+    for class in 0..100 {
+        for (name, ty) in [
+            ("new", "(result i32)"),
+            ("get_x", "(param i32) (result i32)"),
+            ("set_x", "(param i32 i32)"),
+            ("compute", "(param i32 f64)"),
+            ("to_string", "(param i32) (result i32 i32)"),
+        ] {
+            let _ = write!(
+                text,
+                "(func (export \"class{class}_{name}\") {ty} unreachable)"
+            );
+        }
+        let _ = write!(
+            text,
+            "(func (export \"__wbg_class{class}_free\") (param i32 i32))\
+             (func (export \"__wbg_get_class{class}_y\") (param i32) (result i32) unreachable)"
+        );
+    }
+    text.push(')');
+    let module = folder.file("classes.wat", text);
+    let ran = wasm_proxy(&["inspect", &module]);
+    ran.assert_code(0)
+        .assert_says("create (100)")
+        .assert_says("free (100)")
+        .assert_says("pure (300)");
+    let widest = ran.stdout.lines().map(|line| line.chars().count()).max();
+    assert!(widest < Some(140), "{widest:?}");
+    let ran = wasm_proxy(&["inspect", &module, "--emit-policy"]);
+    let policy = folder.file("drafted.toml", &ran.stdout);
+    wasm_proxy(&["inspect", &module, "--policy", &policy])
+        .assert_code(0)
+        .assert_says("(handle:class7, value) -> ()");
+}
+
+#[test]
+fn engines_are_listed_with_what_they_can_do() {
+    let ran = wasm_proxy(&["engines"]);
+    ran.assert_code(0)
+        .assert_says("externref")
+        .assert_says("interruption");
+    for engine in engines() {
+        ran.assert_says(engine);
+    }
+}
+
+#[test]
+fn help_version_and_completions_are_there() {
+    wasm_proxy(&["--help"])
+        .assert_code(0)
+        .assert_says("WASM_PROXY_ENABLED");
+    wasm_proxy(&["run", "--help"])
+        .assert_code(0)
+        .assert_says("\"repeat\":1000");
+    wasm_proxy(&["--version"])
+        .assert_code(0)
+        .assert_says(env!("CARGO_PKG_VERSION"));
+    for shell in ["bash", "zsh", "fish"] {
+        wasm_proxy(&["completions", shell])
+            .assert_code(0)
+            .assert_says("wasm-proxy");
+    }
+}

@@ -1,0 +1,103 @@
+//! The program as its user meets it: arguments in, output and exit codes out.
+
+mod bad_input;
+mod inspect;
+mod main_job;
+mod workloads;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// What a run of the program gave.
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn assert_code(&self, code: i32) -> &Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self
+    }
+
+    fn assert_says(&self, needle: &str) -> &Self {
+        let said = self.stdout.contains(needle) || self.stderr.contains(needle);
+        assert!(
+            said,
+            "no `{needle}` in stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+}
+
+fn wasm_proxy(args: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_wasm-proxy"))
+        .args(args)
+        .env_remove("WASM_PROXY_ENABLED")
+        .env_remove("WASM_PROXY_LOG")
+        .output()
+        .expect("the program starts");
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The engines that this build has.
+fn engines() -> Vec<&'static str> {
+    [
+        ("wasmtime.cranelift", cfg!(feature = "wasmtime")),
+        ("wasmtime.winch", cfg!(feature = "wasmtime")),
+        ("wasmer.cranelift", cfg!(feature = "wasmer")),
+        ("wasmer.singlepass", cfg!(feature = "wasmer")),
+        ("wasmer.llvm", cfg!(feature = "llvm")),
+    ]
+    .into_iter()
+    .filter_map(|(name, compiled)| compiled.then_some(name))
+    .collect()
+}
+
+/// A path among the guests.
+fn guest(path: &str) -> String {
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests");
+    guests.join(path).display().to_string()
+}
+
+/// A folder for one test's files.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file, and gives its path.
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::write(&path, content).expect("the temporary folder can be written to");
+        path.display().to_string()
+    }
+}
+
+/// The report that a run wrote.
+fn report(path: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(path).expect("the run wrote a report");
+    serde_json::from_str(&text).expect("the report is JSON")
+}
