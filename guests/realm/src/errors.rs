@@ -2,30 +2,6 @@
 
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen]
-extern "C" {
-    /// Standard JavaScript: holds where it was made.
-    type Error;
-
-    #[wasm_bindgen(constructor)]
-    fn new() -> Error;
-
-    #[wasm_bindgen(structural, method, getter)]
-    fn stack(error: &Error) -> String;
-
-    /// The text becomes the host's, which frees it.
-    #[wasm_bindgen(js_namespace = console, js_name = error)]
-    pub(crate) fn console_error(message: String);
-}
-
-/// Runs when the module is started: panics go to the console, as in most modules in use.
-#[wasm_bindgen(start)]
-pub fn start() {
-    std::panic::set_hook(Box::new(|info| {
-        console_error(format!("{info}\n\n{}", Error::new().stack()));
-    }));
-}
-
 /// Money, whose constructor may fail.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -119,27 +95,4 @@ pub fn throw_value(value: JsValue) -> Result<u32, JsValue> {
 #[wasm_bindgen]
 pub fn throw_text(message: &str) {
     wasm_bindgen::throw_str(message);
-}
-
-/// Panics: the hook reports to the console, then the module traps.
-#[wasm_bindgen]
-pub fn panic_with(message: &str) {
-    panic!("{message}");
-}
-
-/// Traps without a word.
-#[wasm_bindgen]
-pub fn trap() {
-    unreachable();
-}
-
-#[cfg(target_arch = "wasm32")]
-fn unreachable() {
-    core::arch::wasm32::unreachable()
-}
-
-/// Off wasm this lets `cargo check` and an editor read the crate.
-#[cfg(not(target_arch = "wasm32"))]
-fn unreachable() {
-    std::process::abort()
 }

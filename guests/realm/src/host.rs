@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use wasm_bindgen::prelude::*;
 
-use crate::errors::console_error;
+use crate::panics::console_error;
 
 #[wasm_bindgen]
 extern "C" {

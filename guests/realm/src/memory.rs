@@ -1,4 +1,4 @@
-//! Memory that is lost, and how much there is.
+//! Memory that is lost, and calls that do not return.
 
 use wasm_bindgen::prelude::*;
 
@@ -18,13 +18,47 @@ pub fn memory_usage_mb() -> f64 {
     f64::from(u32::try_from(pages()).unwrap_or(u32::MAX)) / PAGES_PER_MIB
 }
 
+/// Allocates until there is no memory left, which aborts.
+#[wasm_bindgen]
+pub fn exhaust() {
+    loop {
+        leak(1 << 20);
+    }
+}
+
+/// Keeps busy for ever.
+#[wasm_bindgen]
+pub fn spin() {
+    let mut turn = 0_u64;
+    loop {
+        // The compiler may not take the loop for an endless wait that nobody needs.
+        turn = std::hint::black_box(turn.wrapping_add(1));
+    }
+}
+
+/// Traps without a word.
+#[wasm_bindgen]
+pub fn trap() {
+    unreachable();
+}
+
 #[cfg(target_arch = "wasm32")]
 fn pages() -> usize {
     core::arch::wasm32::memory_size::<0>()
 }
 
-/// Off wasm this lets `cargo check` and an editor read the crate.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn unreachable() {
+    core::arch::wasm32::unreachable()
+}
+
+/// Off wasm there is no linear memory; this and the next let `cargo clippy` and an editor read the crate.
 #[cfg(not(target_arch = "wasm32"))]
 fn pages() -> usize {
     0
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn unreachable() {
+    std::process::abort()
 }
