@@ -46,10 +46,10 @@ impl Compiler {
         }
     }
 
-    /// Whether its code calls wasmer's library through a table in each instance, where
-    /// [`crate::libcalls`] can put something else. LLVM's is linked to the library.
-    pub(crate) fn has_library_table(self) -> bool {
-        matches!(self, Compiler::Cranelift | Compiler::Singlepass)
+    /// Whether its code has the addresses of wasmer's library in itself, and not only in a table of
+    /// each instance (see [`crate::relink`]).
+    pub(crate) fn links_library(self) -> bool {
+        !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
     }
 
     fn simd(self) -> bool {

@@ -274,14 +274,8 @@ impl Guest {
         let instance = unsafe { artifact.instantiate(tunables, externs, self.objects()) };
         let instance = instance.map_err(|error| self.instantiation_error(error))?;
         let instance = NonNull::from(Box::leak(Box::new(instance)));
-        if self.compiled.settings.compiler.has_library_table() {
-            // SAFETY: it is complete and has not run.
-            unsafe { libcalls::install(instance) };
-        }
-        if let Some(switch) = self.compiled.kill_switch {
-            let switch = self.global_definition(instance, switch);
-            self.watched.set_switch(switch.cast());
-        }
+        // SAFETY: it is complete and has not run.
+        unsafe { libcalls::install(instance) };
 
         let reach = &self.compiled.reach;
         let shared = self.account.take_shared();
@@ -493,11 +487,7 @@ impl Guest {
             Some(watch) if outermost => watch.end(self.limits.deadline.is_some()),
             _ => self.watched.kill(),
         };
-        let imposed = Imposed {
-            kill,
-            has_kill_switch: self.compiled.kill_switch.is_some(),
-            out_of_fuel,
-        };
+        let imposed = Imposed { kill, out_of_fuel };
         if outermost && self.recursed.take() {
             // wasmer keeps every stack it ever made for reuse, and that was one for each call.
             wasmer_vm::drain_stack_pool();

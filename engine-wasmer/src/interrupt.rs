@@ -15,8 +15,8 @@ use std::cell::Cell;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -43,8 +43,6 @@ pub(crate) struct Watched {
     /// Why the call in flight is to end; 0 if it is not. Read by the signal handler.
     kill: AtomicU8,
     call: Mutex<Call>,
-    /// The instance's [kill switch](crate::middleware), if it has one.
-    switch: AtomicPtr<AtomicU32>,
     /// The thread, while it sleeps in a `memory.atomic.wait`.
     asleep: Mutex<Option<Thread>>,
 }
@@ -69,7 +67,6 @@ impl Watched {
             interrupted: AtomicBool::new(false),
             kill: AtomicU8::new(0),
             call: Mutex::default(),
-            switch: AtomicPtr::new(ptr::null_mut()),
             asleep: Mutex::new(None),
         })
     }
@@ -81,19 +78,6 @@ impl Watched {
             0 => None,
             DEADLINE => Some(Trap::DeadlineExceeded),
             _ => Some(Trap::Interrupted),
-        }
-    }
-
-    /// Names the instance's kill switch, which lives as long as any call of the instance.
-    pub(crate) fn set_switch(&self, switch: NonNull<AtomicU32>) {
-        self.switch.store(switch.as_ptr(), Ordering::Release);
-    }
-
-    /// Turns the kill switch on or off, while a call is in flight.
-    fn switch(&self, on: bool) {
-        // SAFETY: the instance lives, because a call of it is in flight.
-        if let Some(switch) = unsafe { self.switch.load(Ordering::Acquire).as_ref() } {
-            switch.store(on.into(), Ordering::Release);
         }
     }
 
@@ -122,9 +106,6 @@ impl Watched {
         *call = Call::default();
         let kill = self.kill();
         self.kill.store(0, Ordering::Release);
-        if kill.is_some() {
-            self.switch(false);
-        }
         kill
     }
 
@@ -145,7 +126,6 @@ impl Watched {
         let _ = self
             .kill
             .compare_exchange(0, reason, Ordering::AcqRel, Ordering::Acquire);
-        self.switch(true);
         if let Some(sleeper) = &*lock(&self.asleep) {
             sleeper.unpark();
         }

@@ -25,9 +25,8 @@
 //!   has no garbage collector. Each distinct host object is kept once per instance.
 //! * [`EngineConfig::stack_bytes_max`](engine_api::EngineConfig) is a minimum: wasmer keeps stacks for
 //!   reuse by all engines of the process, and may hand out a larger one.
-//! * With LLVM, a guest that does hardly anything but long `memory.fill` or `memory.copy` overruns its
-//!   deadline: the compiler calls these by symbol, out of reach of our own versions, and a signal ends a
-//!   guest only in its own code.
+//! * LLVM is supported where its code has whole addresses of wasmer's library in itself, as on x86-64,
+//!   so that they can be replaced; elsewhere modules are refused.
 //! * A data segment at or above 2 GiB traps at instantiation, although it is in bounds (wasmer reads
 //!   the offset as signed).
 
@@ -47,6 +46,7 @@ mod libcalls;
 mod limits;
 mod middleware;
 mod module;
+mod relink;
 mod shared_memory;
 mod traps;
 

@@ -1,15 +1,16 @@
 //! wasmer's library calls, made interruptible, and safe at the end of the guest's stack.
 //!
-//! Cranelift's and Singlepass's code calls `memory.fill` and its kin through a table of functions in each instance. A
-//! signal does not end a guest inside one of them (see [`crate::interrupt`]); one can take most of a
-//! second, and a loop of them leaves a signal few instants to arrive in. So the table gets these
-//! instead: long ones work in pieces, and all look at the end whether the call is to end.
+//! Compiled code calls `memory.fill` and its kin in wasmer's library. A signal does not end a guest
+//! inside one of them (see [`crate::interrupt`]); one can take most of a second, and a loop of them
+//! leaves a signal few instants to arrive in. So it calls these instead: long ones work in pieces, and
+//! all look at the end whether the call is to end. It finds them in a table of functions in each
+//! instance, and what LLVM's calls by address is replaced in its code (see [`crate::relink`]).
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use wasmer_types::{TrapCode, VMBuiltinFunctionIndex};
-use wasmer_vm::libcalls;
+use wasmer_vm::libcalls::{self, LibCall};
 use wasmer_vm::{Trap, VMContext, VMInstance, raise_lib_trap};
 
 use crate::interrupt;
@@ -84,6 +85,35 @@ pub(crate) unsafe fn install(instance: NonNull<VMInstance>) {
             context.byte_add(offset as usize).write(operation.addr());
         }
     }
+}
+
+/// What takes the place of a function of the library, if anything does.
+pub(crate) fn replacement(call: LibCall) -> Option<*const ()> {
+    Some(match call {
+        LibCall::Memory32Fill => fill as *const (),
+        LibCall::ImportedMemory32Fill => imported_fill as *const (),
+        LibCall::Memory32Copy => copy as *const (),
+        LibCall::Memory32Init => init as *const (),
+        LibCall::DataDrop => data_drop as *const (),
+        LibCall::ElemDrop => elem_drop as *const (),
+        LibCall::TableCopy => table_copy as *const (),
+        LibCall::TableInit => table_init as *const (),
+        LibCall::TableGet => table_get as *const (),
+        LibCall::ImportedTableGet => imported_table_get as *const (),
+        LibCall::TableSet => table_set as *const (),
+        LibCall::ImportedTableSet => imported_table_set as *const (),
+        LibCall::TableFill => table_fill as *const (),
+        LibCall::TableGrow => table_grow as *const (),
+        LibCall::ImportedTableGrow => imported_table_grow as *const (),
+        LibCall::Memory32AtomicWait32 => wait32 as *const (),
+        LibCall::ImportedMemory32AtomicWait32 => imported_wait32 as *const (),
+        LibCall::Memory32AtomicWait64 => wait64 as *const (),
+        LibCall::ImportedMemory32AtomicWait64 => imported_wait64 as *const (),
+        LibCall::Memory32AtomicNotify => notify as *const (),
+        LibCall::ImportedMemory32AtomicNotify => imported_notify as *const (),
+        LibCall::RaiseTrap => raise_trap as *const (),
+        _ => return None,
+    })
 }
 
 /// Ends the call if it is to end.

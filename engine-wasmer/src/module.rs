@@ -12,7 +12,8 @@ use wasmer_types::{ExportIndex, GlobalIndex};
 
 use crate::engine::Settings;
 use crate::instance::WasmerInstance;
-use crate::middleware::{EXHAUSTED, KILL_SWITCH, REMAINING};
+use crate::middleware::{EXHAUSTED, REMAINING};
+use crate::relink;
 
 /// A compiled module, shared by its instances.
 pub(crate) struct Compiled {
@@ -25,8 +26,6 @@ pub(crate) struct Compiled {
     pub(crate) code: Range<usize>,
     pub(crate) reach: Reach,
     pub(crate) fuel: Option<FuelGlobals>,
-    /// An i32 that ends the guest once it is not 0, if its code looks at it.
-    pub(crate) kill_switch: Option<GlobalIndex>,
 }
 
 /// The globals that the metering middleware adds to a module.
@@ -110,8 +109,11 @@ impl WasmerModule {
             return Err(settings.failed("use the module", "it is for another architecture"));
         }
         let code = code_range(artifact);
+        if settings.compiler.links_library() {
+            relink::relink(settings, &module, artifact, &code)?;
+        }
         // The middleware takes the names of its globals from the guest.
-        for name in [REMAINING, EXHAUSTED, KILL_SWITCH] {
+        for name in [REMAINING, EXHAUSTED] {
             if info.export(name).is_some() {
                 return Err(settings.unsupported(format!("an export of the name `{name}`")));
             }
@@ -120,7 +122,6 @@ impl WasmerModule {
         if settings.config.fuel != fuel.is_some() {
             return Err(settings.failed("use the module", "it accounts for fuel differently"));
         }
-        let kill_switch = exported_global(&module, KILL_SWITCH);
         Ok(Self(Arc::new(Compiled {
             module,
             engine,
@@ -129,7 +130,6 @@ impl WasmerModule {
             reach: Reach::of(&info),
             info: Arc::new(info),
             fuel,
-            kill_switch,
         })))
     }
 }

@@ -8,8 +8,6 @@ use wasmer_types::TrapCode;
 pub(crate) struct Imposed {
     /// The deadline passed, or somebody interrupted.
     pub(crate) kill: Option<Trap>,
-    /// The guest's code ends itself with `unreachable` once there is a reason in `kill`.
-    pub(crate) has_kill_switch: bool,
     /// The last accounting block asked for more fuel than was left.
     pub(crate) out_of_fuel: bool,
 }
@@ -55,10 +53,7 @@ pub(crate) fn by_name(code: TrapCode, imposed: Imposed) -> Trap {
         TrapCode::BadConversionToInteger => Trap::BadConversionToInteger,
         // The metering middleware ends a guest with an `unreachable` of its own.
         TrapCode::UnreachableCodeReached if imposed.out_of_fuel => Trap::OutOfFuel,
-        TrapCode::UnreachableCodeReached => match imposed.kill {
-            Some(kill) if imposed.has_kill_switch => kill,
-            _ => Trap::Unreachable,
-        },
+        TrapCode::UnreachableCodeReached => Trap::Unreachable,
         // The latter cannot be: our host functions never yield.
         TrapCode::UncaughtException | TrapCode::YieldOutsideAsyncContext => Trap::Uncaught,
         TrapCode::UninitializedExnRef => Trap::NullReference,
@@ -127,10 +122,5 @@ mod tests {
         assert_eq!(by_name(TrapCode::StackOverflow, empty), Trap::StackOverflow);
         let unreachable = TrapCode::UnreachableCodeReached;
         assert_eq!(by_name(unreachable, killed), Trap::Unreachable);
-        let switched = Imposed {
-            has_kill_switch: true,
-            ..killed
-        };
-        assert_eq!(by_name(unreachable, switched), Trap::DeadlineExceeded);
     }
 }

@@ -51,15 +51,8 @@ fn a_guest_that_spins_ends_at_its_deadline(
     #[values("spin", "spin_in_calls", "fill", "copy", "grow_by_nothing")] name: &str,
 ) {
     let deadline = Duration::from_millis(100);
-    // `divergence.rs` has the long bulk operations of LLVM.
-    let text = match engine.name() {
-        "wasmer.llvm" => SPINNING
-            .replace("0x1000000", "64")
-            .replace("0x800000", "64"),
-        _ => SPINNING.to_owned(),
-    };
     let mut instance = engine
-        .instantiate_with(&text, &Imports::new(), &limits(deadline))
+        .instantiate_with(SPINNING, &Imports::new(), &limits(deadline))
         .unwrap();
     ends_at(deadline, || instance.invoke(name, &[]));
     assert_eq!(instance.invoke("fine", &[]).unwrap(), [Val::I32(1)]);

@@ -43,33 +43,3 @@ fn host_functions_with_several_results_work_on_all_but_singlepass(engine: &Engin
     let mut instance = module.instantiate(&imports, &Limits::default()).unwrap();
     assert_eq!(instance.invoke("f", &arguments).unwrap(), expected);
 }
-
-/// LLVM calls wasmer's bulk operations by their symbols and not through the instance's table, where
-/// the engine puts operations that look whether the call is to end. A signal ends a guest only in its
-/// own code, so one that does hardly anything but long fills overruns its deadline.
-#[cfg(feature = "llvm")]
-#[test]
-fn long_fills_of_llvm_overrun_their_deadline() {
-    let text = r#"(module
-        (memory 256)
-        (func (export "fill") (param $times i32)
-            (loop $again
-                (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x1000000))
-                (local.set $times (i32.sub (local.get $times) (i32.const 1)))
-                (br_if $again (local.get $times)))))"#;
-    let limits = Limits {
-        deadline: Some(Duration::from_millis(20)),
-        ..Limits::default()
-    };
-    let engine = engines::wasmer_llvm();
-    let mut instance = engine
-        .instantiate_with(text, &Imports::new(), &limits)
-        .unwrap();
-    let start = Instant::now();
-    let outcome = instance.invoke("fill", &[Val::I32(3_000)]);
-    let took = start.elapsed();
-    assert!(
-        took > Duration::from_millis(300),
-        "ended after {took:?} with {outcome:?}: move the long bulk operations to `deadlines.rs`"
-    );
-}

@@ -39,12 +39,7 @@ fn a_spinning_guest_is_interrupted_from_another_thread(
     engine: &EngineUnderTest,
     #[values("spin", "fill")] name: &str,
 ) {
-    // `divergence.rs` has the long bulk operations of LLVM.
-    let text = match engine.name() {
-        "wasmer.llvm" => SPINNING.replace("60000", "64"),
-        _ => SPINNING.to_owned(),
-    };
-    let mut instance = engine.instantiate(&text);
+    let mut instance = engine.instantiate(SPINNING);
     interrupt_in_flight(instance.as_mut(), name);
 }
 
