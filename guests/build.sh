@@ -3,7 +3,7 @@
 #
 # The same compiler gives the same bytes, wherever the checkout and the home directory are. Debian's
 # compiler (packages rustc-web, cargo-web, rust-web-src, lld-19) is taken where it is installed; else the
-# `rustc` and `cargo` of the path, with rustup's wasm32-unknown-unknown target.
+# `rustc` and `cargo` of the path, with rustup's wasm32-unknown-unknown target and rust-src component.
 set -eu
 
 guests=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -15,7 +15,7 @@ debian='rustc-web cargo-web rust-web-src lld-19'
 missing() {
     echo "build.sh: $1" >&2
     echo "  on Debian: apt-get install $debian" >&2
-    echo "  elsewhere: rustup target add $target" >&2
+    echo "  elsewhere: rustup target add $target; rustup component add rust-src" >&2
     exit 3
 }
 
@@ -37,6 +37,8 @@ else
     cd "$guests"
     [ -d "$("$RUSTC" --print sysroot)/lib/rustlib/$target" ] ||
         missing "the target $target is not installed"
+    [ -d "$("$RUSTC" --print sysroot)/lib/rustlib/src/rust/library" ] ||
+        missing 'the sources of the standard library are not installed'
     set --
 fi
 export RUSTC
@@ -44,19 +46,48 @@ export RUSTC
 # Panic messages name source files: every path that differs between machines gets a fixed name. These
 # flags also keep any that the caller's environment or configuration has out of the build.
 unit=$(printf '\037')
-CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-CARGO_ENCODED_RUSTFLAGS="$CARGO_ENCODED_RUSTFLAGS$unit--remap-path-prefix=$("$RUSTC" --print sysroot)=/rust"
-CARGO_ENCODED_RUSTFLAGS="$CARGO_ENCODED_RUSTFLAGS$unit--remap-path-prefix=$guests=/guests"
-export CARGO_ENCODED_RUSTFLAGS
+fixed_paths="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+fixed_paths="$fixed_paths$unit--remap-path-prefix=$("$RUSTC" --print sysroot)=/rust"
+fixed_paths="$fixed_paths$unit--remap-path-prefix=$guests=/guests"
 unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
 
 cd "$guests"
-"$cargo" build --locked --release --target "$target" --target-dir "$built" "$@"
+CARGO_ENCODED_RUSTFLAGS=$fixed_paths \
+    "$cargo" build --locked --release --target "$target" --target-dir "$built" "$@"
 
 mkdir -p "$out"
 for guest in chain kv prover; do
     install -m 644 "$built/$target/release/$guest.wasm" "$out/$guest.wasm"
 done
+
+# One memory, imported by every instance, and what wasm-bindgen needs for the start of a thread.
+threads_flags="$unit-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals"
+for option in --shared-memory --import-memory --max-memory=1073741824 --export=__wasm_init_tls \
+    --export=__tls_size --export=__tls_align --export=__tls_base; do
+    threads_flags="$threads_flags$unit-Clink-arg=$option"
+done
+
+# realm RELEASE GUEST FOLDER FLAGS: builds a guest, then has that release of wasm-bindgen write module and
+# glue. Cargo does not tell by the name of a file with what flags it was compiled: other flags need another
+# folder, or else every build would compile everything again.
+#
+# The standard library is built with the same features of WebAssembly as the guest, which is unstable.
+# wasm-bindgen reads the names of functions and makes names of exports from them: they stay, and the guests'
+# own are those that stable compilers give.
+realm() {
+    manifest=$guests/realm/$1/Cargo.toml
+    CARGO_ENCODED_RUSTFLAGS=$fixed_paths$4 RUSTC_BOOTSTRAP=1 \
+        "$cargo" rustc --locked --release --manifest-path "$manifest" \
+        --package "$(echo "$2" | tr _ -)" --target "$target" --target-dir "$3" -Zbuild-std=std,panic_abort \
+        -- -Cstrip=none -Zunstable-options -Csymbol-mangling-version=legacy
+    CARGO_ENCODED_RUSTFLAGS='' "$cargo" run --locked --quiet --manifest-path "$manifest" \
+        --package "bindgen-$1" --target-dir "$built" -- "$3/$target/release/$2.wasm" "$out" "$2"
+}
+realm new realm_new "$built" ''
+realm old realm_old "$built" ''
+realm new realm_threads "$built/threads" "$threads_flags"
+realm old realm_threads_old "$built/threads" "$threads_flags"
+
 {
     echo "# The compiler, then the sha256 of what it made. Written by build.sh."
     "$RUSTC" --version
@@ -67,5 +98,5 @@ done
         dpkg-query --show --showformat '${Package} ${Version}\n' $debian
     fi
     echo
-    (cd "$out" && sha256sum chain.wasm kv.wasm prover.wasm)
+    (cd "$out" && sha256sum chain.wasm kv.wasm prover.wasm realm_*.js realm_*.wasm)
 } >"$out/TOOLCHAIN"

@@ -584,6 +584,14 @@ function echo(value) {
 exports.echo = echo;
 
 /**
+ * Allocates until there is no memory left, which aborts.
+ */
+function exhaust() {
+    wasm.exhaust();
+}
+exports.exhaust = exhaust;
+
+/**
  * Writes to a buffer of the host, which gets the bytes back when the call ends.
  * @param {Uint8Array} buffer
  * @param {number} _with
@@ -866,6 +874,10 @@ exports.once = once;
 
 /**
  * Panics: the hook reports to the console, then the module traps.
+ *
+ * # Panics
+ *
+ * Always.
  * @param {string} message
  */
 function panic_with(message) {
@@ -1113,6 +1125,14 @@ function shout(text) {
 exports.shout = shout;
 
 /**
+ * Keeps busy for ever.
+ */
+function spin() {
+    wasm.spin();
+}
+exports.spin = spin;
+
+/**
  * A list of texts: each element is an object of the host.
  * @param {string} text
  * @param {string} separator
@@ -1312,7 +1332,7 @@ function __wbg_get_imports() {
         __wbg__wbg_cb_unref_09736879a3f67559: function(arg0) {
             arg0._wbg_cb_unref();
         },
-        __wbg_alert_f06b187ad268d702: function(arg0, arg1) {
+        __wbg_alert_a804ef2b5e67ab3b: function(arg0, arg1) {
             window.alert(getStringFromWasm0(arg0, arg1));
         },
         __wbg_call_a410eb4b59ed5965: function() { return handleError(function (arg0, arg1, arg2) {
@@ -1331,10 +1351,10 @@ function __wbg_get_imports() {
             const ret = arg0.crypto;
             return ret;
         },
-        __wbg_debug_e26536fc3a29e0c5: function(arg0, arg1, arg2) {
+        __wbg_debug_5376f403efb4bd00: function(arg0, arg1, arg2) {
             console.debug(getStringFromWasm0(arg0, arg1), arg2);
         },
-        __wbg_error_74b3f92c5f919eed: function(arg0, arg1) {
+        __wbg_error_e8c5eecbc80c977a: function(arg0, arg1) {
             let deferred0_0;
             let deferred0_1;
             try {
@@ -1352,7 +1372,7 @@ function __wbg_get_imports() {
                     const a = state0.a;
                     state0.a = 0;
                     try {
-                        return wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___wasm_bindgen_dbbfa9268b86855___JsValue__u32__js_sys_199845c6db58f919___Array______true_(a, state0.b, arg0, arg1, arg2);
+                        return wasm_bindgen_10e7acd674adc2ee___convert__closures_____invoke___wasm_bindgen_10e7acd674adc2ee___JsValue__u32__js_sys_c5bf60056d562db6___Array______true_(a, state0.b, arg0, arg1, arg2);
                     } finally {
                         state0.a = a;
                     }
@@ -1412,7 +1432,7 @@ function __wbg_get_imports() {
             const ret = arg0.length;
             return ret;
         },
-        __wbg_log_e77cd7bb95420e45: function(arg0, arg1) {
+        __wbg_log_b3a87f0c53334652: function(arg0, arg1) {
             console.log(getStringFromWasm0(arg0, arg1));
         },
         __wbg_message_43d8c8f1d543a349: function(arg0) {
@@ -1431,7 +1451,7 @@ function __wbg_get_imports() {
             const ret = new Error(getStringFromWasm0(arg0, arg1));
             return ret;
         },
-        __wbg_new_94c58c0284aac61a: function() {
+        __wbg_new_9c3f879055c9fce5: function() {
             const ret = new Error();
             return ret;
         },
@@ -1491,7 +1511,7 @@ function __wbg_get_imports() {
         __wbg_set_index_04ad4507ce7e44a9: function(arg0, arg1, arg2) {
             arg0[arg1 >>> 0] = arg2;
         },
-        __wbg_stack_bb646da62c8d2321: function(arg0, arg1) {
+        __wbg_stack_8956bb2cf645a386: function(arg0, arg1) {
             const ret = arg1.stack;
             const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
             const len1 = WASM_VECTOR_LEN;
@@ -1522,17 +1542,17 @@ function __wbg_get_imports() {
             const ret = arg0.versions;
             return ret;
         },
-        __wbg_warn_3f7fb3f558828a22: function(arg0) {
+        __wbg_warn_c0f936753d4cebfb: function(arg0) {
             console.warn(arg0);
         },
         __wbindgen_generic_0000000000000001: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 2, ret: String, inner_ret: Some(String) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___wasm_bindgen_dbbfa9268b86855___JsValue__alloc_cff83da0535cdb0c___string__String__true_);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [Externref], shim_idx: 1, ret: String, inner_ret: Some(String) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__h12cbb27bdee84451);
             return ret;
         },
         __wbindgen_generic_0000000000000002: function(arg0, arg1) {
-            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [U32], shim_idx: 4, ret: U32, inner_ret: Some(U32) }, mutable: true }) -> Externref`.
-            const ret = makeMutClosure(arg0, arg1, wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___u32__u32__true_);
+            // Cast intrinsic for `Closure(Closure { owned: true, function: Function { arguments: [U32], shim_idx: 3, ret: U32, inner_ret: Some(U32) }, mutable: true }) -> Externref`.
+            const ret = makeMutClosure(arg0, arg1, wasm_bindgen__convert__closures_____invoke__hc4a952f6442eb94a);
             return ret;
         },
         __wbindgen_generic_0000000000000003: function(arg0) {
@@ -1570,11 +1590,11 @@ function __wbg_get_imports() {
     };
 }
 
-function wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___wasm_bindgen_dbbfa9268b86855___JsValue__alloc_cff83da0535cdb0c___string__String__true_(arg0, arg1, arg2) {
+function wasm_bindgen__convert__closures_____invoke__h12cbb27bdee84451(arg0, arg1, arg2) {
     let deferred1_0;
     let deferred1_1;
     try {
-        const ret = wasm.wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___wasm_bindgen_dbbfa9268b86855___JsValue__alloc_cff83da0535cdb0c___string__String__true_(arg0, arg1, arg2);
+        const ret = wasm.wasm_bindgen__convert__closures_____invoke__h12cbb27bdee84451(arg0, arg1, arg2);
         deferred1_0 = ret[0];
         deferred1_1 = ret[1];
         return getStringFromWasm0(ret[0], ret[1]);
@@ -1583,12 +1603,12 @@ function wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___wasm_bind
     }
 }
 
-function wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___wasm_bindgen_dbbfa9268b86855___JsValue__u32__js_sys_199845c6db58f919___Array______true_(arg0, arg1, arg2, arg3, arg4) {
-    wasm.wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___wasm_bindgen_dbbfa9268b86855___JsValue__u32__js_sys_199845c6db58f919___Array______true_(arg0, arg1, arg2, arg3, arg4);
+function wasm_bindgen_10e7acd674adc2ee___convert__closures_____invoke___wasm_bindgen_10e7acd674adc2ee___JsValue__u32__js_sys_c5bf60056d562db6___Array______true_(arg0, arg1, arg2, arg3, arg4) {
+    wasm.wasm_bindgen_10e7acd674adc2ee___convert__closures_____invoke___wasm_bindgen_10e7acd674adc2ee___JsValue__u32__js_sys_c5bf60056d562db6___Array______true_(arg0, arg1, arg2, arg3, arg4);
 }
 
-function wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___u32__u32__true_(arg0, arg1, arg2) {
-    const ret = wasm.wasm_bindgen_dbbfa9268b86855___convert__closures_____invoke___u32__u32__true_(arg0, arg1, arg2);
+function wasm_bindgen__convert__closures_____invoke__hc4a952f6442eb94a(arg0, arg1, arg2) {
+    const ret = wasm.wasm_bindgen__convert__closures_____invoke__hc4a952f6442eb94a(arg0, arg1, arg2);
     return ret >>> 0;
 }
 

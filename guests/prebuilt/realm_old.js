@@ -9,20 +9,6 @@ heap.push(undefined, null, true, false);
 
 function getObject(idx) { return heap[idx]; }
 
-let heap_next = heap.length;
-
-function dropObject(idx) {
-    if (idx < 132) return;
-    heap[idx] = heap_next;
-    heap_next = idx;
-}
-
-function takeObject(idx) {
-    const ret = getObject(idx);
-    dropObject(idx);
-    return ret;
-}
-
 function isLikeNone(x) {
     return x === undefined || x === null;
 }
@@ -43,6 +29,20 @@ function getInt32Memory0() {
         cachedInt32Memory0 = new Int32Array(wasm.memory.buffer);
     }
     return cachedInt32Memory0;
+}
+
+let heap_next = heap.length;
+
+function dropObject(idx) {
+    if (idx < 132) return;
+    heap[idx] = heap_next;
+    heap_next = idx;
+}
+
+function takeObject(idx) {
+    const ret = getObject(idx);
+    dropObject(idx);
+    return ret;
 }
 
 let WASM_VECTOR_LEN = 0;
@@ -233,7 +233,7 @@ function __wbg_adapter_48(arg0, arg1, arg2) {
     let deferred1_1;
     try {
         const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        wasm._dyn_core_f9449fc31f7c2003___ops__function__FnMut_______Output______as_wasm_bindgen_27f79835d4328bed___closure__WasmClosure___describe__invoke___wasm_bindgen_27f79835d4328bed___JsValue__alloc_cff83da0535cdb0c___string__String_(retptr, arg0, arg1, addHeapObject(arg2));
+        wasm._dyn_core__ops__function__FnMut__A____Output___R_as_wasm_bindgen__closure__WasmClosure___describe__invoke__h2f35fe7466c761b5(retptr, arg0, arg1, addHeapObject(arg2));
         var r0 = getInt32Memory0()[retptr / 4 + 0];
         var r1 = getInt32Memory0()[retptr / 4 + 1];
         deferred1_0 = r0;
@@ -246,19 +246,9 @@ function __wbg_adapter_48(arg0, arg1, arg2) {
 }
 
 function __wbg_adapter_51(arg0, arg1, arg2) {
-    const ret = wasm._dyn_core_f9449fc31f7c2003___ops__function__FnMut_______Output______as_wasm_bindgen_27f79835d4328bed___closure__WasmClosure___describe__invoke___u32__u32_(arg0, arg1, arg2);
+    const ret = wasm._dyn_core__ops__function__FnMut__A____Output___R_as_wasm_bindgen__closure__WasmClosure___describe__invoke__hfbaa7b4a5a246072(arg0, arg1, arg2);
     return ret >>> 0;
 }
-
-/**
-* Prints one line.
-* @param {string} message
-*/
-module.exports.print = function(message) {
-    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len0 = WASM_VECTOR_LEN;
-    wasm.print(ptr0, len0);
-};
 
 let stack_pointer = 128;
 
@@ -277,6 +267,16 @@ module.exports.print_warning = function(message) {
     } finally {
         heap[stack_pointer++] = undefined;
     }
+};
+
+/**
+* Calls what no host but a browser implements.
+* @param {string} message
+*/
+module.exports.alert = function(message) {
+    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len0 = WASM_VECTOR_LEN;
+    wasm.alert(ptr0, len0);
 };
 
 /**
@@ -305,22 +305,22 @@ module.exports.print_detail = function(message, detail) {
 };
 
 /**
-* Calls what no host but a browser implements.
-* @param {string} message
-*/
-module.exports.alert = function(message) {
-    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len0 = WASM_VECTOR_LEN;
-    wasm.alert(ptr0, len0);
-};
-
-/**
 * Milliseconds since 1970.
 * @returns {number}
 */
 module.exports.now_ms = function() {
     const ret = wasm.now_ms();
     return ret;
+};
+
+/**
+* Prints one line.
+* @param {string} message
+*/
+module.exports.print = function(message) {
+    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len0 = WASM_VECTOR_LEN;
+    wasm.print(ptr0, len0);
 };
 
 /**
@@ -357,6 +357,15 @@ module.exports.random_hex = function() {
 };
 
 /**
+* The hash over all calls so far.
+* @returns {bigint}
+*/
+module.exports.chain_value = function() {
+    const ret = wasm.chain_value();
+    return BigInt.asUintN(64, ret);
+};
+
+/**
 * Takes `text` into a hash over all calls so far, and gives it.
 * @param {string} text
 * @returns {bigint}
@@ -368,22 +377,19 @@ module.exports.chain_step = function(text) {
     return BigInt.asUintN(64, ret);
 };
 
-/**
-* The hash over all calls so far.
-* @returns {bigint}
-*/
-module.exports.chain_value = function() {
-    const ret = wasm.chain_value();
-    return BigInt.asUintN(64, ret);
-};
+function passArray8ToWasm0(arg, malloc) {
+    const ptr = malloc(arg.length * 1, 1) >>> 0;
+    getUint8Memory0().set(arg, ptr / 1);
+    WASM_VECTOR_LEN = arg.length;
+    return ptr;
+}
 
-/**
-* Runs when the module is started: panics go to the console, as in most modules in use.
-*/
-module.exports.start = function() {
-    wasm.start();
-};
-
+function _assertClass(instance, klass) {
+    if (!(instance instanceof klass)) {
+        throw new Error(`expected instance of ${klass.name}`);
+    }
+    return instance.ptr;
+}
 /**
 * Fails with a value that is not an `Error`: the text itself.
 *
@@ -417,28 +423,6 @@ module.exports.parse = function(text) {
     } finally {
         wasm.__wbindgen_add_to_stack_pointer(16);
         wasm.__wbindgen_free(deferred3_0, deferred3_1, 1);
-    }
-};
-
-/**
-* Succeeds with nothing.
-*
-* # Errors
-*
-* `fine` is false.
-* @param {boolean} fine
-*/
-module.exports.check = function(fine) {
-    try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        wasm.check(retptr, fine);
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r1 = getInt32Memory0()[retptr / 4 + 1];
-        if (r1) {
-            throw takeObject(r0);
-        }
-    } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
     }
 };
 
@@ -478,20 +462,47 @@ module.exports.throw_text = function(message) {
 };
 
 /**
-* Panics: the hook reports to the console, then the module traps.
-* @param {string} message
+* Succeeds with nothing.
+*
+* # Errors
+*
+* `fine` is false.
+* @param {boolean} fine
 */
-module.exports.panic_with = function(message) {
-    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len0 = WASM_VECTOR_LEN;
-    wasm.panic_with(ptr0, len0);
+module.exports.check = function(fine) {
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        wasm.check(retptr, fine);
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r1 = getInt32Memory0()[retptr / 4 + 1];
+        if (r1) {
+            throw takeObject(r0);
+        }
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+    }
+};
+
+let cachedBigInt64Memory0 = null;
+
+function getBigInt64Memory0() {
+    if (cachedBigInt64Memory0 === null || cachedBigInt64Memory0.byteLength === 0) {
+        cachedBigInt64Memory0 = new BigInt64Array(wasm.memory.buffer);
+    }
+    return cachedBigInt64Memory0;
+}
+/**
+* Keeps busy for ever.
+*/
+module.exports.spin = function() {
+    wasm.spin();
 };
 
 /**
-* Traps without a word.
+* Allocates until there is no memory left, which aborts.
 */
-module.exports.trap = function() {
-    wasm.trap();
+module.exports.exhaust = function() {
+    wasm.exhaust();
 };
 
 /**
@@ -509,6 +520,110 @@ module.exports.leak = function(bytes) {
 module.exports.memory_usage_mb = function() {
     const ret = wasm.memory_usage_mb();
     return ret;
+};
+
+/**
+* Traps without a word.
+*/
+module.exports.trap = function() {
+    wasm.trap();
+};
+
+/**
+* Panics: the hook reports to the console, then the module traps.
+*
+* # Panics
+*
+* Always.
+* @param {string} message
+*/
+module.exports.panic_with = function(message) {
+    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len0 = WASM_VECTOR_LEN;
+    wasm.panic_with(ptr0, len0);
+};
+
+/**
+* Runs when the module is started: panics go to the console, as in most modules in use.
+*/
+module.exports.start = function() {
+    wasm.start();
+};
+
+/**
+* Lends the host a closure that lives on the stack while the host walks through the array.
+* @param {Array<any>} array
+* @returns {number}
+*/
+module.exports.each_sum = function(array) {
+    try {
+        const ret = wasm.each_sum(addBorrowedObject(array));
+        return ret;
+    } finally {
+        heap[stack_pointer++] = undefined;
+    }
+};
+
+/**
+* Gives the host a closure that may be called once, with any value, and then frees itself.
+* @param {string} prefix
+* @returns {any}
+*/
+module.exports.once = function(prefix) {
+    const ptr0 = passStringToWasm0(prefix, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len0 = WASM_VECTOR_LEN;
+    const ret = wasm.once(ptr0, len0);
+    return takeObject(ret);
+};
+
+/**
+* Hands a closure to the host and has the host call it with 1, 2, ... `times`; gives the last result.
+*
+* # Errors
+*
+* What the host throws.
+* @param {number} times
+* @returns {any}
+*/
+module.exports.call_back = function(times) {
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        wasm.call_back(retptr, times);
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r1 = getInt32Memory0()[retptr / 4 + 1];
+        var r2 = getInt32Memory0()[retptr / 4 + 2];
+        if (r2) {
+            throw takeObject(r1);
+        }
+        return takeObject(r0);
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+    }
+};
+
+/**
+* Drops the closure: the host's function may not be called any more. Says whether there was one.
+* @returns {boolean}
+*/
+module.exports.drop_closure = function() {
+    const ret = wasm.drop_closure();
+    return ret !== 0;
+};
+
+/**
+* Whether two values are the same one.
+* @param {any} left
+* @param {any} right
+* @returns {boolean}
+*/
+module.exports.same = function(left, right) {
+    try {
+        const ret = wasm.same(addBorrowedObject(left), addBorrowedObject(right));
+        return ret !== 0;
+    } finally {
+        heap[stack_pointer++] = undefined;
+        heap[stack_pointer++] = undefined;
+    }
 };
 
 /**
@@ -535,50 +650,26 @@ module.exports.describe = function(value) {
 };
 
 /**
-* What the host prints for debugging.
-* @param {any} value
-* @returns {string}
+* Makes bytes of the host from bytes of the module.
+* @param {Uint8Array} bytes
+* @returns {Uint8Array}
 */
-module.exports.debug = function(value) {
-    let deferred1_0;
-    let deferred1_1;
-    try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        wasm.debug(retptr, addHeapObject(value));
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r1 = getInt32Memory0()[retptr / 4 + 1];
-        deferred1_0 = r0;
-        deferred1_1 = r1;
-        return getStringFromWasm0(r0, r1);
-    } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
-        wasm.__wbindgen_free(deferred1_0, deferred1_1, 1);
-    }
+module.exports.bytes_as_value = function(bytes) {
+    const ptr0 = passArray8ToWasm0(bytes, wasm.__wbindgen_malloc);
+    const len0 = WASM_VECTOR_LEN;
+    const ret = wasm.bytes_as_value(ptr0, len0);
+    return takeObject(ret);
 };
 
 /**
-* Whether two values are the same one.
-* @param {any} left
-* @param {any} right
-* @returns {boolean}
+* Makes an error, without failing.
+* @param {string} message
+* @returns {Error}
 */
-module.exports.same = function(left, right) {
-    try {
-        const ret = wasm.same(addBorrowedObject(left), addBorrowedObject(right));
-        return ret !== 0;
-    } finally {
-        heap[stack_pointer++] = undefined;
-        heap[stack_pointer++] = undefined;
-    }
-};
-
-/**
-* Gives back what it was given.
-* @param {any} value
-* @returns {any}
-*/
-module.exports.echo = function(value) {
-    const ret = wasm.echo(addHeapObject(value));
+module.exports.make_error = function(message) {
+    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len0 = WASM_VECTOR_LEN;
+    const ret = wasm.make_error(ptr0, len0);
     return takeObject(ret);
 };
 
@@ -612,202 +703,6 @@ module.exports.object_with = function(key, value) {
 };
 
 /**
-* Calls a function of the host with one argument.
-*
-* # Errors
-*
-* What the function throws.
-* @param {Function} _function
-* @param {any} argument
-* @returns {any}
-*/
-module.exports.apply = function(_function, argument) {
-    try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        wasm.apply(retptr, addBorrowedObject(_function), addBorrowedObject(argument));
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r1 = getInt32Memory0()[retptr / 4 + 1];
-        var r2 = getInt32Memory0()[retptr / 4 + 2];
-        if (r2) {
-            throw takeObject(r1);
-        }
-        return takeObject(r0);
-    } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
-        heap[stack_pointer++] = undefined;
-        heap[stack_pointer++] = undefined;
-    }
-};
-
-/**
-* Hands a closure to the host and has the host call it with 1, 2, ... `times`; gives the last result.
-*
-* # Errors
-*
-* What the host throws.
-* @param {number} times
-* @returns {any}
-*/
-module.exports.call_back = function(times) {
-    try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        wasm.call_back(retptr, times);
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r1 = getInt32Memory0()[retptr / 4 + 1];
-        var r2 = getInt32Memory0()[retptr / 4 + 2];
-        if (r2) {
-            throw takeObject(r1);
-        }
-        return takeObject(r0);
-    } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
-    }
-};
-
-/**
-* Lends the host a closure that lives on the stack while the host walks through the array.
-* @param {Array<any>} array
-* @returns {number}
-*/
-module.exports.each_sum = function(array) {
-    try {
-        const ret = wasm.each_sum(addBorrowedObject(array));
-        return ret;
-    } finally {
-        heap[stack_pointer++] = undefined;
-    }
-};
-
-/**
-* Gives the host a closure that it may call between calls, until [`drop_closure`].
-* @param {number} start
-* @returns {any}
-*/
-module.exports.keep_closure = function(start) {
-    const ret = wasm.keep_closure(start);
-    return takeObject(ret);
-};
-
-/**
-* Drops the closure: the host's function may not be called any more. Says whether there was one.
-* @returns {boolean}
-*/
-module.exports.drop_closure = function() {
-    const ret = wasm.drop_closure();
-    return ret !== 0;
-};
-
-/**
-* Gives the host a closure that may be called once, with any value, and then frees itself.
-* @param {string} prefix
-* @returns {any}
-*/
-module.exports.once = function(prefix) {
-    const ptr0 = passStringToWasm0(prefix, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len0 = WASM_VECTOR_LEN;
-    const ret = wasm.once(ptr0, len0);
-    return takeObject(ret);
-};
-
-/**
-* Makes a value of the kind that is named, or `undefined`.
-* @param {string} kind
-* @returns {any}
-*/
-module.exports.make = function(kind) {
-    const ptr0 = passStringToWasm0(kind, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len0 = WASM_VECTOR_LEN;
-    const ret = wasm.make(ptr0, len0);
-    return takeObject(ret);
-};
-
-/**
-* Makes bytes of the host, fills them, copies a part of them back and adds it up.
-* @param {number} length
-* @param {number} from
-* @param {number} to
-* @returns {number}
-*/
-module.exports.byte_sum = function(length, from, to) {
-    const ret = wasm.byte_sum(length, from, to);
-    return ret >>> 0;
-};
-
-function passArray8ToWasm0(arg, malloc) {
-    const ptr = malloc(arg.length * 1, 1) >>> 0;
-    getUint8Memory0().set(arg, ptr / 1);
-    WASM_VECTOR_LEN = arg.length;
-    return ptr;
-}
-/**
-* Makes bytes of the host from bytes of the module.
-* @param {Uint8Array} bytes
-* @returns {Uint8Array}
-*/
-module.exports.bytes_as_value = function(bytes) {
-    const ptr0 = passArray8ToWasm0(bytes, wasm.__wbindgen_malloc);
-    const len0 = WASM_VECTOR_LEN;
-    const ret = wasm.bytes_as_value(ptr0, len0);
-    return takeObject(ret);
-};
-
-/**
-* Copies the whole of a host's bytes.
-* @param {Uint8Array} value
-* @returns {Uint8Array}
-*/
-module.exports.value_as_bytes = function(value) {
-    try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        wasm.value_as_bytes(retptr, addBorrowedObject(value));
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r1 = getInt32Memory0()[retptr / 4 + 1];
-        var v1 = getArrayU8FromWasm0(r0, r1).slice();
-        wasm.__wbindgen_free(r0, r1 * 1, 1);
-        return v1;
-    } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
-        heap[stack_pointer++] = undefined;
-    }
-};
-
-/**
-* Makes an array of the first numbers.
-* @param {number} length
-* @returns {Array<any>}
-*/
-module.exports.range = function(length) {
-    const ret = wasm.range(length);
-    return takeObject(ret);
-};
-
-/**
-* Adds up the numbers of an array, one `get` after the other.
-* @param {Array<any>} array
-* @returns {number}
-*/
-module.exports.array_sum = function(array) {
-    try {
-        const ret = wasm.array_sum(addBorrowedObject(array));
-        return ret;
-    } finally {
-        heap[stack_pointer++] = undefined;
-    }
-};
-
-/**
-* Makes an error, without failing.
-* @param {string} message
-* @returns {Error}
-*/
-module.exports.make_error = function(message) {
-    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len0 = WASM_VECTOR_LEN;
-    const ret = wasm.make_error(ptr0, len0);
-    return takeObject(ret);
-};
-
-/**
 * Reads a property.
 *
 * # Errors
@@ -837,86 +732,141 @@ module.exports.property = function(target, key) {
 };
 
 /**
-* Adds, and wraps around.
-* @param {number} left
-* @param {number} right
+* What the host prints for debugging.
+* @param {any} value
+* @returns {string}
+*/
+module.exports.debug = function(value) {
+    let deferred1_0;
+    let deferred1_1;
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        wasm.debug(retptr, addHeapObject(value));
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r1 = getInt32Memory0()[retptr / 4 + 1];
+        deferred1_0 = r0;
+        deferred1_1 = r1;
+        return getStringFromWasm0(r0, r1);
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+        wasm.__wbindgen_free(deferred1_0, deferred1_1, 1);
+    }
+};
+
+/**
+* Calls a function of the host with one argument.
+*
+* # Errors
+*
+* What the function throws.
+* @param {Function} _function
+* @param {any} argument
+* @returns {any}
+*/
+module.exports.apply = function(_function, argument) {
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        wasm.apply(retptr, addBorrowedObject(_function), addBorrowedObject(argument));
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r1 = getInt32Memory0()[retptr / 4 + 1];
+        var r2 = getInt32Memory0()[retptr / 4 + 2];
+        if (r2) {
+            throw takeObject(r1);
+        }
+        return takeObject(r0);
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+        heap[stack_pointer++] = undefined;
+        heap[stack_pointer++] = undefined;
+    }
+};
+
+/**
+* Gives the host a closure that it may call between calls, until [`drop_closure`].
+* @param {number} start
+* @returns {any}
+*/
+module.exports.keep_closure = function(start) {
+    const ret = wasm.keep_closure(start);
+    return takeObject(ret);
+};
+
+/**
+* Copies the whole of a host's bytes.
+* @param {Uint8Array} value
+* @returns {Uint8Array}
+*/
+module.exports.value_as_bytes = function(value) {
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        wasm.value_as_bytes(retptr, addBorrowedObject(value));
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r1 = getInt32Memory0()[retptr / 4 + 1];
+        var v1 = getArrayU8FromWasm0(r0, r1).slice();
+        wasm.__wbindgen_free(r0, r1 * 1, 1);
+        return v1;
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+        heap[stack_pointer++] = undefined;
+    }
+};
+
+/**
+* Gives back what it was given.
+* @param {any} value
+* @returns {any}
+*/
+module.exports.echo = function(value) {
+    const ret = wasm.echo(addHeapObject(value));
+    return takeObject(ret);
+};
+
+/**
+* Makes bytes of the host, fills them, copies a part of them back and adds it up.
+* @param {number} length
+* @param {number} from
+* @param {number} to
 * @returns {number}
 */
-module.exports.add = function(left, right) {
-    const ret = wasm.add(left, right);
+module.exports.byte_sum = function(length, from, to) {
+    const ret = wasm.byte_sum(length, from, to);
     return ret >>> 0;
 };
 
 /**
-* Multiplies floating-point numbers.
-* @param {number} value
-* @param {number} by
+* Makes a value of the kind that is named, or `undefined`.
+* @param {string} kind
+* @returns {any}
+*/
+module.exports.make = function(kind) {
+    const ptr0 = passStringToWasm0(kind, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len0 = WASM_VECTOR_LEN;
+    const ret = wasm.make(ptr0, len0);
+    return takeObject(ret);
+};
+
+/**
+* Adds up the numbers of an array, one `get` after the other.
+* @param {Array<any>} array
 * @returns {number}
 */
-module.exports.scale = function(value, by) {
-    const ret = wasm.scale(value, by);
-    return ret;
-};
-
-/**
-* The smaller of the two floating-point widths.
-* @param {number} value
-* @returns {number}
-*/
-module.exports.halve = function(value) {
-    const ret = wasm.halve(value);
-    return ret;
-};
-
-/**
-* A signed number of 64 bits, which JavaScript only has as a `BigInt`.
-* @param {bigint} value
-* @returns {bigint}
-*/
-module.exports.negate = function(value) {
-    const ret = wasm.negate(value);
-    return ret;
-};
-
-let cachedUint32Memory0 = null;
-
-function getUint32Memory0() {
-    if (cachedUint32Memory0 === null || cachedUint32Memory0.byteLength === 0) {
-        cachedUint32Memory0 = new Uint32Array(wasm.memory.buffer);
-    }
-    return cachedUint32Memory0;
-}
-
-function passArray32ToWasm0(arg, malloc) {
-    const ptr = malloc(arg.length * 4, 4) >>> 0;
-    getUint32Memory0().set(arg, ptr / 4);
-    WASM_VECTOR_LEN = arg.length;
-    return ptr;
-}
-
-function getArrayU32FromWasm0(ptr, len) {
-    ptr = ptr >>> 0;
-    return getUint32Memory0().subarray(ptr / 4, ptr / 4 + len);
-}
-/**
-* A list of numbers; lengths at the boundary count elements.
-* @param {Uint32Array} values
-* @returns {Uint32Array}
-*/
-module.exports.squares = function(values) {
+module.exports.array_sum = function(array) {
     try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        const ptr0 = passArray32ToWasm0(values, wasm.__wbindgen_malloc);
-        const len0 = WASM_VECTOR_LEN;
-        wasm.squares(retptr, ptr0, len0);
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r1 = getInt32Memory0()[retptr / 4 + 1];
-        var v2 = getArrayU32FromWasm0(r0, r1).slice();
-        wasm.__wbindgen_free(r0, r1 * 4, 4);
-        return v2;
+        const ret = wasm.array_sum(addBorrowedObject(array));
+        return ret;
     } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
+        heap[stack_pointer++] = undefined;
     }
+};
+
+/**
+* Makes an array of the first numbers.
+* @param {number} length
+* @returns {Array<any>}
+*/
+module.exports.range = function(length) {
+    const ret = wasm.range(length);
+    return takeObject(ret);
 };
 
 function passArrayF64ToWasm0(arg, malloc) {
@@ -951,39 +901,126 @@ module.exports.running_total = function(values) {
     }
 };
 
-function getArrayJsValueFromWasm0(ptr, len) {
-    ptr = ptr >>> 0;
-    const mem = getUint32Memory0();
-    const slice = mem.subarray(ptr / 4, ptr / 4 + len);
-    const result = [];
-    for (let i = 0; i < slice.length; i++) {
-        result.push(takeObject(slice[i]));
-    }
-    return result;
-}
 /**
-* A list of texts: each element is an object of the host.
-* @param {string} text
-* @param {string} separator
-* @returns {(string)[]}
+* Borrows bytes and gives bytes of its own.
+* @param {Uint8Array} bytes
+* @returns {Uint8Array}
 */
-module.exports.split = function(text, separator) {
+module.exports.reverse_bytes = function(bytes) {
     try {
         const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        const ptr0 = passStringToWasm0(text, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const ptr0 = passArray8ToWasm0(bytes, wasm.__wbindgen_malloc);
         const len0 = WASM_VECTOR_LEN;
-        const ptr1 = passStringToWasm0(separator, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len1 = WASM_VECTOR_LEN;
-        wasm.split(retptr, ptr0, len0, ptr1, len1);
+        wasm.reverse_bytes(retptr, ptr0, len0);
         var r0 = getInt32Memory0()[retptr / 4 + 0];
         var r1 = getInt32Memory0()[retptr / 4 + 1];
-        var v3 = getArrayJsValueFromWasm0(r0, r1).slice();
-        wasm.__wbindgen_free(r0, r1 * 4, 4);
-        return v3;
+        var v2 = getArrayU8FromWasm0(r0, r1).slice();
+        wasm.__wbindgen_free(r0, r1 * 1, 1);
+        return v2;
     } finally {
         wasm.__wbindgen_add_to_stack_pointer(16);
     }
 };
+
+/**
+* The smaller of the two floating-point widths.
+* @param {number} value
+* @returns {number}
+*/
+module.exports.halve = function(value) {
+    const ret = wasm.halve(value);
+    return ret;
+};
+
+/**
+* Text that may be absent, in and out.
+* @param {string | undefined} [name]
+* @returns {string | undefined}
+*/
+module.exports.maybe_greet = function(name) {
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        var ptr0 = isLikeNone(name) ? 0 : passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        var len0 = WASM_VECTOR_LEN;
+        wasm.maybe_greet(retptr, ptr0, len0);
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r1 = getInt32Memory0()[retptr / 4 + 1];
+        let v2;
+        if (r0 !== 0) {
+            v2 = getStringFromWasm0(r0, r1).slice();
+            wasm.__wbindgen_free(r0, r1 * 1, 1);
+        }
+        return v2;
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+    }
+};
+
+/**
+* Takes ownership of text, which the module frees.
+* @param {string} text
+* @returns {string}
+*/
+module.exports.shout = function(text) {
+    let deferred2_0;
+    let deferred2_1;
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        const ptr0 = passStringToWasm0(text, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        wasm.shout(retptr, ptr0, len0);
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r1 = getInt32Memory0()[retptr / 4 + 1];
+        deferred2_0 = r0;
+        deferred2_1 = r1;
+        return getStringFromWasm0(r0, r1);
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+        wasm.__wbindgen_free(deferred2_0, deferred2_1, 1);
+    }
+};
+
+function _assertChar(c) {
+    if (typeof(c) === 'number' && (c >= 0x110000 || (c >= 0xD800 && c < 0xE000))) throw new Error(`expected a valid Unicode scalar value, found ${c}`);
+}
+/**
+* One Unicode scalar value.
+* @param {string} value
+* @returns {string}
+*/
+module.exports.next_char = function(value) {
+    const char0 = value.codePointAt(0);
+    _assertChar(char0);
+    const ret = wasm.next_char(char0);
+    return String.fromCodePoint(ret);
+};
+
+/**
+* The other encodings of what may be absent: a flag beside the value, and a value out of range.
+* @param {number | undefined} [value]
+* @param {boolean | undefined} [invert]
+* @returns {number | undefined}
+*/
+module.exports.maybe_ratio = function(value, invert) {
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        wasm.maybe_ratio(retptr, !isLikeNone(value), isLikeNone(value) ? 0 : value, isLikeNone(invert) ? 0xFFFFFF : invert ? 1 : 0);
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r2 = getFloat64Memory0()[retptr / 8 + 1];
+        return r0 === 0 ? undefined : r2;
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+    }
+};
+
+let cachedUint32Memory0 = null;
+
+function getUint32Memory0() {
+    if (cachedUint32Memory0 === null || cachedUint32Memory0.byteLength === 0) {
+        cachedUint32Memory0 = new Uint32Array(wasm.memory.buffer);
+    }
+    return cachedUint32Memory0;
+}
 
 function passArrayJsValueToWasm0(array, malloc) {
     const ptr = malloc(array.length * 4, 4) >>> 0;
@@ -1022,6 +1059,62 @@ module.exports.join = function(words, separator) {
 };
 
 /**
+* Multiplies floating-point numbers.
+* @param {number} value
+* @param {number} by
+* @returns {number}
+*/
+module.exports.scale = function(value, by) {
+    const ret = wasm.scale(value, by);
+    return ret;
+};
+
+function getArrayJsValueFromWasm0(ptr, len) {
+    ptr = ptr >>> 0;
+    const mem = getUint32Memory0();
+    const slice = mem.subarray(ptr / 4, ptr / 4 + len);
+    const result = [];
+    for (let i = 0; i < slice.length; i++) {
+        result.push(takeObject(slice[i]));
+    }
+    return result;
+}
+/**
+* A list of texts: each element is an object of the host.
+* @param {string} text
+* @param {string} separator
+* @returns {(string)[]}
+*/
+module.exports.split = function(text, separator) {
+    try {
+        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
+        const ptr0 = passStringToWasm0(text, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ptr1 = passStringToWasm0(separator, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len1 = WASM_VECTOR_LEN;
+        wasm.split(retptr, ptr0, len0, ptr1, len1);
+        var r0 = getInt32Memory0()[retptr / 4 + 0];
+        var r1 = getInt32Memory0()[retptr / 4 + 1];
+        var v3 = getArrayJsValueFromWasm0(r0, r1).slice();
+        wasm.__wbindgen_free(r0, r1 * 4, 4);
+        return v3;
+    } finally {
+        wasm.__wbindgen_add_to_stack_pointer(16);
+    }
+};
+
+/**
+* Writes to a buffer of the host, which gets the bytes back when the call ends.
+* @param {Uint8Array} buffer
+* @param {number} _with
+*/
+module.exports.fill = function(buffer, _with) {
+    var ptr0 = passArray8ToWasm0(buffer, wasm.__wbindgen_malloc);
+    var len0 = WASM_VECTOR_LEN;
+    wasm.fill(ptr0, len0, addHeapObject(buffer), _with);
+};
+
+/**
 * A number that may be absent, in and out.
 * @param {number | undefined} [value]
 * @returns {number | undefined}
@@ -1039,48 +1132,6 @@ module.exports.maybe_increment = function(value) {
 };
 
 /**
-* Text that may be absent, in and out.
-* @param {string | undefined} [name]
-* @returns {string | undefined}
-*/
-module.exports.maybe_greet = function(name) {
-    try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        var ptr0 = isLikeNone(name) ? 0 : passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        var len0 = WASM_VECTOR_LEN;
-        wasm.maybe_greet(retptr, ptr0, len0);
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r1 = getInt32Memory0()[retptr / 4 + 1];
-        let v2;
-        if (r0 !== 0) {
-            v2 = getStringFromWasm0(r0, r1).slice();
-            wasm.__wbindgen_free(r0, r1 * 1, 1);
-        }
-        return v2;
-    } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
-    }
-};
-
-/**
-* The other encodings of what may be absent: a flag beside the value, and a value out of range.
-* @param {number | undefined} [value]
-* @param {boolean | undefined} [invert]
-* @returns {number | undefined}
-*/
-module.exports.maybe_ratio = function(value, invert) {
-    try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        wasm.maybe_ratio(retptr, !isLikeNone(value), isLikeNone(value) ? 0 : value, isLikeNone(invert) ? 0xFFFFFF : invert ? 1 : 0);
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r2 = getFloat64Memory0()[retptr / 8 + 1];
-        return r0 === 0 ? undefined : r2;
-    } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
-    }
-};
-
-/**
 * Turns right.
 * @param {Direction} direction
 * @returns {Direction}
@@ -1091,48 +1142,13 @@ module.exports.turn = function(direction) {
 };
 
 /**
-* An unsigned number of 64 bits: the same wasm type, read differently.
+* A signed number of 64 bits, which JavaScript only has as a `BigInt`.
 * @param {bigint} value
 * @returns {bigint}
 */
-module.exports.double = function(value) {
-    const ret = wasm.double(value);
-    return BigInt.asUintN(64, ret);
-};
-
-/**
-* A truth value, 0 or 1 at the boundary.
-* @param {boolean} value
-* @returns {boolean}
-*/
-module.exports.not = function(value) {
-    const ret = wasm.not(value);
-    return ret !== 0;
-};
-
-/**
-* A number below 32 bits, sign-extended at the boundary.
-* @param {number} value
-* @returns {number}
-*/
-module.exports.narrow = function(value) {
-    const ret = wasm.narrow(value);
+module.exports.negate = function(value) {
+    const ret = wasm.negate(value);
     return ret;
-};
-
-function _assertChar(c) {
-    if (typeof(c) === 'number' && (c >= 0x110000 || (c >= 0xD800 && c < 0xE000))) throw new Error(`expected a valid Unicode scalar value, found ${c}`);
-}
-/**
-* One Unicode scalar value.
-* @param {string} value
-* @returns {string}
-*/
-module.exports.next_char = function(value) {
-    const char0 = value.codePointAt(0);
-    _assertChar(char0);
-    const ret = wasm.next_char(char0);
-    return String.fromCodePoint(ret);
 };
 
 /**
@@ -1160,44 +1176,41 @@ module.exports.greet = function(name) {
 };
 
 /**
-* Takes ownership of text, which the module frees.
-* @param {string} text
-* @returns {string}
+* An unsigned number of 64 bits: the same wasm type, read differently.
+* @param {bigint} value
+* @returns {bigint}
 */
-module.exports.shout = function(text) {
-    let deferred2_0;
-    let deferred2_1;
-    try {
-        const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        const ptr0 = passStringToWasm0(text, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len0 = WASM_VECTOR_LEN;
-        wasm.shout(retptr, ptr0, len0);
-        var r0 = getInt32Memory0()[retptr / 4 + 0];
-        var r1 = getInt32Memory0()[retptr / 4 + 1];
-        deferred2_0 = r0;
-        deferred2_1 = r1;
-        return getStringFromWasm0(r0, r1);
-    } finally {
-        wasm.__wbindgen_add_to_stack_pointer(16);
-        wasm.__wbindgen_free(deferred2_0, deferred2_1, 1);
-    }
+module.exports.double = function(value) {
+    const ret = wasm.double(value);
+    return BigInt.asUintN(64, ret);
 };
 
+function passArray32ToWasm0(arg, malloc) {
+    const ptr = malloc(arg.length * 4, 4) >>> 0;
+    getUint32Memory0().set(arg, ptr / 4);
+    WASM_VECTOR_LEN = arg.length;
+    return ptr;
+}
+
+function getArrayU32FromWasm0(ptr, len) {
+    ptr = ptr >>> 0;
+    return getUint32Memory0().subarray(ptr / 4, ptr / 4 + len);
+}
 /**
-* Borrows bytes and gives bytes of its own.
-* @param {Uint8Array} bytes
-* @returns {Uint8Array}
+* A list of numbers; lengths at the boundary count elements.
+* @param {Uint32Array} values
+* @returns {Uint32Array}
 */
-module.exports.reverse_bytes = function(bytes) {
+module.exports.squares = function(values) {
     try {
         const retptr = wasm.__wbindgen_add_to_stack_pointer(-16);
-        const ptr0 = passArray8ToWasm0(bytes, wasm.__wbindgen_malloc);
+        const ptr0 = passArray32ToWasm0(values, wasm.__wbindgen_malloc);
         const len0 = WASM_VECTOR_LEN;
-        wasm.reverse_bytes(retptr, ptr0, len0);
+        wasm.squares(retptr, ptr0, len0);
         var r0 = getInt32Memory0()[retptr / 4 + 0];
         var r1 = getInt32Memory0()[retptr / 4 + 1];
-        var v2 = getArrayU8FromWasm0(r0, r1).slice();
-        wasm.__wbindgen_free(r0, r1 * 1, 1);
+        var v2 = getArrayU32FromWasm0(r0, r1).slice();
+        wasm.__wbindgen_free(r0, r1 * 4, 4);
         return v2;
     } finally {
         wasm.__wbindgen_add_to_stack_pointer(16);
@@ -1205,22 +1218,36 @@ module.exports.reverse_bytes = function(bytes) {
 };
 
 /**
-* Writes to a buffer of the host, which gets the bytes back when the call ends.
-* @param {Uint8Array} buffer
-* @param {number} _with
+* A number below 32 bits, sign-extended at the boundary.
+* @param {number} value
+* @returns {number}
 */
-module.exports.fill = function(buffer, _with) {
-    var ptr0 = passArray8ToWasm0(buffer, wasm.__wbindgen_malloc);
-    var len0 = WASM_VECTOR_LEN;
-    wasm.fill(ptr0, len0, addHeapObject(buffer), _with);
+module.exports.narrow = function(value) {
+    const ret = wasm.narrow(value);
+    return ret;
 };
 
-function _assertClass(instance, klass) {
-    if (!(instance instanceof klass)) {
-        throw new Error(`expected instance of ${klass.name}`);
-    }
-    return instance.ptr;
-}
+/**
+* Adds, and wraps around.
+* @param {number} left
+* @param {number} right
+* @returns {number}
+*/
+module.exports.add = function(left, right) {
+    const ret = wasm.add(left, right);
+    return ret >>> 0;
+};
+
+/**
+* A truth value, 0 or 1 at the boundary.
+* @param {boolean} value
+* @returns {boolean}
+*/
+module.exports.not = function(value) {
+    const ret = wasm.not(value);
+    return ret !== 0;
+};
+
 /**
 * A counter that may be absent, in and out: absent when the sum would overflow.
 * @param {Counter | undefined} counter
@@ -1238,6 +1265,16 @@ module.exports.maybe_advance = function(counter, by) {
 };
 
 /**
+* An object of the module as a value of the host: the module asks the host for a wrapper.
+* @param {number} value
+* @returns {any}
+*/
+module.exports.counter_as_value = function(value) {
+    const ret = wasm.counter_as_value(value);
+    return takeObject(ret);
+};
+
+/**
 * A list of objects, which the module takes out of the host's wrappers.
 * @param {(Counter)[]} counters
 * @returns {number}
@@ -1249,25 +1286,6 @@ module.exports.total = function(counters) {
     return ret >>> 0;
 };
 
-/**
-* An object of the module as a value of the host: the module asks the host for a wrapper.
-* @param {number} value
-* @returns {any}
-*/
-module.exports.counter_as_value = function(value) {
-    const ret = wasm.counter_as_value(value);
-    return takeObject(ret);
-};
-
-let cachedBigInt64Memory0 = null;
-
-function getBigInt64Memory0() {
-    if (cachedBigInt64Memory0 === null || cachedBigInt64Memory0.byteLength === 0) {
-        cachedBigInt64Memory0 = new BigInt64Array(wasm.memory.buffer);
-    }
-    return cachedBigInt64Memory0;
-}
-
 function handleError(f, args) {
     try {
         return f.apply(this, args);
@@ -1275,8 +1293,8 @@ function handleError(f, args) {
         wasm.__wbindgen_exn_store(addHeapObject(e));
     }
 }
-function __wbg_adapter_208(arg0, arg1, arg2, arg3, arg4) {
-    wasm.wasm_bindgen_27f79835d4328bed___convert__closures__invoke3_mut___wasm_bindgen_27f79835d4328bed___JsValue__wasm_bindgen_27f79835d4328bed___JsValue__js_sys_5be46414e44be4e4___Set_____(arg0, arg1, addHeapObject(arg2), arg3, addHeapObject(arg4));
+function __wbg_adapter_210(arg0, arg1, arg2, arg3, arg4) {
+    wasm.wasm_bindgen_737ba9dddce2081___convert__closures__invoke3_mut___wasm_bindgen_737ba9dddce2081___JsValue__wasm_bindgen_737ba9dddce2081___JsValue__js_sys_ec3bc1913bdce522___Set_____(arg0, arg1, addHeapObject(arg2), arg3, addHeapObject(arg4));
 }
 
 /**
@@ -1667,6 +1685,17 @@ class Registry {
 }
 module.exports.Registry = Registry;
 
+module.exports.__wbindgen_number_get = function(arg0, arg1) {
+    const obj = getObject(arg1);
+    const ret = typeof(obj) === 'number' ? obj : undefined;
+    getFloat64Memory0()[arg0 / 8 + 1] = isLikeNone(ret) ? 0 : ret;
+    getInt32Memory0()[arg0 / 4 + 0] = !isLikeNone(ret);
+};
+
+module.exports.__wbindgen_object_drop_ref = function(arg0) {
+    takeObject(arg0);
+};
+
 module.exports.__wbindgen_cb_drop = function(arg0) {
     const obj = takeObject(arg0).original;
     if (obj.cnt-- == 1) {
@@ -1675,42 +1704,6 @@ module.exports.__wbindgen_cb_drop = function(arg0) {
     }
     const ret = false;
     return ret;
-};
-
-module.exports.__wbg_new_603b1f584f85ca50 = function() {
-    const ret = new Error();
-    return addHeapObject(ret);
-};
-
-module.exports.__wbg_stack_252a9d99aed5fbff = function(arg0, arg1) {
-    const ret = getObject(arg1).stack;
-    const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len1 = WASM_VECTOR_LEN;
-    getInt32Memory0()[arg0 / 4 + 1] = len1;
-    getInt32Memory0()[arg0 / 4 + 0] = ptr1;
-};
-
-module.exports.__wbindgen_object_drop_ref = function(arg0) {
-    takeObject(arg0);
-};
-
-module.exports.__wbg_error_db65e98c28a2c1a3 = function(arg0, arg1) {
-    let deferred0_0;
-    let deferred0_1;
-    try {
-        deferred0_0 = arg0;
-        deferred0_1 = arg1;
-        console.error(getStringFromWasm0(arg0, arg1));
-    } finally {
-        wasm.__wbindgen_free(deferred0_0, deferred0_1, 1);
-    }
-};
-
-module.exports.__wbindgen_number_get = function(arg0, arg1) {
-    const obj = getObject(arg1);
-    const ret = typeof(obj) === 'number' ? obj : undefined;
-    getFloat64Memory0()[arg0 / 8 + 1] = isLikeNone(ret) ? 0 : ret;
-    getInt32Memory0()[arg0 / 4 + 0] = !isLikeNone(ret);
 };
 
 module.exports.__wbindgen_string_get = function(arg0, arg1) {
@@ -1722,12 +1715,37 @@ module.exports.__wbindgen_string_get = function(arg0, arg1) {
     getInt32Memory0()[arg0 / 4 + 0] = ptr1;
 };
 
+module.exports.__wbg_new_aebd8426dadab6e3 = function() {
+    const ret = new Error();
+    return addHeapObject(ret);
+};
+
+module.exports.__wbg_stack_7e9b3ab8cb48be76 = function(arg0, arg1) {
+    const ret = getObject(arg1).stack;
+    const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len1 = WASM_VECTOR_LEN;
+    getInt32Memory0()[arg0 / 4 + 1] = len1;
+    getInt32Memory0()[arg0 / 4 + 0] = ptr1;
+};
+
+module.exports.__wbg_error_a578aaba35927df2 = function(arg0, arg1) {
+    let deferred0_0;
+    let deferred0_1;
+    try {
+        deferred0_0 = arg0;
+        deferred0_1 = arg1;
+        console.error(getStringFromWasm0(arg0, arg1));
+    } finally {
+        wasm.__wbindgen_free(deferred0_0, deferred0_1, 1);
+    }
+};
+
 module.exports.__wbindgen_error_new = function(arg0, arg1) {
     const ret = new Error(getStringFromWasm0(arg0, arg1));
     return addHeapObject(ret);
 };
 
-module.exports.__wbg_alert_6468ab717b73d082 = function(arg0, arg1) {
+module.exports.__wbg_alert_b22487713bade000 = function(arg0, arg1) {
     window.alert(getStringFromWasm0(arg0, arg1));
 };
 
@@ -1865,7 +1883,7 @@ module.exports.__wbg_forEach_2be8de7347d63332 = function(arg0, arg1, arg2) {
             const a = state0.a;
             state0.a = 0;
             try {
-                return __wbg_adapter_208(a, state0.b, arg0, arg1, arg2);
+                return __wbg_adapter_210(a, state0.b, arg0, arg1, arg2);
             } finally {
                 state0.a = a;
             }
@@ -1935,15 +1953,15 @@ module.exports.__wbg_set_1f9b04f170055d33 = function() { return handleError(func
     return ret;
 }, arguments) };
 
-module.exports.__wbg_log_3630c63b5356be56 = function(arg0, arg1) {
+module.exports.__wbg_log_dc90671a0c0717f3 = function(arg0, arg1) {
     console.log(getStringFromWasm0(arg0, arg1));
 };
 
-module.exports.__wbg_debug_473c89f7886f863d = function(arg0, arg1, arg2) {
+module.exports.__wbg_debug_a8aa7512d2cbca9c = function(arg0, arg1, arg2) {
     console.debug(getStringFromWasm0(arg0, arg1), getObject(arg2));
 };
 
-module.exports.__wbg_warn_61cf19e985d21a20 = function(arg0) {
+module.exports.__wbg_warn_3e481939c45fa61f = function(arg0) {
     console.warn(getObject(arg0));
 };
 
@@ -2062,13 +2080,13 @@ module.exports.__wbindgen_debug_string = function(arg0, arg1) {
     getInt32Memory0()[arg0 / 4 + 0] = ptr1;
 };
 
-module.exports.__wbindgen_closure_wrapper107 = function(arg0, arg1, arg2) {
-    const ret = makeMutClosure(arg0, arg1, 4, __wbg_adapter_48);
+module.exports.__wbindgen_closure_wrapper92 = function(arg0, arg1, arg2) {
+    const ret = makeMutClosure(arg0, arg1, 3, __wbg_adapter_48);
     return addHeapObject(ret);
 };
 
-module.exports.__wbindgen_closure_wrapper109 = function(arg0, arg1, arg2) {
-    const ret = makeMutClosure(arg0, arg1, 4, __wbg_adapter_51);
+module.exports.__wbindgen_closure_wrapper94 = function(arg0, arg1, arg2) {
+    const ret = makeMutClosure(arg0, arg1, 3, __wbg_adapter_51);
     return addHeapObject(ret);
 };
 

@@ -103,6 +103,10 @@ exports.memory_usage_mb = memory_usage_mb;
 
 /**
  * Panics in a worker: the message goes to the host from there.
+ *
+ * # Panics
+ *
+ * Always.
  * @param {string} message
  */
 function panic_in_worker(message) {
@@ -114,6 +118,10 @@ exports.panic_in_worker = panic_in_worker;
 
 /**
  * Panics: the hook reports to the console, then the module traps.
+ *
+ * # Panics
+ *
+ * Always.
  * @param {string} message
  */
 function panic_with(message) {
@@ -265,7 +273,7 @@ function __wbg_get_imports(memory) {
             const ret = arg0.crypto;
             return ret;
         },
-        __wbg_error_09930a8ad7e1eb26: function(arg0, arg1) {
+        __wbg_error_c57afbcc46c68779: function(arg0, arg1) {
             let deferred0_0;
             let deferred0_1;
             try {
@@ -287,7 +295,7 @@ function __wbg_get_imports(memory) {
             const ret = arg0.msCrypto;
             return ret;
         },
-        __wbg_new_4c76d004ef659aed: function() {
+        __wbg_new_4c514db443e2e888: function() {
             const ret = new Error();
             return ret;
         },
@@ -313,14 +321,14 @@ function __wbg_get_imports(memory) {
             const ret = module.require;
             return ret;
         }, arguments); },
-        __wbg_stack_be3e40f0e0d83aba: function(arg0, arg1) {
+        __wbg_stack_8411e0cb9851ed26: function(arg0, arg1) {
             const ret = arg1.stack;
             const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
             const len1 = WASM_VECTOR_LEN;
             getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
             getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
         },
-        __wbg_startWorkers_078d96f398b8ba69: function(arg0, arg1, arg2) {
+        __wbg_startWorkers_3805fea7284db38d: function(arg0, arg1, arg2) {
             const ret = startWorkers(arg0, arg1, PoolBuilder.__wrap(arg2));
             return ret;
         },
@@ -344,7 +352,7 @@ function __wbg_get_imports(memory) {
             const ret = arg0.subarray(arg1 >>> 0, arg2 >>> 0);
             return ret;
         },
-        __wbg_terminateWorkers_1b699919234aa921: function() {
+        __wbg_terminateWorkers_29300aed3a90cf5a: function() {
             const ret = terminateWorkers();
             return ret;
         },
@@ -374,7 +382,7 @@ function __wbg_get_imports(memory) {
     };
     return {
         __proto__: null,
-        "./realm_threads_new_bg.js": import0,
+        "./realm_threads_bg.js": import0,
     };
 }
 
@@ -520,7 +528,7 @@ exports.initSync = function(opts) {
     const wasmImports = __wbg_get_imports(mem);
     wasmInstance = new WebAssembly.Instance(wasmModule, wasmImports);
     wasm = wasmInstance.exports;
-    memory = wasmImports['./realm_threads_new_bg.js'].memory;
+    memory = wasmImports['./realm_threads_bg.js'].memory;
     exports.__wasm = wasm;
     exports.__wbg_wasm_module = wasmModule;
     exports.__wbg_memory = memory;

@@ -8,18 +8,9 @@ const heap = new Array(128).fill(undefined);
 
 heap.push(undefined, null, true, false);
 
-let heap_next = heap.length;
-
-function addHeapObject(obj) {
-    if (heap_next === heap.length) heap.push(heap.length + 1);
-    const idx = heap_next;
-    heap_next = heap[idx];
-
-    heap[idx] = obj;
-    return idx;
-}
-
 function getObject(idx) { return heap[idx]; }
+
+let heap_next = heap.length;
 
 function dropObject(idx) {
     if (idx < 132) return;
@@ -31,6 +22,15 @@ function takeObject(idx) {
     const ret = getObject(idx);
     dropObject(idx);
     return ret;
+}
+
+function addHeapObject(obj) {
+    if (heap_next === heap.length) heap.push(heap.length + 1);
+    const idx = heap_next;
+    heap_next = heap[idx];
+
+    heap[idx] = obj;
+    return idx;
 }
 
 let cachedTextDecoder = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
@@ -61,12 +61,17 @@ module.exports.parallel_sum = function(n) {
 };
 
 /**
-* How many workers the pool has.
-* @returns {number}
+* Traps in a worker.
 */
-module.exports.workers = function() {
-    const ret = wasm.workers();
-    return ret >>> 0;
+module.exports.trap_in_worker = function() {
+    wasm.trap_in_worker();
+};
+
+/**
+* Keeps a worker busy for ever.
+*/
+module.exports.spin_in_worker = function() {
+    wasm.spin_in_worker();
 };
 
 let cachedInt32Memory0 = null;
@@ -110,6 +115,15 @@ module.exports.random_in_workers = function(draws) {
         wasm.__wbindgen_add_to_stack_pointer(16);
         wasm.__wbindgen_free(deferred2_0, deferred2_1, 1);
     }
+};
+
+/**
+* How many workers the pool has.
+* @returns {number}
+*/
+module.exports.workers = function() {
+    const ret = wasm.workers();
+    return ret >>> 0;
 };
 
 let WASM_VECTOR_LEN = 0;
@@ -165,6 +179,10 @@ function passStringToWasm0(arg, malloc, realloc) {
 }
 /**
 * Panics in a worker: the message goes to the host from there.
+*
+* # Panics
+*
+* Always.
 * @param {string} message
 */
 module.exports.panic_in_worker = function(message) {
@@ -174,35 +192,10 @@ module.exports.panic_in_worker = function(message) {
 };
 
 /**
-* Traps in a worker.
-*/
-module.exports.trap_in_worker = function() {
-    wasm.trap_in_worker();
-};
-
-/**
 * Allocates in a worker until there is no memory left, which aborts.
 */
 module.exports.exhaust_in_worker = function() {
     wasm.exhaust_in_worker();
-};
-
-/**
-* Keeps a worker busy for ever.
-*/
-module.exports.spin_in_worker = function() {
-    wasm.spin_in_worker();
-};
-
-/**
-* Asks the host for a pool of `threads` workers.
-* @param {number} threads
-* @param {any} worker_source
-* @returns {Promise<any>}
-*/
-module.exports.initThreadPool = function(threads, worker_source) {
-    const ret = wasm.initThreadPool(threads, addHeapObject(worker_source));
-    return takeObject(ret);
 };
 
 /**
@@ -227,11 +220,29 @@ module.exports.wbg_rayon_start_worker = function(receiver) {
 };
 
 /**
+* Asks the host for a pool of `threads` workers.
+* @param {number} threads
+* @param {any} worker_source
+* @returns {Promise<any>}
+*/
+module.exports.initThreadPool = function(threads, worker_source) {
+    const ret = wasm.initThreadPool(threads, addHeapObject(worker_source));
+    return takeObject(ret);
+};
+
+/**
 * Loses `bytes` bytes, every one of them written to. Aborts when there is no memory left.
 * @param {number} bytes
 */
 module.exports.leak = function(bytes) {
     wasm.leak(bytes);
+};
+
+/**
+* Traps without a word.
+*/
+module.exports.trap = function() {
+    wasm.trap();
 };
 
 /**
@@ -258,10 +269,17 @@ module.exports.spin = function() {
 };
 
 /**
-* Traps without a word.
+* Panics: the hook reports to the console, then the module traps.
+*
+* # Panics
+*
+* Always.
+* @param {string} message
 */
-module.exports.trap = function() {
-    wasm.trap();
+module.exports.panic_with = function(message) {
+    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len0 = WASM_VECTOR_LEN;
+    wasm.panic_with(ptr0, len0);
 };
 
 /**
@@ -269,16 +287,6 @@ module.exports.trap = function() {
 */
 module.exports.start = function() {
     wasm.start();
-};
-
-/**
-* Panics: the hook reports to the console, then the module traps.
-* @param {string} message
-*/
-module.exports.panic_with = function(message) {
-    const ptr0 = passStringToWasm0(message, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len0 = WASM_VECTOR_LEN;
-    wasm.panic_with(ptr0, len0);
 };
 
 function handleError(f, args) {
@@ -341,6 +349,35 @@ class PoolBuilder {
 }
 module.exports.PoolBuilder = PoolBuilder;
 
+module.exports.__wbg_new_f1f2f55cf0417aaf = function() {
+    const ret = new Error();
+    return addHeapObject(ret);
+};
+
+module.exports.__wbg_stack_b03a712c068caa62 = function(arg0, arg1) {
+    const ret = getObject(arg1).stack;
+    const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len1 = WASM_VECTOR_LEN;
+    getInt32Memory0()[arg0 / 4 + 1] = len1;
+    getInt32Memory0()[arg0 / 4 + 0] = ptr1;
+};
+
+module.exports.__wbindgen_object_drop_ref = function(arg0) {
+    takeObject(arg0);
+};
+
+module.exports.__wbg_error_4fab2afba23f26ec = function(arg0, arg1) {
+    let deferred0_0;
+    let deferred0_1;
+    try {
+        deferred0_0 = arg0;
+        deferred0_1 = arg1;
+        console.error(getStringFromWasm0(arg0, arg1));
+    } finally {
+        wasm.__wbindgen_free(deferred0_0, deferred0_1, 1);
+    }
+};
+
 module.exports.__wbindgen_memory = function() {
     const ret = wasm.memory;
     return addHeapObject(ret);
@@ -354,10 +391,6 @@ module.exports.__wbg_buffer_12d079cc21e14bdb = function(arg0) {
 module.exports.__wbg_newwithbyteoffsetandlength_aa4a17c33a06e5cb = function(arg0, arg1, arg2) {
     const ret = new Uint8Array(getObject(arg0), arg1 >>> 0, arg2 >>> 0);
     return addHeapObject(ret);
-};
-
-module.exports.__wbindgen_object_drop_ref = function(arg0) {
-    takeObject(arg0);
 };
 
 module.exports.__wbg_randomFillSync_bf004fc1e39ad54a = function() { return handleError(function (arg0, arg1) {
@@ -382,37 +415,12 @@ module.exports.__wbg_set_a47bac70306a19a7 = function(arg0, arg1, arg2) {
     getObject(arg0).set(getObject(arg1), arg2 >>> 0);
 };
 
-module.exports.__wbg_new_9be979c6564be70d = function() {
-    const ret = new Error();
-    return addHeapObject(ret);
-};
-
-module.exports.__wbg_stack_1e408adb67c65da2 = function(arg0, arg1) {
-    const ret = getObject(arg1).stack;
-    const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-    const len1 = WASM_VECTOR_LEN;
-    getInt32Memory0()[arg0 / 4 + 1] = len1;
-    getInt32Memory0()[arg0 / 4 + 0] = ptr1;
-};
-
-module.exports.__wbg_error_734140dce246d898 = function(arg0, arg1) {
-    let deferred0_0;
-    let deferred0_1;
-    try {
-        deferred0_0 = arg0;
-        deferred0_1 = arg1;
-        console.error(getStringFromWasm0(arg0, arg1));
-    } finally {
-        wasm.__wbindgen_free(deferred0_0, deferred0_1, 1);
-    }
-};
-
-module.exports.__wbg_terminateWorkers_8735709820ec7ce3 = function() {
+module.exports.__wbg_terminateWorkers_51073d35921b4569 = function() {
     const ret = terminateWorkers();
     return addHeapObject(ret);
 };
 
-module.exports.__wbg_startWorkers_fb9642c427a66e66 = function(arg0, arg1, arg2) {
+module.exports.__wbg_startWorkers_f724395996337be7 = function(arg0, arg1, arg2) {
     const ret = startWorkers(takeObject(arg0), takeObject(arg1), PoolBuilder.__wrap(arg2));
     return addHeapObject(ret);
 };

@@ -1,9 +1,8 @@
 //! What only the host has: a console, a clock, randomness.
 
-use std::fmt::Write as _;
-
 use wasm_bindgen::prelude::*;
 
+use crate::hex::hex;
 use crate::panics::console_error;
 
 #[wasm_bindgen]
@@ -81,12 +80,4 @@ pub fn random_hex_direct() -> Result<String, JsError> {
     let mut bytes = [0; 32];
     getrandom_current::fill(&mut bytes)?;
     Ok(hex(&bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 use wasm_bindgen::prelude::*;
 
+use crate::hex::hex;
 use crate::memory::{exhaust, spin};
 use crate::pool::pool;
 
@@ -45,10 +46,14 @@ pub fn random_in_workers(draws: u32) -> Result<String, JsError> {
                 |left, right| Ok(std::array::from_fn(|index| left[index] ^ right[index])),
             )
     })?;
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&digest))
 }
 
 /// Panics in a worker: the message goes to the host from there.
+///
+/// # Panics
+///
+/// Always.
 #[wasm_bindgen]
 pub fn panic_in_worker(message: &str) {
     pool().install(|| panic!("{message}"));

@@ -27,6 +27,10 @@ pub fn start() {
 }
 
 /// Panics: the hook reports to the console, then the module traps.
+///
+/// # Panics
+///
+/// Always.
 #[wasm_bindgen]
 pub fn panic_with(message: &str) {
     panic!("{message}");

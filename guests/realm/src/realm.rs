@@ -5,6 +5,7 @@
 //! return pointer; with the newer one objects are `externref` and results are several values.
 
 mod errors;
+mod hex;
 mod host;
 mod memory;
 mod objects;

@@ -2,6 +2,7 @@
 //!
 //! Compiled against the same two releases of `wasm-bindgen` as `realm`.
 
+mod hex;
 mod jobs;
 mod memory;
 mod panics;
