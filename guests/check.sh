@@ -17,10 +17,10 @@ trap 'rm -rf "$scratch"' EXIT
 compiler() { sed '/^$/q' "$1/TOOLCHAIN"; }
 sums() { sed '1,/^$/d' "$1/TOOLCHAIN"; }
 
-# What wasm-bindgen takes from the compiler: hashes of closures and their numbers, and the sizes of what a
-# module starts with. Hashes and numbers order the lines, which are therefore sorted again.
+# What wasm-bindgen takes from the compiler: hashes of crates and closures, numbers of closures, and the sizes
+# of what a module starts with. Hashes and numbers order the lines, which are therefore sorted again.
 neutral() {
-    sed -E -e 's/__h[0-9a-f]{16} /__h* /' -e 's/(closure_wrapper)[0-9]+/\1*/' \
+    sed -E -e 's/__h[0-9a-f]{16} /__h* /' -e 's/_[0-9a-f]{8,16}___/_*___/g' -e 's/(closure_wrapper)[0-9]+/\1*/' \
         -e 's/((memory|table) .* )[0-9]+\.\./\1../' -e 's/(table .*\.\.)[0-9]+/\1/' | sort
 }
 
