@@ -87,6 +87,15 @@ pub enum Error {
         size: u64,
     },
 
+    /// An access from the host outside a table.
+    #[error("element {element} is outside the table of {size} elements")]
+    NoSuchElement {
+        /// The element that was asked for.
+        element: u64,
+        /// The size of the table at that moment.
+        size: u64,
+    },
+
     /// A limit of [`crate::Limits`] refuses the instance. Raise the limit.
     #[error("the instance needs {needed} {what}, its limit is {limit}")]
     Limit {

@@ -94,6 +94,21 @@ pub trait Caller {
         elements_delta: u64,
         initial: &Val,
     ) -> Result<u64, Error>;
+
+    /// An element of a table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchElement`]; [`Error::NoSuchExport`].
+    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error>;
+
+    /// Sets an element of a table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchElement`]; [`Error::ValueType`]; [`Error::ForeignReference`];
+    /// [`Error::NoSuchExport`].
+    fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error>;
 }
 
 /// An instance of a module. It can move between threads, and is used by one at a time.

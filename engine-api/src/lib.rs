@@ -66,4 +66,4 @@ pub use types::{
     ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType, PAGE_BYTES,
     TableIndex, TableType, ValType,
 };
-pub use val::{ExternRef, FuncRef, Val};
+pub use val::{ExternRef, FuncRef, GuestError, Val};

@@ -148,6 +148,29 @@ impl ModuleInfo {
         reader.finish(ModuleHash::of(wasm))
     }
 
+    /// For engines that wrap another: what the module looks like when the wrapper serves some of its
+    /// imports, and offers functions of its own after the module's. The indexes of everything else
+    /// stay.
+    #[must_use]
+    pub fn wrapped(&self, imports: Vec<Import>, functions: Vec<FunctionInfo>) -> Self {
+        let mut info = Self {
+            imports,
+            ..self.clone()
+        };
+        for function in functions {
+            let index = FuncIndex(u32::try_from(info.functions.len()).expect("counted in u32"));
+            info.export_positions
+                .insert(function.name.clone(), info.exports.len());
+            info.exports.push(Export {
+                name: function.name.clone(),
+                kind: ExportKind::Func(index),
+                ty: ExternType::Func(function.ty.clone()),
+            });
+            info.functions.push(function);
+        }
+        info
+    }
+
     /// The hash of the module's bytes.
     #[must_use]
     pub fn hash(&self) -> ModuleHash {

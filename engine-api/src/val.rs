@@ -203,6 +203,14 @@ impl fmt::Debug for ExternRef {
     }
 }
 
+/// An error value that a guest returned: what an [`ExternRef`] holds where a host shows it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct GuestError {
+    /// What the guest said.
+    pub message: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -151,6 +151,48 @@ impl Caller for WasmerInstance {
         };
         before.map(u64::from).ok_or(refused)
     }
+
+    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
+        let size = self.table_size(table)?;
+        let guest = self.guest();
+        let ty = guest.compiled.info.tables()[table.0 as usize].element;
+        let handle = guest.table(table.0);
+        let position = u32::try_from(element).ok().zip(handle);
+        // SAFETY: the borrow ends with the expression.
+        let found =
+            position.and_then(|(at, handle)| unsafe { handle.get(guest.objects()).get(at) });
+        let raw = match found.ok_or(Error::NoSuchElement { element, size })? {
+            TableElement::FuncRef(function) => function.map(VMFuncRef::into_raw),
+            TableElement::ExternRef(object) => object.map(VMExternRef::into_raw),
+        };
+        // SAFETY: a reference of the table's type, which the guest or `lower` put there.
+        Ok(unsafe {
+            guest
+                .references
+                .borrow_mut()
+                .lift(ty, raw.unwrap_or_default())
+        })
+    }
+
+    fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
+        let size = self.table_size(table)?;
+        let guest = self.guest();
+        let ty = guest.compiled.info.tables()[table.0 as usize].element;
+        check_type(ty, value)?;
+        let raw = guest.references.borrow_mut().lower(value)?;
+        let (Some(handle), Ok(at)) = (guest.table(table.0), u32::try_from(element)) else {
+            return Err(Error::NoSuchElement { element, size });
+        };
+        // SAFETY: as in `table_grow`.
+        let stored = unsafe {
+            let value = match ty {
+                ValType::FuncRef => TableElement::FuncRef(VMFuncRef::from_raw(raw)),
+                _ => TableElement::ExternRef(VMExternRef::from_raw(raw)),
+            };
+            handle.get_mut(guest.objects()).set(at, value)
+        };
+        stored.map_err(|_| Error::NoSuchElement { element, size })
+    }
 }
 
 impl WasmerInstance {

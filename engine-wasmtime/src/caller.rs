@@ -302,4 +302,25 @@ impl<S: FindExport> Caller for Guest<S> {
                 delta: elements_delta,
             })
     }
+
+    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
+        let handle = self.find_table(table)?;
+        let mut store = RootScope::new(&mut self.0);
+        let Some(value) = handle.get(&mut store, element) else {
+            let size = handle.size(&store);
+            return Err(Error::NoSuchElement { element, size });
+        };
+        convert::from_wasmtime(&mut store, &value.into())
+    }
+
+    fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
+        let handle = self.find_table(table)?;
+        let ty: ValType = self.state().info.tables()[table.0 as usize].element;
+        let mut store = RootScope::new(&mut self.0);
+        let value = convert::to_wasmtime_ref(&mut store, value, ty)?;
+        let size = handle.size(&store);
+        handle
+            .set(&mut store, element, value)
+            .map_err(|_| Error::NoSuchElement { element, size })
+    }
 }

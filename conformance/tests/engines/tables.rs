@@ -114,6 +114,39 @@ fn a_function_of_another_instance_cannot_get_into_a_table(engine: &EngineUnderTe
 }
 
 #[apply(every_engine)]
+fn the_host_reads_and_sets_elements(engine: &EngineUnderTest) {
+    let (mut instance, table) = calls(engine);
+    let reference = instance.invoke("reference", &[]).unwrap().remove(0);
+    assert_eq!(instance.table_get(table, 0).unwrap(), reference);
+    assert_eq!(instance.table_get(table, 1).unwrap(), NULL);
+    instance.table_set(table, 1, &reference).unwrap();
+    assert_eq!(instance.table_get(table, 1).unwrap(), reference);
+    let called = instance.invoke("call", &[Val::I32(1)]).unwrap();
+    assert_eq!(called, [Val::I32(7)]);
+    instance.table_set(table, 0, &NULL).unwrap();
+    let trap = trap_of(instance.invoke("call", &[Val::I32(0)]));
+    assert_eq!(trap, Trap::IndirectCallToNull);
+    for outside in [2, 1 << 32, u64::MAX] {
+        let refusals = [
+            refused(instance.table_get(table, outside).map(drop)),
+            refused(instance.table_set(table, outside, &NULL)),
+        ];
+        for refusal in refusals {
+            match refusal {
+                Error::NoSuchElement { element, size: 2 } => assert_eq!(element, outside),
+                error => panic!("{error:?}"),
+            }
+        }
+    }
+    let wrong = refused(instance.table_set(table, 0, &Val::ExternRef(None)));
+    assert!(matches!(wrong, Error::ValueType { .. }), "{wrong:?}");
+    let (mut other, _) = calls(engine);
+    let foreign = other.invoke("reference", &[]).unwrap().remove(0);
+    let error = refused(instance.table_set(table, 0, &foreign));
+    assert!(matches!(error, Error::ForeignReference), "{error:?}");
+}
+
+#[apply(every_engine)]
 fn an_imported_table_is_fresh_null_and_grows(engine: &EngineUnderTest) {
     let text = r#"(module
         (type $number (func (result i32)))
