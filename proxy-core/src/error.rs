@@ -143,6 +143,27 @@ pub enum Error {
         what: String,
     },
 
+    /// The guest returned an error. Nothing is lost, and the call is as if it had not been made, except
+    /// that objects which it uses up are used up.
+    #[error("`{export}`: {message}")]
+    Guest {
+        /// The export.
+        export: String,
+        /// What the guest said.
+        message: String,
+    },
+
+    /// An object that the call needs, though it is not passed, is not there. Nothing ran.
+    #[error(
+        "`{export}` needs a live object of type `{needed}`, and there is none; create one first"
+    )]
+    Needs {
+        /// The export.
+        export: String,
+        /// The type of the object.
+        needed: String,
+    },
+
     /// The guest ran out of memory. Where it was safe the call was already repeated on a clean
     /// generation.
     #[error("`{export}` ran out of memory at {used_mib:.1} of {limit_mib:.1} MiB{}; raise the memory limit", if_retried(*.retried))]

@@ -14,7 +14,7 @@ use crate::lane::{Lane, LaneGuard};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
-pub(crate) use guest::{CallFailure, Guest};
+pub(crate) use guest::{CallFailure, Guest, Recorded, consumed};
 
 /// What generations of one proxy are made from.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::{Error, Handle, SequenceNumber};
 
 pub use entry::Entry;
-pub(crate) use entry::{Effect, EntryArg, HostCall, ResultRecord};
+pub(crate) use entry::{ArtifactSlot, Effect, EntryArg, HostCall, ResultRecord};
 
 /// The journal of one proxy.
 #[derive(Debug, Default)]

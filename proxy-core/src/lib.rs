@@ -72,8 +72,8 @@ pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::Entry;
 pub use memory::{Reason, Thresholds};
 pub use policy::{
-    AllocatorPolicy, ArgKind, Effect, ExportPolicy, ImportPolicy, ModulePolicy, Ownership, Policy,
-    ResultKind, Role,
+    AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, ImportPolicy, ModulePolicy,
+    Ownership, PRESETS, Policy, ResultKind, Role, Width,
 };
 pub use proxy::{
     Builder, ExportInfo, Pinned, Prepared, Proxy, ReplayReport, Swapped, Typed, TypedArgs,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-pub use kind::{ArgKind, Ownership, ResultKind};
+pub use kind::{ArgKind, Ownership, ResultKind, Width};
 
 /// What an export does to the module's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -103,6 +103,14 @@ pub struct ModulePolicy {
     /// takes the smallest of it, the configured limit and the module's maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical_memory_export: Option<String>,
+    /// An export `(i32) -> i32` that moves the guest's stack pointer, for results through a return
+    /// pointer. Without it `__wbindgen_add_to_stack_pointer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_pointer_export: Option<String>,
+    /// An export `(i32) -> externref` that takes the [`engine_api::GuestError`] of an error object,
+    /// for results of kind `error`. Without it `bindgen_host_take_error`, which `bindgen-host` adds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_error_export: Option<String>,
 }
 
 /// The guest's allocator.
@@ -122,6 +130,10 @@ pub struct ExportPolicy {
     /// An export's name, or a glob pattern over names: `*_free`, `caml_f[pq]_srs_*`.
     #[serde(rename = "match")]
     pub pattern: String,
+    /// Match only functions with this many parameters, a return pointer not counted: for names whose
+    /// type differs between builds of a module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<usize>,
     /// What they do.
     pub role: Role,
     /// The meaning of the arguments. Without it each parameter is a plain value.
@@ -139,10 +151,31 @@ pub struct ExportPolicy {
     /// journal for ever; a call of role `create` changes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutates: Option<Vec<usize>>,
-    /// A pure export `(handle) -> numbers`, called with each object after its creation; replay must
-    /// give the same.
+    /// A type of objects of which one must be alive for the call, though it is not passed: a thread
+    /// pool, for one. The newest is meant, and replay has it alive at that point too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
+    /// A pure export `(handle) -> numbers, bytes or text`, called with each object after its
+    /// creation; replay must give the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// For the role `create`: how a created object becomes bytes, and is made again from them. Replay
+    /// then imports the bytes instead of computing the object again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactPolicy>,
+}
+
+/// The two exports through which an object becomes bytes and comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactPolicy {
+    /// A pure export `(handle) -> bytes`.
+    pub export: String,
+    /// A create export of `bytes`, and of handles whose types the creating call was given too.
+    pub import: String,
+    /// Do without where the module lacks one of the two.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// What the imports of a pattern do.
@@ -182,7 +215,24 @@ impl FromStr for Policy {
     }
 }
 
+/// The policies that are built in, by name.
+pub const PRESETS: [&str; 1] = ["o1js"];
+
 impl Policy {
+    /// A built-in policy: `o1js` for the prover modules of o1js 2.2 to 2.15, run with `bindgen-host`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Policy`] with the names that there are.
+    pub fn preset(name: &str) -> Result<Self, Error> {
+        match name {
+            "o1js" => include_str!("policy/presets/o1js.toml").parse(),
+            _ => Err(Error::Policy {
+                reason: format!("no preset `{name}`; there are: {}", PRESETS.join(", ")),
+            }),
+        }
+    }
+
     /// The policy as a file.
     #[must_use]
     pub fn to_toml(&self) -> String {

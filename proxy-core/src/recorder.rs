@@ -239,6 +239,11 @@ impl Recorder {
                     let element = caller.info().tables()[table.0 as usize].element;
                     caller.table_grow(*table, *elements, &Val::zero(element))?;
                 }
+                Effect::SetElement {
+                    table,
+                    element,
+                    value,
+                } => caller.table_set(*table, *element, value)?,
                 Effect::SetGlobal { global, value } => caller.set_global(*global, value)?,
                 Effect::Call { func, args } => {
                     let ty = caller.info().functions()[func.0 as usize].ty.clone();
@@ -366,5 +371,20 @@ impl Caller for Watched<'_> {
             elements: elements_delta,
         });
         Ok(elements)
+    }
+
+    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
+        self.caller.table_get(table, element)
+    }
+
+    fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
+        self.note_references(std::slice::from_ref(value));
+        self.caller.table_set(table, element, value)?;
+        self.effects.push(Effect::SetElement {
+            table,
+            element,
+            value: value.clone(),
+        });
+        Ok(())
     }
 }

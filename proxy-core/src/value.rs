@@ -17,6 +17,10 @@ pub enum Arg<'a> {
     Text(&'a str),
     /// A raw pointer of the same pinned scope.
     Pointer(Pointer),
+    /// Guest objects, all of which the call uses up.
+    Handles(&'a [Handle]),
+    /// Raw pointers of the same pinned scope.
+    Pointers(&'a [Pointer]),
 }
 
 impl Arg<'_> {
@@ -27,6 +31,8 @@ impl Arg<'_> {
             Arg::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Arg::Text(_) => "text".to_owned(),
             Arg::Pointer(_) => "a pointer".to_owned(),
+            Arg::Handles(handles) => format!("{} handles", handles.len()),
+            Arg::Pointers(pointers) => format!("{} pointers", pointers.len()),
         }
     }
 }
@@ -82,6 +88,18 @@ impl<'a> From<&'a str> for Arg<'a> {
 impl<'a> From<&'a String> for Arg<'a> {
     fn from(value: &'a String) -> Self {
         Arg::Text(value)
+    }
+}
+
+impl<'a> From<&'a [Handle]> for Arg<'a> {
+    fn from(value: &'a [Handle]) -> Self {
+        Arg::Handles(value)
+    }
+}
+
+impl<'a> From<&'a [Pointer]> for Arg<'a> {
+    fn from(value: &'a [Pointer]) -> Self {
+        Arg::Pointers(value)
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use engine_api::{FuncIndex, Instance, Interrupter, MemoryIndex, Val};
 use smallvec::SmallVec;
 
+use super::marshal::{Ran, check_count};
 use super::{Blueprint, diverged};
 use crate::journal::{Entry, EntryArg, HostCall, ResultRecord};
-use crate::policy::ResultKind;
-use crate::policy::plan::{ExportPlan, Plan};
+use crate::policy::plan::{ArtifactPlan, ExportPlan, Plan};
+use crate::policy::{ArgKind, ResultKind};
 use crate::recorder::{Recorder, Recording, is_live_reference};
 use crate::value::{Arg, Results};
 use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
@@ -48,6 +49,8 @@ pub(crate) enum CallFailure {
         source: Box<engine_api::Error>,
         side_effects: bool,
     },
+    /// The call returned, and gave an error of the guest's own. Nothing is lost.
+    Rejected(Error),
     /// The call returned, but what it gave cannot be read.
     Garbled(Error),
     /// The call returned, but the guest's state is lost or cannot be recorded.
@@ -60,6 +63,9 @@ pub(crate) struct Recorded {
     pub(crate) records: SmallVec<[ResultRecord; 1]>,
     pub(crate) fingerprints: Box<[Val]>,
     pub(crate) host_calls: Vec<HostCall>,
+    pub(crate) needs: Option<Handle>,
+    /// The error that the guest returned instead.
+    pub(crate) rejected: Option<String>,
 }
 
 impl Guest {
@@ -163,10 +169,41 @@ impl Guest {
         args: &[Arg<'_>],
         scope: Option<u64>,
     ) -> Result<Results, CallFailure> {
+        if plan.needs.is_some() {
+            check_count(plan, args)?;
+            self.needed(plan)?;
+        }
         self.recorder.begin_live();
-        let (results, _) = self.run(plan, args, SequenceNumber::ZERO, scope)?;
+        let ran = self.run(plan, args, SequenceNumber::ZERO, scope)?;
         self.unharmed()?;
-        Ok(results)
+        match ran.rejected {
+            None => Ok(ran.results),
+            Some(message) => Err(CallFailure::Rejected(Error::Guest {
+                export: plan.name.to_string(),
+                message,
+            })),
+        }
+    }
+
+    /// The newest object of the type that the call needs.
+    fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
+        let Some(needed) = &plan.needs else {
+            return Ok(None);
+        };
+        let of_type = |object: &Object| object.ty.as_ref() == Some(needed);
+        let newest = self
+            .objects
+            .iter()
+            .filter(|(_, object)| of_type(object))
+            .map(|(handle, _)| *handle)
+            .max();
+        match newest {
+            Some(handle) => Ok(Some(handle)),
+            None => Err(CallFailure::Refused(Error::Needs {
+                export: plan.name.to_string(),
+                needed: needed.to_string(),
+            })),
+        }
     }
 
     /// Whether a pure call that returned left the guest whole: a host function may have swallowed
@@ -212,7 +249,26 @@ impl Guest {
         args: &[Arg<'_>],
         sequence: SequenceNumber,
     ) -> Result<Recorded, CallFailure> {
-        let (results, records) = self.run(plan, args, sequence, None)?;
+        check_count(plan, args)?;
+        let needs = self.needed(plan)?;
+        let ran = self.run(plan, args, sequence, None)?;
+        self.settle(plan, args, sequence, needs, ran)
+    }
+
+    /// After a journaled call has returned: what the journal keeps, and the handle table.
+    fn settle(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+        needs: Option<Handle>,
+        ran: Ran,
+    ) -> Result<Recorded, CallFailure> {
+        let Ran {
+            results,
+            records,
+            rejected,
+        } = ran;
         let mut fingerprints = Vec::new();
         if let Some(func) = plan.fingerprint {
             for record in &records {
@@ -221,10 +277,8 @@ impl Guest {
                 }
             }
         }
-        for position in &plan.consumes {
-            if let Arg::Handle(handle) = &args[*position] {
-                self.objects.remove(handle);
-            }
+        for handle in consumed(plan, args) {
+            self.objects.remove(&handle);
         }
         self.applied = sequence;
         Ok(Recorded {
@@ -232,6 +286,8 @@ impl Guest {
             records,
             fingerprints: fingerprints.into(),
             host_calls: Vec::new(),
+            needs,
+            rejected,
         })
     }
 
@@ -241,7 +297,15 @@ impl Guest {
         handle: Handle,
         fingerprints: &mut Vec<Val>,
     ) -> Result<(), CallFailure> {
-        let ty = self.plan.export(func).ty.clone();
+        let plan = Arc::clone(self.plan.export(func));
+        if matches!(plan.args.as_slice(), [ArgKind::Handle(_)]) {
+            let ran = self.run(&plan, &[Arg::Handle(handle)], SequenceNumber::ZERO, None)?;
+            for record in &ran.records {
+                record.digest_into(fingerprints);
+            }
+            return Ok(());
+        }
+        let ty = plan.wasm_ty.clone();
         let raw = self.objects[&handle].raw;
         let arg = super::marshal::raw_to_val(raw, ty.params()[0]);
         let mut results: SmallVec<[Val; 2]> =
@@ -253,12 +317,70 @@ impl Guest {
         Ok(())
     }
 
-    /// Applies one entry as the active applied it, and compares.
+    /// Applies one entry as the active applied it, and compares. Where the created object is known as
+    /// bytes, it is made from these.
     pub(super) fn apply(&mut self, entry: &Entry) -> Result<(), Divergence> {
         let plan = Arc::clone(self.plan.export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
+        if let Some((artifact, bytes)) = plan.artifact.zip(entry.artifact.get()) {
+            let imported = self.import(entry, &plan, &args, artifact, bytes);
+            return imported.inspect_err(|_| entry.artifact.refuse());
+        }
+        self.replay(entry, &plan, &args)?;
+        if let Some(artifact) = plan.artifact.filter(|_| entry.artifact.is_open()) {
+            self.export(entry, artifact);
+        }
+        Ok(())
+    }
+
+    /// Makes an object from the bytes that it was exported as.
+    fn import(
+        &mut self,
+        entry: &Entry,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        artifact: ArtifactPlan,
+        bytes: &[u8],
+    ) -> Result<(), Divergence> {
+        let import = Arc::clone(self.plan.export(artifact.import));
+        let given: SmallVec<[Arg<'_>; 4]> = import
+            .args
+            .iter()
+            .map(|kind| match plan.args.iter().position(|own| own == kind) {
+                Some(position) if !matches!(kind, ArgKind::Bytes(_)) => args[position].clone(),
+                _ => Arg::Bytes(bytes),
+            })
+            .collect();
+        // What the import asks of the host is not part of the history.
+        self.recorder.begin_record();
+        let outcome = self
+            .needed(plan)
+            .and_then(|needs| Ok((needs, self.run(&import, &given, entry.sequence, None)?)))
+            .and_then(|(needs, ran)| self.settle(plan, args, entry.sequence, needs, ran));
+        let fault = self.recorder.finish().fault;
+        compare(entry, outcome, fault)
+    }
+
+    /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
+    /// asked again.
+    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) {
+        let export = Arc::clone(self.plan.export(artifact.export));
+        let created = entry.creates().next().map(|(handle, _)| handle);
+        let exported = created
+            .filter(|handle| self.objects.contains_key(handle))
+            .and_then(|handle| self.call_pure(&export, &[Arg::Handle(handle)], None).ok())
+            .and_then(|results| results.bytes().ok());
+        entry.artifact.fill(exported.map(Into::into));
+    }
+
+    fn replay(
+        &mut self,
+        entry: &Entry,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+    ) -> Result<(), Divergence> {
         self.recorder.begin_replay(&entry.host_calls);
-        let outcome = self.execute(&plan, &args, entry.sequence);
+        let outcome = self.execute(plan, args, entry.sequence);
         let Recording {
             fault,
             mismatch,
@@ -274,32 +396,7 @@ impl Guest {
             let expected = format!("{} recorded host calls", entry.host_calls.len());
             return Err(diverged(entry, DivergenceKind::HostCalls, expected, got));
         }
-        let recorded = outcome.map_err(|failure| {
-            let got = failure.describe();
-            diverged(
-                entry,
-                DivergenceKind::Outcome,
-                "the call to return".to_owned(),
-                got,
-            )
-        })?;
-        if recorded.records != entry.results {
-            let describe = |records: &[ResultRecord]| {
-                records
-                    .iter()
-                    .map(ResultRecord::describe)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            };
-            let (expected, got) = (describe(&entry.results), describe(&recorded.records));
-            return Err(diverged(entry, DivergenceKind::Results, expected, got));
-        }
-        if recorded.fingerprints != entry.fingerprints {
-            let expected = format!("{:?}", entry.fingerprints);
-            let got = format!("{:?}", recorded.fingerprints);
-            return Err(diverged(entry, DivergenceKind::Fingerprint, expected, got));
-        }
-        Ok(())
+        compare(entry, outcome, None)
     }
 
     /// Calls a function of the module's own services, such as the one that reports its memory, and
@@ -365,10 +462,58 @@ impl Guest {
     }
 }
 
+/// Compares what a repeated call gave with what it gave when it was journaled.
+fn compare(
+    entry: &Entry,
+    outcome: Result<Recorded, CallFailure>,
+    fault: Option<String>,
+) -> Result<(), Divergence> {
+    let ended = |got: String| {
+        let expected = "the call to return".to_owned();
+        diverged(entry, DivergenceKind::Outcome, expected, got)
+    };
+    if let Some(fault) = fault {
+        return Err(ended(fault));
+    }
+    let recorded = outcome.map_err(|failure| ended(failure.describe()))?;
+    if recorded.records != entry.results {
+        let describe = |records: &[ResultRecord]| {
+            records
+                .iter()
+                .map(ResultRecord::describe)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let (expected, got) = (describe(&entry.results), describe(&recorded.records));
+        return Err(diverged(entry, DivergenceKind::Results, expected, got));
+    }
+    if recorded.fingerprints != entry.fingerprints {
+        let expected = format!("{:?}", entry.fingerprints);
+        let got = format!("{:?}", recorded.fingerprints);
+        return Err(diverged(entry, DivergenceKind::Fingerprint, expected, got));
+    }
+    Ok(())
+}
+
+/// The objects that a call uses up.
+pub(crate) fn consumed(plan: &ExportPlan, args: &[Arg<'_>]) -> SmallVec<[Handle; 4]> {
+    let consumed = plan.consumes.iter().map(|position| &args[*position]);
+    consumed
+        .flat_map(|arg| match arg {
+            Arg::Handle(handle) => std::slice::from_ref(handle),
+            Arg::Handles(handles) => *handles,
+            _ => &[],
+        })
+        .copied()
+        .collect()
+}
+
 impl CallFailure {
     pub(crate) fn describe(&self) -> String {
         match self {
-            CallFailure::Refused(error) | CallFailure::Garbled(error) => error.to_string(),
+            CallFailure::Refused(error)
+            | CallFailure::Rejected(error)
+            | CallFailure::Garbled(error) => error.to_string(),
             CallFailure::NoSuchHandle(handle) => format!("no object {handle}"),
             CallFailure::Harmed(what) => what.clone(),
             CallFailure::Exhausted { .. } => "the guest's allocator has no memory left".to_owned(),

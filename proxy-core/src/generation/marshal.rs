@@ -1,17 +1,36 @@
 //! Arguments into the guest, results out of it. Every pointer from a guest is checked.
 
-use engine_api::{FuncIndex, Val, ValType};
+use std::borrow::Cow;
+
+use engine_api::{FuncIndex, GuestError, Val, ValType};
 use smallvec::{SmallVec, smallvec};
 
 use super::guest::{CallFailure, Guest};
 use crate::journal::ResultRecord;
 use crate::policy::plan::{ExportPlan, ResultPlan};
-use crate::policy::{ArgKind, Ownership, ResultKind};
+use crate::policy::{ArgKind, Ownership, ResultKind, Role};
 use crate::value::{Arg, Results, Value};
 use crate::{Error, Handle, Pointer, SequenceNumber};
 
-/// A buffer in the guest: where it is and how long.
-type Buffer = (u32, u32);
+/// A buffer in the guest: where it is, how many bytes, and their alignment.
+#[derive(Clone, Copy)]
+struct Buffer {
+    pointer: u32,
+    len: u32,
+    align: u32,
+}
+
+/// What a call gave.
+pub(super) struct Ran {
+    pub(super) results: Results,
+    /// What the journal keeps of the results.
+    pub(super) records: SmallVec<[ResultRecord; 1]>,
+    /// The error that the guest returned instead.
+    pub(super) rejected: Option<String>,
+}
+
+/// Bytes that a return pointer has room for.
+const RETURN_BYTES: i32 = 16;
 
 impl Guest {
     /// Calls an export: the results, and what the journal keeps of them. Objects get handles of
@@ -22,40 +41,103 @@ impl Guest {
         args: &[Arg<'_>],
         sequence: SequenceNumber,
         scope: Option<u64>,
-    ) -> Result<(Results, SmallVec<[ResultRecord; 1]>), CallFailure> {
-        if args.len() != plan.args.len() {
-            return Err(CallFailure::Refused(Error::Argument {
-                export: plan.name.to_string(),
-                position: args.len().min(plan.args.len()),
-                expected: format!("one of {}", plan.args.len()),
-                got: format!("{} arguments", args.len()),
-            }));
-        }
+    ) -> Result<Ran, CallFailure> {
+        check_count(plan, args)?;
         self.check(plan, args, scope)?;
         let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
         let mut lent: SmallVec<[Buffer; 2]> = SmallVec::new();
         for (position, (arg, kind)) in args.iter().zip(&plan.args).enumerate() {
             self.lower(plan, position, arg, kind, &mut vals, &mut lent)?;
         }
-        let mut raw: SmallVec<[Val; 2]> =
-            plan.ty.results().iter().map(|ty| Val::zero(*ty)).collect();
-        self.instance
-            .call(plan.func, &vals, &mut raw)
-            .map_err(|source| self.ended(source))?;
+        let raw = self.call_raw(plan, vals)?;
         for buffer in lent {
             self.free(buffer)?;
         }
-        let mut results = Results::default();
-        let mut records = SmallVec::new();
+        let mut ran = Ran {
+            results: Results::default(),
+            records: SmallVec::new(),
+            rejected: None,
+        };
+        if let Some(reference) = failed(plan, &raw) {
+            let message = self.take_error(reference)?;
+            let hash = blake3::hash(message.as_bytes()).into();
+            ran.records.push(ResultRecord::Error { hash });
+            ran.rejected = Some(message);
+            return Ok(ran);
+        }
         let mut rest = raw.as_slice();
         for (position, result) in plan.results.iter().enumerate() {
+            if result.kind == ResultKind::Error {
+                break;
+            }
             let (own, after) = rest.split_at(if result.pair { 2 } else { 1 });
             rest = after;
             let (value, record) = self.lift(plan, position, result, own, sequence, scope)?;
-            results.0.push(value);
-            records.push(record);
+            ran.results.0.push(value);
+            ran.records.push(record);
         }
-        Ok((results, records))
+        Ok(ran)
+    }
+
+    /// Calls the function with the arguments that callers see, and returns the results that they see.
+    fn call_raw(
+        &mut self,
+        plan: &ExportPlan,
+        mut vals: SmallVec<[Val; 8]>,
+    ) -> Result<SmallVec<[Val; 4]>, CallFailure> {
+        let mut raw: SmallVec<[Val; 4]> =
+            plan.ty.results().iter().map(|ty| Val::zero(*ty)).collect();
+        if !plan.return_pointer {
+            let zeros = plan.wasm_ty.params()[vals.len()..].iter();
+            vals.extend(zeros.map(|ty| Val::zero(*ty)));
+            self.instance
+                .call(plan.func, &vals, &mut raw)
+                .map_err(|source| self.ended(source))?;
+            return Ok(raw);
+        }
+        let at = self.move_stack(-RETURN_BYTES)?;
+        vals.insert(0, Val::from(at));
+        let zeros = plan.wasm_ty.params()[vals.len()..].iter();
+        vals.extend(zeros.map(|ty| Val::zero(*ty)));
+        self.instance
+            .call(plan.func, &vals, &mut [])
+            .map_err(|source| self.ended(source))?;
+        let bytes = self.copy_out(plan, at.into(), 4 * raw.len() as u64)?;
+        self.move_stack(RETURN_BYTES)?;
+        for (slot, word) in raw.iter_mut().zip(bytes.chunks_exact(4)) {
+            *slot = Val::I32(i32::from_le_bytes(word.try_into().expect("chunks of four")));
+        }
+        Ok(raw)
+    }
+
+    /// Moves the guest's stack pointer, and returns it.
+    fn move_stack(&mut self, bytes: i32) -> Result<u32, CallFailure> {
+        let func = self
+            .plan
+            .stack_pointer
+            .expect("the policy was bound with one");
+        let mut pointer = [Val::I32(0)];
+        self.instance
+            .call(func, &[Val::I32(bytes)], &mut pointer)
+            .map_err(|source| self.ended(source))?;
+        Ok(pointer[0].i32().unwrap_or(0).cast_unsigned())
+    }
+
+    /// The message behind an error object, which the guest gives up.
+    fn take_error(&mut self, reference: i32) -> Result<String, CallFailure> {
+        let func = self.plan.take_error.expect("the policy was bound with one");
+        let mut error = [Val::ExternRef(None)];
+        self.instance
+            .call(func, &[Val::I32(reference)], &mut error)
+            .map_err(|source| self.ended(source))?;
+        let Val::ExternRef(Some(error)) = &error[0] else {
+            return Ok("an error that says nothing".to_owned());
+        };
+        let error = error.get::<GuestError>();
+        Ok(error.map_or_else(
+            || "an error of an unknown kind".to_owned(),
+            |error| error.message.clone(),
+        ))
     }
 
     /// Checks every argument before the guest is touched.
@@ -81,15 +163,31 @@ impl Guest {
             let fits = match (arg, kind) {
                 (Arg::Val(val), ArgKind::Value) => val.ty() == ty,
                 (Arg::Bytes(_), ArgKind::Bytes(_)) | (Arg::Text(_), ArgKind::Text(_)) => true,
+                (Arg::Bytes(bytes), ArgKind::Numbers(width, _)) => {
+                    bytes.len().is_multiple_of(width.bytes() as usize)
+                }
                 (Arg::Handle(handle), ArgKind::Handle(expected)) => {
                     self.check_handle(plan, *handle, expected.as_deref())?;
                     true
                 }
+                (Arg::Handles(handles), ArgKind::Handles(expected)) => {
+                    for handle in *handles {
+                        self.check_handle(plan, *handle, expected.as_deref())?;
+                    }
+                    true
+                }
+                // A pure call reads what lasts and what does not alike.
+                (Arg::Pointer(pointer), ArgKind::Handle(_)) if plan.role == Role::Pure => {
+                    check_scope(plan, *pointer, scope)?;
+                    true
+                }
                 (Arg::Pointer(pointer), ArgKind::Pointer) => {
-                    if scope != Some(pointer.scope) {
-                        return Err(CallFailure::Refused(Error::PointerOutsideScope {
-                            export: plan.name.to_string(),
-                        }));
+                    check_scope(plan, *pointer, scope)?;
+                    true
+                }
+                (Arg::Pointers(pointers), ArgKind::Pointers) => {
+                    for pointer in *pointers {
+                        check_scope(plan, *pointer, scope)?;
                     }
                     true
                 }
@@ -98,6 +196,9 @@ impl Guest {
             if !fits {
                 let expected = match kind {
                     ArgKind::Value => format!("a value of type {ty}"),
+                    ArgKind::Numbers(width, _) => {
+                        format!("bytes in multiples of {}", width.bytes())
+                    }
                     other => format!("of kind {other}"),
                 };
                 return Err(CallFailure::Refused(Error::Argument {
@@ -147,7 +248,7 @@ impl Guest {
         lent: &mut SmallVec<[Buffer; 2]>,
     ) -> Result<(), CallFailure> {
         let ty = plan.ty.params()[vals.len()];
-        let (bytes, ownership) = match (arg, kind) {
+        let (bytes, align, ownership) = match (arg, kind) {
             (Arg::Val(val), _) => {
                 vals.push(val.clone());
                 return Ok(());
@@ -160,8 +261,24 @@ impl Guest {
                 vals.push(raw_to_val(pointer.bits, ty));
                 return Ok(());
             }
-            (Arg::Bytes(bytes), ArgKind::Bytes(ownership)) => (*bytes, *ownership),
-            (Arg::Text(text), ArgKind::Text(ownership)) => (text.as_bytes(), *ownership),
+            (Arg::Bytes(bytes), ArgKind::Bytes(ownership)) => {
+                (Cow::Borrowed(*bytes), 1, *ownership)
+            }
+            (Arg::Text(text), ArgKind::Text(ownership)) => {
+                (Cow::Borrowed(text.as_bytes()), 1, *ownership)
+            }
+            (Arg::Bytes(bytes), ArgKind::Numbers(width, ownership)) => {
+                (Cow::Borrowed(*bytes), width.bytes(), *ownership)
+            }
+            // wasm-bindgen's arrays of objects are the guest's from here on.
+            (Arg::Handles(handles), _) => {
+                let raw = handles.iter().map(|handle| self.objects[handle].raw);
+                (Cow::Owned(words(raw)), 4, Ownership::Guest)
+            }
+            (Arg::Pointers(pointers), _) => {
+                let raw = pointers.iter().map(|pointer| pointer.bits);
+                (Cow::Owned(words(raw)), 4, Ownership::Guest)
+            }
             _ => unreachable!("`check` let it pass"),
         };
         let len = u32::try_from(bytes.len()).map_err(|_| {
@@ -172,19 +289,24 @@ impl Guest {
                 got: format!("{} bytes", bytes.len()),
             })
         })?;
-        let buffer = self.copy_in(bytes, len)?;
-        vals.push(raw_to_val(u64::from(buffer.0), ty));
-        vals.push(raw_to_val(u64::from(buffer.1), ty));
+        let buffer = self.copy_in(&bytes, len, align)?;
+        vals.push(raw_to_val(u64::from(buffer.pointer), ty));
+        vals.push(raw_to_val(u64::from(len / align), ty));
         if ownership == Ownership::Host {
             lent.push(buffer);
         }
         Ok(())
     }
 
-    fn copy_in(&mut self, bytes: &[u8], len: u32) -> Result<Buffer, CallFailure> {
+    fn copy_in(&mut self, bytes: &[u8], len: u32, align: u32) -> Result<Buffer, CallFailure> {
         if len == 0 {
             // Not null, which guests take for absence, and never read.
-            return Ok((1, 0));
+            let pointer = align;
+            return Ok(Buffer {
+                pointer,
+                len,
+                align,
+            });
         }
         let plan = self.plan.clone();
         let allocator = plan
@@ -192,7 +314,7 @@ impl Guest {
             .as_ref()
             .expect("the policy was bound with one");
         let args: SmallVec<[Val; 2]> = if allocator.alloc_takes_align {
-            smallvec![Val::from(len), Val::I32(1)]
+            smallvec![Val::from(len), Val::from(align)]
         } else {
             smallvec![Val::from(len)]
         };
@@ -208,7 +330,11 @@ impl Guest {
         self.instance
             .memory_write(memory, u64::from(pointer), bytes)
             .map_err(|error| self.garbled(allocator.alloc, &error.to_string()))?;
-        Ok((pointer, len))
+        Ok(Buffer {
+            pointer,
+            len,
+            align,
+        })
     }
 
     fn exhausted(&self) -> CallFailure {
@@ -217,8 +343,8 @@ impl Guest {
         }
     }
 
-    fn free(&mut self, (pointer, len): Buffer) -> Result<(), CallFailure> {
-        if len == 0 {
+    fn free(&mut self, buffer: Buffer) -> Result<(), CallFailure> {
+        if buffer.len == 0 {
             return Ok(());
         }
         let plan = self.plan.clone();
@@ -226,7 +352,12 @@ impl Guest {
             .allocator
             .as_ref()
             .expect("the policy was bound with one");
-        let all = [Val::from(pointer), Val::from(len), Val::I32(1)];
+        let Buffer {
+            pointer,
+            len,
+            align,
+        } = buffer;
+        let all = [pointer, len, align].map(Val::from);
         self.instance
             .call(allocator.free, &all[..allocator.free_params], &mut [])
             .map_err(|source| self.ended(source))
@@ -241,7 +372,7 @@ impl Guest {
         sequence: SequenceNumber,
         scope: Option<u64>,
     ) -> Result<(Value, ResultRecord), CallFailure> {
-        let (ownership, is_text) = match &result.kind {
+        let (ownership, width, is_text) = match &result.kind {
             ResultKind::Value => {
                 return Ok((
                     Value::Val(raw[0].clone()),
@@ -264,8 +395,10 @@ impl Guest {
                 };
                 return Ok((Value::Pointer(pointer), ResultRecord::Null));
             }
-            ResultKind::Bytes(ownership) => (*ownership, false),
-            ResultKind::Text(ownership) => (*ownership, true),
+            ResultKind::Bytes(ownership) => (*ownership, 1, false),
+            ResultKind::Text(ownership) => (*ownership, 1, true),
+            ResultKind::Numbers(width, ownership) => (*ownership, width.bytes(), false),
+            ResultKind::Error => unreachable!("it is looked at before all others"),
         };
         let (pointer, len) = if result.pair {
             (val_to_raw(&raw[0]), val_to_raw(&raw[1]))
@@ -276,12 +409,16 @@ impl Guest {
         if pointer == 0 {
             return Ok((Value::Null, ResultRecord::Null));
         }
+        let len = len.saturating_mul(u64::from(width));
         let bytes = self.copy_out(plan, pointer, len)?;
         let record = ResultRecord::buffer(&bytes);
         if ownership == Ownership::Host {
             let fits = "`copy_out` found it in a memory with 32-bit addresses";
-            let pointer = u32::try_from(pointer).expect(fits);
-            self.free((pointer, u32::try_from(len).expect(fits)))?;
+            self.free(Buffer {
+                pointer: u32::try_from(pointer).expect(fits),
+                len: u32::try_from(len).expect(fits),
+                align: width,
+            })?;
         }
         if !is_text {
             return Ok((Value::Bytes(bytes), record));
@@ -319,6 +456,46 @@ impl Guest {
             what: what.to_owned(),
         })
     }
+}
+
+/// The number of the error object, if the call returned one.
+fn failed(plan: &ExportPlan, raw: &[Val]) -> Option<i32> {
+    let fallible = matches!(plan.results.last(), Some(last) if last.kind == ResultKind::Error);
+    match raw {
+        [.., Val::I32(reference), Val::I32(flag)] if fallible && *flag != 0 => Some(*reference),
+        _ => None,
+    }
+}
+
+fn check_scope(plan: &ExportPlan, pointer: Pointer, scope: Option<u64>) -> Result<(), CallFailure> {
+    if scope == Some(pointer.scope) {
+        return Ok(());
+    }
+    Err(CallFailure::Refused(Error::PointerOutsideScope {
+        export: plan.name.to_string(),
+    }))
+}
+
+/// Addresses as the guest has them in an array.
+fn words(raw: impl Iterator<Item = u64>) -> Vec<u8> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each came from an i32 of this guest"
+    )]
+    raw.flat_map(|raw| (raw as u32).to_le_bytes()).collect()
+}
+
+/// Refuses a call with more or fewer arguments than the export takes.
+pub(super) fn check_count(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<(), CallFailure> {
+    if args.len() == plan.args.len() {
+        return Ok(());
+    }
+    Err(CallFailure::Refused(Error::Argument {
+        export: plan.name.to_string(),
+        position: args.len().min(plan.args.len()),
+        expected: format!("one of {}", plan.args.len()),
+        got: format!("{} arguments", args.len()),
+    }))
 }
 
 /// A pointer as a value of the type that the function takes.

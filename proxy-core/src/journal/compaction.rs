@@ -19,11 +19,20 @@ use crate::policy::plan::Changes;
 use crate::{Handle, SequenceNumber};
 
 impl Journal {
+    /// Drops what came and went after `horizon`, which saves a waiting standby from doing it all.
+    pub(crate) fn compact_tail(&mut self, horizon: SequenceNumber) -> usize {
+        if self.frees_since_compaction == 0 || self.count_after(horizon) == 0 {
+            return 0;
+        }
+        self.compact(horizon)
+    }
+
     /// Drops the entries that no live object needs, and returns how many.
     ///
-    /// `horizon` is the newest entry that a generation under preparation has applied: an object that
-    /// was freed after it counts as alive, so that such a generation still finds the entry that
-    /// frees it. Without one it is [`SequenceNumber`]'s maximum.
+    /// `horizon` is the newest entry that a generation under preparation has applied or is applying:
+    /// an object that was created up to it and freed after it counts as alive, so that such a
+    /// generation still finds the entry that frees it. One that came and went after it is never made
+    /// there. Without such a generation it is [`SequenceNumber`]'s maximum.
     pub(crate) fn compact(&mut self, horizon: SequenceNumber) -> usize {
         let needed = self.needed(horizon);
         let before = self.entries.len();
@@ -87,9 +96,10 @@ impl Journal {
     }
 
     fn is_alive(&self, handle: Handle, horizon: SequenceNumber) -> bool {
+        let is_held = |freed_by: SequenceNumber| handle.sequence <= horizon && freed_by > horizon;
         self.objects
             .get(&handle)
-            .is_some_and(|freed_by| freed_by.is_none_or(|by| by > horizon))
+            .is_some_and(|freed_by| freed_by.is_none_or(is_held))
     }
 }
 
@@ -102,10 +112,9 @@ impl super::Entry {
         };
         changed
             .iter()
-            .filter_map(|position| match self.args.get(*position) {
-                Some(super::EntryArg::Handle(handle)) => Some(*handle),
-                _ => None,
-            })
+            .filter_map(|position| self.args.get(*position))
+            .flat_map(super::EntryArg::handles)
+            .copied()
             .chain(self.frees.iter().copied())
     }
 }
@@ -137,6 +146,8 @@ mod tests {
             fingerprints: Box::default(),
             frees: frees.into(),
             changes,
+            needs: None,
+            artifact: crate::journal::ArtifactSlot::default(),
         }
     }
 
@@ -210,6 +221,43 @@ mod tests {
         free(&mut journal, object);
         assert_eq!(journal.compact(applied), 0);
         assert_eq!(journal.compact(journal.last()), 2);
+    }
+
+    #[test]
+    fn what_came_and_went_after_a_generation_was_prepared_is_never_made_there() {
+        let mut journal = Journal::default();
+        let kept = create(&mut journal, &[]);
+        let applied = journal.last();
+        let passing = create(&mut journal, &[kept]);
+        free(&mut journal, passing);
+        let made_from = create(&mut journal, &[]);
+        let live = create(&mut journal, &[made_from]);
+        free(&mut journal, made_from);
+        assert_eq!(journal.compact(applied), 2);
+        assert!(journal.is_live(live) && journal.is_live(kept));
+    }
+
+    #[test]
+    fn an_object_that_was_needed_stays_with_its_end() {
+        let mut journal = Journal::default();
+        let pool = create(&mut journal, &[]);
+        let index = Handle {
+            sequence: journal.next(),
+            result: 0,
+            proxy: 0,
+        };
+        let entry = Entry {
+            results: smallvec![ResultRecord::Object(index, None)],
+            needs: Some(pool),
+            ..entry(&journal, &[], &[], Changes::Handles(vec![]))
+        };
+        journal.append(entry);
+        free(&mut journal, pool);
+        let other = create(&mut journal, &[]);
+        free(&mut journal, other);
+        assert_eq!(journal.compact(EVERYTHING), 2);
+        free(&mut journal, index);
+        assert_eq!(journal.compact(EVERYTHING), 4);
     }
 
     /// A model of a module with objects: each holds a number; what replay of a journal leaves.

@@ -1,6 +1,7 @@
 //! One journaled call.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
 use smallvec::SmallVec;
@@ -22,6 +23,43 @@ pub struct Entry {
     pub(crate) fingerprints: Box<[Val]>,
     pub(crate) frees: Box<[Handle]>,
     pub(crate) changes: Changes,
+    /// An object that had to be alive, though it was not passed.
+    pub(crate) needs: Option<Handle>,
+    /// The created object as bytes, once a standby has exported it.
+    pub(crate) artifact: ArtifactSlot,
+}
+
+/// Where the bytes of a created object are kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ArtifactSlot(Arc<Slot>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    bytes: OnceLock<Option<Arc<[u8]>>>,
+    refused: AtomicBool,
+}
+
+impl ArtifactSlot {
+    /// The bytes, if there are any that are good.
+    pub(crate) fn get(&self) -> Option<&Arc<[u8]>> {
+        let refused = self.0.refused.load(Ordering::Acquire);
+        self.0.bytes.get()?.as_ref().filter(|_| !refused)
+    }
+
+    /// Whether nobody has tried to fill it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.bytes.get().is_none()
+    }
+
+    /// Fills it, for good: with bytes, or with the knowledge that there are none.
+    pub(crate) fn fill(&self, bytes: Option<Arc<[u8]>>) {
+        let _ = self.0.bytes.set(bytes);
+    }
+
+    /// The object that was made from the bytes is not the one that was: replay does without them.
+    pub(crate) fn refuse(&self) {
+        self.0.refused.store(true, Ordering::Release);
+    }
 }
 
 /// An argument as the journal keeps it: the input, never what the guest made of it.
@@ -31,6 +69,7 @@ pub(crate) enum EntryArg {
     Handle(Handle),
     Bytes(Box<[u8]>),
     Text(Box<str>),
+    Handles(Box<[Handle]>),
 }
 
 /// A result as the journal keeps it: numbers as they are, objects by their name alone, buffers by
@@ -40,7 +79,14 @@ pub(crate) enum ResultRecord {
     Val(Val),
     Object(Handle, Option<Arc<str>>),
     Null,
-    Buffer { len: usize, hash: [u8; 32] },
+    Buffer {
+        len: usize,
+        hash: [u8; 32],
+    },
+    /// The guest returned an error, with a message of this hash.
+    Error {
+        hash: [u8; 32],
+    },
 }
 
 /// A call of a host function during a journaled call: on replay the host is not asked again.
@@ -69,6 +115,11 @@ pub(crate) enum Effect {
     GrowTable {
         table: TableIndex,
         elements: u64,
+    },
+    SetElement {
+        table: TableIndex,
+        element: u64,
+        value: Val,
     },
     SetGlobal {
         global: GlobalIndex,
@@ -101,12 +152,10 @@ impl Entry {
         })
     }
 
-    /// The objects its arguments name: what it depends on.
+    /// The objects its arguments name, and one that it needed: what it depends on.
     pub fn dependencies(&self) -> impl Iterator<Item = Handle> {
-        self.args.iter().filter_map(|arg| match arg {
-            EntryArg::Handle(handle) => Some(*handle),
-            _ => None,
-        })
+        let passed = self.args.iter().flat_map(EntryArg::handles).copied();
+        passed.chain(self.needs)
     }
 
     /// A hash over what the call gave: equal on every engine, for objects enter by their names.
@@ -129,14 +178,24 @@ impl EntryArg {
     /// `None` for what cannot be recorded: references and raw pointers.
     pub(crate) fn record(arg: &Arg<'_>) -> Option<Self> {
         Some(match arg {
-            Arg::Val(Val::FuncRef(Some(_)) | Val::ExternRef(Some(_))) | Arg::Pointer(_) => {
-                return None;
-            }
+            Arg::Val(Val::FuncRef(Some(_)) | Val::ExternRef(Some(_)))
+            | Arg::Pointer(_)
+            | Arg::Pointers(_) => return None,
             Arg::Val(val) => EntryArg::Val(val.clone()),
             Arg::Handle(handle) => EntryArg::Handle(*handle),
             Arg::Bytes(bytes) => EntryArg::Bytes((*bytes).into()),
             Arg::Text(text) => EntryArg::Text((*text).into()),
+            Arg::Handles(handles) => EntryArg::Handles((*handles).into()),
         })
+    }
+
+    /// The objects it names.
+    pub(crate) fn handles(&self) -> &[Handle] {
+        match self {
+            EntryArg::Handle(handle) => std::slice::from_ref(handle),
+            EntryArg::Handles(handles) => handles,
+            _ => &[],
+        }
     }
 
     pub(crate) fn as_arg(&self) -> Arg<'_> {
@@ -145,11 +204,24 @@ impl EntryArg {
             EntryArg::Handle(handle) => Arg::Handle(*handle),
             EntryArg::Bytes(bytes) => Arg::Bytes(bytes),
             EntryArg::Text(text) => Arg::Text(text),
+            EntryArg::Handles(handles) => Arg::Handles(handles),
         }
     }
 }
 
 impl ResultRecord {
+    /// The record as numbers, for a fingerprint.
+    pub(crate) fn digest_into(&self, numbers: &mut Vec<Val>) {
+        match self {
+            ResultRecord::Val(val) => numbers.push(val.clone()),
+            ResultRecord::Object(..) | ResultRecord::Null => numbers.push(Val::I32(0)),
+            ResultRecord::Buffer { hash, .. } | ResultRecord::Error { hash } => {
+                let halves = hash.as_chunks::<16>().0.iter();
+                numbers.extend(halves.map(|half| Val::V128(u128::from_le_bytes(*half))));
+            }
+        }
+    }
+
     pub(crate) fn buffer(bytes: &[u8]) -> Self {
         ResultRecord::Buffer {
             len: bytes.len(),
@@ -162,6 +234,12 @@ impl ResultRecord {
             ResultRecord::Val(val) => format!("{val:?}"),
             ResultRecord::Object(handle, _) => format!("object {handle}"),
             ResultRecord::Null => "null".to_owned(),
+            ResultRecord::Error { hash } => {
+                format!(
+                    "an error of blake3 {}",
+                    blake3::Hash::from_bytes(*hash).to_hex()
+                )
+            }
             ResultRecord::Buffer { len, hash } => {
                 format!(
                     "{len} bytes of blake3 {}",

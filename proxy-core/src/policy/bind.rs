@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
 use globset::{Glob, GlobMatcher};
 
-use super::plan::{AllocatorPlan, Changes, ExportPlan, Plan, ResultPlan, refuse};
+use super::plan::{AllocatorPlan, ArtifactPlan, Changes, ExportPlan, Plan, ResultPlan, refuse};
 use super::{AllocatorPolicy, ArgKind, ExportPolicy, Policy, ResultKind, Role};
 use crate::Error;
 
@@ -35,11 +35,31 @@ impl Plan {
             let func = FuncIndex(u32::try_from(position).expect("exports are counted in u32"));
             let entry = matchers
                 .iter()
-                .find(|(matcher, _)| matcher.is_match(&*function.name))
+                .find(|(matcher, entry)| {
+                    matcher.is_match(&*function.name) && fits_params(entry, &function.ty)
+                })
                 .map(|(_, entry)| *entry);
             let plan = bind_export(entry, &function.name, func, &function.ty, info)?;
             plan.check(allocator.is_some())?;
             exports.push(Arc::new(plan));
+        }
+        check_services(&exports)?;
+        let service = |name: &Option<String>, usual: &str, ty: FuncType| {
+            bind_service(name.as_deref(), usual, &ty, info)
+        };
+        let i32_to = |result| FuncType::new(&[ValType::I32], &[result]);
+        let stack_pointer = service(
+            &policy.module.stack_pointer_export,
+            "__wbindgen_add_to_stack_pointer",
+            i32_to(ValType::I32),
+        )?;
+        let take_error = service(
+            &policy.module.take_error_export,
+            "bindgen_host_take_error",
+            i32_to(ValType::ExternRef),
+        )?;
+        for plan in &exports {
+            plan.check_services(stack_pointer.is_some(), take_error.is_some())?;
         }
         let imports = policy
             .imports
@@ -49,6 +69,8 @@ impl Plan {
         Ok(Self {
             exports,
             allocator,
+            stack_pointer,
+            take_error,
             memory_usage: bind_number(policy.module.memory_usage_export.as_ref(), info)?,
             critical_memory: bind_number(policy.module.critical_memory_export.as_ref(), info)?,
             strict: policy.strict,
@@ -160,6 +182,151 @@ fn bind_number(name: Option<&String>, info: &ModuleInfo) -> Result<Option<FuncIn
     }
 }
 
+/// Whether an entry is for functions of this many parameters.
+fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
+    let count = ty.params().len() - usize::from(returns_through_pointer(entry, ty));
+    entry.params.is_none_or(|params| params == count)
+}
+
+/// Whether the policy names results of a function that returns nothing: they are left where its first
+/// parameter says.
+fn returns_through_pointer(entry: &ExportPolicy, ty: &FuncType) -> bool {
+    let named = entry
+        .results
+        .as_ref()
+        .is_some_and(|kinds| !kinds.is_empty());
+    named && ty.results().is_empty() && ty.params().first() == Some(&ValType::I32)
+}
+
+/// A function of the module's own that calls need.
+fn bind_service(
+    name: Option<&str>,
+    usual: &str,
+    needed: &FuncType,
+    info: &ModuleInfo,
+) -> Result<Option<FuncIndex>, Error> {
+    match (name, info.function(name.unwrap_or(usual))) {
+        (_, Ok((func, function))) if function.ty == *needed => Ok(Some(func)),
+        (None, _) => Ok(None),
+        (Some(name), Ok((_, function))) => Err(refuse(format!(
+            "module: `{name}` has type {}, needed is {needed}",
+            function.ty
+        ))),
+        (Some(name), Err(_)) => Err(refuse(format!(
+            "module: the module exports no function `{name}`"
+        ))),
+    }
+}
+
+/// Checks that fingerprints and artifacts name exports that can serve as such, by what the policy says
+/// of those.
+fn check_services(exports: &[Arc<ExportPlan>]) -> Result<(), Error> {
+    for plan in exports {
+        let name = &plan.name;
+        if let Some(func) = plan.fingerprint {
+            let service = &exports[func.0 as usize];
+            if !service.is_fingerprint() {
+                return Err(refuse(format!(
+                    "`{name}`: fingerprint `{}` has type {}, needed is (handle) -> numbers, or a \
+                     `pure` export of one handle that gives values, bytes or text",
+                    service.name, service.wasm_ty
+                )));
+            }
+        }
+        let Some(artifact) = plan.artifact else {
+            continue;
+        };
+        let (export, import) = (
+            &exports[artifact.export.0 as usize],
+            &exports[artifact.import.0 as usize],
+        );
+        let is_bytes = |kind: &ArgKind| matches!(kind, ArgKind::Bytes(_));
+        let is_known = |kind: &ArgKind| plan.args.contains(kind);
+        let imports = import.role == Role::Create
+            && import.args.iter().filter(|kind| is_bytes(kind)).count() == 1
+            && import
+                .args
+                .iter()
+                .all(|kind| is_bytes(kind) || is_known(kind))
+            && plan.handle_results().len() == 1
+            && plan.proper_results() == 1
+            && import.proper_results() == 1
+            && import.handle_results() == plan.handle_results();
+        let exports = export.role == Role::Pure
+            && matches!(export.args.as_slice(), [ArgKind::Handle(_)])
+            && matches!(export.results.first(), Some(result) if matches!(result.kind, ResultKind::Bytes(_)));
+        if !exports {
+            return Err(refuse(format!(
+                "`{name}`: artifact.export `{}` must be `pure`, take one handle and give bytes",
+                export.name
+            )));
+        }
+        if !imports {
+            return Err(refuse(format!(
+                "`{name}`: artifact.import `{}` must be `create`, take bytes and nothing else that \
+                 `{name}` does not take, and give an object of the same type",
+                import.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl ExportPlan {
+    /// The types of the objects that it creates.
+    fn handle_results(&self) -> Vec<&ResultKind> {
+        let kinds = self.results.iter().map(|result| &result.kind);
+        kinds
+            .filter(|kind| matches!(kind, ResultKind::Handle(_)))
+            .collect()
+    }
+
+    /// How many results it has besides an error.
+    fn proper_results(&self) -> usize {
+        let errors = |result: &&ResultPlan| result.kind != ResultKind::Error;
+        self.results.iter().filter(errors).count()
+    }
+
+    /// Whether it can say what an object is like.
+    fn is_fingerprint(&self) -> bool {
+        let params = self.wasm_ty.params();
+        let numbers = matches!(params, [ValType::I32 | ValType::I64])
+            && !self.wasm_ty.results().is_empty()
+            && !self.wasm_ty.results().iter().any(|ty| ty.is_reference());
+        let by_policy = self.role == Role::Pure
+            && matches!(self.args.as_slice(), [ArgKind::Handle(_)])
+            && !self.results.is_empty()
+            && !self
+                .results
+                .iter()
+                .any(|result| matches!(result.kind, ResultKind::Pointer));
+        numbers || by_policy
+    }
+
+    /// Whether the module offers what its results need.
+    fn check_services(&self, stack_pointer: bool, take_error: bool) -> Result<(), Error> {
+        let name = &self.name;
+        if self.return_pointer && !stack_pointer {
+            return Err(refuse(format!(
+                "`{name}` returns nothing, so that its results are left at a return pointer, but the \
+                 module exports no `__wbindgen_add_to_stack_pointer`; name such a function in \
+                 module.stack_pointer_export"
+            )));
+        }
+        let fallible = self
+            .results
+            .iter()
+            .any(|result| result.kind == ResultKind::Error);
+        if fallible && !take_error {
+            return Err(refuse(format!(
+                "`{name}` has a result of kind `error`, but nothing shows what is behind an error: \
+                 run the module with `bindgen-host`, or name a function in module.take_error_export"
+            )));
+        }
+        Ok(())
+    }
+}
+
 fn bind_export(
     entry: Option<&ExportPolicy>,
     name: &str,
@@ -167,10 +334,30 @@ fn bind_export(
     ty: &FuncType,
     info: &ModuleInfo,
 ) -> Result<ExportPlan, Error> {
-    let args = match entry.and_then(|entry| entry.args.clone()) {
+    let wasm_ty = ty;
+    let return_pointer = entry.is_some_and(|entry| returns_through_pointer(entry, wasm_ty));
+    let params = &wasm_ty.params()[usize::from(return_pointer)..];
+    let mut args = match entry.and_then(|entry| entry.args.clone()) {
         Some(args) => args,
-        None => vec![ArgKind::Value; ty.params().len()],
+        None => vec![ArgKind::Value; params.len()],
     };
+    let given = args
+        .iter()
+        .take_while(|kind| **kind != ArgKind::Zero)
+        .count();
+    let zeros = args.len() - given;
+    if args[given..].iter().any(|kind| *kind != ArgKind::Zero) {
+        return Err(refuse(format!(
+            "`{name}`: an argument of kind `zero` comes after all others"
+        )));
+    }
+    args.truncate(given);
+    let params = &params[..params.len().saturating_sub(zeros)];
+    let slots = match entry.and_then(|entry| entry.results.as_ref()) {
+        Some(kinds) if return_pointer => return_slots(kinds, name)?,
+        _ => wasm_ty.results().to_vec(),
+    };
+    let ty = &FuncType::new(params, &slots);
     let results = match entry.and_then(|entry| entry.results.as_ref()) {
         Some(kinds) => bind_results(kinds, name, ty)?,
         None => vec![
@@ -183,11 +370,16 @@ fn bind_export(
     };
     let role = entry.map_or(Role::Mutate, |entry| entry.role);
     let handles: Vec<usize> = (0..args.len()).filter(|at| args[*at].is_handle()).collect();
-    let consumes = match (role, entry) {
+    let mut consumes = match (role, entry) {
         (Role::Free, _) => handles,
         (_, Some(entry)) => entry.consumes.clone(),
         (_, None) => Vec::new(),
     };
+    for (position, kind) in args.iter().enumerate() {
+        if matches!(kind, ArgKind::Handles(_)) && !consumes.contains(&position) {
+            consumes.push(position);
+        }
+    }
     let mutates = entry.and_then(|entry| entry.mutates.clone());
     let changes = match (role, mutates) {
         (Role::Mutate, None) => Changes::Module,
@@ -195,9 +387,28 @@ fn bind_export(
     };
     let fingerprint = entry
         .and_then(|entry| entry.fingerprint.as_ref())
-        .map(|fingerprint| bind_fingerprint(fingerprint, name, info))
+        .map(|fingerprint| bind_named(fingerprint, name, "its fingerprint", info))
         .transpose()?;
+    let artifact = entry
+        .and_then(|entry| entry.artifact.as_ref())
+        .filter(|artifact| {
+            let here = |name: &str| info.function(name).is_ok();
+            !artifact.optional || (here(&artifact.export) && here(&artifact.import))
+        })
+        .map(|artifact| {
+            Ok::<_, Error>(ArtifactPlan {
+                export: bind_named(&artifact.export, name, "its artifact", info)?,
+                import: bind_named(&artifact.import, name, "its artifact", info)?,
+            })
+        })
+        .transpose()?;
+    let needs = entry
+        .and_then(|entry| entry.needs.as_deref())
+        .map(Into::into);
     let plain = role == Role::Pure
+        && !return_pointer
+        && zeros == 0
+        && needs.is_none()
         && args.iter().all(|kind| *kind == ArgKind::Value)
         && results
             .iter()
@@ -206,12 +417,16 @@ fn bind_export(
         name: name.into(),
         func,
         ty: ty.clone(),
+        wasm_ty: wasm_ty.clone(),
+        return_pointer,
         role,
         args,
         results,
         consumes,
         changes,
+        needs,
         fingerprint,
+        artifact,
         plain,
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
@@ -221,9 +436,24 @@ fn bind_export(
 fn bind_results(kinds: &[ResultKind], name: &str, ty: &FuncType) -> Result<Vec<ResultPlan>, Error> {
     let mut wasm = ty.results();
     let mut plans = Vec::with_capacity(kinds.len());
-    for kind in kinds {
-        let buffer = matches!(kind, ResultKind::Bytes(_) | ResultKind::Text(_));
+    for (position, kind) in kinds.iter().enumerate() {
+        let buffer = matches!(
+            kind,
+            ResultKind::Bytes(_) | ResultKind::Text(_) | ResultKind::Numbers(..)
+        );
+        if *kind == ResultKind::Error && position + 1 < kinds.len() {
+            return Err(refuse(format!(
+                "`{name}`: a result of kind `error` comes after all others"
+            )));
+        }
         let (width, pair) = match (buffer, wasm) {
+            (_, [ValType::I32, ValType::I32]) if *kind == ResultKind::Error => (2, true),
+            _ if *kind == ResultKind::Error => {
+                return Err(refuse(format!(
+                    "`{name}` returns {ty}: no place there for a result of kind `error`, which is \
+                     two i32"
+                )));
+            }
             (true, [ValType::I64, ..]) | (false, [ValType::I32 | ValType::I64, ..]) => (1, false),
             (true, [ValType::I32, ValType::I32, ..]) => (2, true),
             (false, [_, ..]) if *kind == ResultKind::Value => (1, false),
@@ -249,24 +479,35 @@ fn bind_results(kinds: &[ResultKind], name: &str, ty: &FuncType) -> Result<Vec<R
     }
 }
 
-fn bind_fingerprint(fingerprint: &str, name: &str, info: &ModuleInfo) -> Result<FuncIndex, Error> {
-    match info.function(fingerprint) {
-        Ok((func, function))
-            if function.ty.params().len() == 1
-                && matches!(function.ty.params(), [ValType::I32 | ValType::I64])
-                && !function.ty.results().is_empty()
-                && !function.ty.results().iter().any(|ty| ty.is_reference()) =>
-        {
-            Ok(func)
-        }
-        Ok((_, function)) => Err(refuse(format!(
-            "`{name}`: fingerprint `{fingerprint}` has type {}, needed is (handle) -> numbers",
-            function.ty
-        ))),
-        Err(_) => Err(refuse(format!(
-            "`{name}`: the module exports no function `{fingerprint}` for its fingerprint"
-        ))),
+fn bind_named(
+    service: &str,
+    name: &str,
+    purpose: &str,
+    info: &ModuleInfo,
+) -> Result<FuncIndex, Error> {
+    info.function(service).map(|(func, _)| func).map_err(|_| {
+        refuse(format!(
+            "`{name}`: the module exports no function `{service}` for {purpose}"
+        ))
+    })
+}
+
+/// What a guest leaves at a return pointer: words of four bytes, of which there is room for four.
+fn return_slots(kinds: &[ResultKind], name: &str) -> Result<Vec<ValType>, Error> {
+    let words = |kind: &ResultKind| match kind {
+        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer => 1,
+        ResultKind::Bytes(_)
+        | ResultKind::Text(_)
+        | ResultKind::Numbers(..)
+        | ResultKind::Error => 2,
+    };
+    let count: usize = kinds.iter().map(words).sum();
+    if count > 4 {
+        return Err(refuse(format!(
+            "`{name}`: the results take {count} words, a return pointer has room for 4"
+        )));
     }
+    Ok(vec![ValType::I32; count])
 }
 
 #[cfg(test)]

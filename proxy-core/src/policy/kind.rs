@@ -16,19 +16,66 @@ pub enum Ownership {
     Guest,
 }
 
+/// The size of the numbers in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Width {
+    /// 2 bytes each.
+    Two,
+    /// 4 bytes each.
+    Four,
+    /// 8 bytes each.
+    Eight,
+}
+
+impl Width {
+    /// Bytes of one number, and their alignment.
+    #[must_use]
+    pub fn bytes(self) -> u32 {
+        match self {
+            Width::Two => 2,
+            Width::Four => 4,
+            Width::Eight => 8,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Width::Two => "u16s",
+            Width::Four => "u32s",
+            Width::Eight => "u64s",
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        [Width::Two, Width::Four, Width::Eight]
+            .into_iter()
+            .find(|width| width.name() == name)
+    }
+}
+
 /// The meaning of an argument.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ArgKind {
     /// A plain value of the parameter's type.
     Value,
+    /// A parameter that is always zero: the caller does not give it. Only after all others.
+    Zero,
     /// A guest object, of a type if one is named.
     Handle(Option<String>),
     /// A buffer, which takes two parameters: pointer and length in bytes.
     Bytes(Ownership),
     /// Text as UTF-8, which takes two parameters.
     Text(Ownership),
+    /// An array of numbers in the guest's byte order, given as bytes. It takes two parameters:
+    /// pointer, and length in numbers.
+    Numbers(Width, Ownership),
+    /// An array of guest objects, of a type if one is named, all of which the call uses up. It takes
+    /// two parameters: pointer to an array of their addresses, which the guest takes over, and length.
+    Handles(Option<String>),
     /// A raw pointer of the same pinned scope.
     Pointer,
+    /// An array of raw pointers of the same pinned scope, in two parameters as for handles.
+    Pointers,
 }
 
 /// The meaning of a result.
@@ -42,14 +89,19 @@ pub enum ResultKind {
     Bytes(Ownership),
     /// Text as UTF-8, in the same forms.
     Text(Ownership),
+    /// An array of numbers in the guest's byte order, in the same forms, its length in numbers.
+    Numbers(Width, Ownership),
     /// A raw pointer, valid in the pinned scope.
     Pointer,
+    /// Whether the call failed, as wasm-bindgen returns it: two i32 results, the number of an error
+    /// object, and 1 if there is one. Only after all others.
+    Error,
 }
 
-const ARG_KINDS: &str =
-    "value, handle, handle:TYPE, bytes, bytes:moved, string, string:moved, pointer";
-const RESULT_KINDS: &str =
-    "value, handle, handle:TYPE, bytes, bytes:borrowed, string, string:borrowed, pointer";
+const ARG_KINDS: &str = "value, zero, handle, handle:TYPE, handles, handles:TYPE, bytes, string, \
+                         u16s, u32s, u64s, each also with :moved, pointer, pointers";
+const RESULT_KINDS: &str = "value, handle, handle:TYPE, bytes, string, u16s, u32s, u64s, each of \
+                            these four also with :borrowed, pointer, error";
 
 impl fmt::Display for ArgKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +113,13 @@ impl fmt::Display for ArgKind {
             ArgKind::Bytes(Ownership::Guest) => f.write_str("bytes:moved"),
             ArgKind::Text(Ownership::Host) => f.write_str("string"),
             ArgKind::Text(Ownership::Guest) => f.write_str("string:moved"),
+            ArgKind::Numbers(width, Ownership::Host) => f.write_str(width.name()),
+            ArgKind::Numbers(width, Ownership::Guest) => write!(f, "{}:moved", width.name()),
+            ArgKind::Handles(None) => f.write_str("handles"),
+            ArgKind::Handles(Some(ty)) => write!(f, "handles:{ty}"),
+            ArgKind::Zero => f.write_str("zero"),
             ArgKind::Pointer => f.write_str("pointer"),
+            ArgKind::Pointers => f.write_str("pointers"),
         }
     }
 }
@@ -77,15 +135,30 @@ impl FromStr for ArgKind {
             "bytes:moved" => ArgKind::Bytes(Ownership::Guest),
             "string" => ArgKind::Text(Ownership::Host),
             "string:moved" => ArgKind::Text(Ownership::Guest),
+            "zero" => ArgKind::Zero,
             "pointer" => ArgKind::Pointer,
-            other => match other.strip_prefix("handle:") {
-                Some(ty) if !ty.is_empty() => ArgKind::Handle(Some(ty.to_owned())),
-                _ => {
-                    return Err(format!(
-                        "no kind of argument `{other}`; there are: {ARG_KINDS}"
-                    ));
+            "pointers" => ArgKind::Pointers,
+            "handles" => ArgKind::Handles(None),
+            other => {
+                let (name, moved) = match other.strip_suffix(":moved") {
+                    Some(name) => (name, Ownership::Guest),
+                    None => (other, Ownership::Host),
+                };
+                match (Width::of(name), other.split_once(':')) {
+                    (Some(width), _) => ArgKind::Numbers(width, moved),
+                    (_, Some(("handle", ty))) if !ty.is_empty() => {
+                        ArgKind::Handle(Some(ty.to_owned()))
+                    }
+                    (_, Some(("handles", ty))) if !ty.is_empty() => {
+                        ArgKind::Handles(Some(ty.to_owned()))
+                    }
+                    _ => {
+                        return Err(format!(
+                            "no kind of argument `{other}`; there are: {ARG_KINDS}"
+                        ));
+                    }
                 }
-            },
+            }
         })
     }
 }
@@ -100,7 +173,12 @@ impl fmt::Display for ResultKind {
             ResultKind::Bytes(Ownership::Guest) => f.write_str("bytes:borrowed"),
             ResultKind::Text(Ownership::Host) => f.write_str("string"),
             ResultKind::Text(Ownership::Guest) => f.write_str("string:borrowed"),
+            ResultKind::Numbers(width, Ownership::Host) => f.write_str(width.name()),
+            ResultKind::Numbers(width, Ownership::Guest) => {
+                write!(f, "{}:borrowed", width.name())
+            }
             ResultKind::Pointer => f.write_str("pointer"),
+            ResultKind::Error => f.write_str("error"),
         }
     }
 }
@@ -117,14 +195,22 @@ impl FromStr for ResultKind {
             "string" => ResultKind::Text(Ownership::Host),
             "string:borrowed" => ResultKind::Text(Ownership::Guest),
             "pointer" => ResultKind::Pointer,
-            other => match other.strip_prefix("handle:") {
-                Some(ty) if !ty.is_empty() => ResultKind::Handle(Some(ty.to_owned())),
-                _ => {
-                    return Err(format!(
-                        "no kind of result `{other}`; there are: {RESULT_KINDS}"
-                    ));
+            "error" => ResultKind::Error,
+            other => {
+                let (name, borrowed) = match other.strip_suffix(":borrowed") {
+                    Some(name) => (name, Ownership::Guest),
+                    None => (other, Ownership::Host),
+                };
+                match (Width::of(name), other.strip_prefix("handle:")) {
+                    (Some(width), _) => ResultKind::Numbers(width, borrowed),
+                    (_, Some(ty)) if !ty.is_empty() => ResultKind::Handle(Some(ty.to_owned())),
+                    _ => {
+                        return Err(format!(
+                            "no kind of result `{other}`; there are: {RESULT_KINDS}"
+                        ));
+                    }
                 }
-            },
+            }
         })
     }
 }

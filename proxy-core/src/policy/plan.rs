@@ -14,7 +14,13 @@ use crate::Error;
 pub(crate) struct ExportPlan {
     pub(crate) name: Arc<str>,
     pub(crate) func: FuncIndex,
+    /// The function's type as callers see it: without a return pointer, whose slots are results, and
+    /// without parameters that are always zero.
     pub(crate) ty: FuncType,
+    /// The function's type as it is.
+    pub(crate) wasm_ty: FuncType,
+    /// Whether the first parameter says where the results are to be left.
+    pub(crate) return_pointer: bool,
     pub(crate) role: Role,
     pub(crate) args: Vec<ArgKind>,
     pub(crate) results: Vec<ResultPlan>,
@@ -22,14 +28,25 @@ pub(crate) struct ExportPlan {
     pub(crate) consumes: Vec<usize>,
     /// What a call changes.
     pub(crate) changes: Changes,
+    /// The type of an object that must be alive, though it is not passed.
+    pub(crate) needs: Option<Arc<str>>,
     /// The export that gives a created object's fingerprint.
     pub(crate) fingerprint: Option<FuncIndex>,
+    /// How a created object becomes bytes and comes back.
+    pub(crate) artifact: Option<ArtifactPlan>,
     /// Numbers in, numbers out, nothing to journal: the fast path.
     pub(crate) plain: bool,
     /// Whether an entry of the policy matched.
     pub(crate) listed: bool,
     /// Whether the warning that none did has been given.
     pub(crate) warned: AtomicBool,
+}
+
+/// The exports that turn an object into bytes and back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArtifactPlan {
+    pub(crate) export: FuncIndex,
+    pub(crate) import: FuncIndex,
 }
 
 /// What a journaled call changes besides the objects that it creates and frees.
@@ -45,7 +62,7 @@ pub(crate) enum Changes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResultPlan {
     pub(crate) kind: ResultKind,
-    /// Two i32 results instead of one i64, for bytes and text.
+    /// Two i32 results: for bytes and text instead of one i64, for errors always.
     pub(crate) pair: bool,
 }
 
@@ -65,6 +82,10 @@ pub(crate) struct Plan {
     pub(crate) allocator: Option<AllocatorPlan>,
     pub(crate) memory_usage: Option<FuncIndex>,
     pub(crate) critical_memory: Option<FuncIndex>,
+    /// Moves the guest's stack pointer.
+    pub(crate) stack_pointer: Option<FuncIndex>,
+    /// Takes the error behind an error object.
+    pub(crate) take_error: Option<FuncIndex>,
     pub(crate) strict: bool,
     pub(super) imports: Vec<(GlobMatcher, Effect)>,
 }
@@ -85,21 +106,33 @@ impl Plan {
 }
 
 impl ArgKind {
+    /// Whether it names guest objects.
     pub(crate) fn is_handle(&self) -> bool {
-        matches!(self, ArgKind::Handle(_))
+        matches!(self, ArgKind::Handle(_) | ArgKind::Handles(_))
     }
 
-    /// How many wasm parameters it takes.
-    pub(crate) fn width(&self) -> usize {
-        if matches!(self, ArgKind::Bytes(_) | ArgKind::Text(_)) {
-            2
-        } else {
-            1
+    /// How many parameters of the wasm function it takes: 2 for a buffer or a list, else 1.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        match self {
+            ArgKind::Bytes(_)
+            | ArgKind::Text(_)
+            | ArgKind::Numbers(..)
+            | ArgKind::Handles(_)
+            | ArgKind::Pointers => 2,
+            ArgKind::Value | ArgKind::Zero | ArgKind::Handle(_) | ArgKind::Pointer => 1,
         }
     }
 }
 
 impl ExportPlan {
+    /// Whether a call that failed by the guest's own word has left nothing behind.
+    pub(crate) fn only_creates(&self) -> bool {
+        let changes_nothing =
+            matches!(&self.changes, Changes::Handles(changed) if changed.is_empty());
+        self.role == Role::Create && changes_nothing && self.consumes.is_empty()
+    }
+
     /// Checks what the entry says against itself and the function's type.
     pub(super) fn check(&self, allocator: bool) -> Result<(), Error> {
         let name = &self.name;
@@ -119,6 +152,7 @@ impl ExportPlan {
             .iter()
             .any(|r| matches!(r.kind, ResultKind::Handle(_)));
         let pointers = self.args.contains(&ArgKind::Pointer)
+            || self.args.contains(&ArgKind::Pointers)
             || self
                 .results
                 .iter()
@@ -127,7 +161,9 @@ impl ExportPlan {
             || self.results.iter().any(|result| {
                 matches!(
                     result.kind,
-                    ResultKind::Bytes(Ownership::Host) | ResultKind::Text(Ownership::Host)
+                    ResultKind::Bytes(Ownership::Host)
+                        | ResultKind::Text(Ownership::Host)
+                        | ResultKind::Numbers(_, Ownership::Host)
                 )
             });
         let references = self
@@ -143,7 +179,12 @@ impl ExportPlan {
                 "is `pure`, but a result is a handle: an object that lasts is `create`, one that is \
                  used up in a pinned scope is a `pointer`"
             }
-            Role::Pure if !self.consumes.is_empty() => "is `pure`, but consumes a handle",
+            Role::Pure if !self.consumes.is_empty() => {
+                "is `pure`, but consumes a handle: what a pinned scope uses up is a `pointer`"
+            }
+            Role::Free | Role::Mutate | Role::Pure if self.artifact.is_some() => {
+                "has an artifact, but only what is `create`d can be made from one"
+            }
             Role::Create | Role::Mutate | Role::Free if pointers => {
                 "is journaled, but deals in raw pointers, which another generation cannot know"
             }
@@ -162,10 +203,15 @@ impl ExportPlan {
     fn check_params(&self) -> Result<(), Error> {
         let width: usize = self.args.iter().map(ArgKind::width).sum();
         if width != self.ty.params().len() {
+            let besides = if self.return_pointer {
+                ", besides the return pointer"
+            } else {
+                ""
+            };
             return Err(refuse(format!(
-                "`{}` has type {}, the policy's arguments take {width} parameters (bytes and \
-                 strings take two each)",
-                self.name, self.ty
+                "`{}` has type {}, the policy's arguments take {width} parameters{besides} (bytes, \
+                 strings and arrays take two each)",
+                self.name, self.wasm_ty
             )));
         }
         let mut params = self.ty.params();

@@ -8,8 +8,8 @@ use super::failure::{Failed, Repetitions};
 use super::inside::Inside;
 use super::{Generation, Inner, Proxy};
 use crate::event::Event;
-use crate::generation::{CallFailure, Guest, lock};
-use crate::journal::{Entry, EntryArg};
+use crate::generation::{CallFailure, Guest, Recorded, consumed, lock};
+use crate::journal::{ArtifactSlot, Entry, EntryArg, Journal};
 use crate::policy::plan::ExportPlan;
 use crate::value::{Arg, Results};
 use crate::{Error, SequenceNumber};
@@ -196,7 +196,7 @@ impl Inner {
         let outcome = self.guarded(plan, generation, &mut guest, |guest| {
             guest.call_journaled(plan, args, sequence)
         });
-        let recorded = match outcome {
+        let mut recorded = match outcome {
             Ok(recorded) => recorded,
             Err(Failed {
                 error: Error::UnknownHandle { handle },
@@ -206,15 +206,37 @@ impl Inner {
             }
             Err(failed) => return Err(failed),
         };
-        let frees = plan
-            .consumes
-            .iter()
-            .filter_map(|position| match args[*position] {
-                Arg::Handle(handle) => Some(handle),
-                _ => None,
-            });
-        let shrank = !plan.consumes.is_empty();
-        let entry = Entry {
+        let results = std::mem::take(&mut recorded.results);
+        let outcome = match recorded.rejected.take() {
+            None => Ok(Some(results)),
+            Some(message) => Err(Failed::for_good(Error::Guest {
+                export: plan.name.to_string(),
+                message,
+            })),
+        };
+        // What could not be created has left nothing; any other call may have changed something
+        // before it gave its error, and replay has to change it too.
+        if outcome.is_ok() || !plan.only_creates() {
+            self.append(&mut journal, plan, args, recorded_args, sequence, recorded);
+        }
+        drop(journal);
+        drop(guest);
+        self.observer.call_took(started.elapsed());
+        outcome
+    }
+
+    fn append(
+        &self,
+        journal: &mut Journal,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        recorded_args: Box<[EntryArg]>,
+        sequence: SequenceNumber,
+        recorded: Recorded,
+    ) {
+        let frees = consumed(plan, args);
+        let shrank = !frees.is_empty();
+        journal.append(Entry {
             sequence,
             func: plan.func,
             export: Arc::clone(&plan.name),
@@ -222,22 +244,19 @@ impl Inner {
             host_calls: recorded.host_calls.into(),
             results: recorded.records,
             fingerprints: recorded.fingerprints,
-            frees: frees.collect(),
+            frees: frees.into_vec().into(),
             changes: plan.changes.clone(),
-        };
-        journal.append(entry);
+            needs: recorded.needs,
+            artifact: ArtifactSlot::default(),
+        });
         if shrank {
             self.objects_freed.store(true, Ordering::Relaxed);
             if journal.is_compaction_due() {
                 let applied = self.standby_applied.load(Ordering::Acquire);
-                self.compact(&mut journal, SequenceNumber(applied));
+                self.compact(journal, SequenceNumber(applied));
             }
         }
-        self.note_journal(&journal);
-        drop(journal);
-        drop(guest);
-        self.observer.call_took(started.elapsed());
-        Ok(Some(recorded.results))
+        self.note_journal(journal);
     }
 
     fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<Box<[EntryArg]>, Error> {
@@ -320,7 +339,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn compact(&self, journal: &mut crate::journal::Journal, horizon: SequenceNumber) {
+    pub(super) fn compact(&self, journal: &mut Journal, horizon: SequenceNumber) {
         let removed = journal.compact(horizon);
         if removed > 0 {
             self.observer.emit(&Event::JournalCompacted {

@@ -97,7 +97,7 @@ impl Inner {
     ) -> Failed {
         let export = plan.name.to_string();
         match failure {
-            CallFailure::Refused(error) => Failed::for_good(error),
+            CallFailure::Refused(error) | CallFailure::Rejected(error) => Failed::for_good(error),
             CallFailure::NoSuchHandle(handle) if plan.role.is_journaled() => {
                 // The caller holds the journal and asks it.
                 Failed::for_good(Error::UnknownHandle { handle })

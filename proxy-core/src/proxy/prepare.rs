@@ -211,13 +211,12 @@ impl Inner {
         let mut applied = SequenceNumber::ZERO;
         let mut count = 0;
         loop {
-            let batch = self.journal_in_turn().after(applied, BATCH);
+            let (batch, _) = self.take_batch(applied);
             let Some(last) = batch.last() else { break };
             let last = last.sequence;
             self.apply(&generation, &batch)?;
             applied = last;
             count += batch.len();
-            self.note_applied(applied);
             if started.elapsed() > self.options.prepare_timeout {
                 return Err(Error::PreparationTimeout {
                     after: started.elapsed(),
@@ -248,16 +247,12 @@ impl Inner {
         let mut left_before = usize::MAX;
         let mut held = None;
         loop {
-            let journal = self.journal_in_turn();
-            let left = journal.count_after(applied);
-            let batch = journal.after(applied, BATCH);
-            drop(journal);
+            let (batch, left) = self.take_batch(applied);
             let Some(last) = batch.last() else { break };
             let last = last.sequence;
             self.apply(generation, &batch)?;
             applied = last;
             count += batch.len();
-            self.note_applied(applied);
             if left <= TAIL {
                 break;
             }
@@ -269,6 +264,28 @@ impl Inner {
         Ok(count)
     }
 
+    /// The next entries for a generation that has applied those before, and how many there are. From
+    /// here on compaction counts them as applied.
+    fn take_batch(&self, applied: SequenceNumber) -> (Vec<Arc<crate::Entry>>, usize) {
+        let journal = self.journal_in_turn();
+        let batch = journal.after(applied, BATCH);
+        if let Some(last) = batch.last() {
+            self.note_applied(last.sequence);
+        }
+        let left = journal.count_after(applied);
+        (batch, left)
+    }
+
+    /// Whether so much has happened since a waiting standby was brought up to date that a swap would
+    /// have to wait for it. What comes and goes meanwhile is not done to it at all.
+    pub(super) fn is_behind(&self, upkeep: &Upkeep) -> bool {
+        let Some(standby) = &upkeep.standby else {
+            return false;
+        };
+        let applied = standby.generation.applied();
+        self.journal_in_turn().count_after(applied) > TAIL
+    }
+
     /// Brings a standby that waits up to date. On failure it is discarded.
     pub(super) fn catch_up(&self, upkeep: &mut Upkeep) -> Result<usize, Error> {
         let Some(standby) = &upkeep.standby else {
@@ -276,6 +293,12 @@ impl Inner {
         };
         let generation = Arc::clone(&standby.generation);
         let applied = generation.applied();
+        {
+            let mut journal = self.journal_in_turn();
+            if journal.compact_tail(applied) > 0 {
+                self.note_journal(&journal);
+            }
+        }
         self.run_after(&generation, applied).map_err(|error| {
             drop(generation);
             self.discard(upkeep);

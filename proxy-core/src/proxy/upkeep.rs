@@ -111,8 +111,8 @@ impl Inner {
     /// Does what the situation asks for. Errors have been reported by events where they arose.
     fn act(&self, upkeep: &mut Upkeep, mut situation: Situation, now: Instant) {
         if upkeep.standby.is_some() {
-            // Keeps the tail short, so that the pause of the swap is.
-            if self.catch_up(upkeep).is_err() {
+            // A long tail would delay the swap; of a short one much may yet turn out to be needless.
+            if self.is_behind(upkeep) && self.catch_up(upkeep).is_err() {
                 return;
             }
             situation.standby_ready = !self.discard_crowded(upkeep);
