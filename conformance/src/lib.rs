@@ -28,6 +28,7 @@ compile_error!("no engine to test: build with the feature `wasmtime`, `wasmer` o
 
 pub mod engines;
 pub mod expect;
+pub mod hosted;
 pub mod prelude;
 pub mod probe;
 pub mod process;

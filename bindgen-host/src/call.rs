@@ -1,0 +1,323 @@
+//! One call of an import: its arguments as objects of the realm, and its result back.
+
+use engine_api::{Caller, Error, ExternRef, FuncIndex, Val, ValType};
+
+use crate::imports::Served;
+use crate::realm::{Facade, Thread, failed};
+use crate::surface::Abi;
+use crate::system::{Level, System};
+use crate::value::Js;
+
+/// A call in progress.
+pub(crate) struct Call<'a> {
+    pub(crate) thread: &'a Thread,
+    pub(crate) served: &'a Served,
+    pub(crate) args: &'a [Val],
+    caller: &'a mut dyn Caller,
+}
+
+/// What an import gives back.
+#[derive(Debug)]
+pub(crate) enum Out {
+    Nothing,
+    Js(Js),
+    I32(i32),
+    F64(f64),
+}
+
+/// How a call of an import goes wrong.
+#[derive(Debug)]
+pub(crate) enum Throw {
+    /// An exception, which the guest may catch.
+    Js(Js),
+    /// The end of the guest's call.
+    Engine(Error),
+}
+
+impl From<Error> for Throw {
+    fn from(error: Error) -> Self {
+        Throw::Engine(error)
+    }
+}
+
+pub(crate) type Outcome = Result<Out, Throw>;
+
+/// Serves a call.
+pub(crate) fn serve(
+    thread: &Thread,
+    served: &Served,
+    caller: &mut dyn Caller,
+    args: &[Val],
+    results: &mut [Val],
+) -> Result<(), Error> {
+    let mut call = Call {
+        thread,
+        served,
+        args,
+        caller,
+    };
+    let out = match (served.serve)(&mut call) {
+        Ok(out) => out,
+        Err(Throw::Engine(error)) => return Err(error),
+        Err(Throw::Js(exception)) => {
+            let catches = thread.realm.surface.exn_store.filter(|_| served.catches);
+            let Some(store) = catches else {
+                return Err(failed(&served.name, exception.to_string()));
+            };
+            let index = call.name_object(exception)?;
+            return call.caller.call(store, &[Val::from(index)], &mut []);
+        }
+    };
+    if let [result] = results {
+        *result = call.give(out, result.ty())?;
+    }
+    Ok(())
+}
+
+impl Call<'_> {
+    /// The object that an argument names. The guest keeps it.
+    pub(crate) fn object(&self, position: usize) -> Result<Js, Throw> {
+        match &self.args[position] {
+            Val::ExternRef(reference) => Ok(from_externref(reference.as_ref())?),
+            Val::I32(slot) => {
+                let slot = slot.cast_unsigned();
+                let held = self.thread.heap().get(slot).cloned();
+                held.ok_or_else(|| self.no_object(slot))
+            }
+            other => Err(self.odd(&format!("argument {position} is {other:?}"))),
+        }
+    }
+
+    /// The same, and the guest gives it up.
+    pub(crate) fn take(&self, position: usize) -> Result<Js, Throw> {
+        match &self.args[position] {
+            Val::I32(slot) => {
+                let slot = slot.cast_unsigned();
+                let held = self.thread.heap().take(slot);
+                held.ok_or_else(|| self.no_object(slot))
+            }
+            _ => self.object(position),
+        }
+    }
+
+    fn no_object(&self, slot: u32) -> Throw {
+        self.odd(&format!(
+            "the guest names object {slot}, and holds none there"
+        ))
+    }
+
+    pub(crate) fn odd(&self, what: &str) -> Throw {
+        Throw::Engine(failed(&self.served.name, what))
+    }
+
+    pub(crate) fn u32(&self, position: usize) -> u32 {
+        match self.args[position] {
+            Val::I32(value) => value.cast_unsigned(),
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn f64(&self, position: usize) -> f64 {
+        self.args[position].f64().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn i64(&self, position: usize) -> i64 {
+        self.args[position].i64().unwrap_or(0)
+    }
+
+    /// Whether two arguments, a pointer and a length, are text in the guest's memory, rather than two
+    /// objects: in the older ABI both are numbers. Slots are small; memory begins with what guests
+    /// keep free, or their stack.
+    pub(crate) fn text_if(&self, position: usize) -> Option<String> {
+        let (pointer, len) = (self.u32(position), self.u32(position + 1));
+        let may_be_text = pointer >= 1024 || len == 0;
+        may_be_text.then(|| self.text(position).ok()).flatten()
+    }
+
+    /// Text in the guest's memory, by pointer and length at two arguments.
+    pub(crate) fn text(&self, position: usize) -> Result<String, Throw> {
+        let bytes = self.bytes(self.u32(position), self.u32(position + 1))?;
+        String::from_utf8(bytes).map_err(|_| {
+            Throw::Js(Js::error(
+                "TypeError",
+                "the encoded data was not valid UTF-8",
+            ))
+        })
+    }
+
+    /// Bytes in the guest's memory, which must be there: a guest may claim 4 GiB.
+    pub(crate) fn bytes(&self, pointer: u32, len: u32) -> Result<Vec<u8>, Throw> {
+        let memory = self.thread.realm.surface.memory;
+        let (offset, len) = (u64::from(pointer), u64::from(len));
+        let size = self.caller.memory_size(memory)?;
+        if offset + len > size {
+            return Err(Throw::Engine(Error::OutOfBounds { offset, len, size }));
+        }
+        let mut bytes = vec![0; usize::try_from(len).expect("it is less than 4 GiB")];
+        self.caller.memory_read(memory, offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn write(&mut self, pointer: u64, bytes: &[u8]) -> Result<(), Throw> {
+        let memory = self.thread.realm.surface.memory;
+        Ok(self.caller.memory_write(memory, pointer, bytes)?)
+    }
+
+    pub(crate) fn memory_size(&self) -> Result<u64, Throw> {
+        Ok(self.caller.memory_size(self.thread.realm.surface.memory)?)
+    }
+
+    /// Leaves text for the guest, which takes it over, and its place at a return pointer: null if there
+    /// is none.
+    pub(crate) fn return_text(&mut self, at: u32, text: Option<&str>) -> Outcome {
+        let (pointer, len) = match text {
+            None => (0, 0),
+            Some(text) => self.copy_in(text.as_bytes())?,
+        };
+        let mut slots = [0; 8];
+        slots[..4].copy_from_slice(&pointer.to_le_bytes());
+        slots[4..].copy_from_slice(&len.to_le_bytes());
+        self.write(u64::from(at), &slots)?;
+        Ok(Out::Nothing)
+    }
+
+    /// Leaves an optional number of eight bytes at a return pointer.
+    pub(crate) fn return_option(&mut self, at: u32, value: Option<[u8; 8]>) -> Outcome {
+        let mut slots = [0; 16];
+        slots[0] = u8::from(value.is_some());
+        slots[8..].copy_from_slice(&value.unwrap_or_default());
+        self.write(u64::from(at), &slots)?;
+        Ok(Out::Nothing)
+    }
+
+    /// A buffer of the guest's allocator with these bytes.
+    fn copy_in(&mut self, bytes: &[u8]) -> Result<(u32, u32), Throw> {
+        let Some((malloc, params)) = self.thread.realm.surface.malloc else {
+            return Err(
+                self.odd("the module exports no `__wbindgen_malloc` to return text through")
+            );
+        };
+        let len = u32::try_from(bytes.len())
+            .map_err(|_| self.odd("text of 4 GiB does not fit in the guest"))?;
+        let args = [Val::from(len), Val::I32(1)];
+        let mut pointer = [Val::I32(0)];
+        self.caller
+            .call(malloc, &args[..params.min(2)], &mut pointer)?;
+        let pointer = pointer[0].i32().unwrap_or(0).cast_unsigned();
+        self.write(u64::from(pointer), bytes)?;
+        Ok((pointer, len))
+    }
+
+    /// Gives a buffer of the guest's allocator back.
+    pub(crate) fn free(&mut self, pointer: u32, len: u32) -> Result<(), Throw> {
+        let (Some((free, params)), true) = (self.thread.realm.surface.free, len > 0) else {
+            return Ok(());
+        };
+        let args = [Val::from(pointer), Val::from(len), Val::I32(1)];
+        self.call(free, &args[..params.min(3)], &mut [])
+    }
+
+    /// Calls an export of the guest.
+    pub(crate) fn call(
+        &mut self,
+        func: FuncIndex,
+        args: &[Val],
+        results: &mut [Val],
+    ) -> Result<(), Throw> {
+        Ok(self.caller.call(func, args, results)?)
+    }
+
+    /// The world outside, and the guest as it is seen from there.
+    pub(crate) fn outside(&mut self) -> (&System, Facade<'_>) {
+        let realm = &self.thread.realm;
+        (&realm.system, Facade::new(&realm.surface, self.caller))
+    }
+
+    pub(crate) fn console(&mut self, level: Level, line: &str) -> Outcome {
+        let (system, mut facade) = self.outside();
+        system.console(&mut facade, level, line)?;
+        Ok(Out::Nothing)
+    }
+
+    /// Grows the table of externrefs by the four constants, as every instance does once.
+    pub(crate) fn init_externrefs(&mut self) -> Outcome {
+        let Some(table) = self.thread.realm.surface.externrefs.map(|refs| refs.table) else {
+            return Err(self.odd("the module exports no table of externrefs"));
+        };
+        let undefined = to_externref(Js::Undefined);
+        let starts_with = self.thread.realm.surface.inner.tables()[table.0 as usize].elements_min;
+        // Releases since 0.2.106 reserve the room themselves, after 1,024 slots.
+        let offset = match starts_with {
+            1028 => 1024,
+            _ => self.caller.table_grow(table, 4, &Val::ExternRef(None))?,
+        };
+        self.caller.table_set(table, 0, &undefined)?;
+        let constants = [Js::Undefined, Js::Null, Js::Bool(true), Js::Bool(false)];
+        for (element, constant) in (offset..).zip(constants) {
+            self.caller
+                .table_set(table, element, &to_externref(constant))?;
+        }
+        Ok(Out::Nothing)
+    }
+
+    /// A number by which the guest can name the object from now on.
+    pub(crate) fn name_object(&mut self, js: Js) -> Result<u32, Error> {
+        let surface = &self.thread.realm.surface;
+        match (surface.abi, surface.externrefs) {
+            (Abi::Externrefs, Some(refs)) => {
+                let mut index = [Val::I32(0)];
+                self.caller.call(refs.alloc, &[], &mut index)?;
+                let index = index[0].i32().unwrap_or(0).cast_unsigned();
+                let reference = to_externref(js);
+                self.caller
+                    .table_set(refs.table, u64::from(index), &reference)?;
+                Ok(index)
+            }
+            _ => Ok(self.thread.heap().add(js)),
+        }
+    }
+
+    /// The result as a value of the type that the import returns.
+    fn give(&mut self, out: Out, ty: ValType) -> Result<Val, Error> {
+        let out = match (out, ty) {
+            (Out::Js(js), ValType::ExternRef) => to_externref(js),
+            // Zero is how absence is told where an object is optional, and names no object.
+            (Out::Js(js), ValType::I32) if self.served.is_optional && js.is_like_none() => {
+                Val::I32(0)
+            }
+            (Out::Js(js), ValType::I32) => Val::from(self.name_object(js)?),
+            (Out::I32(value), ValType::I32) => Val::I32(value),
+            (Out::F64(value), ValType::F64) => Val::from(value),
+            (_, ty) => Val::zero(ty),
+        };
+        if out.ty() == ty {
+            Ok(out)
+        } else {
+            Err(failed(
+                &self.served.name,
+                format!("returns {}, not {ty}", out.ty()),
+            ))
+        }
+    }
+}
+
+/// An object as an externref; null is the null reference.
+pub(crate) fn to_externref(js: Js) -> Val {
+    Val::ExternRef(match js {
+        Js::Null => None,
+        js => Some(ExternRef::new(js)),
+    })
+}
+
+/// The object of an externref, which the host has made at some time.
+pub(crate) fn from_externref(reference: Option<&ExternRef>) -> Result<Js, Error> {
+    match reference {
+        None => Ok(Js::Null),
+        Some(reference) => reference.get::<Js>().cloned().ok_or_else(|| {
+            failed(
+                "externref",
+                "a reference that this host did not make was passed to the guest",
+            )
+        }),
+    }
+}

@@ -1,0 +1,66 @@
+//! The engine around an engine.
+
+use std::sync::Arc;
+
+use engine_api::{
+    Artifact, Capabilities, Engine, EngineId, Error, MemoryType, Module, SharedMemory,
+};
+
+use crate::Options;
+use crate::module::HostedModule;
+use crate::surface::Surface;
+
+/// An engine that runs wasm-bindgen modules: another engine, with a host for their imports. Modules that
+/// are not wasm-bindgen's are the other engine's as they are.
+#[derive(Clone, Debug)]
+pub struct BindgenHost {
+    engine: Arc<dyn Engine>,
+    options: Options,
+}
+
+impl BindgenHost {
+    /// A host on `engine`. Thread pools need its capabilities `threads` and `interruption`, the younger
+    /// ABI needs `externref`.
+    #[must_use]
+    pub fn new(engine: Arc<dyn Engine>, options: Options) -> Self {
+        Self { engine, options }
+    }
+
+    fn hosted(&self, module: Arc<dyn Module>, wasm: &[u8]) -> Arc<dyn Module> {
+        match Surface::of_module(module.info(), wasm) {
+            None => module,
+            Some(surface) => Arc::new(HostedModule::new(
+                Arc::clone(&self.engine),
+                module,
+                surface,
+                self.options.clone(),
+            )),
+        }
+    }
+}
+
+impl Engine for BindgenHost {
+    fn id(&self) -> EngineId {
+        self.engine.id()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.engine.capabilities()
+    }
+
+    fn fingerprint(&self) -> String {
+        self.engine.fingerprint()
+    }
+
+    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
+        Ok(self.hosted(self.engine.compile(wasm)?, wasm))
+    }
+
+    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
+        Ok(self.hosted(self.engine.load(wasm, artifact)?, wasm))
+    }
+
+    fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error> {
+        self.engine.shared_memory(ty)
+    }
+}

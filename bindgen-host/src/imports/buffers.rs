@@ -1,0 +1,284 @@
+//! Buffers, and the arrays of bytes that look into them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engine_api::{FuncType, ValType};
+
+use super::intrinsics::type_error;
+use super::{Serve, objects};
+use crate::call::{Call, Out, Outcome, Throw};
+use crate::value::{Buffer, Bytes, Js, Object};
+
+pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
+    Some(match base {
+        "buffer" => buffer,
+        "new" | "new_from_slice" if ty.params().len() == 1 => new,
+        "new_from_slice" if ty.params() == [ValType::I32, ValType::I32] => |call| {
+            let bytes = call.bytes(call.u32(0), call.u32(1))?;
+            Ok(Out::Js(Js::host_bytes(bytes)))
+        },
+        "newwithbyteoffsetandlength" | "new_with_byte_offset_and_length" => |call| {
+            let (offset, len) = (call.u32(1), call.u32(2));
+            let buffer = match call.object(0)?.as_object() {
+                Some(Object::Buffer(buffer)) => buffer.clone(),
+                _ => return Err(type_error("Uint8Array: not a buffer")),
+            };
+            view(call, buffer, offset.into(), len.into())
+        },
+        "newwithlength" | "new_with_length" => |call| {
+            let len = host_len(call.u32(0))?;
+            Ok(Out::Js(Js::host_bytes(vec![0; len])))
+        },
+        "subarray" => |call| cut(call, false),
+        "slice" => |call| cut(call, true),
+        "length" | "byteLength" => |call| Ok(Out::I32(length(&call.object(0)?)?)),
+        "byteOffset" => |call| {
+            let bytes = bytes_of(&call.object(0)?)?;
+            Ok(Out::I32(truncated(bytes.offset)))
+        },
+        "set" => set,
+        "set_index" | "setindex" => |call| {
+            let bytes = bytes_of(&call.object(0)?)?;
+            #[expect(clippy::cast_possible_truncation, reason = "as JavaScript does")]
+            let value = [call.u32(2) as u8];
+            call.write_view(&bytes, call.u32(1).into(), &value)?;
+            Ok(Out::Nothing)
+        },
+        "copy_to_typed_array" => |call| {
+            let into = bytes_of(&call.object(2)?)?;
+            let copied = call.bytes(call.u32(0), call.u32(1))?;
+            call.write_view(&into, 0, &copied)?;
+            Ok(Out::Nothing)
+        },
+        "fill" => fill,
+        "prototypesetcall" => |call| {
+            let source = bytes_of(&call.object(2)?)?;
+            let copied = call.read_view(&source)?;
+            if copied.len() as u64 > u64::from(call.u32(1)) {
+                return Err(Throw::Js(Js::error(
+                    "RangeError",
+                    "offset is out of bounds",
+                )));
+            }
+            call.write(call.u32(0).into(), &copied)?;
+            Ok(Out::Nothing)
+        },
+        "instanceof_Uint8Array" => |call| {
+            let is = matches!(call.object(0)?.as_object(), Some(Object::Bytes(_)));
+            Ok(Out::I32(is.into()))
+        },
+        "instanceof_ArrayBuffer" => |call| {
+            let is = matches!(call.object(0)?.as_object(), Some(Object::Buffer(_)));
+            Ok(Out::I32(is.into()))
+        },
+        "instanceof_Memory" => |call| {
+            let is = matches!(call.object(0)?.as_object(), Some(Object::Memory));
+            Ok(Out::I32(is.into()))
+        },
+        _ => return None,
+    })
+}
+
+/// What a buffer that the host holds for a guest may have: guests are hostile, and the host's memory is
+/// not theirs.
+const HOST_BYTES_MAX: u32 = 256 << 20;
+
+fn host_len(len: u32) -> Result<usize, Throw> {
+    if len > HOST_BYTES_MAX {
+        let message = format!("a buffer of {len} bytes; this host holds at most {HOST_BYTES_MAX}");
+        return Err(Throw::Js(Js::error("RangeError", message)));
+    }
+    Ok(len as usize)
+}
+
+fn truncated(number: u64) -> i32 {
+    u32::try_from(number).unwrap_or(u32::MAX).cast_signed()
+}
+
+fn buffer(call: &mut Call<'_>) -> Outcome {
+    let buffer = match call.object(0)?.as_object() {
+        Some(Object::Memory) => Buffer::Guest,
+        Some(Object::Bytes(bytes)) => bytes.buffer.clone(),
+        _ => return Err(type_error("buffer: neither a memory nor an array of bytes")),
+    };
+    Ok(Out::Js(Js::object(Object::Buffer(buffer))))
+}
+
+/// `new Uint8Array(x)`: a view of a buffer, or a copy of an array.
+fn new(call: &mut Call<'_>) -> Outcome {
+    let js = call.object(0)?;
+    match js.as_object() {
+        Some(Object::Buffer(buffer)) => {
+            let len = call.buffer_len(buffer)?;
+            view(call, buffer.clone(), 0, len)
+        }
+        Some(Object::Bytes(bytes)) => {
+            host_len(u32::try_from(bytes.len).unwrap_or(u32::MAX))?;
+            let copied = call.read_view(bytes)?;
+            Ok(Out::Js(Js::host_bytes(copied)))
+        }
+        Some(object) => match objects::bag_of(object) {
+            Some(bag) => {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "as JavaScript writes a number to a byte"
+                )]
+                let byte = |js: &Js| match js {
+                    Js::Number(number) => *number as i64 as u8,
+                    _ => 0,
+                };
+                Ok(Out::Js(Js::host_bytes(
+                    bag.elements.iter().map(byte).collect(),
+                )))
+            }
+            None => Err(type_error("Uint8Array: nothing that has bytes")),
+        },
+        None => Err(type_error("Uint8Array: nothing that has bytes")),
+    }
+}
+
+fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> Outcome {
+    if offset + len > call.buffer_len(&buffer)? {
+        let message = format!("{len} bytes at {offset} are outside the buffer");
+        return Err(Throw::Js(Js::error("RangeError", message)));
+    }
+    Ok(Out::Js(Js::object(Object::Bytes(Bytes {
+        buffer,
+        offset,
+        len,
+    }))))
+}
+
+/// A part of an array: a view of the same bytes, or a copy.
+fn cut(call: &mut Call<'_>, copy: bool) -> Outcome {
+    let bytes = bytes_of(&call.object(0)?)?;
+    let begin = u64::from(call.u32(1)).min(bytes.len);
+    let end = u64::from(call.u32(2)).clamp(begin, bytes.len);
+    let part = Bytes {
+        offset: bytes.offset + begin,
+        len: end - begin,
+        ..bytes
+    };
+    if copy {
+        host_len(u32::try_from(part.len).unwrap_or(u32::MAX))?;
+        let copied = call.read_view(&part)?;
+        return Ok(Out::Js(Js::host_bytes(copied)));
+    }
+    Ok(Out::Js(Js::object(Object::Bytes(part))))
+}
+
+fn length(js: &Js) -> Result<i32, Throw> {
+    let len = match js {
+        Js::Text(text) => text.encode_utf16().count() as u64,
+        Js::Object(object) => match &**object {
+            Object::Bytes(bytes) => bytes.len,
+            Object::Buffer(Buffer::Host(bytes)) => lock(bytes).len() as u64,
+            other => match objects::bag_of(other) {
+                Some(bag) => bag.elements.len() as u64,
+                None => return Err(type_error("length: nothing that has one")),
+            },
+        },
+        _ => return Err(type_error("length: nothing that has one")),
+    };
+    Ok(truncated(len))
+}
+
+/// `bytes.set(source, offset)`, `array[index] = value` or `object[key] = value`: one import.
+fn set(call: &mut Call<'_>) -> Outcome {
+    let target = call.object(0)?;
+    let Some(Object::Bytes(into)) = target.as_object() else {
+        return objects::set(call, &target);
+    };
+    let source = bytes_of(&call.object(1)?)?;
+    let copied = call.read_view(&source)?;
+    let offset = u64::from(call.u32(2));
+    if offset + source.len > into.len {
+        return Err(Throw::Js(Js::error(
+            "RangeError",
+            "offset is out of bounds",
+        )));
+    }
+    call.write_view(into, offset, &copied)?;
+    Ok(Out::Nothing)
+}
+
+fn fill(call: &mut Call<'_>) -> Outcome {
+    let js = call.object(0)?;
+    let bytes = bytes_of(&js)?;
+    let begin = u64::from(call.u32(2)).min(bytes.len);
+    let end = u64::from(call.u32(3)).clamp(begin, bytes.len);
+    #[expect(clippy::cast_possible_truncation, reason = "as JavaScript does")]
+    let value = call.u32(1) as u8;
+    let len = usize::try_from(end - begin).expect("it is less than 4 GiB");
+    call.write_view(&bytes, begin, &vec![value; len])?;
+    Ok(Out::Js(js))
+}
+
+pub(super) fn bytes_of(js: &Js) -> Result<Bytes, Throw> {
+    match js.as_object() {
+        Some(Object::Bytes(bytes)) => Ok(bytes.clone()),
+        _ => Err(type_error("not an array of bytes")),
+    }
+}
+
+fn lock(bytes: &Arc<Mutex<Vec<u8>>>) -> MutexGuard<'_, Vec<u8>> {
+    bytes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Call<'_> {
+    fn buffer_len(&self, buffer: &Buffer) -> Result<u64, Throw> {
+        match buffer {
+            Buffer::Guest => self.memory_size(),
+            Buffer::Host(bytes) => Ok(lock(bytes).len() as u64),
+        }
+    }
+
+    pub(super) fn read_view(&self, view: &Bytes) -> Result<Vec<u8>, Throw> {
+        match &view.buffer {
+            Buffer::Guest => {
+                let outside = |_| self.odd("a view past the guest's 4 GiB");
+                let offset = u32::try_from(view.offset).map_err(outside)?;
+                let len = u32::try_from(view.len).map_err(outside)?;
+                self.bytes(offset, len)
+            }
+            Buffer::Host(bytes) => {
+                let bytes = lock(bytes);
+                let part = range(view.offset, view.len).and_then(|range| bytes.get(range));
+                let part = part.ok_or_else(|| type_error("a view outside its buffer"))?;
+                Ok(part.to_vec())
+            }
+        }
+    }
+
+    /// Writes inside a view, from an offset in it.
+    pub(super) fn write_view(
+        &mut self,
+        view: &Bytes,
+        offset: u64,
+        source: &[u8],
+    ) -> Result<(), Throw> {
+        if offset + source.len() as u64 > view.len {
+            return Err(Throw::Js(Js::error(
+                "RangeError",
+                "offset is out of bounds",
+            )));
+        }
+        match &view.buffer {
+            Buffer::Guest => self.write(view.offset + offset, source),
+            Buffer::Host(bytes) => {
+                let mut bytes = lock(bytes);
+                let range = range(view.offset + offset, source.len() as u64);
+                let part = range.and_then(|range| bytes.get_mut(range));
+                let part = part.ok_or_else(|| type_error("a view outside its buffer"))?;
+                part.copy_from_slice(source);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn range(offset: u64, len: u64) -> Option<std::ops::Range<usize>> {
+    let end = offset.checked_add(len)?;
+    Some(usize::try_from(offset).ok()?..usize::try_from(end).ok()?)
+}

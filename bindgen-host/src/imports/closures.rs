@@ -1,0 +1,206 @@
+//! Functions as objects: the guest's closures, and the one that libraries make from source text; and the
+//! conversions that make objects of other things.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use engine_api::{FuncIndex, FuncType, Val, ValType};
+
+use super::intrinsics::type_error;
+use super::{Serve, objects};
+use crate::call::{Call, Out, Outcome, Throw, from_externref, to_externref};
+use crate::casts::Cast;
+use crate::surface::Abi;
+use crate::value::{Closure, Global, Js, Object};
+
+pub(super) fn find(base: &str, _ty: &FuncType) -> Option<Serve> {
+    Some(match base {
+        "call" => |call| {
+            let function = call.object(0)?;
+            let args = (2..call.args.len())
+                .map(|position| call.object(position))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(Out::Js(call.apply(&function, &args)?))
+        },
+        "cb_drop" => |call| Ok(Out::I32(call.take(0)?.drop_closure().into())),
+        "_wbg_cb_unref" => |call| {
+            let function = call.object(0)?;
+            let destroy = call.thread.realm.surface.destroy_closure;
+            if let (true, Some(Object::Closure(closure)), Some(destroy)) =
+                (function.drop_closure(), function.as_object(), destroy)
+            {
+                let words = [closure.words.0, closure.words.1].map(Val::from);
+                call.call(destroy, &words, &mut [])?;
+            }
+            Ok(Out::Nothing)
+        },
+        base if base.starts_with("cast_") || base.starts_with("generic_") => cast,
+        base if base.starts_with("closure_wrapper") => |call| {
+            let candidates = call.thread.realm.surface.invokers.clone();
+            call.wrap(&candidates)
+        },
+        _ => return None,
+    })
+}
+
+fn cast(call: &mut Call<'_>) -> Outcome {
+    let casts = &call.thread.realm.surface.casts;
+    let js = match casts.get(&call.served.name) {
+        Some(Cast::Text) => Js::text(call.text(0)?),
+        Some(Cast::Bytes) => {
+            let bytes = call.bytes(call.u32(0), call.u32(1))?;
+            Js::host_bytes(bytes)
+        }
+        Some(Cast::Number) => Js::Number(match call.args[0] {
+            Val::I32(number) => number.into(),
+            _ => call.f64(0),
+        }),
+        Some(Cast::Signed) => Js::BigInt(call.i64(0).into()),
+        Some(Cast::Unsigned) => Js::BigInt(call.i64(0).cast_unsigned().into()),
+        Some(Cast::Closure(ty)) => {
+            let surface = &call.thread.realm.surface;
+            let functions = surface.inner.functions();
+            let fits = |func: &FuncIndex| functions[func.0 as usize].ty == *ty;
+            let candidates: Vec<_> = surface.invokers.iter().copied().filter(fits).collect();
+            return call.wrap(&candidates);
+        }
+        None => {
+            return Err(call.odd(
+                "the module does not say what this import converts; build it with its names \
+                 (wasm-bindgen's `keep-debug`, or no `strip`)",
+            ));
+        }
+    };
+    Ok(Out::Js(js))
+}
+
+impl Call<'_> {
+    /// A closure of the two words that the import was given.
+    fn wrap(&self, candidates: &[FuncIndex]) -> Outcome {
+        let [invoke] = candidates else {
+            let message = format!(
+                "{} of the module's exports could be what calls this closure; one is needed",
+                candidates.len()
+            );
+            return Err(self.odd(&message));
+        };
+        Ok(Out::Js(Js::object(Object::Closure(Closure {
+            words: (self.u32(0), self.u32(1)),
+            invoke: *invoke,
+            dropped: AtomicBool::new(false),
+        }))))
+    }
+
+    /// Calls a function object.
+    pub(super) fn apply(&mut self, function: &Js, args: &[Js]) -> Result<Js, Throw> {
+        match function.as_object() {
+            Some(Object::GlobalGetter) => Ok(Js::object(Object::Global(Global::This))),
+            Some(Object::Closure(closure)) => self.invoke(closure, args),
+            _ => Err(type_error("call: not a function")),
+        }
+    }
+
+    fn invoke(&mut self, closure: &Closure, args: &[Js]) -> Result<Js, Throw> {
+        if closure.dropped.load(Ordering::Acquire) {
+            return Err(type_error("closure invoked after being dropped"));
+        }
+        let surface = &self.thread.realm.surface;
+        let ty = surface.inner.functions()[closure.invoke.0 as usize]
+            .ty
+            .clone();
+        // Text and fallible results come through two or more words; in the older ABI through a pointer.
+        let mut given = vec![Val::from(closure.words.0), Val::from(closure.words.1)];
+        for (position, param) in ty.params().iter().skip(2).enumerate() {
+            let js = args.get(position).cloned().unwrap_or_default();
+            given.push(self.lower(js, *param)?);
+        }
+        let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::zero(*ty)).collect();
+        self.call(closure.invoke, &given, &mut results)?;
+        match results.as_slice() {
+            [] => Ok(Js::Undefined),
+            [result] => self.lift(result),
+            [Val::I32(pointer), Val::I32(len)] => {
+                let (pointer, len) = (pointer.cast_unsigned(), len.cast_unsigned());
+                let bytes = self.bytes(pointer, len)?;
+                self.free(pointer, len)?;
+                Ok(Js::text(String::from_utf8_lossy(&bytes)))
+            }
+            _ => Err(self.odd("a closure with results of a kind that this host does not know")),
+        }
+    }
+
+    /// An argument of a closure as a value.
+    fn lower(&mut self, js: Js, ty: ValType) -> Result<Val, Throw> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "as JavaScript converts a number to 32 bits"
+        )]
+        let number = |number: f64| number as i64 as u32;
+        Ok(match (ty, js) {
+            (ValType::ExternRef, js) => to_externref(js),
+            (ValType::I32, Js::Number(value)) => Val::from(number(value)),
+            (ValType::I32, Js::Bool(value)) => Val::I32(value.into()),
+            (ValType::F64, Js::Number(value)) => Val::from(value),
+            (ValType::I32, js) if self.thread.realm.surface.abi == Abi::Slots => {
+                Val::from(self.name_object(js)?)
+            }
+            (ty, _) => Val::zero(ty),
+        })
+    }
+
+    /// What a closure returned.
+    fn lift(&self, result: &Val) -> Result<Js, Throw> {
+        Ok(match result {
+            Val::I32(number) => Js::Number(number.cast_unsigned().into()),
+            Val::F64(bits) => Js::Number(f64::from_bits(*bits)),
+            Val::I64(number) => Js::BigInt((*number).into()),
+            Val::ExternRef(reference) => from_externref(reference.as_ref())?,
+            _ => return Err(self.odd("a closure with a result of an unknown kind")),
+        })
+    }
+}
+
+impl Js {
+    /// Marks a closure as taken back; whether it was one that was not before.
+    fn drop_closure(&self) -> bool {
+        match self.as_object() {
+            Some(Object::Closure(closure)) => !closure.dropped.swap(true, Ordering::AcqRel),
+            _ => false,
+        }
+    }
+}
+
+/// `array.forEach(closure)`, where the closure is lent as two words.
+pub(super) fn for_each(call: &mut Call<'_>) -> Outcome {
+    let array = call.object(0)?;
+    let surface = &call.thread.realm.surface;
+    let functions = surface.inner.functions();
+    // A callback of three: element, index, array.
+    let takes_three = |func: &&FuncIndex| functions[func.0 as usize].ty.params().len() == 5;
+    let candidates: Vec<_> = surface
+        .invokers
+        .iter()
+        .filter(takes_three)
+        .copied()
+        .collect();
+    let [invoke] = candidates[..] else {
+        return Err(call.odd("no single export of the module calls a closure of three arguments"));
+    };
+    let closure = Closure {
+        words: (call.u32(1), call.u32(2)),
+        invoke,
+        dropped: AtomicBool::new(false),
+    };
+    let elements = array
+        .as_object()
+        .and_then(objects::bag_of)
+        .map(|bag| bag.elements.clone());
+    let elements = elements.ok_or_else(|| type_error("forEach: not an array"))?;
+    for (index, element) in (0_u32..).zip(elements) {
+        call.invoke(
+            &closure,
+            &[element, Js::Number(index.into()), array.clone()],
+        )?;
+    }
+    Ok(Out::Nothing)
+}

@@ -1,0 +1,142 @@
+//! wasm-bindgen's own functions: references, strings, numbers, questions about types.
+
+use engine_api::{FuncType, ValType};
+
+use super::Serve;
+use crate::call::{Call, Out, Outcome, Throw};
+use crate::value::{Js, Object};
+
+pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
+    Some(match base {
+        "object_drop_ref" => |call| call.take(0).map(|_| Out::Nothing),
+        "object_clone_ref" => |call| Ok(Out::Js(call.object(0)?)),
+        "init_externref_table" => |call| call.init_externrefs(),
+        "memory" => |_| Ok(Out::Js(Js::object(Object::Memory))),
+        "string_new" => |call| Ok(Out::Js(Js::text(call.text(0)?))),
+        "number_new" => |call| Ok(Out::Js(Js::Number(call.f64(0)))),
+        "bigint_from_i64" => |call| Ok(Out::Js(Js::BigInt(call.i64(0).into()))),
+        "bigint_from_u64" => |call| Ok(Out::Js(Js::BigInt(call.i64(0).cast_unsigned().into()))),
+        "number_get" => number_get,
+        "string_get" => string_get,
+        "bigint_get_as_i64" => bigint_get,
+        "boolean_get" => boolean_get,
+        "debug_string" => |call| {
+            let shown = call.object(1)?.debug();
+            call.return_text(call.u32(0), Some(&shown))
+        },
+        "throw" => |call| {
+            let message = call.text(0)?;
+            Err(call.odd(&message))
+        },
+        "rethrow" => |call| {
+            let thrown = call.take(0)?.to_string();
+            Err(call.odd(&thrown))
+        },
+        "error_new" | "Error" if text_param(ty) => {
+            |call| Ok(Out::Js(Js::error("Error", call.text(0)?)))
+        }
+        "is_undefined" => |call| is(call, |js| matches!(js, Js::Undefined)),
+        "is_null" => |call| is(call, |js| matches!(js, Js::Null)),
+        "is_string" => |call| is(call, |js| matches!(js, Js::Text(_))),
+        "is_bigint" => |call| is(call, |js| matches!(js, Js::BigInt(_))),
+        "is_object" => |call| {
+            is(call, |js| {
+                matches!(js, Js::Object(_)) && js.type_name() == "object"
+            })
+        },
+        "is_function" => |call| is(call, |js| js.type_name() == "function"),
+        "is_symbol" => |call| is(call, |_| false),
+        "is_falsy" => |call| is(call, |js| !js.is_truthy()),
+        "jsval_eq" => |call| {
+            let same = call.object(0)?.is_same(&call.object(1)?);
+            Ok(Out::I32(same.into()))
+        },
+        "jsval_loose_eq" => |call| {
+            let (a, b) = (call.object(0)?, call.object(1)?);
+            let same = a.is_same(&b) || (a.is_like_none() && b.is_like_none());
+            Ok(Out::I32(same.into()))
+        },
+        "typeof" => |call| Ok(Out::Js(Js::text(call.object(0)?.type_name()))),
+        "as_number" => |call| Ok(Out::F64(call.object(0)?.to_number())),
+        _ => return None,
+    })
+}
+
+fn text_param(ty: &FuncType) -> bool {
+    ty.params() == [ValType::I32, ValType::I32]
+}
+
+fn is(call: &mut Call<'_>, question: fn(&Js) -> bool) -> Outcome {
+    Ok(Out::I32(question(&call.object(0)?).into()))
+}
+
+fn number_get(call: &mut Call<'_>) -> Outcome {
+    let number = match call.object(1)? {
+        Js::Number(number) => Some(number.to_le_bytes()),
+        _ => None,
+    };
+    call.return_option(call.u32(0), number)
+}
+
+fn string_get(call: &mut Call<'_>) -> Outcome {
+    let js = call.object(1)?;
+    let text = match &js {
+        Js::Text(text) => Some(&**text),
+        _ => None,
+    };
+    call.return_text(call.u32(0), text)
+}
+
+fn bigint_get(call: &mut Call<'_>) -> Outcome {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "as JavaScript's `asIntN(64)` does"
+    )]
+    let number = match call.object(1)? {
+        Js::BigInt(number) => Some((number as i64).to_le_bytes()),
+        _ => None,
+    };
+    call.return_option(call.u32(0), number)
+}
+
+/// False, true, or neither. In releases since 0.2.101 the last is a number that no boolean has, as in
+/// those before.
+fn boolean_get(call: &mut Call<'_>) -> Outcome {
+    Ok(Out::I32(match call.object(0)? {
+        Js::Bool(value) => value.into(),
+        _ if call.served.name.starts_with("__wbg_") => 0xFF_FFFF,
+        _ => 2,
+    }))
+}
+
+impl Js {
+    /// As wasm-bindgen's `debugString` has it.
+    fn debug(&self) -> String {
+        match self {
+            Js::Text(text) => format!("\"{text}\""),
+            Js::Object(object) => match &**object {
+                Object::Error(error) => format!("{}: {}", error.name, error.message),
+                _ => self.to_string(),
+            },
+            other => other.to_string(),
+        }
+    }
+
+    /// What JavaScript's `Number(value)` gives, for what has a number.
+    #[expect(clippy::cast_precision_loss, reason = "as JavaScript does")]
+    fn to_number(&self) -> f64 {
+        match self {
+            Js::Null => 0.0,
+            Js::Bool(value) => f64::from(u8::from(*value)),
+            Js::Number(value) => *value,
+            Js::BigInt(value) => *value as f64,
+            Js::Text(text) => text.trim().parse().unwrap_or(f64::NAN),
+            Js::Undefined | Js::Object(_) => f64::NAN,
+        }
+    }
+}
+
+/// A `TypeError`, which the guest may catch.
+pub(super) fn type_error(message: impl Into<String>) -> Throw {
+    Throw::Js(Js::error("TypeError", message))
+}

@@ -1,0 +1,79 @@
+//! What reaches the world outside: randomness, the clock, the console, and the pool's protocol.
+
+use engine_api::{FuncType, ValType};
+
+use super::Serve;
+use super::buffers::bytes_of;
+use crate::call::{Call, Out, Outcome};
+use crate::system::Level;
+use crate::value::{Global, Js, Object};
+
+pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
+    let milliseconds = ty.results() == [ValType::F64];
+    Some(match base {
+        "getRandomValues" | "randomFillSync" => random,
+        "now" | "getTime" | "valueOf" if milliseconds => now,
+        "log" | "info" => |call| print(call, Level::Info),
+        "error" => |call| print(call, Level::Error),
+        "warn" => |call| print(call, Level::Warn),
+        "debug" => |call| print(call, Level::Debug),
+        "trace" => |call| print(call, Level::Trace),
+        // The pool builder is the last argument, whatever comes before.
+        "startWorkers" if !ty.params().is_empty() => |call| {
+            let builder = call.u32(call.args.len() - 1);
+            call.thread.realm.set_builder(builder);
+            Ok(Out::Js(Js::object(Object::Promise)))
+        },
+        // The host joins the workers itself, once the call that ends the pool has returned.
+        "terminateWorkers" => |_| Ok(Out::Js(Js::object(Object::Promise))),
+        _ => return None,
+    })
+}
+
+/// `crypto.getRandomValues(array)`, or a pointer and a length.
+fn random(call: &mut Call<'_>) -> Outcome {
+    let crypto = call.object(0).ok();
+    let by_object = match crypto.as_ref().and_then(Js::as_object) {
+        Some(Object::Global(Global::Crypto)) => true,
+        _ => matches!(call.args[0], engine_api::Val::ExternRef(_)),
+    };
+    if by_object {
+        let node = call.served.name.contains("randomFillSync");
+        let array = if node { call.take(1)? } else { call.object(1)? };
+        let view = bytes_of(&array)?;
+        let mut bytes = call.read_view(&view)?;
+        let (system, mut facade) = call.outside();
+        system.random(&mut facade, &mut bytes)?;
+        call.write_view(&view, 0, &bytes)?;
+        return Ok(Out::Js(array));
+    }
+    let (pointer, len) = (call.u32(0), call.u32(1));
+    let mut bytes = call.bytes(pointer, len)?;
+    let (system, mut facade) = call.outside();
+    system.random(&mut facade, &mut bytes)?;
+    call.write(pointer.into(), &bytes)?;
+    Ok(Out::Nothing)
+}
+
+fn now(call: &mut Call<'_>) -> Outcome {
+    let (system, mut facade) = call.outside();
+    Ok(Out::F64(system.clock(&mut facade)?))
+}
+
+/// Text by pointer and length, or any number of objects.
+fn print(call: &mut Call<'_>, level: Level) -> Outcome {
+    let numbers = call.args.len() == 2
+        && call
+            .args
+            .iter()
+            .all(|arg| matches!(arg, engine_api::Val::I32(_)));
+    let text = numbers.then(|| call.text_if(0)).flatten();
+    let line = if let Some(text) = text {
+        text
+    } else {
+        let words = (0..call.args.len()).map(|position| call.object(position));
+        let words: Result<Vec<_>, _> = words.map(|js| js.map(|js| js.to_string())).collect();
+        words?.join(" ")
+    };
+    call.console(level, &line)
+}

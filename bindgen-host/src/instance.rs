@@ -1,0 +1,218 @@
+//! An instance with its realm: the guest's main thread, and its pool.
+
+use std::sync::Arc;
+
+use engine_api::{
+    Caller, Error, ExternRef, FuncIndex, GlobalIndex, GuestError, Instance, Interrupter,
+    MemoryIndex, ModuleInfo, TableIndex, Val,
+};
+
+use crate::call::from_externref;
+use crate::pool::{self, Pool};
+use crate::realm::{InterruptAll, Realm, Thread, failed};
+use crate::surface::{Abi, Added};
+use crate::value::Js;
+
+/// The instance that the host gives out.
+pub(crate) struct HostedInstance {
+    // Dropped in this order: no worker outlives the main thread's instance.
+    pool: Option<Pool>,
+    main: Box<dyn Instance>,
+    realm: Arc<Realm>,
+    thread: Arc<Thread>,
+    pools_started: i32,
+}
+
+impl HostedInstance {
+    pub(crate) fn new(realm: Arc<Realm>) -> Result<Self, Error> {
+        let started = realm.instantiate(false)?;
+        Ok(Self {
+            pool: None,
+            main: started.instance,
+            realm,
+            thread: started.thread,
+            pools_started: 0,
+        })
+    }
+
+    fn call_added(
+        &mut self,
+        added: Added,
+        func: FuncIndex,
+        args: &[Val],
+        results: &mut [Val],
+    ) -> Result<(), Error> {
+        self.realm.surface.outer.check_call(func, args, results)?;
+        let number = args[0].i32().unwrap_or(0);
+        match added {
+            Added::TakeError => {
+                let message = self.take_error(number.cast_unsigned())?;
+                results[0] = Val::ExternRef(Some(ExternRef::new(GuestError { message })));
+                Ok(())
+            }
+            Added::PoolStart => {
+                results[0] = Val::I32(self.start_pool(number)?);
+                Ok(())
+            }
+            Added::PoolStop => self.stop_pool(number),
+        }
+    }
+
+    /// The message of the error object that the guest names.
+    fn take_error(&mut self, index: u32) -> Result<String, Error> {
+        let surface = Arc::clone(&self.realm.surface);
+        let js = match (surface.abi, surface.externrefs) {
+            (Abi::Externrefs, Some(refs)) => {
+                let reference = self.main.table_get(refs.table, index.into())?;
+                if let Some(dealloc) = refs.dealloc {
+                    self.main.call(dealloc, &[Val::from(index)], &mut [])?;
+                }
+                match reference {
+                    Val::ExternRef(reference) => from_externref(reference.as_ref())?,
+                    _ => Js::Undefined,
+                }
+            }
+            _ => self.thread.heap().take(index).ok_or_else(|| {
+                failed(
+                    "take_error",
+                    format!("the guest names object {index}, and holds none there"),
+                )
+            })?,
+        };
+        Ok(js.to_string())
+    }
+
+    fn start_pool(&mut self, threads: i32) -> Result<i32, Error> {
+        if let Some(pool) = &self.pool {
+            let message = format!("pool {} is running; stop it first", pool.number());
+            return Err(failed("thread_pool_start", message));
+        }
+        pool::check(threads)?;
+        let number = self.pools_started + 1;
+        let started = Pool::start(&self.realm, &mut *self.main, &self.thread, number, threads);
+        // A worker's end is the cause where there is one; the main thread only met its consequence.
+        self.pool = Some(started.map_err(|error| self.realm.fault().unwrap_or(error))?);
+        self.pools_started = number;
+        Ok(number)
+    }
+
+    fn stop_pool(&mut self, number: i32) -> Result<(), Error> {
+        match self.pool.take_if(|pool| pool.number() == number) {
+            None => Err(failed(
+                "thread_pool_stop",
+                format!("pool {number} is not running"),
+            )),
+            Some(pool) => {
+                let stopped = pool.stop(&mut *self.main, &self.thread);
+                stopped.map_err(|error| self.realm.fault().unwrap_or(error))
+            }
+        }
+    }
+}
+
+impl Drop for HostedInstance {
+    fn drop(&mut self) {
+        // Workers wait for work for ever, or are in the middle of some.
+        if self.pool.is_some() {
+            self.realm.interrupt();
+        }
+    }
+}
+
+impl Caller for HostedInstance {
+    fn info(&self) -> &Arc<ModuleInfo> {
+        &self.realm.surface.outer
+    }
+
+    fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error> {
+        if let Some(added) = self.realm.surface.added(func) {
+            return self.call_added(added, func, args, results);
+        }
+        let outcome = self.main.call(func, args, results);
+        if self.pool.is_none() {
+            return outcome;
+        }
+        // A worker that ended early took locks with it: what the call returned means nothing.
+        match self.realm.fault() {
+            Some(fault) => Err(fault),
+            None => outcome,
+        }
+    }
+
+    fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
+        self.main.memory_size(memory)
+    }
+
+    fn memory_read(
+        &self,
+        memory: MemoryIndex,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        self.main.memory_read(memory, offset, buffer)
+    }
+
+    fn memory_write(
+        &mut self,
+        memory: MemoryIndex,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        self.main.memory_write(memory, offset, bytes)
+    }
+
+    fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error> {
+        self.main.memory_grow(memory, pages_delta)
+    }
+
+    fn global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
+        self.main.global(global)
+    }
+
+    fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
+        self.main.set_global(global, value)
+    }
+
+    fn table_size(&self, table: TableIndex) -> Result<u64, Error> {
+        self.main.table_size(table)
+    }
+
+    fn table_grow(
+        &mut self,
+        table: TableIndex,
+        elements_delta: u64,
+        initial: &Val,
+    ) -> Result<u64, Error> {
+        self.main.table_grow(table, elements_delta, initial)
+    }
+
+    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
+        self.main.table_get(table, element)
+    }
+
+    fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
+        self.main.table_set(table, element, value)
+    }
+}
+
+impl Instance for HostedInstance {
+    fn memory_bytes(&self) -> u64 {
+        self.main.memory_bytes()
+    }
+
+    fn interrupter(&self) -> Result<Interrupter, Error> {
+        // Says whether the engine can.
+        self.main.interrupter()?;
+        Ok(Interrupter::new(Arc::new(InterruptAll(Arc::clone(
+            &self.realm,
+        )))))
+    }
+
+    fn fuel_left(&mut self) -> Option<u64> {
+        self.main.fuel_left()
+    }
+
+    fn as_caller(&mut self) -> &mut dyn Caller {
+        self
+    }
+}

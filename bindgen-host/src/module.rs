@@ -1,0 +1,99 @@
+//! A module with its host.
+
+use std::fmt;
+use std::sync::Arc;
+
+use engine_api::{
+    Artifact, Engine, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
+    SharedMemory,
+};
+
+use crate::Options;
+use crate::instance::HostedInstance;
+use crate::realm::Realm;
+use crate::surface::Surface;
+
+/// A compiled module whose instances get realms.
+pub(crate) struct HostedModule {
+    engine: Arc<dyn Engine>,
+    module: Arc<dyn Module>,
+    surface: Arc<Surface>,
+    options: Options,
+}
+
+impl HostedModule {
+    pub(crate) fn new(
+        engine: Arc<dyn Engine>,
+        module: Arc<dyn Module>,
+        surface: Surface,
+        options: Options,
+    ) -> Self {
+        Self {
+            engine,
+            module,
+            surface: Arc::new(surface),
+            options,
+        }
+    }
+
+    /// The memory that all threads of one guest share, unless the user gives one.
+    fn shared_memory(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+    ) -> Result<Option<SharedMemory>, Error> {
+        let Some((import, ty)) = &self.surface.shared_memory else {
+            return Ok(None);
+        };
+        if imports.get(&import.module, &import.name).is_some() {
+            return Ok(None);
+        }
+        // Its maximum is the only limit that a shared memory knows.
+        let limit = limits.memory_bytes_max.map(|bytes| bytes / PAGE_BYTES);
+        let pages_max = match (ty.pages_max, limit) {
+            (Some(max), Some(limit)) => Some(max.min(limit)),
+            (max, limit) => max.or(limit),
+        };
+        if let Some(limit) = pages_max.filter(|max| *max < ty.pages_min) {
+            return Err(Error::Limit {
+                what: "bytes of memory",
+                needed: ty.pages_min * PAGE_BYTES,
+                limit: limit * PAGE_BYTES,
+            });
+        }
+        let ty = MemoryType { pages_max, ..*ty };
+        self.engine.shared_memory(ty).map(Some)
+    }
+}
+
+impl Module for HostedModule {
+    fn info(&self) -> &Arc<ModuleInfo> {
+        &self.surface.outer
+    }
+
+    fn artifact(&self) -> Result<Artifact, Error> {
+        self.module.artifact()
+    }
+
+    fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
+        let memory = self.shared_memory(imports, limits)?;
+        let realm = Arc::new(Realm::new(
+            &self.module,
+            &self.surface,
+            &self.options,
+            imports,
+            limits,
+            memory,
+        )?);
+        Ok(Box::new(HostedInstance::new(realm)?))
+    }
+}
+
+impl fmt::Debug for HostedModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostedModule")
+            .field("engine", &self.engine.id())
+            .field("module", &self.surface.inner.hash())
+            .finish_non_exhaustive()
+    }
+}

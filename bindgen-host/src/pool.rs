@@ -1,0 +1,269 @@
+//! A thread pool by the protocol of wasm-bindgen-rayon, each worker a thread with an instance of its own
+//! on the guest's shared memory.
+//!
+//! The guest's `initThreadPool(n)` makes a builder and calls the import `startWorkers` with its address.
+//! In JavaScript workers are then started, each calls `wbg_rayon_start_worker`, which blocks until the
+//! builder hands it a thread to be, and `build` does so. Here all that happens in one call of the host, in
+//! an order in which nothing can wait for a worker that never came: `build` is called when every worker
+//! has arrived.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use engine_api::{Error, FuncIndex, FuncType, Instance, Val, ValType};
+
+use crate::WorkerExit;
+use crate::heap;
+use crate::realm::{Realm, Thread, describe, failed};
+
+/// What a native thread of a worker has: the engine's limit is for the guest's frames, and its own code
+/// runs on the same stack.
+const THREAD_STACK_BYTES: usize = 16 << 20;
+
+/// How long workers may take to arrive, and to end once their pool has.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More than any machine has, and few enough to count with.
+const THREADS_MAX: i32 = 1024;
+
+/// Refuses numbers of threads that make no sense.
+pub(crate) fn check(threads: i32) -> Result<(), Error> {
+    if (1..=THREADS_MAX).contains(&threads) {
+        return Ok(());
+    }
+    let message = format!("{threads} threads; a pool has 1 to {THREADS_MAX}");
+    Err(failed("thread_pool_start", message))
+}
+
+/// A running pool.
+pub(crate) struct Pool {
+    number: i32,
+    realm: Arc<Realm>,
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    number: u32,
+    /// Dropped to send it away, used to let it begin.
+    begin: Option<Sender<u32>>,
+    done: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts a pool, and returns when all workers are at work.
+    pub(crate) fn start(
+        realm: &Arc<Realm>,
+        main: &mut dyn Instance,
+        thread: &Thread,
+        number: i32,
+        threads: i32,
+    ) -> Result<Self, Error> {
+        let exports = realm.surface.pool.clone();
+        let exports = exports.expect("the function is added only where there are these exports");
+        // Without it a worker that dies would leave everybody waiting.
+        main.interrupter()?;
+        if realm.shared_memory().is_none() && realm.surface.shared_memory.is_none() {
+            let message = "the module imports no shared memory, so that it can have no threads";
+            return Err(failed("thread_pool_start", message));
+        }
+        let source = undefined(&exports.init_type, 1);
+        let mut args = vec![Val::I32(threads)];
+        args.extend(source);
+        call_for_promise(main, thread, exports.init, &exports.init_type, &args)?;
+        let builder = realm.take_builder().ok_or_else(|| {
+            failed(
+                "thread_pool_start",
+                "`initThreadPool` did not ask for its workers",
+            )
+        })?;
+        let mut number_of = |func: FuncIndex| {
+            let mut result = [Val::I32(0)];
+            main.call(func, &[Val::from(builder)], &mut result)?;
+            Ok::<u32, Error>(result[0].i32().unwrap_or(0).cast_unsigned())
+        };
+        let asked_for = number_of(exports.threads)?;
+        let receiver = number_of(exports.receiver)?;
+        if asked_for != threads.cast_unsigned() {
+            let message = format!("asked for {threads} threads, the guest wants {asked_for}");
+            return Err(failed("thread_pool_start", message));
+        }
+        let mut pool = Self {
+            number,
+            realm: Arc::clone(realm),
+            workers: Vec::new(),
+        };
+        pool.gather(asked_for)?;
+        for worker in &mut pool.workers {
+            let begin = worker.begin.take().expect("nobody has begun");
+            // One that has died meanwhile is a fault, which `build` below is ended by.
+            let _ = begin.send(receiver);
+        }
+        main.call(exports.build, &[Val::from(builder)], &mut [])?;
+        match realm.fault() {
+            Some(fault) => Err(fault),
+            None => Ok(pool),
+        }
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        self.number
+    }
+
+    /// Starts the workers' threads and waits until each has an instance.
+    fn gather(&mut self, threads: u32) -> Result<(), Error> {
+        let (arrive, arrived) = mpsc::channel();
+        for number in 1..=threads {
+            let worker = self.spawn(number, arrive.clone())?;
+            self.workers.push(worker);
+        }
+        drop(arrive);
+        let deadline = Instant::now() + PATIENCE;
+        for here in 0..threads {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let lost = |why: &str| {
+                let message = format!("{here} of {threads} workers arrived: {why}");
+                Err(failed("thread_pool_start", message))
+            };
+            match arrived.recv_timeout(left) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(RecvTimeoutError::Timeout) => return lost("the others took too long"),
+                Err(RecvTimeoutError::Disconnected) => return lost("the others ended"),
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, number: u32, arrive: Sender<Result<(), Error>>) -> Result<Worker, Error> {
+        let (begin, may_begin) = mpsc::channel();
+        let (end, done) = mpsc::channel();
+        let realm = Arc::clone(&self.realm);
+        let thread = std::thread::Builder::new()
+            .name(format!("guest worker {number}"))
+            .stack_size(THREAD_STACK_BYTES)
+            .spawn(move || {
+                work(&realm, number, &arrive, &may_begin);
+                drop(end);
+            })
+            .map_err(|error| {
+                let message = format!("worker {number} could not be started: {error}");
+                failed("thread_pool_start", message)
+            })?;
+        Ok(Worker {
+            number,
+            begin: Some(begin),
+            done,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends the pool, as the guest does it, and joins every worker.
+    pub(crate) fn stop(mut self, main: &mut dyn Instance, thread: &Thread) -> Result<(), Error> {
+        let exports = self.realm.surface.pool.clone();
+        let exit = exports.and_then(|exports| exports.exit);
+        let (func, ty) = exit.expect("the function is added only where there is this export");
+        call_for_promise(main, thread, func, &ty, &[])?;
+        let deadline = Instant::now() + PATIENCE;
+        for worker in &mut self.workers {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(RecvTimeoutError::Timeout) = worker.done.recv_timeout(left) {
+                let message = format!("worker {} did not end within {PATIENCE:?}", worker.number);
+                return Err(failed("thread_pool_stop", message));
+            }
+            worker.join();
+        }
+        match self.realm.fault() {
+            Some(fault) => Err(fault),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let running = self.workers.iter().any(|worker| worker.thread.is_some());
+        if !running {
+            return;
+        }
+        self.realm.interrupt();
+        for worker in &mut self.workers {
+            worker.begin = None;
+            worker.join();
+        }
+    }
+}
+
+impl Worker {
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic in a worker is a fault of the realm already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The life of a worker.
+fn work(
+    realm: &Arc<Realm>,
+    number: u32,
+    arrive: &Sender<Result<(), Error>>,
+    may_begin: &Receiver<u32>,
+) {
+    let mut started = match realm.instantiate(true) {
+        Ok(started) => started,
+        Err(error) => {
+            tracing::debug!(number, error = describe(&error), "a worker did not arrive");
+            let _ = arrive.send(Err(error));
+            return;
+        }
+    };
+    let _ = arrive.send(Ok(()));
+    // Sent away without having begun: the pool's start has failed.
+    if let Ok(receiver) = may_begin.recv()
+        && let Err(error) = serve(realm, &mut *started.instance, receiver)
+    {
+        realm.worker_failed(number, &error);
+    }
+    realm.unregister(started.registered);
+}
+
+fn serve(realm: &Realm, instance: &mut dyn Instance, receiver: u32) -> Result<(), Error> {
+    let surface = &realm.surface;
+    let exports = surface.pool.as_ref().expect("a pool has its exports");
+    instance.call(exports.start_worker, &[Val::from(receiver)], &mut [])?;
+    if let (WorkerExit::Destroy, Some((destroy, params))) =
+        (realm.options.worker_exit, surface.thread_destroy)
+    {
+        // Zeros mean the calling thread's own.
+        instance.call(destroy, &vec![Val::I32(0); params], &mut [])?;
+    }
+    Ok(())
+}
+
+/// Calls an export that returns a promise, which nobody here waits for.
+fn call_for_promise(
+    main: &mut dyn Instance,
+    thread: &Thread,
+    func: FuncIndex,
+    ty: &FuncType,
+    args: &[Val],
+) -> Result<(), Error> {
+    let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::zero(*ty)).collect();
+    main.call(func, args, &mut results)?;
+    if let [Val::I32(promise)] = results[..] {
+        thread.heap().take(promise.cast_unsigned());
+    }
+    Ok(())
+}
+
+/// `undefined` for each parameter from a position on.
+fn undefined(ty: &FuncType, from: usize) -> Vec<Val> {
+    let absent = |ty: &ValType| match ty {
+        ValType::I32 => Val::from(heap::UNDEFINED),
+        ty => Val::zero(*ty),
+    };
+    ty.params().iter().skip(from).map(absent).collect()
+}

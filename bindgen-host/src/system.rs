@@ -1,0 +1,156 @@
+//! What a realm gets from outside, in a form that a proxy can record.
+
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine_api::{Caller, Error, Extern, FuncType, HostFunc, Import, Imports, Val, ValType};
+
+use engine_api::ExternType;
+
+/// The module name of these imports.
+pub const SYSTEM: &str = "wasm-proxy";
+
+/// The imports that every module needs from outside, served by this machine: randomness from the operating
+/// system, its clock, and the console as events of `tracing`, target `guest`.
+///
+/// | import of `wasm-proxy` | type | |
+/// |---|---|---|
+/// | `random` | `() -> (i64, i64)` | 16 random bytes |
+/// | `clock` | `() -> f64` | milliseconds since 1970 |
+/// | `console` | `(i32, i64)` | a line of output: its level, from 0 for errors to 4, and a hash of its text, which is passed beside the call |
+#[must_use]
+pub fn system() -> Imports {
+    let mut imports = Imports::new();
+    let [random, clock, console] = types();
+    imports.func(SYSTEM, "random", random, |_, _, results| {
+        let mut bytes = [[0; 8]; 2];
+        getrandom::fill(bytes.as_flattened_mut()).map_err(|source| Error::Host {
+            module: SYSTEM.to_owned(),
+            name: "random".to_owned(),
+            source: Box::new(source),
+        })?;
+        results[0] = Val::I64(i64::from_le_bytes(bytes[0]));
+        results[1] = Val::I64(i64::from_le_bytes(bytes[1]));
+        Ok(())
+    });
+    imports.func(SYSTEM, "clock", clock, |_, _, results| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        results[0] = Val::from(now.unwrap_or_default().as_secs_f64() * 1000.0);
+        Ok(())
+    });
+    imports.func(SYSTEM, "console", console, |_, args, _| {
+        LINE.with_borrow(|line| match args[0] {
+            Val::I32(0) => tracing::error!(target: "guest", "{line}"),
+            Val::I32(1) => tracing::warn!(target: "guest", "{line}"),
+            Val::I32(2) => tracing::info!(target: "guest", "{line}"),
+            Val::I32(3) => tracing::debug!(target: "guest", "{line}"),
+            _ => tracing::trace!(target: "guest", "{line}"),
+        });
+        Ok(())
+    });
+    imports
+}
+
+thread_local! {
+    /// The text of the line that `console` is being called for. It travels beside the call because a
+    /// recorder keeps numbers, and must not run the call again on replay.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+fn types() -> [FuncType; 3] {
+    [
+        FuncType::new(&[], &[ValType::I64, ValType::I64]),
+        FuncType::new(&[], &[ValType::F64]),
+        FuncType::new(&[ValType::I32, ValType::I64], &[]),
+    ]
+}
+
+/// The imports as a module lists them.
+pub(crate) fn listed() -> impl Iterator<Item = Import> {
+    let names = ["random", "clock", "console"].into_iter();
+    names.zip(types()).map(|(name, ty)| Import {
+        module: SYSTEM.to_owned(),
+        name: name.to_owned(),
+        ty: ExternType::Func(ty),
+    })
+}
+
+/// The functions behind the imports.
+#[derive(Clone, Debug)]
+pub(crate) struct System {
+    random: HostFunc,
+    clock: HostFunc,
+    console: HostFunc,
+}
+
+/// The level of a line on the console.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Level {
+    Error = 0,
+    Warn = 1,
+    Info = 2,
+    Debug = 3,
+    Trace = 4,
+}
+
+impl System {
+    /// Finds the functions among what an instance is given.
+    pub(crate) fn find(imports: &Imports) -> Result<Self, Error> {
+        let mut functions = listed().map(|import| match imports.get(SYSTEM, &import.name) {
+            None => Err(Error::Import {
+                module: import.module,
+                name: import.name,
+                expected: import.ty,
+                reason: "missing: start from the imports of `bindgen_host::system()`".to_owned(),
+            }),
+            Some(_) => match imports.resolve(&import)? {
+                Extern::Func(function) => Ok(function.clone()),
+                _ => unreachable!("`resolve` compares types"),
+            },
+        });
+        let mut next = || functions.next().expect("three are listed");
+        Ok(Self {
+            random: next()?,
+            clock: next()?,
+            console: next()?,
+        })
+    }
+
+    /// Fills a buffer with random bytes.
+    pub(crate) fn random(&self, caller: &mut dyn Caller, buffer: &mut [u8]) -> Result<(), Error> {
+        for chunk in buffer.chunks_mut(16) {
+            let mut drawn = [Val::I64(0), Val::I64(0)];
+            self.random.invoke(caller, &[], &mut drawn)?;
+            let words = drawn.map(|word| word.i64().unwrap_or(0).to_le_bytes());
+            chunk.copy_from_slice(&words.as_flattened()[..chunk.len()]);
+        }
+        Ok(())
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn clock(&self, caller: &mut dyn Caller) -> Result<f64, Error> {
+        let mut now = [Val::F64(0)];
+        self.clock.invoke(caller, &[], &mut now)?;
+        Ok(now[0].f64().unwrap_or(0.0))
+    }
+
+    /// Prints a line.
+    pub(crate) fn console(
+        &self,
+        caller: &mut dyn Caller,
+        level: Level,
+        line: &str,
+    ) -> Result<(), Error> {
+        LINE.with_borrow_mut(|slot| line.clone_into(slot));
+        let args = [Val::I32(level as i32), Val::I64(fnv(line))];
+        self.console.invoke(caller, &args, &mut [])
+    }
+}
+
+/// FNV-1a: the same on every machine, and enough to tell lines apart.
+fn fnv(text: &str) -> i64 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.cast_signed()
+}

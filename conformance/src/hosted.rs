@@ -1,0 +1,105 @@
+//! wasm-bindgen's modules on the engines under test, with a host instead of JavaScript.
+
+use std::sync::Arc;
+
+use bindgen_host::{BindgenHost, Options, WorkerExit};
+use engine_api::{Engine, Error, Instance, Limits};
+use proxy_core::{Builder, Policy, Proxy};
+
+use crate::engines::EngineUnderTest;
+
+/// A guest in both generations of wasm-bindgen's ABI.
+#[derive(Clone, Copy, Debug)]
+pub struct HostedGuest {
+    /// Objects are slots of a heap, results come through a return pointer.
+    slots: &'static [u8],
+    /// Objects are externrefs, functions have several results.
+    externrefs: &'static [u8],
+    /// One policy for both.
+    policy: &'static str,
+}
+
+/// Every way in which values cross.
+pub const REALM: HostedGuest = HostedGuest {
+    slots: include_bytes!("../../guests/prebuilt/realm_old.wasm"),
+    externrefs: include_bytes!("../../guests/prebuilt/realm_new.wasm"),
+    policy: include_str!("../../guests/policies/realm.toml"),
+};
+
+/// A thread pool.
+pub const THREADS: HostedGuest = HostedGuest {
+    slots: include_bytes!("../../guests/prebuilt/realm_threads_old.wasm"),
+    externrefs: include_bytes!("../../guests/prebuilt/realm_threads.wasm"),
+    policy: include_str!("../../guests/policies/realm_threads.toml"),
+};
+
+/// A module of a guest that an engine can run.
+pub struct Hosted {
+    /// For messages: which generation.
+    pub abi: &'static str,
+    wasm: &'static [u8],
+    policy: &'static str,
+    engine: Arc<dyn Engine>,
+}
+
+impl HostedGuest {
+    /// The modules that the engine can run: that with slots, and with the capability `externref` the
+    /// other, which must be refused without it.
+    #[must_use]
+    #[track_caller]
+    pub fn on(&self, engine: &EngineUnderTest) -> Vec<Hosted> {
+        self.with_exit(engine, WorkerExit::Destroy)
+    }
+
+    /// The same, with workers that end in a certain way.
+    #[must_use]
+    #[track_caller]
+    pub fn with_exit(&self, engine: &EngineUnderTest, exit: WorkerExit) -> Vec<Hosted> {
+        let mut options = Options::default();
+        options.worker_exit = exit;
+        let host: Arc<dyn Engine> =
+            Arc::new(BindgenHost::new(Arc::clone(engine.remembering()), options));
+        let hosted = |abi, wasm| Hosted {
+            abi,
+            wasm,
+            policy: self.policy,
+            engine: Arc::clone(&host),
+        };
+        let mut all = vec![hosted("slots", self.slots)];
+        if engine.capabilities().externref {
+            all.push(hosted("externrefs", self.externrefs));
+        } else {
+            let refused = host.compile(self.externrefs);
+            assert!(
+                matches!(refused, Err(Error::Unsupported { .. })),
+                "{refused:?}"
+            );
+        }
+        all
+    }
+}
+
+impl Hosted {
+    /// A bare instance.
+    ///
+    /// # Errors
+    ///
+    /// As [`engine_api::Module::instantiate`].
+    pub fn instantiate(&self, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
+        let module = self.engine.compile(self.wasm)?;
+        module.instantiate(&bindgen_host::system(), limits)
+    }
+
+    /// Starts to build a proxy.
+    #[track_caller]
+    pub fn proxied(&self) -> Builder {
+        let policy: Policy = self
+            .policy
+            .parse()
+            .unwrap_or_else(|error| panic!("{error}"));
+        Proxy::builder(Arc::clone(&self.engine))
+            .module(self.wasm)
+            .policy(policy)
+            .imports(bindgen_host::system())
+    }
+}

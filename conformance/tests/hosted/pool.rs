@@ -1,0 +1,247 @@
+//! A thread pool in the guest: started, used, ended in every way, and never a hang.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bindgen_host::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
+use conformance::hosted::THREADS;
+use conformance::prelude::*;
+use proxy_core::{Error as ProxyError, args};
+
+/// Cases that count threads are alone.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Threads of this process that belong to a pool.
+fn workers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let is_worker = |task: std::io::Result<std::fs::DirEntry>| {
+        // One that ends meanwhile is none.
+        let name = task.and_then(|task| std::fs::read_to_string(task.path().join("comm")));
+        name.is_ok_and(|name| name.starts_with("guest worker"))
+    };
+    tasks
+        .filter_map(|task| is_worker(task).then_some(()))
+        .count()
+}
+
+fn limits() -> Limits {
+    Limits {
+        memory_bytes_max: Some(48 << 20),
+        ..Limits::default()
+    }
+}
+
+fn start(instance: &mut dyn Instance, threads: i32) -> i32 {
+    let started = instance.invoke(THREAD_POOL_START, &[Val::I32(threads)]);
+    started.unwrap()[0].i32().unwrap()
+}
+
+fn sum(instance: &mut dyn Instance) -> i64 {
+    let sum = instance.invoke("parallel_sum", &[Val::I32(100_000)]);
+    sum.unwrap()[0].i64().unwrap()
+}
+
+const SUM: i64 = 4_999_950_000;
+
+#[apply(every_engine)]
+fn a_pool_works_and_ends_with_every_thread_joined(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.on(engine) {
+        let mut instance = hosted.instantiate(&limits()).unwrap();
+        let instance = &mut *instance;
+        let first = start(instance, 2);
+        assert_eq!(sum(instance), SUM);
+        assert_eq!(instance.invoke("workers", &[]).unwrap(), [Val::I32(2)]);
+        assert_eq!(workers(), 2, "{}", hosted.abi);
+        instance
+            .invoke(THREAD_POOL_STOP, &[Val::I32(first)])
+            .unwrap();
+        assert_eq!(workers(), 0, "{}", hosted.abi);
+        // Again, and with another number of threads; what workers have is given back each time.
+        let after_one = instance.memory_bytes();
+        for threads in [1, 3, 2, 3, 2, 3, 2, 3, 2, 3] {
+            let pool = start(instance, threads);
+            assert_eq!(sum(instance), SUM);
+            instance
+                .invoke(THREAD_POOL_STOP, &[Val::I32(pool)])
+                .unwrap();
+        }
+        assert_eq!(workers(), 0);
+        let grown = instance.memory_bytes() - after_one;
+        assert!(grown <= 4 << 20, "{}: {grown} bytes are lost", hosted.abi);
+    }
+}
+
+#[apply(every_engine)]
+fn abandoned_workers_lose_their_stacks(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.with_exit(engine, WorkerExit::Abandon) {
+        let mut instance = hosted.instantiate(&limits()).unwrap();
+        let instance = &mut *instance;
+        let before = instance.memory_bytes();
+        for _ in 0..8 {
+            let pool = start(instance, 1);
+            assert_eq!(sum(instance), SUM);
+            instance
+                .invoke(THREAD_POOL_STOP, &[Val::I32(pool)])
+                .unwrap();
+        }
+        assert_eq!(workers(), 0);
+        let grown = instance.memory_bytes() - before;
+        assert!(
+            grown >= 7 << 20,
+            "{}: only {grown} bytes are lost",
+            hosted.abi
+        );
+    }
+}
+
+#[apply(every_engine)]
+fn what_ends_a_worker_ends_the_call_and_not_in_a_hang(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.on(engine) {
+        for (export, is_expected) in [
+            (
+                "trap_in_worker",
+                (|trap| trap == Trap::Unreachable) as fn(Trap) -> bool,
+            ),
+            // Rust's allocator gives up with a panic, an abort or an access past the end.
+            ("exhaust_in_worker", |trap| !trap.is_host_imposed()),
+        ] {
+            let mut instance = hosted.instantiate(&limits()).unwrap();
+            start(&mut *instance, 2);
+            let trap = trap_of(instance.invoke(export, &[]));
+            assert!(is_expected(trap), "{} {export}: {trap:?}", hosted.abi);
+            // The instance is lost, and says so from now on.
+            assert!(instance.invoke("parallel_sum", &[Val::I32(10)]).is_err());
+            drop(instance);
+            assert_eq!(workers(), 0, "{} {export}", hosted.abi);
+        }
+    }
+}
+
+#[apply(every_engine)]
+fn a_worker_that_spins_is_ended_by_the_deadline(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.on(engine) {
+        let limits = Limits {
+            deadline: Some(Duration::from_millis(200)),
+            ..limits()
+        };
+        let mut instance = hosted.instantiate(&limits).unwrap();
+        start(&mut *instance, 2);
+        let trap = trap_of(instance.invoke("spin_in_worker", &[]));
+        assert_eq!(trap, Trap::DeadlineExceeded, "{}", hosted.abi);
+        drop(instance);
+        assert_eq!(workers(), 0);
+    }
+}
+
+#[apply(every_engine)]
+fn a_pool_that_cannot_be_is_refused_with_the_reason(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.on(engine) {
+        let refuse = |instance: &mut dyn Instance, export: &str, number: i32| {
+            let error = refused(instance.invoke(export, &[Val::I32(number)]));
+            match error {
+                Error::Host { source, .. } => source.to_string(),
+                error => panic!("{}: {error:?}", hosted.abi),
+            }
+        };
+        let mut instance = hosted.instantiate(&limits()).unwrap();
+        let instance = &mut *instance;
+        for threads in [0, -1, 1_000_000] {
+            let message = refuse(instance, THREAD_POOL_START, threads);
+            assert!(message.contains("1 to 1024"), "{message}");
+        }
+        let pool = start(instance, 1);
+        let message = refuse(instance, THREAD_POOL_START, 1);
+        assert!(message.contains("stop it first"), "{message}");
+        let message = refuse(instance, THREAD_POOL_STOP, pool + 1);
+        assert!(message.contains("not running"), "{message}");
+        assert_eq!(sum(instance), SUM);
+        instance
+            .invoke(THREAD_POOL_STOP, &[Val::I32(pool)])
+            .unwrap();
+
+        // No room for the workers' stacks: the start fails, instead of a later call.
+        let small = Limits {
+            memory_bytes_max: Some(3 << 20),
+            ..Limits::default()
+        };
+        let mut instance = hosted.instantiate(&small).unwrap();
+        let outcome = instance.invoke(THREAD_POOL_START, &[Val::I32(4)]);
+        assert!(outcome.is_err(), "{}", hosted.abi);
+        drop(instance);
+        assert_eq!(workers(), 0);
+    }
+}
+
+/// The pool is an object like any other: each generation has one of its own.
+#[apply(every_engine)]
+fn a_standby_gets_a_pool_of_its_own_and_a_trap_costs_one_generation(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.on(engine) {
+        let proxy = hosted.proxied().limits(limits()).build().unwrap();
+        let needs = proxy.call("parallel_sum", args![10_u32]).unwrap_err();
+        assert!(matches!(needs, ProxyError::Needs { .. }), "{needs}");
+        let start = || {
+            let pool = proxy.call(THREAD_POOL_START, args![2_u32]).unwrap();
+            pool.handle().unwrap()
+        };
+        let pool = start();
+        let sum = || {
+            proxy
+                .call("parallel_sum", args![100_000_u32])
+                .unwrap()
+                .i64()
+                .unwrap()
+        };
+        assert_eq!(sum(), SUM);
+        proxy.prepare_standby().unwrap();
+        assert_eq!(workers(), 4, "{}", hosted.abi);
+        proxy.swap().unwrap();
+        assert_eq!(sum(), SUM);
+        assert_eq!(workers(), 2, "{}", hosted.abi);
+        let error = proxy.call("trap_in_worker", args![]).unwrap_err();
+        assert!(matches!(error, ProxyError::Trapped { .. }), "{error}");
+        assert_eq!(sum(), SUM);
+        proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
+        assert_eq!(workers(), 0);
+        // Pools that came and went leave nothing to replay.
+        for _ in 0..50 {
+            let pool = start();
+            proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
+        }
+        let _pool = start();
+        let prepared = proxy.prepare_standby().unwrap();
+        assert_eq!(prepared.entries, 1, "{}", hosted.abi);
+        assert!(proxy.shutdown());
+        assert_eq!(workers(), 0);
+    }
+}
+
+/// With one worker everything happens in one order: what it drew is drawn again.
+#[apply(every_engine)]
+fn randomness_of_one_worker_is_replayed(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.on(engine) {
+        let proxy = hosted.proxied().limits(limits()).build().unwrap();
+        proxy.call(THREAD_POOL_START, args![1_u32]).unwrap();
+        let draw = || {
+            let drawn = proxy.call("random_in_workers", args![20_u32]).unwrap();
+            drawn.text().unwrap()
+        };
+        let first = draw();
+        assert_ne!(draw(), first);
+        // Replay compares both digests with those of the journal.
+        proxy.prepare_standby().unwrap();
+        proxy.swap().unwrap();
+        let info = proxy.debug_info();
+        assert_eq!(info.divergences, 0);
+        assert!(proxy.shutdown());
+    }
+}
