@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engines;
 
@@ -61,6 +62,16 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "F.toml")]
     pub(crate) policy: Option<PathBuf>,
 
+    /// A policy that comes with the program, instead of --policy
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "policy",
+        requires = "module",
+        value_parser = PossibleValuesParser::new(proxy_core::PRESETS)
+    )]
+    pub(crate) preset: Option<String>,
+
     /// The calls to make, as JSON lines; see below
     #[arg(long, value_name = "F.jsonl")]
     pub(crate) workload: Option<PathBuf>,
@@ -93,6 +104,11 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) stub_imports: bool,
 
+    /// For a wasm-bindgen module with a thread pool: what becomes of the workers' memory when a pool ends
+    /// [default: destroy]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) worker_exit: Option<WorkerExit>,
+
     /// How long one call may take, as in `500ms`, `10s`, `2m`
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) deadline: Option<Duration>,
@@ -106,6 +122,24 @@ pub(crate) struct RunArgs {
     pub(crate) report: Option<PathBuf>,
 }
 
+/// What becomes of a worker's stack and thread-local block when its pool ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WorkerExit {
+    /// They are freed
+    Destroy,
+    /// They are lost, about 1 MiB per worker and pool, as o1js up to 2.14 does in JavaScript
+    Abandon,
+}
+
+impl From<WorkerExit> for bindgen_host::WorkerExit {
+    fn from(exit: WorkerExit) -> Self {
+        match exit {
+            WorkerExit::Destroy => Self::Destroy,
+            WorkerExit::Abandon => Self::Abandon,
+        }
+    }
+}
+
 /// What to inspect.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
@@ -113,12 +147,21 @@ pub(crate) struct InspectArgs {
     pub(crate) module: PathBuf,
 
     /// Print a policy drafted from the names and types of the exports, and nothing else
-    #[arg(long, conflicts_with = "policy")]
+    #[arg(long, conflicts_with_all = ["policy", "preset"])]
     pub(crate) emit_policy: bool,
 
     /// Show the roles that this policy gives, and which of its patterns decides
     #[arg(long, value_name = "F.toml")]
     pub(crate) policy: Option<PathBuf>,
+
+    /// Show the roles that a policy gives which comes with the program
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "policy",
+        value_parser = PossibleValuesParser::new(proxy_core::PRESETS)
+    )]
+    pub(crate) preset: Option<String>,
 }
 
 const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank lines and those that begin with # or // are skipped:
@@ -126,8 +169,13 @@ const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank li
   {"repeat":1000,"do":[...]}                       repeat calls and scopes
   {"pinned":[...]}                                 make pure calls on one instance
 Arguments are numbers, {"handle":"srs"} (any earlier result by its name), {"bytes":"<base64>"},
-{"text":"..."} and {"index":true} (the turn of the innermost repeat, from 0). Several results are named by
-a list. "expect" compares a result: a number, a text, {"bytes":"<base64>"}, null, or a list for several."#;
+{"text":"..."} and {"index":true} (the turn of the innermost repeat, from 0). Arrays of numbers are
+{"u16s":[1,2]}, {"u32s":..}, {"u64s":..} or bytes; lists of objects are {"handles":["a","b"]}, of raw pointers
+{"pointers":["p","q"]}. Several results are named by a list. "expect" compares a result: a number, a text,
+{"bytes":"<base64>"}, {"u32s":[1,2]}, null, or a list for several.
+
+A module made by wasm-bindgen runs without JavaScript: the program serves its imports, and adds
+thread_pool_start(workers) and thread_pool_stop(pool) where it has a thread pool."#;
 
 /// A size in bytes: `64MiB`, `512KiB`, `1GiB`, `64000000`.
 fn parse_size(text: &str) -> Result<u64, String> {

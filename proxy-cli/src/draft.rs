@@ -61,9 +61,9 @@ impl Draft {
         Self {
             exports,
             module: ModulePolicy {
-                allocator: None,
                 memory_usage_export: reporter(&rules::MEMORY_USAGE),
                 critical_memory_export: reporter(&rules::CRITICAL_MEMORY),
+                ..ModulePolicy::default()
             },
         }
     }
@@ -97,7 +97,10 @@ impl Drafted {
             results: self.results.clone(),
             consumes: Vec::new(),
             mutates: self.changes_first.then(|| vec![0]),
+            params: None,
+            needs: None,
             fingerprint: None,
+            artifact: None,
         }
     }
 }

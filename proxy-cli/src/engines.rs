@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use engine_api::{Engine, EngineConfig};
+use bindgen_host::{BindgenHost, Options};
+use engine_api::{Engine, EngineConfig, ModuleInfo};
 
 /// Every engine there is, in the order of preference, and the cargo feature that compiles it in.
 const ENGINES: [(&str, &str, bool); 5] = [
@@ -30,6 +31,23 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// The engine that `run` takes unless told otherwise.
 pub(crate) fn default_name() -> &'static str {
     names().first().copied().unwrap_or("none")
+}
+
+/// Bytes of stack for guests that wasm-bindgen made. Provers written in Rust for JavaScript, whose engines
+/// give about as much, overflow the usual 1 MiB.
+const BINDGEN_STACK_BYTES_MAX: usize = 4 << 20;
+
+/// Makes the engine of a name for a module, with a host if the module is wasm-bindgen's.
+pub(crate) fn make_for(name: &str, info: &ModuleInfo, options: Options) -> Result<Arc<dyn Engine>> {
+    if !bindgen_host::is_bindgen(info) {
+        return make(name);
+    }
+    let config = EngineConfig {
+        stack_bytes_max: BINDGEN_STACK_BYTES_MAX,
+        ..EngineConfig::default()
+    };
+    let engine = make_with(name, &config)?;
+    Ok(Arc::new(BindgenHost::new(engine, options)))
 }
 
 /// Makes the engine of a name.

@@ -44,6 +44,7 @@ pub(crate) fn is_wrong_input(error: &Error) -> bool {
         | Error::FreedHandle { .. }
         | Error::ForeignHandle { .. }
         | Error::HandleType { .. }
+        | Error::Needs { .. }
         | Error::PointerOutsideScope { .. }
         | Error::JournaledInPinned { .. } => true,
         Error::Engine(error) => error.trap().is_none(),
@@ -73,6 +74,10 @@ fn way_out_of_proxy_error(error: &Error) -> Option<&'static str> {
             "make the object again with a call that has the same \"as\", or move the call that frees it to the end",
         ),
         Error::HandleType { .. } => Some("name the result of a call that makes such an object"),
+        Error::Needs { .. } => Some(
+            "a call that creates it before this line, such as {\"call\":\"thread_pool_start\",\"args\":[2]} \
+             for a thread pool",
+        ),
         Error::PointerOutsideScope { .. } => {
             Some("put the calls that share a raw pointer into one {\"pinned\":[...]}")
         }

@@ -1,27 +1,32 @@
 //! `inspect`: what is in a module, what can run it, and what a policy makes of it.
 
 mod fit;
+mod host;
 mod roles;
 
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use engine_api::{ExportKind, ExternType, MemoryType, ModuleInfo, PAGE_BYTES};
 
 use crate::args::InspectArgs;
+use crate::chosen_policy::ChosenPolicy;
 use crate::display::mib;
 use crate::draft::Draft;
-use crate::{module_file, output, run};
+use crate::{module_file, output};
 
 /// Says what the command line asks for.
 pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let wasm = module_file::read(&args.module)?;
     let cannot_read = || format!("cannot read `{}`", args.module.display());
-    let info = ModuleInfo::parse(&wasm).with_context(cannot_read)?;
+    let info = Arc::new(ModuleInfo::parse(&wasm).with_context(cannot_read)?);
+    // What policies and callers see: with a host, functions are added.
+    let hosted = bindgen_host::hosted_info(&info);
     if args.emit_policy {
-        let draft = Draft::of(&info);
+        let draft = Draft::of(&hosted);
         fit::check_policy(&draft.policy(), &wasm)
             .context("the draft does not fit the module; this is a bug of wasm-proxy")?;
         return output::print(&draft.to_toml(&args.module.display().to_string()));
@@ -30,24 +35,24 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let mut text = String::new();
     overview(&mut text, &args.module, &wasm, &info);
     imports(&mut text, &info);
+    host::host(&mut text, &info, &hosted);
     memories(&mut text, &info);
     tables_and_globals(&mut text, &info);
     let names: Vec<String> = features.iter().map(ToString::to_string).collect();
     let _ = writeln!(text, "features: {}", or_none(&names.join(", ")));
     fit::engines(&mut text, &wasm, &info, &features);
-    match &args.policy {
-        Some(path) => {
-            let policy = run::read_policy(path)?;
-            fit::check_policy(&policy, &wasm).with_context(|| {
+    match ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())? {
+        Some(chosen) => {
+            fit::check_policy(&chosen.policy, &wasm).with_context(|| {
                 format!(
-                    "the policy `{}` does not fit `{}`",
-                    path.display(),
+                    "the {} does not fit `{}`",
+                    chosen.name,
                     args.module.display()
                 )
             })?;
-            roles::by_policy(&mut text, &info, &policy)?;
+            roles::by_policy(&mut text, &hosted, &chosen)?;
         }
-        None => roles::by_draft(&mut text, &info),
+        None => roles::by_draft(&mut text, &hosted),
     }
     output::print(&text)
 }
@@ -79,10 +84,12 @@ fn imports(text: &mut String, info: &ModuleInfo) {
         let _ = writeln!(text, "imports: none");
         return;
     }
-    let _ = writeln!(
-        text,
-        "imports (`run --stub-imports` gives stubs for all but shared memories):"
-    );
+    let who = if bindgen_host::is_bindgen(info) {
+        "wasm-bindgen's are served by the host, see below"
+    } else {
+        "`run --stub-imports` gives stubs for all but shared memories"
+    };
+    let _ = writeln!(text, "imports ({who}):");
     let width = widest(
         info.imports()
             .iter()

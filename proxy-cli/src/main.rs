@@ -7,6 +7,7 @@
 //! | `engines` | the one place that names engines |
 //! | `embedded` | the prover that `run` runs without a module |
 //! | `module_file` | a module from a file |
+//! | `chosen_policy` | the policy that the command line names |
 //! | `run` | `run`: puts the proxy, the workload and the display together |
 //! | `workload` | JSON lines: parsed, checked against the module, run |
 //! | `observed` | what happened during a run |
@@ -15,6 +16,7 @@
 //! | `failure` | errors with a way out, and exit codes |
 
 mod args;
+mod chosen_policy;
 mod display;
 mod draft;
 mod embedded;

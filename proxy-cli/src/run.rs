@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use bindgen_host::Options;
 use engine_api::{Imports, Limits, ModuleInfo};
 use proxy_core::{Policy, Proxy, Supervisor, Thresholds};
 
 use crate::args::RunArgs;
+use crate::chosen_policy::ChosenPolicy;
 use crate::display::{Console, Watcher, mib};
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report};
@@ -26,7 +28,10 @@ const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
 struct Job {
     name: String,
     wasm: Vec<u8>,
+    info: Arc<ModuleInfo>,
     policy: Policy,
+    /// Where the policy comes from, if the command line names one.
+    chosen: Option<ChosenPolicy>,
     workload: Workload,
     /// Where to stop within the workload.
     calls_max: Option<u64>,
@@ -90,23 +95,28 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 
 impl Job {
     fn new(args: &RunArgs) -> Result<Self> {
-        let policy = args.policy.as_deref().map(read_policy).transpose()?;
+        let chosen = ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())?;
+        let policy = chosen.as_ref().map(|chosen| chosen.policy.clone());
         let workload = args.workload.as_deref().map(Workload::read).transpose()?;
         let Some(path) = &args.module else {
             let (workload, calls_max) = match workload {
                 Some(workload) => (workload, args.calls),
                 None => (embedded::workload(args.calls), None),
             };
+            let wasm = embedded::module();
             return Ok(Self {
                 name: embedded::NAME.to_owned(),
-                wasm: embedded::module(),
+                info: Arc::new(ModuleInfo::parse(&wasm).context("the embedded prover is broken")?),
+                wasm,
                 policy: policy.unwrap_or_else(embedded::policy),
+                chosen,
                 workload,
                 calls_max,
             });
         };
         let wasm = module_file::read(path)?;
-        ModuleInfo::parse(&wasm).with_context(|| format!("cannot run `{}`", path.display()))?;
+        let info =
+            ModuleInfo::parse(&wasm).with_context(|| format!("cannot run `{}`", path.display()))?;
         let Some(workload) = workload else {
             bail!(
                 "no calls to make on `{0}`: give --workload F.jsonl with one call per line, such as \
@@ -117,23 +127,13 @@ impl Job {
         Ok(Self {
             name: path.display().to_string(),
             wasm,
+            info: Arc::new(info),
             policy: policy.unwrap_or_default(),
+            chosen,
             workload,
             calls_max: args.calls,
         })
     }
-}
-
-/// Reads a policy file.
-pub(crate) fn read_policy(path: &Path) -> Result<Policy> {
-    let text = std::fs::read_to_string(path).with_context(|| {
-        format!(
-            "cannot read the policy `{}`; check the path, and that it is UTF-8 text",
-            path.display()
-        )
-    })?;
-    text.parse()
-        .with_context(|| format!("`{}` is no policy", path.display()))
 }
 
 fn create(path: &Path) -> Result<File> {
@@ -157,11 +157,20 @@ fn build(
     thresholds: Thresholds,
     observed: &Arc<Observed>,
 ) -> Result<Proxy> {
-    let engine = engines::make(&args.engine)?;
+    let mut options = Options::default();
+    if let Some(exit) = args.worker_exit {
+        options.worker_exit = exit.into();
+    }
+    let engine = engines::make_for(&args.engine, &job.info, options)?;
     let cannot_run = || format!("cannot run `{}` on {}", job.name, args.engine);
-    let mut imports = Imports::new();
+    let mut imports = if bindgen_host::is_bindgen(&job.info) {
+        bindgen_host::system()
+    } else {
+        Imports::new()
+    };
     if args.stub_imports {
-        imports.stub_missing(&ModuleInfo::parse(&job.wasm).with_context(cannot_run)?);
+        // What the host serves is not among what it shows, and must not become stubs.
+        imports.stub_missing(&bindgen_host::hosted_info(&job.info));
     }
     let observed = Arc::clone(observed);
     Proxy::builder(engine)
@@ -204,6 +213,25 @@ fn announce(console: &Console, args: &RunArgs, job: &Job, proxy: &Proxy, calls: 
                 "off"
             }
         ));
+    }
+    let functions = proxy.module_info().functions();
+    let is_listed = |name: &str| proxy.export(name).is_ok_and(|export| export.listed);
+    let listed = functions.iter().filter(|f| is_listed(&f.name)).count();
+    let doubt = job
+        .chosen
+        .as_ref()
+        .and_then(|c| c.doubt(listed, functions.len()));
+    if let Some(doubt) = doubt {
+        console.line(&doubt);
+    }
+    let has_pool = bindgen_host::is_bindgen(&job.info)
+        && functions
+            .iter()
+            .any(|f| f.name == bindgen_host::THREAD_POOL_START);
+    if args.worker_exit.is_some() && !has_pool {
+        console.line(
+            "note: --worker-exit changes nothing, because the module has no thread pool of wasm-bindgen's",
+        );
     }
 }
 

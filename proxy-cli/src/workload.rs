@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use proxy_core::Width;
 use serde_json::Number;
 
 /// A parsed workload.
@@ -69,6 +70,12 @@ pub(crate) enum Argument {
     Bytes(Vec<u8>),
     /// Text.
     Text(String),
+    /// An array of numbers, as the guest has it in memory.
+    Numbers(Width, Vec<u8>),
+    /// Earlier results that are objects.
+    Handles(Vec<String>),
+    /// Earlier results that are raw pointers.
+    Pointers(Vec<String>),
     /// The turn of the innermost repeat, from 0.
     Index,
 }
@@ -82,8 +89,23 @@ pub(crate) enum Expected {
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// An array of numbers, as the guest has it in memory.
+    Numbers(Width, Vec<u8>),
     /// Nothing: no object, no bytes, no text.
     Null,
+}
+
+/// What arrays of numbers are called, here and in policies.
+const WIDTHS: [(&str, Width); 3] = [
+    ("u16s", Width::Two),
+    ("u32s", Width::Four),
+    ("u64s", Width::Eight),
+];
+
+/// What an array of numbers of this size is called.
+fn width_name(width: Width) -> &'static str {
+    let mut names = WIDTHS.into_iter().filter(|(_, other)| *other == width);
+    names.next().map_or("numbers", |(name, _)| name)
 }
 
 impl Workload {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bindgen_host::{THREAD_POOL_START, THREAD_POOL_STOP};
 use engine_api::FunctionInfo;
 use proxy_core::Role;
 
@@ -60,6 +61,12 @@ const ALLOCATION: &[&str] = &[
     "__wbindgen_free_command_export",
     "cabi_realloc",
 ];
+
+/// What `bindgen-host` adds and nobody else calls.
+const HOST: &[&str] = &["bindgen_host_*"];
+
+/// The type of the thread pools that `bindgen-host` starts.
+const POOL: &str = "pool";
 
 const STACK: &[&str] = &[
     "__wbindgen_add_to_stack_pointer",
@@ -222,6 +229,24 @@ pub(super) fn rule_for(function: &FunctionInfo, types: &BTreeSet<String>) -> Rul
                 Role::Pure,
                 "the allocator: the proxy calls it, nobody else need",
             )
+        };
+    }
+    if matched(HOST, name).is_some() {
+        return rule(Role::Pure, "the host calls it, nobody else need");
+    }
+    if name == THREAD_POOL_START && is_creator(function) {
+        return Rule {
+            object: Some(POOL.to_owned()),
+            ..rule(
+                Role::Create,
+                "starts a thread pool, which lasts until it is stopped",
+            )
+        };
+    }
+    if name == THREAD_POOL_STOP && is_destructor(function) {
+        return Rule {
+            object: Some(POOL.to_owned()),
+            ..rule(Role::Free, "ends a thread pool")
         };
     }
     if matched(STACK, name).is_some() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
+use bindgen_host::Abi;
 use engine_api::{
     Artifact, Capabilities, Engine, EngineId, Error as EngineError, Feature, Imports, Instance,
     Limits, MemoryType, Module, ModuleInfo, SharedMemory,
@@ -63,7 +64,9 @@ impl Engine for NoEngine {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, EngineError> {
-        Ok(Arc::new(NoModule(Arc::new(ModuleInfo::parse(wasm)?))))
+        let info = Arc::new(ModuleInfo::parse(wasm)?);
+        // Policies are for what a host shows of a module.
+        Ok(Arc::new(NoModule(bindgen_host::hosted_info(&info))))
     }
 
     fn load(&self, _: &[u8], _: &Artifact) -> Result<Arc<dyn Module>, EngineError> {
@@ -132,7 +135,7 @@ fn verdict(name: &str, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) -> 
 
 fn lacking(can: Capabilities, info: &ModuleInfo, features: &[Feature]) -> Vec<String> {
     let shared = info.memories().iter().any(|memory| memory.shared);
-    features
+    let mut lacking: Vec<String> = features
         .iter()
         .filter(|feature| match feature {
             Feature::Simd => !can.simd,
@@ -145,7 +148,17 @@ fn lacking(can: Capabilities, info: &ModuleInfo, features: &[Feature]) -> Vec<St
             _ => false,
         })
         .map(ToString::to_string)
-        .collect()
+        .collect();
+    if let Some(coverage) = bindgen_host::served(info) {
+        if coverage.abi == Abi::Externrefs && !can.externref {
+            lacking.push("externref".to_owned());
+        }
+        // A host ends workers by interrupting them.
+        if shared && !can.interruption {
+            lacking.push("interruption".to_owned());
+        }
+    }
+    lacking
 }
 
 #[cfg(test)]

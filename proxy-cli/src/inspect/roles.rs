@@ -3,11 +3,12 @@
 use std::fmt::{Display, Write};
 
 use anyhow::Result;
-use engine_api::{FunctionInfo, ModuleInfo};
+use engine_api::{FuncType, FunctionInfo, ModuleInfo, ValType};
 use globset::Glob;
-use proxy_core::{ArgKind, Policy, ResultKind, Role};
+use proxy_core::{ArgKind, ExportPolicy, ResultKind, Role};
 
 use super::{printable, widest};
+use crate::chosen_policy::ChosenPolicy;
 use crate::draft::Draft;
 
 /// One line of the listing.
@@ -17,6 +18,8 @@ struct Line<'a> {
     args: Option<Vec<ArgKind>>,
     results: Option<Vec<ResultKind>>,
     why: String,
+    /// Whether something decided, a convention or an entry.
+    listed: bool,
 }
 
 /// Lists roles drafted from names.
@@ -32,6 +35,7 @@ pub(super) fn by_draft(text: &mut String, info: &ModuleInfo) {
             args: drafted.args,
             results: drafted.results,
             why: drafted.reason.to_owned(),
+            listed: drafted.listed,
         })
         .collect();
     let _ = writeln!(
@@ -43,7 +47,8 @@ pub(super) fn by_draft(text: &mut String, info: &ModuleInfo) {
 }
 
 /// Lists roles as a policy gives them, and the pattern that decided.
-pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, policy: &Policy) -> Result<()> {
+pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, chosen: &ChosenPolicy) -> Result<()> {
+    let policy = &chosen.policy;
     let matchers = policy
         .exports
         .iter()
@@ -52,9 +57,9 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, policy: &Policy) -
     let mut decided = vec![false; matchers.len()];
     let mut lines = Vec::new();
     for function in info.functions() {
-        let first = matchers
-            .iter()
-            .position(|(matcher, _)| matcher.is_match(&function.name));
+        let first = matchers.iter().position(|(matcher, entry)| {
+            matcher.is_match(&function.name) && fits_params(entry, &function.ty)
+        });
         let entry = first.map(|position| {
             decided[position] = true;
             matchers[position].1
@@ -69,6 +74,7 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, policy: &Policy) -
                 (None, true) => "not listed: calls are refused".to_owned(),
                 (None, false) => "not listed: journaled, to be safe".to_owned(),
             },
+            listed: entry.is_some(),
         });
     }
     let _ = writeln!(
@@ -77,7 +83,21 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, policy: &Policy) -
         lines.len()
     );
     list(text, &lines);
-    for ((_, entry), _) in matchers.iter().zip(&decided).filter(|(_, used)| !**used) {
+    let listed = lines.iter().filter(|line| line.listed).count();
+    if let Some(doubt) = chosen.doubt(listed, lines.len()) {
+        let _ = writeln!(text, "{doubt}");
+    }
+    let unused = || matchers.iter().zip(&decided).filter(|(_, used)| !**used);
+    if chosen.is_preset {
+        let _ = writeln!(
+            text,
+            "note: {} of its {} entries decide no export: a preset is for several versions of a module",
+            unused().count(),
+            matchers.len()
+        );
+        return Ok(());
+    }
+    for ((_, entry), _) in unused() {
         let _ = writeln!(
             text,
             "note: the entry `{}` decides no export: none matches, or earlier entries do",
@@ -85,6 +105,19 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, policy: &Policy) -
         );
     }
     Ok(())
+}
+
+/// Whether an entry is for functions of this type, as the binding decides it: an entry may be for functions
+/// with a number of parameters, not counting where results that the function does not return are left.
+fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
+    let named = entry
+        .results
+        .as_ref()
+        .is_some_and(|kinds| !kinds.is_empty());
+    let return_pointer =
+        named && ty.results().is_empty() && ty.params().first() == Some(&ValType::I32);
+    let count = ty.params().len() - usize::from(return_pointer);
+    entry.params.is_none_or(|params| params == count)
 }
 
 fn list(text: &mut String, lines: &[Line<'_>]) {

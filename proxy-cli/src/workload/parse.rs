@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use proxy_core::Width;
 use serde_json::{Map, Value};
 
-use super::{Argument, Call, Expected, Step, Workload};
+use super::{Argument, Call, Expected, Step, WIDTHS, Workload};
 
 /// Where a step stands: what may be in it depends on that.
 #[derive(Clone, Copy)]
@@ -159,7 +160,8 @@ fn call(object: &mut Object, place: Place) -> Result<Call> {
 
 fn argument(value: Value, place: Place) -> Result<Argument> {
     const KINDS: &str = "an argument is a number, {\"handle\":\"name\"}, {\"bytes\":\"<base64>\"}, \
-                         {\"text\":\"...\"} or {\"index\":true}";
+                         {\"text\":\"...\"}, {\"u16s\":[..]}, {\"u32s\":[..]}, {\"u64s\":[..]}, \
+                         {\"handles\":[\"name\"]}, {\"pointers\":[\"name\"]} or {\"index\":true}";
     let mut object = match value {
         Value::Number(number) => return Ok(Argument::Number(number)),
         Value::Object(object) if object.len() == 1 => object,
@@ -182,17 +184,67 @@ fn argument(value: Value, place: Place) -> Result<Argument> {
         );
         return Ok(Argument::Index);
     }
+    if let Some((width, bytes)) = numbers(&object)? {
+        return Ok(Argument::Numbers(width, bytes));
+    }
+    if let Some(Value::Array(list)) = taken(&mut object, "handles") {
+        return Ok(Argument::Handles(names(list, "handles")?));
+    }
+    if let Some(Value::Array(list)) = taken(&mut object, "pointers") {
+        return Ok(Argument::Pointers(names(list, "pointers")?));
+    }
     bail!("{KINDS}");
 }
 
+fn names(list: Vec<Value>, key: &str) -> Result<Vec<String>> {
+    let name = |value| match value {
+        Value::String(name) => Ok(name),
+        other => bail!("{other} is no name; \"{key}\" takes a list of names of earlier results"),
+    };
+    list.into_iter().map(name).collect()
+}
+
+/// An array of numbers as the guest has it in memory, if the object is one.
+fn numbers(object: &Object) -> Result<Option<(Width, Vec<u8>)>> {
+    let found = WIDTHS
+        .into_iter()
+        .find_map(|(key, width)| Some((key, width, object.get(key)?)));
+    let Some((key, width, value)) = found else {
+        return Ok(None);
+    };
+    let Value::Array(list) = value else {
+        bail!("\"{key}\" takes a list of whole numbers");
+    };
+    let size = width.bytes() as usize;
+    let bits = 8 * width.bytes();
+    let mut bytes = Vec::with_capacity(list.len() * size);
+    for value in list {
+        let whole = value
+            .as_u64()
+            .map(i128::from)
+            .or_else(|| value.as_i64().map(i128::from))
+            .with_context(|| format!("{value} is no whole number, as \"{key}\" takes"))?;
+        // As for arguments, negative numbers are those of the signed type.
+        ensure!(
+            (-(1_i128 << (bits - 1))..1_i128 << bits).contains(&whole),
+            "{whole} is out of range for \"{key}\", numbers of {size} bytes"
+        );
+        bytes.extend(&whole.to_le_bytes()[..size]);
+    }
+    Ok(Some((width, bytes)))
+}
+
 fn expected(value: Value) -> Result<Expected> {
-    const KINDS: &str =
-        "\"expect\" takes a number, a text, {\"bytes\":\"<base64>\"}, null, or a list of these";
+    const KINDS: &str = "\"expect\" takes a number, a text, {\"bytes\":\"<base64>\"}, {\"u32s\":[..]}, null, or a list \
+         of these";
     Ok(match value {
         Value::Null => Expected::Null,
         Value::Number(number) => Expected::Number(number),
         Value::String(text) => Expected::Text(text),
         Value::Object(object) if object.len() == 1 => {
+            if let Some((width, bytes)) = numbers(&object)? {
+                return Ok(Expected::Numbers(width, bytes));
+            }
             match (object.get("bytes"), object.get("text")) {
                 (Some(Value::String(base64)), _) => Expected::Bytes(bytes(base64)?),
                 (_, Some(Value::String(text))) => Expected::Text(text.clone()),
@@ -245,6 +297,27 @@ mod tests {
     }
 
     #[test]
+    fn arrays_of_numbers_are_as_in_memory() {
+        let text = "{\"call\":\"f\",\"args\":[{\"u16s\":[1,-1]},{\"u64s\":[18446744073709551615]},\
+                    {\"handles\":[\"a\",\"b\"]},{\"pointers\":[]}],\"expect\":{\"u32s\":[258]}}";
+        let workload = Workload::parse("w", text).unwrap();
+        let Step::Call(call) = &workload.steps[0] else {
+            panic!("{workload:?}");
+        };
+        assert_eq!(
+            call.args,
+            [
+                Argument::Numbers(Width::Two, vec![1, 0, 255, 255]),
+                Argument::Numbers(Width::Eight, vec![255; 8]),
+                Argument::Handles(vec!["a".to_owned(), "b".to_owned()]),
+                Argument::Pointers(vec![]),
+            ]
+        );
+        let expected = Expected::Numbers(Width::Four, vec![2, 1, 0, 0]);
+        assert_eq!(call.expect, Some(vec![expected]));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         for (text, needle) in [
             ("", "has no calls"),
@@ -273,6 +346,22 @@ mod tests {
             (
                 "{\"call\":\"f\",\"args\":[{\"Handle\":\"x\"}]}",
                 "an argument is a number",
+            ),
+            (
+                "{\"call\":\"f\",\"args\":[{\"u16s\":[65536]}]}",
+                "65536 is out of range for \"u16s\"",
+            ),
+            (
+                "{\"call\":\"f\",\"args\":[{\"u32s\":[0.5]}]}",
+                "0.5 is no whole number",
+            ),
+            (
+                "{\"call\":\"f\",\"args\":[{\"u64s\":1}]}",
+                "a list of whole numbers",
+            ),
+            (
+                "{\"call\":\"f\",\"args\":[{\"handles\":[1]}]}",
+                "1 is no name; \"handles\" takes",
             ),
             ("{\"call\":\"f\",\"as\":1}", "takes a name"),
             ("{\"call\":\"f\",\"expect\":true}", "\"expect\" takes"),

@@ -1,13 +1,18 @@
 //! Runs a workload: makes its calls, measures and compares them.
 
+mod digest;
+
 use std::mem;
 use std::ops::ControlFlow;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use proxy_core::{Arg, Error, Pinned, Proxy, Results, Value};
+use proxy_core::{Arg, Error, Handle, Pinned, Pointer, Proxy, Value};
 
 use super::bind::{Bound, BoundArg, BoundCall, BoundExpected, BoundStep, Scope};
+use digest::{encode, tag};
+
 use crate::failure::is_wrong_input;
 use crate::observed::{self, Observed};
 use engine_api::{Val, ValType};
@@ -237,7 +242,7 @@ impl Runner<'_> {
             }
             let line = call.map_or(line, |call| call.line);
             let cause = match why {
-                Why::Proxy(error) if is_wrong_input(&error) => {
+                Why::Proxy(error) if is_wrong_input(&error) && !self.explains(&error) => {
                     let error = anyhow::Error::new(error).context(format!("{}:{line}", self.file));
                     return ControlFlow::Break(Stop::WrongInput(error));
                 }
@@ -280,6 +285,12 @@ impl Runner<'_> {
         self.observed
             .note_calls(self.outcome.calls, self.outcome.failed);
         self.observed.note_memory(self.proxy.memory_bytes());
+    }
+
+    /// Whether an earlier failure explains an error that otherwise the workload's author has to mend: what
+    /// a call needs is not there because its creation failed.
+    fn explains(&self, error: &Error) -> bool {
+        matches!(error, Error::Needs { .. }) && self.outcome.failed > 0
     }
 
     /// Whether this is a bare instance, and dead.
@@ -334,13 +345,21 @@ fn perform<'a>(
         call: Some(call),
         why,
     };
+    let missing = |cause| fail(Why::Argument(format!("`{}`: {cause}", call.export)));
     let results = {
+        let lists = call
+            .args
+            .iter()
+            .filter_map(|arg| List::of(arg, slots).transpose())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(missing)?;
+        let mut lists = lists.iter();
         let args = call
             .args
             .iter()
-            .map(|arg| arg_of(arg, index, slots))
+            .map(|arg| arg_of(arg, index, slots, &mut lists))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|cause| fail(Why::Argument(format!("`{}`: {cause}", call.export))))?;
+            .map_err(missing)?;
         let results = match target {
             Target::Proxy(proxy) => proxy.call(&call.export, &args),
             Target::Pinned(pinned) => pinned.call(&call.export, &args),
@@ -364,7 +383,63 @@ fn perform<'a>(
     Ok(())
 }
 
-fn arg_of<'a>(arg: &'a BoundArg, index: u64, slots: &'a [Slot]) -> Result<Arg<'a>, String> {
+/// A list that one argument borrows.
+enum List {
+    Handles(Vec<Handle>),
+    Pointers(Vec<Pointer>),
+}
+
+impl List {
+    /// The list that an argument is, if it is one.
+    fn of(arg: &BoundArg, slots: &[Slot]) -> Result<Option<Self>, String> {
+        Ok(Some(match arg {
+            BoundArg::Handles(names) => {
+                Self::Handles(gathered(names, slots, |value| match value {
+                    Value::Handle(handle) => Some(*handle),
+                    _ => None,
+                })?)
+            }
+            BoundArg::Pointers(names) => {
+                Self::Pointers(gathered(names, slots, |value| match value {
+                    Value::Pointer(pointer) => Some(*pointer),
+                    _ => None,
+                })?)
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
+
+/// What is in the slots of a list. The binder checked the kinds, so that what is none of it is null.
+fn gathered<T>(
+    names: &[(usize, String)],
+    slots: &[Slot],
+    pick: impl Fn(&Value) -> Option<T>,
+) -> Result<Vec<T>, String> {
+    let item = |(slot, name): &(usize, String)| {
+        pick(value_in(&slots[*slot], name)?).ok_or_else(|| null(name))
+    };
+    names.iter().map(item).collect()
+}
+
+fn null(name: &str) -> String {
+    format!("`{name}` is null: the call that named it gave nothing")
+}
+
+fn value_in<'a>(slot: &'a Slot, name: &str) -> Result<&'a Value, String> {
+    match slot {
+        Slot::Full(value) => Ok(value),
+        Slot::Failed(line) => Err(format!("there is no `{name}`, because line {line} failed")),
+        Slot::Empty => Err(format!("no call has filled `{name}` so far")),
+    }
+}
+
+fn arg_of<'a>(
+    arg: &'a BoundArg,
+    index: u64,
+    slots: &'a [Slot],
+    lists: &mut slice::Iter<'a, List>,
+) -> Result<Arg<'a>, String> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -378,70 +453,15 @@ fn arg_of<'a>(arg: &'a BoundArg, index: u64, slots: &'a [Slot]) -> Result<Arg<'a
         BoundArg::Index(ValType::F32) => Arg::Val(Val::from(index as f32)),
         BoundArg::Index(ValType::F64) => Arg::Val(Val::from(index as f64)),
         BoundArg::Index(_) => Arg::Val(Val::from(index)),
-        BoundArg::Slot(slot, name) => match &slots[*slot] {
-            Slot::Full(value) => value
-                .as_arg()
-                .ok_or_else(|| format!("`{name}` is null: the call that named it gave nothing"))?,
-            Slot::Failed(line) => {
-                return Err(format!("there is no `{name}`, because line {line} failed"));
-            }
-            Slot::Empty => return Err(format!("no call has filled `{name}` so far")),
+        BoundArg::Slot(slot, name) => value_in(&slots[*slot], name)?
+            .as_arg()
+            .ok_or_else(|| null(name))?,
+        BoundArg::Handles(_) | BoundArg::Pointers(_) => match lists.next() {
+            Some(List::Handles(handles)) => Arg::Handles(handles),
+            Some(List::Pointers(pointers)) => Arg::Pointers(pointers),
+            None => unreachable!("every list was gathered"),
         },
     })
-}
-
-/// What marks a result in the digest's input.
-mod tag {
-    pub(super) const CALL: u8 = 0;
-    pub(super) const NULL: u8 = 1;
-    pub(super) const NUMBER: u8 = 2;
-    pub(super) const HANDLE: u8 = 3;
-    pub(super) const BYTES: u8 = 4;
-    pub(super) const TEXT: u8 = 5;
-    pub(super) const POINTER: u8 = 6;
-    pub(super) const REFERENCE: u8 = 7;
-    pub(super) const FAILED: u8 = 8;
-}
-
-/// Results as the digest sees them: objects by their names, raw pointers and references by nothing.
-fn encode(results: &Results, out: &mut Vec<u8>) {
-    out.push(tag::CALL);
-    for result in results.as_slice() {
-        match result {
-            Value::Null => out.push(tag::NULL),
-            Value::Pointer(_) => out.push(tag::POINTER),
-            Value::Val(val) => encode_val(val, out),
-            Value::Handle(handle) => {
-                out.push(tag::HANDLE);
-                out.extend(handle.sequence().0.to_le_bytes());
-                out.extend(handle.result().to_le_bytes());
-            }
-            Value::Bytes(bytes) => encode_buffer(tag::BYTES, bytes, out),
-            Value::Text(text) => encode_buffer(tag::TEXT, text.as_bytes(), out),
-        }
-    }
-}
-
-fn encode_val(val: &Val, out: &mut Vec<u8>) {
-    let bits = match val {
-        Val::I32(value) => u128::from(value.cast_unsigned()),
-        Val::F32(bits) => u128::from(*bits),
-        Val::I64(value) => u128::from(value.cast_unsigned()),
-        Val::F64(bits) => u128::from(*bits),
-        Val::V128(bits) => *bits,
-        Val::FuncRef(reference) => return out.extend([tag::REFERENCE, reference.is_some().into()]),
-        Val::ExternRef(reference) => {
-            return out.extend([tag::REFERENCE, reference.is_some().into()]);
-        }
-    };
-    out.push(tag::NUMBER);
-    out.extend(bits.to_le_bytes());
-}
-
-fn encode_buffer(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(tag);
-    out.extend((bytes.len() as u64).to_le_bytes());
-    out.extend_from_slice(bytes);
 }
 
 /// What is other than expected, in words.

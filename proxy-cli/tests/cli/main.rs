@@ -1,7 +1,9 @@
 //! The program as its user meets it: arguments in, output and exit codes out.
 
 mod bad_input;
+mod bindgen;
 mod inspect;
+mod lists;
 mod main_job;
 mod workloads;
 

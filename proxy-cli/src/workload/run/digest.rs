@@ -1,0 +1,58 @@
+//! Results as the digest of a run sees them.
+
+use engine_api::Val;
+use proxy_core::{Results, Value};
+
+/// What marks a result in the digest's input.
+pub(super) mod tag {
+    pub(in crate::workload::run) const CALL: u8 = 0;
+    pub(in crate::workload::run) const NULL: u8 = 1;
+    pub(in crate::workload::run) const NUMBER: u8 = 2;
+    pub(in crate::workload::run) const HANDLE: u8 = 3;
+    pub(in crate::workload::run) const BYTES: u8 = 4;
+    pub(in crate::workload::run) const TEXT: u8 = 5;
+    pub(in crate::workload::run) const POINTER: u8 = 6;
+    pub(in crate::workload::run) const REFERENCE: u8 = 7;
+    pub(in crate::workload::run) const FAILED: u8 = 8;
+}
+
+/// Results as the digest sees them: objects by their names, raw pointers and references by nothing.
+pub(super) fn encode(results: &Results, out: &mut Vec<u8>) {
+    out.push(tag::CALL);
+    for result in results.as_slice() {
+        match result {
+            Value::Null => out.push(tag::NULL),
+            Value::Pointer(_) => out.push(tag::POINTER),
+            Value::Val(val) => encode_val(val, out),
+            Value::Handle(handle) => {
+                out.push(tag::HANDLE);
+                out.extend(handle.sequence().0.to_le_bytes());
+                out.extend(handle.result().to_le_bytes());
+            }
+            Value::Bytes(bytes) => encode_buffer(tag::BYTES, bytes, out),
+            Value::Text(text) => encode_buffer(tag::TEXT, text.as_bytes(), out),
+        }
+    }
+}
+
+fn encode_val(val: &Val, out: &mut Vec<u8>) {
+    let bits = match val {
+        Val::I32(value) => u128::from(value.cast_unsigned()),
+        Val::F32(bits) => u128::from(*bits),
+        Val::I64(value) => u128::from(value.cast_unsigned()),
+        Val::F64(bits) => u128::from(*bits),
+        Val::V128(bits) => *bits,
+        Val::FuncRef(reference) => return out.extend([tag::REFERENCE, reference.is_some().into()]),
+        Val::ExternRef(reference) => {
+            return out.extend([tag::REFERENCE, reference.is_some().into()]);
+        }
+    };
+    out.push(tag::NUMBER);
+    out.extend(bits.to_le_bytes());
+}
+
+fn encode_buffer(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(tag);
+    out.extend((bytes.len() as u64).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
