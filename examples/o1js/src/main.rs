@@ -1,0 +1,382 @@
+//! The unmodified o1js prover behind wasm-proxy: proofs without end on a module that loses memory with
+//! every pool of threads. `README.md` beside this crate says how to get the module.
+
+mod bare;
+mod circuit;
+mod prover;
+mod report;
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bindgen_host::{BindgenHost, Options, WorkerExit};
+use clap::Parser;
+use engine_api::{Engine, EngineConfig, Limits, Module};
+use proxy_core::{Event, Policy, Proxy, Supervisor};
+
+use bare::Bare;
+use circuit::Circuit;
+use prover::{Pool, Prover};
+use report::{Report, Swap};
+
+/// Proofs with the unmodified o1js prover.
+#[derive(Debug, Parser)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+struct Args {
+    /// `plonk_wasm_bg.wasm` or `kimchi_wasm_bg.wasm` of the npm package o1js.
+    module: PathBuf,
+    /// The circuit: see README.md for the format.
+    #[arg(long)]
+    circuit: PathBuf,
+    /// How many proofs to make and verify.
+    #[arg(long, default_value_t = 10)]
+    proofs: u32,
+    /// Threads of the guest's pool.
+    #[arg(long, default_value_t = 2)]
+    workers: u32,
+    /// Start the pool anew around every proof, as o1js up to 2.14 does.
+    #[arg(long)]
+    cycle_pool: bool,
+    /// End workers without giving back their stacks, as o1js up to 2.14 does: about 1 MiB is lost for each
+    /// worker and cycle.
+    #[arg(long)]
+    abandon_workers: bool,
+    /// The guest's memory, in MiB.
+    #[arg(long, default_value_t = 64)]
+    memory_limit_mib: u64,
+    /// wasmtime.cranelift, wasmtime.winch, wasmer.cranelift, wasmer.singlepass or wasmer.llvm.
+    #[arg(long, default_value = "wasmtime.cranelift")]
+    engine: String,
+    /// On one instance, without the proxy.
+    #[arg(long)]
+    bare: bool,
+    /// After the run, prove in turns behind the proxy and on a bare instance, this often each, and compare.
+    #[arg(long, default_value_t = 0)]
+    compare: u32,
+    /// After the run, prepare this many standbys and swap to them, while another thread goes on proving.
+    #[arg(long, default_value_t = 0)]
+    swaps: u32,
+    /// Before the run, look at every export of the module: that the policy lists it, and that it is reached
+    /// through the proxy with the arguments that it takes.
+    #[arg(long)]
+    walk: bool,
+    /// Write the report as JSON.
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let circuit = Circuit::read(&args.circuit)?;
+    let wasm = std::fs::read(&args.module).with_context(|| {
+        format!(
+            "cannot read `{}`; fetch.sh fetches it",
+            args.module.display()
+        )
+    })?;
+    let mut options = Options::default();
+    if args.abandon_workers {
+        options.worker_exit = WorkerExit::Abandon;
+    }
+    let host = Arc::new(BindgenHost::new(engine(&args.engine)?, options));
+    let started = Instant::now();
+    let module = host.compile(&wasm)?;
+    let mut report = Report::new(&args.engine, started.elapsed());
+    if args.bare {
+        run_bare(&args, &circuit, &*module, &mut report)?;
+    } else {
+        run(&args, &circuit, &wasm, &host, &module, &mut report)?;
+    }
+    report.end();
+    println!("{report}");
+    if let Some(path) = &args.report {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json + "\n")
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    Ok(if report.is_success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The engine of a name. Provers go deeper than the default stack.
+fn engine(name: &str) -> Result<Arc<dyn Engine>> {
+    let config = EngineConfig {
+        stack_bytes_max: 4 << 20,
+        ..EngineConfig::default()
+    };
+    #[cfg(feature = "wasmtime")]
+    {
+        use engine_wasmtime::{Compiler, Wasmtime};
+        for (known, compiler) in [
+            ("wasmtime.cranelift", Compiler::Cranelift),
+            ("wasmtime.winch", Compiler::Winch),
+        ] {
+            if name == known {
+                return Ok(Arc::new(Wasmtime::with_config(compiler, &config)?));
+            }
+        }
+    }
+    #[cfg(feature = "wasmer")]
+    {
+        use engine_wasmer::{Compiler, Wasmer};
+        for (known, compiler) in [
+            ("wasmer.cranelift", Compiler::Cranelift),
+            ("wasmer.singlepass", Compiler::Singlepass),
+            #[cfg(feature = "llvm")]
+            ("wasmer.llvm", Compiler::Llvm),
+        ] {
+            if name == known {
+                return Ok(Arc::new(Wasmer::with_config(compiler, &config)?));
+            }
+        }
+    }
+    bail!(
+        "no engine `{name}` in this build; see --help for the names, and the features of this crate"
+    )
+}
+
+fn limits(args: &Args) -> Limits {
+    Limits {
+        memory_bytes_max: Some(args.memory_limit_mib << 20),
+        ..Limits::default()
+    }
+}
+
+/// Proves on one instance until it dies.
+fn run_bare(
+    args: &Args,
+    circuit: &Circuit,
+    module: &dyn Module,
+    report: &mut Report,
+) -> Result<()> {
+    let mut bare = Bare::create(module, &bindgen_host::system(), &limits(args))?;
+    let mut pool = bare.start_pool(args.workers)?;
+    bare.index(circuit)?;
+    if args.cycle_pool {
+        bare.stop_pool(pool)?;
+        pool = bare.start_pool(args.workers)?;
+    }
+    report.begin(bare.memory_bytes());
+    for _ in 0..args.proofs {
+        let started = Instant::now();
+        let mut prove = || {
+            if args.cycle_pool {
+                bare.stop_pool(pool)?;
+                pool = bare.start_pool(args.workers)?;
+            }
+            bare.prove()
+        };
+        match prove() {
+            Ok(verified) => report.proof(started.elapsed(), verified),
+            Err(error) => {
+                report.failed += 1;
+                report.died_of = Some(explain(&error));
+                break;
+            }
+        }
+    }
+    report.memory = bare.memory_bytes();
+    Ok(())
+}
+
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let _ = write!(text, "{}{cause}", if depth == 0 { "" } else { ": " });
+    }
+    text
+}
+
+/// Proves behind the proxy.
+fn run(
+    args: &Args,
+    circuit: &Circuit,
+    wasm: &[u8],
+    host: &Arc<BindgenHost>,
+    module: &Arc<dyn Module>,
+    report: &mut Report,
+) -> Result<()> {
+    let swaps: Arc<Mutex<Vec<Swap>>> = Arc::default();
+    let seen = Arc::clone(&swaps);
+    let proxy = Proxy::builder(Arc::clone(host) as Arc<dyn Engine>)
+        .module(wasm)
+        .compiled(Arc::clone(module))
+        .policy(Policy::preset("o1js")?)
+        .imports(bindgen_host::system())
+        .limits(limits(args))
+        .on_event(move |event| note(event, &seen))
+        .build()?;
+    if args.walk {
+        report.exports = Some(walk(&proxy)?);
+    }
+    let supervisor = Supervisor::start(&proxy, Duration::from_millis(200))?;
+    let mut pool = Some(Pool::start(&proxy, args.workers)?);
+    let prover = Prover::create(&proxy, circuit)?;
+    if args.cycle_pool
+        && let Some(first) = pool.take()
+    {
+        // The pool that the indexes were made with is part of what every generation goes through.
+        first.stop(&proxy)?;
+        pool = Some(Pool::start(&proxy, args.workers)?);
+    }
+    report.begin(proxy.memory_bytes());
+    for _ in 0..args.proofs {
+        let started = Instant::now();
+        let outcome = (|| {
+            if args.cycle_pool {
+                // A pool that was lost with a failed start is not there to be stopped.
+                if let Some(last) = pool.take() {
+                    last.stop(&proxy)?;
+                }
+                pool = Some(Pool::start(&proxy, args.workers)?);
+            }
+            prover.prove()
+        })();
+        match outcome {
+            Ok(verified) => report.proof(started.elapsed(), verified),
+            Err(error) => {
+                report.failed += 1;
+                report.died_of.get_or_insert_with(|| explain(&error));
+            }
+        }
+    }
+    if args.compare > 0 {
+        compare(args, circuit, &**module, &prover, report)?;
+    }
+    if args.swaps > 0 {
+        drop(supervisor);
+        report.prepared = swap_while_proving(args.swaps, &proxy, &prover)?;
+    } else {
+        drop(supervisor);
+    }
+    report.memory = proxy.memory_bytes();
+    prover.free()?;
+    if let Some(pool) = pool {
+        pool.stop(&proxy)?;
+    }
+    if !proxy.shutdown() {
+        eprintln!("a host function still keeps a generation");
+    }
+    drop(proxy);
+    report.swaps = std::mem::take(&mut *swaps.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(())
+}
+
+/// Looks at every export, by its name and its type. One argument too many is refused by the proxy in
+/// words that say how many there are, before the guest runs: so none of them is really called.
+fn walk(proxy: &Proxy) -> Result<usize> {
+    let functions = proxy.module_info().functions();
+    for function in functions {
+        let export = proxy.export(&function.name)?;
+        let mut arguments = vec![proxy_core::Arg::from(0_i32); export.args.len()];
+        arguments.push(proxy_core::Arg::from(0_i32));
+        match proxy.call(&function.name, &arguments) {
+            Err(proxy_core::Error::Argument { position, .. }) if position == export.args.len() => {}
+            outcome => bail!(
+                "`{}` {} with {} arguments gives {outcome:?}",
+                function.name,
+                function.ty,
+                arguments.len()
+            ),
+        }
+    }
+    Ok(functions.len())
+}
+
+fn note(event: &Event, swaps: &Mutex<Vec<Swap>>) {
+    match event {
+        Event::SwapComplete {
+            pause,
+            memory_before,
+            memory_after,
+            ..
+        } => {
+            let mut swaps = swaps.lock().unwrap_or_else(PoisonError::into_inner);
+            swaps.push(Swap {
+                pause_us: pause.as_secs_f64() * 1e6,
+                memory_before: *memory_before,
+                memory_after: *memory_after,
+            });
+        }
+        Event::StandbyPrepareError { error, .. } | Event::SwapError { error } => {
+            eprintln!("no swap: {error}");
+        }
+        Event::GenerationTainted { cause, .. } => eprintln!("a generation was lost: {cause}"),
+        _ => {}
+    }
+}
+
+/// Proves in turns, so that whatever else the machine does meets both alike.
+fn compare(
+    args: &Args,
+    circuit: &Circuit,
+    module: &dyn Module,
+    prover: &Prover<'_>,
+    report: &mut Report,
+) -> Result<()> {
+    let mut bare = Bare::create(module, &bindgen_host::system(), &limits(args))?;
+    bare.start_pool(args.workers)?;
+    bare.index(circuit)?;
+    for _ in 0..args.compare {
+        let started = Instant::now();
+        bare.prove()?;
+        report.compared_bare.push(started.elapsed().into());
+        let started = Instant::now();
+        prover.prove()?;
+        report.compared_proxy.push(started.elapsed().into());
+    }
+    Ok(())
+}
+
+/// Prepares standbys and swaps to them while another thread goes on proving; the time that each
+/// preparation took.
+fn swap_while_proving(
+    swaps: u32,
+    proxy: &Proxy,
+    prover: &Prover<'_>,
+) -> Result<Vec<report::Milliseconds>> {
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let proving = scope.spawn(|| {
+            let mut proofs = 0_u32;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                anyhow::ensure!(prover.prove()?, "a proof does not verify");
+                proofs += 1;
+            }
+            Ok(proofs)
+        });
+        let mut prepared = Vec::new();
+        let swapped = (|| {
+            for _ in 0..swaps {
+                // The generation before goes when its last proof is done.
+                let mut started = Instant::now();
+                while let Err(error) = proxy.prepare_standby() {
+                    if !matches!(error, proxy_core::Error::StillDraining) {
+                        return Err(error.into());
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                    started = Instant::now();
+                }
+                prepared.push(started.elapsed().into());
+                proxy.swap()?;
+            }
+            Ok(prepared)
+        })();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let proofs = proving
+            .join()
+            .unwrap_or_else(|_| bail!("the proving thread panicked"))?;
+        eprintln!("{proofs} proofs were made during the swaps");
+        swapped
+    })
+}

@@ -1,0 +1,181 @@
+//! What a run was like.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A time, for reports.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+pub(crate) struct Milliseconds(f64);
+
+impl From<Duration> for Milliseconds {
+    fn from(duration: Duration) -> Self {
+        Self(duration.as_secs_f64() * 1000.0)
+    }
+}
+
+/// A swap.
+#[derive(Debug, Serialize)]
+pub(crate) struct Swap {
+    pub(crate) pause_us: f64,
+    pub(crate) memory_before: u64,
+    pub(crate) memory_after: u64,
+}
+
+/// What a process has.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Process {
+    threads: usize,
+    mappings: usize,
+}
+
+impl Process {
+    fn now() -> Self {
+        let count = |path: &str| {
+            std::fs::read_to_string(path)
+                .unwrap_or_default()
+                .lines()
+                .count()
+        };
+        Self {
+            threads: std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count),
+            mappings: count("/proc/self/maps"),
+        }
+    }
+}
+
+/// What a run was like. Memory is in bytes.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    engine: String,
+    compile_ms: f64,
+    /// Exports that were looked at.
+    pub(crate) exports: Option<usize>,
+    pub(crate) proofs: u32,
+    pub(crate) failed: u32,
+    unverified: u32,
+    pub(crate) died_of: Option<String>,
+    /// After the indexes were made.
+    pub(crate) baseline: u64,
+    /// At the end.
+    pub(crate) memory: u64,
+    pub(crate) swaps: Vec<Swap>,
+    proof_ms_median: f64,
+    pub(crate) compared_proxy: Vec<Milliseconds>,
+    pub(crate) compared_bare: Vec<Milliseconds>,
+    /// Proof time behind the proxy by that on a bare instance, both medians.
+    proxy_to_bare: Option<f64>,
+    pub(crate) prepared: Vec<Milliseconds>,
+    /// While the first generation and its pool are there.
+    before: Process,
+    /// When all generations are gone.
+    after: Process,
+    #[serde(skip)]
+    times: Vec<Milliseconds>,
+}
+
+impl Report {
+    pub(crate) fn new(engine: &str, compile: Duration) -> Self {
+        Self {
+            engine: engine.to_owned(),
+            compile_ms: Milliseconds::from(compile).0,
+            ..Self::default()
+        }
+    }
+
+    /// One generation is there, with all that lasts.
+    pub(crate) fn begin(&mut self, memory: u64) {
+        self.baseline = memory;
+        self.before = Process::now();
+    }
+
+    pub(crate) fn proof(&mut self, took: Duration, verified: bool) {
+        self.proofs += 1;
+        self.unverified += u32::from(!verified);
+        self.times.push(took.into());
+    }
+
+    /// Looks at the process for the last time, and sums up.
+    pub(crate) fn end(&mut self) {
+        self.after = Process::now();
+        self.proof_ms_median = median(&self.times).unwrap_or(0.0);
+        self.proxy_to_bare = median(&self.compared_proxy)
+            .zip(median(&self.compared_bare))
+            .map(|(proxy, bare)| proxy / bare);
+    }
+
+    pub(crate) fn is_success(&self) -> bool {
+        self.failed == 0 && self.unverified == 0
+    }
+}
+
+fn median(times: &[Milliseconds]) -> Option<f64> {
+    let mut times: Vec<f64> = times.iter().map(|time| time.0).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        writeln!(
+            f,
+            "{}: {} proofs, {} failed, {} do not verify; {:.1} ms in the median, compiled in {:.1} s",
+            self.engine,
+            self.proofs,
+            self.failed,
+            self.unverified,
+            self.proof_ms_median,
+            self.compile_ms / 1000.0
+        )?;
+        if let Some(exports) = self.exports {
+            writeln!(f, "all {exports} exports are reached through the proxy")?;
+        }
+        if let Some(cause) = &self.died_of {
+            writeln!(f, "the first failure: {cause}")?;
+        }
+        writeln!(
+            f,
+            "memory: {:.2} MiB after the indexes, {:.2} MiB at the end",
+            mib(self.baseline),
+            mib(self.memory)
+        )?;
+        if !self.swaps.is_empty() {
+            let after = self.swaps.iter().map(|swap| mib(swap.memory_after));
+            let (low, high) = after.fold((f64::MAX, 0.0_f64), |(low, high), mib| {
+                (low.min(mib), high.max(mib))
+            });
+            let mut pauses: Vec<f64> = self.swaps.iter().map(|swap| swap.pause_us).collect();
+            pauses.sort_by(f64::total_cmp);
+            writeln!(
+                f,
+                "{} swaps, memory after each {low:.2} to {high:.2} MiB, pause {:.0} us in the median, \
+                 {:.0} us at most",
+                self.swaps.len(),
+                pauses[pauses.len() / 2],
+                pauses[pauses.len() - 1]
+            )?;
+        }
+        if let Some(ratio) = self.proxy_to_bare {
+            writeln!(
+                f,
+                "proof time behind the proxy: {ratio:.3} of that on a bare instance"
+            )?;
+        }
+        if !self.prepared.is_empty() {
+            let times: Vec<String> = self
+                .prepared
+                .iter()
+                .map(|ms| format!("{:.0}", ms.0))
+                .collect();
+            writeln!(f, "standbys prepared in {} ms", times.join(", "))?;
+        }
+        write!(
+            f,
+            "threads: {} with one generation, {} at the end; mappings: {}, {}",
+            self.before.threads, self.after.threads, self.before.mappings, self.after.mappings
+        )
+    }
+}
