@@ -12,6 +12,7 @@ use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass
 use wasmer_types::CompileError;
 use wasmer_vm::{MAX_STACK_SIZE, VMConfig};
 
+use crate::convention;
 use crate::interrupt;
 use crate::middleware;
 use crate::module::WasmerModule;
@@ -49,6 +50,11 @@ impl Compiler {
     /// Whether its code has the addresses of wasmer's library in itself, and not only in a table of
     /// each instance (see [`crate::relink`]).
     pub(crate) fn links_library(self) -> bool {
+        !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
+    }
+
+    /// Whether its functions take the base of memory 0 as a parameter (see [`crate::convention`]).
+    fn passes_base(self) -> bool {
         !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
     }
 
@@ -172,7 +178,14 @@ impl Engine for Wasmer {
         let info = ModuleInfo::parse(wasm)?;
         self.settings.check_imports(&info)?;
         // An engine keeps all code it ever compiled, so each module gets one of its own.
-        let engine = self.settings.backend()?;
+        let mut engine = self.settings.backend()?;
+        if self.settings.compiler.passes_base() {
+            // A module that cannot be read is refused below.
+            let movable = convention::imports_are_values(wasm).unwrap_or(true);
+            if movable {
+                engine.set_tunables(convention::Movable::new());
+            }
+        }
         let compiled = catch_unwind(AssertUnwindSafe(|| {
             wasmer::Module::new(&wasmer::Engine::from(engine.clone()), wasm)
         }));

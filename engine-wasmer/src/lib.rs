@@ -37,6 +37,7 @@
 )]
 
 mod caller;
+mod convention;
 mod convert;
 mod engine;
 mod imports;

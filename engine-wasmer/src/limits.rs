@@ -213,9 +213,11 @@ impl Tunables for InstanceTunables {
     unsafe fn create_vm_memory(
         &self,
         ty: &MemoryType,
-        style: &MemoryStyle,
+        _: &MemoryStyle,
         location: NonNull<VMMemoryDefinition>,
     ) -> Result<VMMemory, MemoryError> {
+        // Whatever its code was told (see `convention.rs`), a memory stays where it is.
+        let style = &self.base.memory_style(ty);
         // SAFETY: the caller vouches for the location, as this function requires.
         unsafe {
             if ty.shared {

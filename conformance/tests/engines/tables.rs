@@ -267,3 +267,66 @@ fn several_tables_keep_their_indexes(engine: &EngineUnderTest) {
     assert_eq!(instance.table_size(TableIndex(2)).unwrap(), 7);
     assert_eq!(instance.invoke("hidden", &[]).unwrap(), [Val::I32(1)]);
 }
+
+/// Imported functions and the guest's own in one table, wherever they lie and however they got there. A
+/// compiler that passes its own functions more than their parameters must not mix them up.
+#[apply(every_engine)]
+fn imported_and_own_functions_are_called_through_one_table(
+    engine: &EngineUnderTest,
+    #[values(
+        // In one segment, not at the start of the table.
+        "(elem (table $t) (i32.const 3) func $own $host $own)",
+        "(elem (table $t) (i32.const 3) func $own) (elem (table $t) (i32.const 4) func $host $own)",
+        "(elem (table $t) (i32.const 3) funcref (ref.func $own) (ref.func $host) (ref.func $own))",
+        "(elem $rest funcref (ref.func $host) (ref.func $own))
+         (elem (table $t) (i32.const 3) func $own)
+         (func $init (table.init $t $rest (i32.const 4) (i32.const 0) (i32.const 2)))
+         (start $init)",
+        "(elem (table $t) (i32.const 3) func $own $own $own)
+         (elem declare func $host)
+         (func $init (table.set $t (i32.const 4) (ref.func $host)))
+         (start $init)",
+        "(elem (table $t) (i32.const 3) func $own $own $own)
+         (global $value funcref (ref.func $host))
+         (func $init (table.set $t (i32.const 4) (global.get $value)))
+         (start $init)",
+        "(elem (table $t) (i32.const 3) func $own $own $own)
+         (export \"host\" (func $host))
+         (func $init (table.fill $t (i32.const 4) (ref.func $host) (i32.const 1)))
+         (start $init)"
+    )]
+    elements: &str,
+) {
+    let text = format!(
+        r#"(module
+            (type $binary (func (param i32 i32) (result i32)))
+            (import "env" "host" (func $host (type $binary)))
+            (memory 1)
+            (data (i32.const 100) "\2a")
+            (table $t 8 funcref)
+            (func $own (type $binary)
+                (i32.add (i32.load8_u (local.get 0)) (local.get 1)))
+            {elements}
+            (func (export "call") (param i32 i32 i32) (result i32)
+                (call_indirect $t (type $binary)
+                    (local.get 1) (local.get 2) (local.get 0))))"#
+    );
+    let mut imports = Imports::new();
+    let ty = FuncType::new(&[ValType::I32, ValType::I32], &[ValType::I32]);
+    imports.func("env", "host", ty, |_, args, results| {
+        let (first, second) = (args[0].i32().unwrap(), args[1].i32().unwrap());
+        results[0] = Val::I32(first * 1000 + second);
+        Ok(())
+    });
+    let mut instance = engine.instantiate_importing(&text, &imports);
+    let mut call = |at, first, second| instance.invoke("call", &[at, first, second].map(Val::I32));
+    for _ in 0..2 {
+        assert_eq!(call(3, 100, 1).unwrap(), [Val::I32(43)]);
+        assert_eq!(call(4, 100, 1).unwrap(), [Val::I32(100_001)]);
+        assert_eq!(call(5, 100, 2).unwrap(), [Val::I32(44)]);
+        assert_eq!(trap_of(call(5, 65_536, 0)), Trap::MemoryOutOfBounds);
+        assert_eq!(trap_of(call(5, -1, 0)), Trap::MemoryOutOfBounds);
+        assert_eq!(trap_of(call(2, 0, 0)), Trap::IndirectCallToNull);
+        assert_eq!(trap_of(call(8, 0, 0)), Trap::TableOutOfBounds);
+    }
+}
