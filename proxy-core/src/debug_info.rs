@@ -66,6 +66,8 @@ pub struct DebugInfo {
     pub emergencies: u64,
     /// Entries replayed and found equal.
     pub entries_verified: u64,
+    /// Objects that replays made from artifacts instead of computing them again.
+    pub artifacts_imported: u64,
     /// Replays that gave something else.
     pub divergences: u64,
     /// Calls repeated on a clean generation.

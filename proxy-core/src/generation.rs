@@ -173,26 +173,29 @@ impl Generation {
         bytes.saturating_sub(before)
     }
 
-    /// Applies entries in order, and checks that each gives what it gave before.
+    /// Applies entries in order, and checks that each gives what it gave before. Returns how many of
+    /// their objects were made from artifacts.
     ///
     /// # Errors
     ///
     /// [`Error::Divergence`] at the first that does not; the generation is then of no use.
-    pub(crate) fn apply(&self, entries: &[Arc<crate::journal::Entry>]) -> Result<(), Error> {
+    pub(crate) fn apply(&self, entries: &[Arc<crate::journal::Entry>]) -> Result<u64, Error> {
         let Some(mut guest) = self.guest.enter(|| false) else {
             unreachable!("nobody leaves");
         };
+        let mut imported = 0;
         for entry in entries {
-            guest.apply(entry).map_err(|divergence| {
+            let from_artifact = guest.apply(entry).map_err(|divergence| {
                 self.set_taint(divergence.to_string());
                 Error::Divergence(Box::new(divergence))
             })?;
+            imported += u64::from(from_artifact);
         }
         self.note_memory(guest.memory_bytes());
         // Only a standby is applied to: it serves from this size on.
         self.fresh_bytes
             .store(guest.memory_bytes(), Ordering::Relaxed);
-        Ok(())
+        Ok(imported)
     }
 
     /// The newest entry that a standby has applied.

@@ -118,6 +118,7 @@ struct Counters {
     swaps: AtomicU64,
     emergencies: AtomicU64,
     verified: AtomicU64,
+    imported: AtomicU64,
     divergences: AtomicU64,
 }
 
@@ -387,6 +388,7 @@ impl Inner {
             swaps: count(&self.counters.swaps),
             emergencies: count(&self.counters.emergencies),
             entries_verified: count(&self.counters.verified),
+            artifacts_imported: count(&self.counters.imported),
             divergences: count(&self.counters.divergences),
             retries: count(&self.counters.retries),
             failures: status.failures,

@@ -318,19 +318,24 @@ impl Guest {
     }
 
     /// Applies one entry as the active applied it, and compares. Where the created object is known as
-    /// bytes, it is made from these.
-    pub(super) fn apply(&mut self, entry: &Entry) -> Result<(), Divergence> {
+    /// bytes, it is made from these, and the answer is yes.
+    pub(super) fn apply(&mut self, entry: &Entry) -> Result<bool, Divergence> {
         let plan = Arc::clone(self.plan.export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
         if let Some((artifact, bytes)) = plan.artifact.zip(entry.artifact.get()) {
-            let imported = self.import(entry, &plan, &args, artifact, bytes);
-            return imported.inspect_err(|_| entry.artifact.refuse());
+            return match self.import(entry, &plan, &args, artifact, bytes) {
+                Ok(()) => Ok(true),
+                Err(divergence) => {
+                    entry.artifact.refuse();
+                    Err(divergence)
+                }
+            };
         }
         self.replay(entry, &plan, &args)?;
         if let Some(artifact) = plan.artifact.filter(|_| entry.artifact.is_open()) {
             self.export(entry, artifact);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Makes an object from the bytes that it was exported as.

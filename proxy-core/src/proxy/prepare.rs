@@ -311,7 +311,10 @@ impl Inner {
         generation: &Generation,
         entries: &[Arc<crate::Entry>],
     ) -> Result<(), Error> {
-        generation.apply(entries)?;
+        let imported = generation.apply(entries)?;
+        self.counters
+            .imported
+            .fetch_add(imported, Ordering::Relaxed);
         self.counters
             .verified
             .fetch_add(entries.len() as u64, Ordering::Relaxed);
