@@ -29,9 +29,9 @@ pub struct Entry {
     pub(crate) artifact: ArtifactSlot,
 }
 
-/// Where the bytes of a created object are kept.
+/// Where the bytes of a created object are kept. Only calls that have an artifact have such a place.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ArtifactSlot(Arc<Slot>);
+pub(crate) struct ArtifactSlot(Option<Arc<Slot>>);
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -40,25 +40,36 @@ struct Slot {
 }
 
 impl ArtifactSlot {
+    /// A place that waits to be filled.
+    pub(crate) fn open() -> Self {
+        Self(Some(Arc::default()))
+    }
+
     /// The bytes, if there are any that are good.
     pub(crate) fn get(&self) -> Option<&Arc<[u8]>> {
-        let refused = self.0.refused.load(Ordering::Acquire);
-        self.0.bytes.get()?.as_ref().filter(|_| !refused)
+        let slot = self.0.as_ref()?;
+        let refused = slot.refused.load(Ordering::Acquire);
+        slot.bytes.get()?.as_ref().filter(|_| !refused)
     }
 
     /// Whether nobody has tried to fill it.
     pub(crate) fn is_open(&self) -> bool {
-        self.0.bytes.get().is_none()
+        let slot = self.0.as_ref();
+        slot.is_some_and(|slot| slot.bytes.get().is_none())
     }
 
     /// Fills it, for good: with bytes, or with the knowledge that there are none.
     pub(crate) fn fill(&self, bytes: Option<Arc<[u8]>>) {
-        let _ = self.0.bytes.set(bytes);
+        if let Some(slot) = &self.0 {
+            let _ = slot.bytes.set(bytes);
+        }
     }
 
     /// The object that was made from the bytes is not the one that was: replay does without them.
     pub(crate) fn refuse(&self) {
-        self.0.refused.store(true, Ordering::Release);
+        if let Some(slot) = &self.0 {
+            slot.refused.store(true, Ordering::Release);
+        }
     }
 }
 

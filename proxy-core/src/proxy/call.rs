@@ -247,7 +247,10 @@ impl Inner {
             frees: frees.into_vec().into(),
             changes: plan.changes.clone(),
             needs: recorded.needs,
-            artifact: ArtifactSlot::default(),
+            artifact: match plan.artifact {
+                Some(_) => ArtifactSlot::open(),
+                None => ArtifactSlot::default(),
+            },
         });
         if shrank {
             self.objects_freed.store(true, Ordering::Relaxed);
