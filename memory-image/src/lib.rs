@@ -1,0 +1,332 @@
+//! Linear memories as images that many instances share.
+//!
+//! An image is what a memory held at one moment. On Linux it lives in sealed memfds: nothing can
+//! change it any more, and [`MemoryImage::restore`] puts it into another memory by mapping it
+//! copy-on-write, which costs microseconds whatever its size. The instances share its pages until they
+//! write to them. Elsewhere an image is a buffer that is copied; every function is the same.
+//!
+//! [`MemoryImage::capture`] *moves* the memory into the image, a few MiB at a time: each slice is copied
+//! into the file and the file then mapped in its place, so that memory and image together never have
+//! more than one slice twice, and the memory goes on as the image's first user. A memory that was
+//! restored from an image and has changed since gives an image of its changes, which shares the rest.
+//!
+//! # Why this is sound
+//!
+//! All the project's mapping is in this crate. Replacing the pages under a live memory is sound
+//! because, and only because:
+//!
+//! 1. *Nobody looks.* The caller vouches that a [`Region`] is a guest's linear memory with no guest code
+//!    running in it, and that no reference into it exists (an engine has its instance by `&mut`).
+//!    Compiled code keeps no address of a byte across calls but the base, which stays.
+//! 2. *It is all the memory's.* The region lies in one reservation that its engine made and will unmap
+//!    as a whole, whatever is mapped there by then. The engine asks of these pages only that they can be read and
+//!    written, as before. Guard pages and the room to grow lie outside of the region and stay untouched.
+//! 3. *No hole is ever left.* `mmap` with `MAP_FIXED` may unmap what was there and then fail. A hole in
+//!    the reservation would be given to the next `mmap` of anybody, and unmapped with the memory. So a mapping
+//!    that fails is plugged with anonymous pages at once, and where even that fails, the process
+//!    ends ([`std::process::abort`]): there is nothing sound left to do.
+//! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking before anybody maps
+//!    them for good, so that no page of theirs can vanish under a guest (`SIGBUS`) or change.
+//!    Mappings are private: what a guest writes is its own.
+
+mod copying;
+mod extents;
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use copying::Buffer;
+#[cfg(target_os = "linux")]
+use linux::Mapped;
+
+/// What a linear memory held at one moment. Clones are the same image.
+#[derive(Clone)]
+pub struct MemoryImage(Arc<Backing>);
+
+enum Backing {
+    #[cfg(target_os = "linux")]
+    Mapped(Mapped),
+    Buffer(Buffer),
+}
+
+/// A linear memory in this process: the bytes that its guest can reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Region {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+/// Why an image could not be taken or restored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// The memory has another size than the image. Make it that size first.
+    #[error("the memory has {memory} bytes, and its image {image}: size the memory first")]
+    Size {
+        /// What the memory has, in bytes.
+        memory: u64,
+        /// What the image has.
+        image: u64,
+    },
+
+    /// The memory does not begin or end at a page of the processor's.
+    #[error("the memory at {base:#x} of {bytes} bytes is not made of the processor's pages")]
+    Unaligned {
+        /// Where it begins.
+        base: usize,
+        /// What it has, in bytes.
+        bytes: usize,
+    },
+
+    /// The system refused. Memory, mappings (`vm.max_map_count`) or file descriptors are short.
+    #[error(
+        "failed to {action}; memory, mappings (vm.max_map_count) or file descriptors are short"
+    )]
+    System {
+        /// What was being done.
+        action: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl Region {
+    /// The memory of `bytes` bytes at `base`.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Unaligned`].
+    pub fn new(base: NonNull<u8>, bytes: usize) -> Result<Self, ImageError> {
+        let aligned = |number: usize| number.is_multiple_of(page_bytes());
+        if aligned(base.addr().get()) && aligned(bytes) {
+            Ok(Self { base, bytes })
+        } else {
+            Err(ImageError::Unaligned {
+                base: base.addr().get(),
+                bytes,
+            })
+        }
+    }
+}
+
+impl MemoryImage {
+    /// An image of these bytes, in a buffer.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Arc::new(Backing::Buffer(Buffer::new(bytes))))
+    }
+
+    /// Makes an image of a memory. `since` is the image that the memory was restored from or captured
+    /// to last, if there is one: what has not changed since is then shared with it.
+    ///
+    /// The memory holds the same bytes afterwards, also after an error.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::System`].
+    ///
+    /// # Safety
+    ///
+    /// `region` is all of a linear memory that no guest code is running in, that no reference points
+    /// into, and whose pages can be read and written. It lies in a reservation that belongs to the memory
+    /// alone. If `since` is given, then by [`MemoryImage::restore`] or this function its content was the memory's content
+    /// once, and nothing but its guest and its host have written to the memory since then, through its mapping.
+    #[expect(unsafe_code, reason = "the caller vouches for the memory")]
+    pub unsafe fn capture(region: Region, since: Option<&Self>) -> Result<Self, ImageError> {
+        #[cfg(target_os = "linux")]
+        {
+            let since = since.and_then(|image| match &*image.0 {
+                Backing::Mapped(mapped) => Some(mapped),
+                Backing::Buffer(_) => None,
+            });
+            // SAFETY: as our own.
+            let mapped = unsafe { Mapped::capture(region, since) }?;
+            Ok(Self(Arc::new(Backing::Mapped(mapped))))
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = since;
+            // SAFETY: as our own.
+            let buffer = unsafe { Buffer::capture(region) };
+            Ok(Self(Arc::new(Backing::Buffer(buffer))))
+        }
+    }
+
+    /// Gives a memory the image's content.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Size`], with nothing done; [`ImageError::System`], after which the memory can be accessed, but holds
+    /// anything.
+    ///
+    /// # Safety
+    ///
+    /// As [`MemoryImage::capture`].
+    #[expect(unsafe_code, reason = "the caller vouches for the memory")]
+    pub unsafe fn restore(&self, region: Region) -> Result<(), ImageError> {
+        if region.bytes as u64 != self.bytes() {
+            return Err(ImageError::Size {
+                memory: region.bytes as u64,
+                image: self.bytes(),
+            });
+        }
+        // SAFETY: as our own; the sizes are equal.
+        unsafe {
+            match &*self.0 {
+                #[cfg(target_os = "linux")]
+                Backing::Mapped(mapped) => mapped.restore(region),
+                Backing::Buffer(buffer) => {
+                    buffer.restore(region);
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// How many bytes the memory had.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match &*self.0 {
+            #[cfg(target_os = "linux")]
+            Backing::Mapped(mapped) => mapped.bytes(),
+            Backing::Buffer(buffer) => buffer.bytes(),
+        }
+    }
+
+    /// How many bytes this image keeps that no older one does. Pages of zeros are not kept.
+    #[must_use]
+    pub fn bytes_kept(&self) -> u64 {
+        match &*self.0 {
+            #[cfg(target_os = "linux")]
+            Backing::Mapped(mapped) => mapped.bytes_kept(),
+            Backing::Buffer(buffer) => buffer.bytes(),
+        }
+    }
+
+    /// Copies bytes out.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Size`] if they are not in the image; [`ImageError::System`].
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ImageError> {
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.bytes()) {
+            return Err(ImageError::Size {
+                memory: end.unwrap_or(u64::MAX),
+                image: self.bytes(),
+            });
+        }
+        match &*self.0 {
+            #[cfg(target_os = "linux")]
+            Backing::Mapped(mapped) => mapped.read(offset, buffer),
+            Backing::Buffer(image) => {
+                image.read(offset, buffer);
+                Ok(())
+            }
+        }
+    }
+
+    /// The blake3 hash of the bytes: equal for equal content, however it is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::System`].
+    pub fn digest(&self) -> Result<[u8; 32], ImageError> {
+        let mut hasher = blake3::Hasher::new();
+        self.each_chunk(|_, chunk| {
+            hasher.update(chunk);
+            true
+        })?;
+        Ok(hasher.finalize().into())
+    }
+
+    /// The first byte at which two images differ, or where the shorter one ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::System`].
+    pub fn first_difference(&self, other: &Self) -> Result<Option<u64>, ImageError> {
+        let mut found = None;
+        let mut failed = None;
+        let mut theirs = Vec::new();
+        let common = self.bytes().min(other.bytes());
+        self.each_chunk(|offset, ours| {
+            let len = common.saturating_sub(offset).min(ours.len() as u64);
+            let Ok(len) = usize::try_from(len) else {
+                unreachable!("not longer than a chunk");
+            };
+            theirs.resize(len, 0);
+            if let Err(error) = other.read(offset, &mut theirs) {
+                failed = Some(error);
+                return false;
+            }
+            let differs = ours.iter().zip(&theirs).position(|(a, b)| a != b);
+            found = differs.map(|position| offset + position as u64);
+            found.is_none() && len == ours.len()
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None if self.bytes() == other.bytes() => Ok(found),
+            None => Ok(found.or(Some(common))),
+        }
+    }
+
+    /// Shows the content to `look`, a chunk at a time, until it says no.
+    fn each_chunk(&self, mut look: impl FnMut(u64, &[u8]) -> bool) -> Result<(), ImageError> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut offset = 0;
+        while offset < self.bytes() {
+            let left = usize::try_from(self.bytes() - offset).unwrap_or(usize::MAX);
+            let chunk = &mut chunk[..left.min(CHUNK_BYTES)];
+            self.read(offset, chunk)?;
+            if !look(offset, chunk) {
+                break;
+            }
+            offset += chunk.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+use linux::page_bytes;
+
+/// The size of the processor's pages, where nothing is mapped.
+#[cfg(not(target_os = "linux"))]
+fn page_bytes() -> usize {
+    1
+}
+
+/// How much is read at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Gives a memory's pages back to the system, a few MiB at a time, so that other threads' page faults
+/// never wait for long behind it. What the memory holds afterwards is unspecified. Its owner unmaps
+/// it later, in a moment, because nothing is left there.
+///
+/// # Safety
+///
+/// As [`MemoryImage::capture`].
+#[expect(unsafe_code, reason = "the caller vouches for the memory")]
+pub unsafe fn discard(region: Region) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: as our own.
+    unsafe {
+        linux::discard(region);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = region;
+}
+
+impl fmt::Debug for MemoryImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryImage")
+            .field("bytes", &self.bytes())
+            .field("bytes_kept", &self.bytes_kept())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,489 @@
+//! Images in sealed memfds, mapped copy-on-write.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
+
+use crate::extents::{Extent as ExtentOf, overlay};
+use crate::{ImageError, Region};
+
+/// How much is moved, or given back, at a time: no more than this is ever there twice, and a thread that waits for
+/// the process's memory map waits for no longer than this takes.
+const SLICE_BYTES: usize = 4 << 20;
+
+/// Zeros from this length on are mapped as zeros instead of kept as a hole in the file, where the first write to
+/// each page would cost two.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// The most parts that an image is made of. Each is a system call to restore, of about a microsecond, and a mapping
+/// of the 65,530 that a process may have.
+const EXTENTS_MAX: usize = 128;
+
+/// The most files that an image refers to.
+const FILES_MAX: usize = 8;
+
+/// An image that would keep more than one part in so many of the older one's pages anew is made whole instead.
+const CHANGED_PART_MAX: usize = 4;
+
+type Extent = ExtentOf<Arc<OwnedFd>>;
+
+/// The content of a memory in memfds.
+pub(crate) struct Mapped {
+    bytes: usize,
+    bytes_kept: u64,
+    /// In order, and without gaps.
+    extents: Vec<Extent>,
+}
+
+impl Mapped {
+    /// # Safety
+    ///
+    /// As [`crate::MemoryImage::capture`].
+    #[expect(unsafe_code, reason = "the caller vouches for the memory")]
+    pub(crate) unsafe fn capture(region: Region, since: Option<&Self>) -> Result<Self, ImageError> {
+        // SAFETY: as our own.
+        unsafe {
+            if let Some(since) = since
+                && let Some(image) = Self::capture_changes(region, since)?
+            {
+                return Ok(image);
+            }
+            Self::capture_whole(region)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`crate::MemoryImage::capture`].
+    #[expect(unsafe_code, reason = "the caller vouches for the memory")]
+    unsafe fn capture_whole(region: Region) -> Result<Self, ImageError> {
+        let mut moved = Move::new(region, region.bytes)?;
+        let mut start = 0;
+        while start < region.bytes {
+            let len = SLICE_BYTES.min(region.bytes - start);
+            // SAFETY: as our own.
+            unsafe { moved.slice(start, len, start as u64) }?;
+            start += len;
+        }
+        let (extents, bytes_kept) = moved.finish()?;
+        Ok(Self {
+            bytes: region.bytes,
+            bytes_kept,
+            extents,
+        })
+    }
+
+    /// `None` where an image of the changes alone would be worse than a whole one.
+    ///
+    /// # Safety
+    ///
+    /// As [`crate::MemoryImage::capture`].
+    #[expect(unsafe_code, reason = "the caller vouches for the memory")]
+    unsafe fn capture_changes(region: Region, since: &Self) -> Result<Option<Self>, ImageError> {
+        // Memories do not shrink: this one was never that image.
+        if since.bytes > region.bytes || since.files() >= FILES_MAX {
+            return Ok(None);
+        }
+        let Some(changed) = changed_runs(region) else {
+            return Ok(None);
+        };
+        let changed_bytes: usize = changed.iter().map(|(_, len)| len).sum();
+        let extents_at_most = since.extents.len() + 2 * changed.len() + 1;
+        if changed_bytes > region.bytes / CHANGED_PART_MAX || extents_at_most > EXTENTS_MAX {
+            return Ok(None);
+        }
+        let mut older = since.extents.clone();
+        if since.bytes < region.bytes {
+            // What the memory has grown by and nobody has touched.
+            older.push(Extent {
+                start: since.bytes,
+                len: region.bytes - since.bytes,
+                source: None,
+            });
+        }
+        if changed.is_empty() {
+            return Ok(Some(Self {
+                bytes: region.bytes,
+                bytes_kept: 0,
+                extents: older,
+            }));
+        }
+        let mut moved = Move::new(region, changed_bytes)?;
+        let mut offset = 0;
+        for (start, len) in changed {
+            for at in (start..start + len).step_by(SLICE_BYTES) {
+                let part = SLICE_BYTES.min(start + len - at);
+                // SAFETY: as our own.
+                unsafe { moved.slice(at, part, offset) }?;
+                offset += part as u64;
+            }
+        }
+        let (newer, bytes_kept) = moved.finish()?;
+        Ok(Some(Self {
+            bytes: region.bytes,
+            bytes_kept,
+            extents: overlay(&older, &newer),
+        }))
+    }
+
+    /// # Safety
+    ///
+    /// As [`crate::MemoryImage::restore`], and the sizes are equal.
+    #[expect(unsafe_code, reason = "the caller vouches for the memory")]
+    pub(crate) unsafe fn restore(&self, region: Region) -> Result<(), ImageError> {
+        for extent in &self.extents {
+            // SAFETY: as our own; extents are parts of the memory.
+            unsafe { map(region, extent) }.map_err(failed("map an image"))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
+    pub(crate) fn bytes_kept(&self) -> u64 {
+        self.bytes_kept
+    }
+
+    /// Copies bytes out that are known to be there.
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ImageError> {
+        let from = usize::try_from(offset).expect("the bytes are in the image");
+        let to = from + buffer.len();
+        let first = self.extents.partition_point(|extent| extent.end() <= from);
+        for extent in &self.extents[first..] {
+            let Some(part) = extent.part(from, to) else {
+                break;
+            };
+            let wanted = &mut buffer[part.start - from..][..part.len];
+            match part.source {
+                None => wanted.fill(0),
+                Some((file, offset)) => {
+                    read_exact(&file, offset, wanted).map_err(failed("read an image"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many files it refers to.
+    fn files(&self) -> usize {
+        let files = self
+            .extents
+            .iter()
+            .filter_map(|extent| extent.source.as_ref());
+        let mut files: Vec<_> = files.map(|(file, _)| Arc::as_ptr(file)).collect();
+        files.sort_unstable();
+        files.dedup();
+        files.len()
+    }
+}
+
+/// A memory on its way into a file.
+struct Move {
+    region: Region,
+    file: Arc<OwnedFd>,
+    extents: Vec<Extent>,
+    bytes_kept: u64,
+}
+
+impl Move {
+    /// A file of `bytes` bytes for what is moved.
+    fn new(region: Region, bytes: usize) -> Result<Self, ImageError> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = memfd_create("wasm-proxy-image", flags)
+            .and_then(|file| ftruncate(&file, bytes as u64).map(|()| file))
+            .map_err(failed("make a memfd"))?;
+        Ok(Self {
+            region,
+            file: Arc::new(file),
+            extents: Vec::new(),
+            bytes_kept: 0,
+        })
+    }
+
+    /// Moves a part of the memory to an offset in the file.
+    ///
+    /// # Safety
+    ///
+    /// As [`crate::MemoryImage::capture`]; the part is in the memory.
+    #[expect(unsafe_code, reason = "reads a guest's memory and maps over it")]
+    unsafe fn slice(&mut self, start: usize, len: usize, offset: u64) -> Result<(), ImageError> {
+        debug_assert!(start + len <= self.region.bytes);
+        let mut parts = Vec::new();
+        {
+            // SAFETY: the memory can be read, nobody writes to it meanwhile, and the reference ends with
+            // the block, before anything is mapped.
+            let bytes =
+                unsafe { std::slice::from_raw_parts(self.region.base.as_ptr().add(start), len) };
+            for run in runs_of(bytes, self.extents.len() + 2 < EXTENTS_MAX) {
+                let offset = offset + run.start as u64;
+                if !run.zeros {
+                    let written = write_pages(&self.file, &bytes[run.start..][..run.len], offset);
+                    self.bytes_kept += written.map_err(failed("write an image"))?;
+                }
+                parts.push(Extent {
+                    start: start + run.start,
+                    len: run.len,
+                    source: (!run.zeros).then(|| (Arc::clone(&self.file), offset)),
+                });
+            }
+        }
+        for part in parts {
+            // SAFETY: the part is in the memory, whose content the file has by now.
+            if let Err(error) = unsafe { map(self.region, &part) } {
+                // SAFETY: as above; a mapping that failed has left zeros.
+                unsafe { put_back(self.region, &part) };
+                return Err(failed("map an image")(error));
+            }
+            self.add(part);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, part: Extent) {
+        if let Some(last) = self.extents.last_mut()
+            && last.end() == part.start
+        {
+            let follows = match (&last.source, &part.source) {
+                (None, None) => true,
+                (Some((_, before)), Some((_, after))) => before + last.len as u64 == *after,
+                _ => false,
+            };
+            if follows {
+                last.len += part.len;
+                return;
+            }
+        }
+        self.extents.push(part);
+    }
+
+    /// Seals the file: from now on nothing changes it.
+    fn finish(self) -> Result<(Vec<Extent>, u64), ImageError> {
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+        fcntl_add_seals(&self.file, seals).map_err(failed("seal an image"))?;
+        Ok((self.extents, self.bytes_kept))
+    }
+}
+
+/// A part of a slice: zeros alone, or not.
+struct Run {
+    start: usize,
+    len: usize,
+    zeros: bool,
+}
+
+/// Parts of a slice, the zeros among them apart where they are long.
+fn runs_of(bytes: &[u8], apart: bool) -> Vec<Run> {
+    if !apart {
+        return vec![Run {
+            start: 0,
+            len: bytes.len(),
+            zeros: false,
+        }];
+    }
+    let page = page_bytes();
+    let mut runs: Vec<Run> = Vec::new();
+    for (number, content) in bytes.chunks(page).enumerate() {
+        let zeros = is_zero(content);
+        match runs.last_mut() {
+            Some(last) if last.zeros == zeros => last.len += content.len(),
+            _ => runs.push(Run {
+                start: number * page,
+                len: content.len(),
+                zeros,
+            }),
+        }
+    }
+    let mut merged: Vec<Run> = Vec::new();
+    for mut run in runs {
+        run.zeros &= run.len >= ZEROS_BYTES;
+        match merged.last_mut() {
+            Some(last) if !last.zeros && !run.zeros => last.len += run.len,
+            _ => merged.push(run),
+        }
+    }
+    merged
+}
+
+/// Writes the pages that are not zero, and returns how many bytes these were. The others stay holes.
+fn write_pages(file: &OwnedFd, bytes: &[u8], offset: u64) -> io::Result<u64> {
+    let page = page_bytes();
+    let mut written = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        let pages = bytes[at..].chunks(page);
+        let zeros: usize = pages
+            .take_while(|content| is_zero(content))
+            .map(<[u8]>::len)
+            .sum();
+        at += zeros;
+        let pages = bytes[at..].chunks(page);
+        let len: usize = pages
+            .take_while(|content| !is_zero(content))
+            .map(<[u8]>::len)
+            .sum();
+        write_all(file, &bytes[at..at + len], offset + at as u64)?;
+        written += len as u64;
+        at += len;
+    }
+    Ok(written)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, bytes, offset))?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+fn read_exact(file: &OwnedFd, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let read = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buffer, offset))?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer = &mut buffer[read..];
+        offset += read as u64;
+    }
+    Ok(())
+}
+
+/// Puts a part of an image into its place. After an error there are zeros.
+///
+/// # Safety
+///
+/// As [`crate::MemoryImage::restore`]; the extent is in the memory.
+#[expect(unsafe_code, reason = "maps over a guest's memory")]
+unsafe fn map(region: Region, extent: &Extent) -> io::Result<()> {
+    debug_assert!(extent.end() <= region.bytes);
+    // What a page costs is counted when it is written to.
+    let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: the place is a part of the region, for which our caller vouches: whole pages of one
+    // reservation that is the memory's own, which nobody looks at. What is mapped there can be read and
+    // written, as what was there before. The file is as long as its extents say and sealed, or else ours alone.
+    unsafe {
+        let place = region.base.as_ptr().add(extent.start).cast();
+        let mapped = match &extent.source {
+            Some((file, offset)) => mmap(place, extent.len, access, flags, file.as_fd(), *offset),
+            None => mmap_anonymous(place, extent.len, access, flags),
+        };
+        if let Err(error) = mapped {
+            // The place may be unmapped by now, and would be given to somebody else.
+            if mmap_anonymous(place, extent.len, access, flags).is_err() {
+                std::process::abort();
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+/// Copies a part back that could not be mapped.
+///
+/// # Safety
+///
+/// As [`crate::MemoryImage::capture`]; the extent is in the memory.
+#[expect(unsafe_code, reason = "writes a guest's memory")]
+unsafe fn put_back(region: Region, extent: &Extent) {
+    let Some((file, offset)) = &extent.source else {
+        return;
+    };
+    // SAFETY: the memory can be written, nobody looks at it meanwhile, and the reference ends here.
+    let bytes = unsafe {
+        std::slice::from_raw_parts_mut(region.base.as_ptr().add(extent.start), extent.len)
+    };
+    // A file in memory that was written a moment ago can be read.
+    if read_exact(file, *offset, bytes).is_err() {
+        std::process::abort();
+    }
+}
+
+/// The pages that have been written to since an image was mapped there, as starts and lengths; `None` if the system
+/// does not say.
+fn changed_runs(region: Region) -> Option<Vec<(usize, usize)>> {
+    /// Entries of `/proc/self/pagemap` (`Documentation/admin-guide/mm/pagemap.rst`): the page is a file's or shared.
+    const FILE: u64 = 1 << 61;
+    const SWAPPED: u64 = 1 << 62;
+    const PRESENT: u64 = 1 << 63;
+    const ENTRIES: usize = 4096;
+
+    let pagemap = File::open("/proc/self/pagemap").ok()?;
+    let page = page_bytes();
+    let first = region.base.addr().get() / page;
+    let pages = region.bytes / page;
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    let mut buffer = vec![0; ENTRIES * 8];
+    let mut number = 0;
+    while number < pages {
+        let count = ENTRIES.min(pages - number);
+        let buffer = &mut buffer[..count * 8];
+        pagemap
+            .read_exact_at(buffer, (first + number) as u64 * 8)
+            .ok()?;
+        for (entry, at) in buffer.as_chunks::<8>().0.iter().zip(number..) {
+            let entry = u64::from_ne_bytes(*entry);
+            if entry & (PRESENT | SWAPPED) == 0 || entry & FILE != 0 {
+                continue;
+            }
+            match runs.last_mut() {
+                Some((start, len)) if *start + *len == at * page => *len += page,
+                _ => runs.push((at * page, page)),
+            }
+        }
+        number += count;
+    }
+    Some(runs)
+}
+
+/// See [`crate::discard`].
+///
+/// # Safety
+///
+/// As [`crate::discard`].
+#[expect(unsafe_code, reason = "gives a guest's pages back")]
+pub(crate) unsafe fn discard(region: Region) {
+    let mut start = 0;
+    while start < region.bytes {
+        let len = SLICE_BYTES.min(region.bytes - start);
+        // SAFETY: the part is in the memory, which nobody looks at. Its pages become zeros or those of the file
+        // that is mapped there; both can be read and written.
+        let given_back = unsafe {
+            let place = region.base.as_ptr().add(start).cast();
+            madvise(place, len, Advice::LinuxDontNeed)
+        };
+        if given_back.is_err() {
+            // Locked pages, say. They go when the memory is unmapped.
+            return;
+        }
+        start += len;
+    }
+}
+
+fn failed<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ImageError {
+    move |error| ImageError::System {
+        action,
+        source: error.into(),
+    }
+}
+
+/// The size of the processor's pages in bytes.
+pub(crate) fn page_bytes() -> usize {
+    rustix::param::page_size()
+}

@@ -1,0 +1,255 @@
+//! Images of memories that are reserved and grown as engines do it.
+
+#![expect(unsafe_code, reason = "makes memories as an engine does")]
+#![cfg(target_os = "linux")]
+
+use std::ptr::{NonNull, null_mut};
+
+use memory_image::{ImageError, MemoryImage, Region, discard};
+use proptest::prelude::*;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+const PAGE: usize = 65_536;
+
+/// A linear memory: a reservation, of which the first bytes can be accessed.
+struct Memory {
+    base: NonNull<u8>,
+    bytes: usize,
+    reserved: usize,
+}
+
+impl Memory {
+    fn new(pages: usize) -> Self {
+        let reserved = 1024 * PAGE;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a fresh mapping at an address of the system's choice.
+        let base = unsafe { mmap_anonymous(null_mut(), reserved, ProtFlags::empty(), flags) };
+        let mut memory = Self {
+            base: NonNull::new(base.unwrap().cast()).unwrap(),
+            bytes: 0,
+            reserved,
+        };
+        memory.grow(pages);
+        memory
+    }
+
+    fn grow(&mut self, pages: usize) {
+        let access = MprotectFlags::READ | MprotectFlags::WRITE;
+        self.bytes += pages * PAGE;
+        assert!(self.bytes <= self.reserved);
+        // SAFETY: the range is in our reservation.
+        unsafe { mprotect(self.base.as_ptr().cast(), self.bytes, access) }.unwrap();
+    }
+
+    fn region(&self) -> Region {
+        Region::new(self.base, self.bytes).unwrap()
+    }
+
+    fn data(&mut self) -> &mut [u8] {
+        // SAFETY: the bytes can be accessed, and we are borrowed meanwhile.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.bytes) }
+    }
+
+    fn capture(&mut self, since: Option<&MemoryImage>) -> MemoryImage {
+        // SAFETY: nobody has a reference into the memory, which is ours alone.
+        unsafe { MemoryImage::capture(self.region(), since) }.unwrap()
+    }
+
+    fn restore(&mut self, image: &MemoryImage) {
+        // SAFETY: as above.
+        unsafe { image.restore(self.region()) }.unwrap();
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: it is our reservation, and nobody uses it any more.
+        unsafe { munmap(self.base.as_ptr().cast(), self.reserved) }.unwrap();
+    }
+}
+
+fn content(image: &MemoryImage) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(image.bytes()).unwrap()];
+    image.read(0, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_memory_goes_on_with_its_bytes_and_the_image_keeps_them() {
+    let mut memory = Memory::new(3);
+    memory.data()[70_000] = 7;
+    let image = memory.capture(None);
+    assert_eq!(memory.data()[70_000], 7);
+    memory.data()[70_000] = 8;
+    memory.data()[0] = 9;
+    let mut other = Memory::new(3);
+    other.data().fill(0xff);
+    other.restore(&image);
+    assert_eq!((other.data()[0], other.data()[70_000]), (0, 7));
+    assert_eq!(memory.data()[70_000], 8);
+    other.data()[70_000] = 10;
+    assert_eq!(content(&image)[70_000], 7);
+}
+
+#[test]
+fn only_pages_that_hold_something_are_kept() {
+    let mut memory = Memory::new(160);
+    memory.data()[5 * PAGE] = 1;
+    memory.data()[100 * PAGE] = 1;
+    let image = memory.capture(None);
+    assert_eq!(image.bytes(), 160 * PAGE as u64);
+    assert_eq!(image.bytes_kept(), 2 * 4096);
+}
+
+#[test]
+fn a_second_image_keeps_what_changed_and_shares_the_rest() {
+    let mut memory = Memory::new(64);
+    memory.data().fill(0x5a);
+    let first = memory.capture(None);
+    assert_eq!(first.bytes_kept(), first.bytes());
+    let mut next = Memory::new(64);
+    next.restore(&first);
+    next.data()[10 * PAGE] = 1;
+    next.grow(4);
+    next.data()[65 * PAGE + 1] = 2;
+    let second = next.capture(Some(&first));
+    assert_eq!(second.bytes_kept(), 2 * 4096);
+    let expected = next.data().to_vec();
+    drop(first);
+    assert!(content(&second) == expected);
+    let mut third = Memory::new(68);
+    third.restore(&second);
+    assert!(third.data() == expected);
+    let unchanged = third.capture(Some(&second));
+    assert_eq!(unchanged.bytes_kept(), 0);
+    assert_eq!(unchanged.digest().unwrap(), second.digest().unwrap());
+}
+
+#[test]
+fn a_page_that_became_zero_is_zero_in_the_next_image() {
+    let mut memory = Memory::new(16);
+    memory.data().fill(3);
+    let first = memory.capture(None);
+    memory.data()[4096..8192].fill(0);
+    let second = memory.capture(Some(&first));
+    let mut other = Memory::new(16);
+    other.data().fill(9);
+    other.restore(&second);
+    assert_eq!(
+        (other.data()[4095], other.data()[4096], other.data()[8191]),
+        (3, 0, 0)
+    );
+    assert_eq!(other.data()[8192], 3);
+    assert_eq!(first.first_difference(&second).unwrap(), Some(4096));
+}
+
+#[test]
+fn content_decides_the_digest_and_not_how_it_is_kept() {
+    let mut memory = Memory::new(2);
+    memory.data()[1000] = 1;
+    let buffer = MemoryImage::of_bytes(memory.data());
+    let mapped = memory.capture(None);
+    assert_eq!(buffer.digest().unwrap(), mapped.digest().unwrap());
+    assert_eq!(buffer.first_difference(&mapped).unwrap(), None);
+    let mut other = Memory::new(2);
+    other.restore(&buffer);
+    assert_eq!(other.data()[1000], 1);
+    let shorter = MemoryImage::of_bytes(&content(&mapped)[..PAGE]);
+    assert_eq!(
+        shorter.first_difference(&mapped).unwrap(),
+        Some(PAGE as u64)
+    );
+}
+
+#[test]
+fn another_size_is_refused_and_changes_nothing() {
+    let image = Memory::new(2).capture(None);
+    let mut memory = Memory::new(3);
+    memory.data()[0] = 1;
+    // SAFETY: nobody has a reference into the memory.
+    let refused = unsafe { image.restore(memory.region()) };
+    assert!(matches!(refused, Err(ImageError::Size { .. })));
+    assert_eq!(memory.data()[0], 1);
+    assert!(matches!(
+        image.read(2 * PAGE as u64, &mut [0]),
+        Err(ImageError::Size { .. })
+    ));
+    assert!(matches!(
+        image.read(u64::MAX, &mut [0; 2]),
+        Err(ImageError::Size { .. })
+    ));
+    let unaligned = Region::new(memory.base, 100);
+    assert!(matches!(unaligned, Err(ImageError::Unaligned { .. })));
+}
+
+#[test]
+fn what_is_given_back_can_still_be_accessed() {
+    let mut memory = Memory::new(200);
+    memory.data().fill(1);
+    // SAFETY: nobody has a reference into the memory.
+    unsafe { discard(memory.region()) };
+    assert_eq!(memory.data()[0], 0);
+    memory.data().fill(2);
+    let image = memory.capture(None);
+    // SAFETY: as above.
+    unsafe { discard(memory.region()) };
+    assert_eq!(memory.data()[17], 2);
+    drop(image);
+}
+
+/// What the test does to a memory.
+#[derive(Clone, Debug)]
+enum Step {
+    Write { at: u32, len: u16, byte: u8 },
+    Grow(u8),
+    Capture,
+    Restore,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (any::<u32>(), any::<u16>(), 0_u8..4).prop_map(|(at, len, byte)| Step::Write { at, len, byte }),
+        1 => (1_u8..40).prop_map(Step::Grow),
+        3 => Just(Step::Capture),
+        2 => Just(Step::Restore),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Chains of images, of memories that grow, against a copy of the bytes.
+    #[test]
+    fn every_image_of_a_chain_holds_what_its_memory_held(steps in steps()) {
+        let mut memory = Memory::new(1);
+        let mut model = vec![0_u8; PAGE];
+        let mut newest: Option<(MemoryImage, Vec<u8>)> = None;
+        for step in steps {
+            match step {
+                Step::Write { at, len, byte } => {
+                    let at = at as usize % model.len();
+                    let end = model.len().min(at + len as usize);
+                    model[at..end].fill(byte);
+                    memory.data()[at..end].fill(byte);
+                }
+                Step::Grow(pages) if model.len() + usize::from(pages) * PAGE <= 1024 * PAGE => {
+                    memory.grow(pages.into());
+                    model.resize(model.len() + usize::from(pages) * PAGE, 0);
+                }
+                Step::Grow(_) => {}
+                Step::Capture => {
+                    let image = memory.capture(newest.as_ref().map(|(image, _)| image));
+                    prop_assert!(content(&image) == model);
+                    newest = Some((image, model.clone()));
+                }
+                Step::Restore => if let Some((image, held)) = &newest {
+                    memory = Memory::new(held.len() / PAGE);
+                    memory.restore(image);
+                    model.clone_from(held);
+                },
+            }
+            prop_assert!(memory.data() == model);
+        }
+    }
+}
