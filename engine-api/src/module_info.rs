@@ -349,7 +349,7 @@ fn dependents(flags: WasmFeatures) -> WasmFeatures {
     all
 }
 
-fn invalid(error: &wasmparser::BinaryReaderError) -> Error {
+pub(crate) fn invalid(error: &wasmparser::BinaryReaderError) -> Error {
     let way_out = if error.message().contains("unexpected end") {
         "; the file is truncated: copy or build it again"
     } else {
@@ -364,7 +364,7 @@ fn invalid(error: &wasmparser::BinaryReaderError) -> Error {
     }
 }
 
-fn refuse_other_formats(wasm: &[u8]) -> Result<(), Error> {
+pub(crate) fn refuse_other_formats(wasm: &[u8]) -> Result<(), Error> {
     let refuse = |reason: &str| {
         Err(Error::InvalidModule {
             reason: reason.to_owned(),

@@ -1,0 +1,358 @@
+//! Modules rewritten so that a checkpoint reaches all of their state.
+//!
+//! A checkpoint holds the memories and the mutable globals of an instance, and goes into a fresh
+//! instance of the same module. Two things stand in the way in a module as its compiler left it.
+//! Globals such as the stack pointer are hidden: they have no export, and an engine reaches a global
+//! or a memory of an instance by the name of an export only. And the start function runs inside the
+//! instantiation, so that it would run again, host calls included, for each restored instance.
+//!
+//! So an engine compiles the module's [`Instrumented`] form: hidden state is exported under names
+//! that no user's module may have, and the start function is an export that the engine calls itself.
+//! Everything else, code above all, is copied byte for byte, hence it runs exactly as it did.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use wasm_encoder::{Encode, RawSection, Section, SectionId};
+use wasmparser::{ExportSectionReader, ExternalKind, Parser, Payload, Validator, WasmFeatures};
+
+use crate::module_info::{invalid, refuse_other_formats};
+use crate::{Error, ExportKind, ExternType, GlobalIndex, MemoryIndex, ModuleInfo};
+
+/// Exports that [`Instrumented`] adds begin with this; no module of a user's may have one.
+pub const RESERVED: &str = "wasm-proxy:";
+
+/// Exports that a module may have: the limit of the JavaScript embedding (section "Implementation
+/// limits"), which wasmparser, and with it every engine, enforces.
+const EXPORTS_MAX: usize = 1_000_000;
+
+/// A module as an engine compiles it: its own bytes, with an export for everything that a checkpoint
+/// reads and writes, and its start function an export instead.
+///
+/// New exports come after the module's own, so that [`ModuleInfo`] of the original bytes stays right
+/// about every index. The result depends on the bytes alone: it is the same on every engine. It
+/// serves only for compiling; hashes, artifacts and journals name the module by its original bytes.
+#[derive(Clone, Debug)]
+pub struct Instrumented<'a> {
+    wasm: Cow<'a, [u8]>,
+    globals: Vec<(GlobalIndex, String)>,
+    memories: Vec<(MemoryIndex, String)>,
+    start: Option<String>,
+}
+
+impl<'a> Instrumented<'a> {
+    /// Rewrites a module. `info` is what [`ModuleInfo::parse`] says of the same bytes.
+    ///
+    /// It costs a pass over everything but the bodies of functions and the contents of data segments,
+    /// which are neither read nor checked, and one copy of the bytes if anything has to change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidModule`] for bytes that are no valid module (bodies excepted, which the
+    /// engine's compiler checks), for a module with an export that begins with [`RESERVED`], and for
+    /// one that would have more than 1,000,000 exports.
+    pub fn new(wasm: &'a [u8], info: &ModuleInfo) -> Result<Self, Error> {
+        refuse_reserved(info)?;
+        let layout = Layout::read(wasm)?;
+        let mut added = Added::default();
+        let globals = added.globals(info);
+        let memories = added.memories(info);
+        let start = layout.start.as_ref().map(|start| {
+            start.exported_as.clone().unwrap_or_else(|| {
+                added.export(
+                    "start".to_owned(),
+                    wasm_encoder::ExportKind::Func,
+                    start.function,
+                )
+            })
+        });
+        let wasm = if added.count == 0 && start.is_none() {
+            Cow::Borrowed(wasm)
+        } else {
+            Cow::Owned(layout.rewrite(wasm, &added)?)
+        };
+        Ok(Self {
+            wasm,
+            globals,
+            memories,
+            start,
+        })
+    }
+
+    /// The bytes to compile: the original ones where nothing has to change.
+    #[must_use]
+    pub fn wasm(&self) -> &[u8] {
+        &self.wasm
+    }
+
+    /// Every mutable global that the module defines itself, in the order of their indexes, with the
+    /// name of an export: the module's own where it has one, else a new one.
+    ///
+    /// Globals whose type cannot cross the contract are not among them, because no host could hold
+    /// their values.
+    #[must_use]
+    pub fn globals(&self) -> &[(GlobalIndex, String)] {
+        &self.globals
+    }
+
+    /// Every memory that the module defines itself, in the order of their indexes, with the name of
+    /// an export: the module's own where it has one, else a new one.
+    #[must_use]
+    pub fn memories(&self) -> &[(MemoryIndex, String)] {
+        &self.memories
+    }
+
+    /// The name of the exported function, without parameters and results, to call once in each new
+    /// instance before anything else: what was the module's start function.
+    #[must_use]
+    pub fn start(&self) -> Option<&str> {
+        self.start.as_deref()
+    }
+}
+
+fn refuse_reserved(info: &ModuleInfo) -> Result<(), Error> {
+    let reserved = |name: &str| name.starts_with(RESERVED);
+    match info.exports().iter().find(|export| reserved(&export.name)) {
+        None => Ok(()),
+        Some(export) => Err(Error::InvalidModule {
+            reason: format!(
+                "the export `{}` begins with `{RESERVED}`, which is kept for the exports that \
+                 wasm-proxy adds; rename it, or give the module as its compiler wrote it",
+                export.name
+            ),
+        }),
+    }
+}
+
+/// The exports to add, encoded.
+#[derive(Default)]
+struct Added {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Added {
+    fn export(&mut self, what: String, kind: wasm_encoder::ExportKind, index: u32) -> String {
+        let mut name = what;
+        name.insert_str(0, RESERVED);
+        name.encode(&mut self.bytes);
+        kind.encode(&mut self.bytes);
+        index.encode(&mut self.bytes);
+        self.count += 1;
+        name
+    }
+
+    fn globals(&mut self, info: &ModuleInfo) -> Vec<(GlobalIndex, String)> {
+        let imported = imported(info, |ty| matches!(ty, ExternType::Global(_)));
+        let mut exported = vec![None; info.globals().len()];
+        for export in info.exports().iter().rev() {
+            if let ExportKind::Global(index) = export.kind {
+                exported[index.0 as usize] = Some(&export.name);
+            }
+        }
+        (0..)
+            .zip(info.globals())
+            .zip(exported)
+            .skip(imported)
+            .filter(|((_, ty), _)| ty.mutable)
+            .map(|((index, _), name)| {
+                let name = name.cloned().unwrap_or_else(|| {
+                    self.export(
+                        format!("global:{index}"),
+                        wasm_encoder::ExportKind::Global,
+                        index,
+                    )
+                });
+                (GlobalIndex(index), name)
+            })
+            .collect()
+    }
+
+    fn memories(&mut self, info: &ModuleInfo) -> Vec<(MemoryIndex, String)> {
+        let imported = imported(info, |ty| matches!(ty, ExternType::Memory(_)));
+        let mut exported = vec![None; info.memories().len()];
+        for export in info.exports().iter().rev() {
+            if let ExportKind::Memory(index) = export.kind {
+                exported[index.0 as usize] = Some(&export.name);
+            }
+        }
+        (0..)
+            .zip(exported)
+            .skip(imported)
+            .map(|(index, name)| {
+                let name = name.cloned().unwrap_or_else(|| {
+                    self.export(
+                        format!("memory:{index}"),
+                        wasm_encoder::ExportKind::Memory,
+                        index,
+                    )
+                });
+                (MemoryIndex(index), name)
+            })
+            .collect()
+    }
+}
+
+fn imported(info: &ModuleInfo, is: impl Fn(&ExternType) -> bool) -> usize {
+    info.imports()
+        .iter()
+        .filter(|import| is(&import.ty))
+        .count()
+}
+
+/// Where in the binary the sections are that change.
+struct Layout {
+    exports: Option<Exports>,
+    start: Option<Start>,
+    /// Where an export section belongs if there is none: before the first section that must follow
+    /// it (core specification, section 5.5.2), else at the end.
+    exports_at: usize,
+}
+
+struct Exports {
+    /// The whole section, with its identifier and size.
+    section: Range<usize>,
+    /// The exports, without their number.
+    entries: Range<usize>,
+    count: usize,
+}
+
+struct Start {
+    /// The whole section, with its identifier and size.
+    section: Range<usize>,
+    /// The function, in the function index space.
+    function: u32,
+    /// The first export of the module's own that is this function.
+    exported_as: Option<String>,
+}
+
+impl Layout {
+    /// Reads and validates everything but the bodies of functions.
+    ///
+    /// Validation comes before the rewrite, because what is wrong with a start section can no longer
+    /// be seen after it: a start function that takes parameters would become a valid export. What
+    /// this leaves is that an export declares its function, so that a body may name the start
+    /// function in `ref.func` where it could not before; such a module runs as it was meant.
+    fn read(wasm: &[u8]) -> Result<Self, Error> {
+        refuse_other_formats(wasm)?;
+        let mut validator = Validator::new_with_features(WasmFeatures::all());
+        let mut own_exports = None;
+        let mut exports = None;
+        let mut start = None;
+        let mut exports_at = None;
+        // A section begins where the one before it ends.
+        let mut section_start = 0;
+        for payload in Parser::new(0).parse_all(wasm) {
+            let payload = payload.map_err(|error| invalid(&error))?;
+            validator
+                .payload(&payload)
+                .map_err(|error| invalid(&error))?;
+            if let Payload::Version { range, .. } = &payload {
+                section_start = range.end;
+            }
+            let Some((id, contents)) = payload.as_section() else {
+                continue;
+            };
+            let section = section_start..contents.end;
+            section_start = contents.end;
+            if follows_exports(id) {
+                exports_at.get_or_insert(section.start);
+            }
+            match payload {
+                Payload::ExportSection(reader) => {
+                    exports = Some(Exports {
+                        section,
+                        entries: reader.original_position()..contents.end,
+                        count: reader.count() as usize,
+                    });
+                    own_exports = Some(reader);
+                }
+                Payload::StartSection { func, .. } => {
+                    start = Some(Start {
+                        section,
+                        function: func,
+                        exported_as: own_exports
+                            .take()
+                            .map_or(Ok(None), |exports| name_of(exports, func))?,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(Self {
+            exports,
+            start,
+            exports_at: exports_at.unwrap_or(wasm.len()),
+        })
+    }
+
+    /// The bytes without the start section and with the exports added.
+    fn rewrite(&self, wasm: &[u8], added: &Added) -> Result<Vec<u8>, Error> {
+        let own_count = self.exports.as_ref().map_or(0, |exports| exports.count);
+        let count = own_count + added.count;
+        if count > EXPORTS_MAX {
+            return Err(Error::InvalidModule {
+                reason: format!(
+                    "{own_count} exports and {} more for checkpoints exceed the limit of \
+                     {EXPORTS_MAX}; build the module with fewer exports or mutable globals",
+                    added.count
+                ),
+            });
+        }
+        let (before, own) = match &self.exports {
+            Some(exports) => (exports.section.clone(), exports.entries.clone()),
+            None => (self.exports_at..self.exports_at, 0..0),
+        };
+        let mut contents = Vec::with_capacity(own.len() + added.bytes.len() + 5);
+        count.encode(&mut contents);
+        contents.extend_from_slice(&wasm[own]);
+        contents.extend_from_slice(&added.bytes);
+        if u32::try_from(contents.len()).is_err() {
+            return Err(Error::InvalidModule {
+                reason: "with the exports for checkpoints the export section would exceed 4 GiB; \
+                         build the module with fewer exports or shorter names"
+                    .to_owned(),
+            });
+        }
+
+        // The start section, when there is one, follows the export section.
+        let dropped = self
+            .start
+            .as_ref()
+            .map_or(before.end..before.end, |start| start.section.clone());
+        let mut rewritten = Vec::with_capacity(wasm.len() + contents.len() + 16);
+        rewritten.extend_from_slice(&wasm[..before.start]);
+        let section = RawSection {
+            id: SectionId::Export.into(),
+            data: &contents,
+        };
+        section.append_to(&mut rewritten);
+        rewritten.extend_from_slice(&wasm[before.end..dropped.start]);
+        rewritten.extend_from_slice(&wasm[dropped.end..]);
+        Ok(rewritten)
+    }
+}
+
+/// Whether a section of that identifier must come after the export section.
+fn follows_exports(id: u8) -> bool {
+    [
+        SectionId::Start,
+        SectionId::Element,
+        SectionId::DataCount,
+        SectionId::Code,
+        SectionId::Data,
+    ]
+    .into_iter()
+    .any(|section| u8::from(section) == id)
+}
+
+fn name_of(exports: ExportSectionReader<'_>, function: u32) -> Result<Option<String>, Error> {
+    for export in exports {
+        let export = export.map_err(|error| invalid(&error))?;
+        let is_function = matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact);
+        if is_function && export.index == function {
+            return Ok(Some(export.name.to_owned()));
+        }
+    }
+    Ok(None)
+}

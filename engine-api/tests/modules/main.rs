@@ -1,0 +1,28 @@
+//! What this crate does with whole modules: the small ones here and the guests that are committed.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod instrument;
+
+use std::fs;
+use std::path::Path;
+
+/// Every committed guest: its file name and its bytes.
+fn guests() -> Vec<(String, Vec<u8>)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/prebuilt");
+    let mut guests: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "wasm")
+        })
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .collect();
+    guests.sort();
+    assert!(guests.len() >= 7, "found only {}", guests.len());
+    guests
+}
