@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, Error, ExternRef, FuncIndex, GlobalIndex, GuestError, Instance, Interrupter,
-    MemoryIndex, ModuleInfo, TableIndex, Val,
+    Caller, EngineId, Error, ExternRef, FuncIndex, GlobalIndex, GuestError, Instance, Interrupter,
+    MemoryIndex, ModuleInfo, Snapshot, TableIndex, Val,
 };
 
 use crate::call::from_externref;
+use crate::module::snapshots_unsupported;
 use crate::pool::{self, Pool};
 use crate::realm::{InterruptAll, Realm, Thread, failed};
 use crate::surface::{Abi, Added};
@@ -21,10 +22,11 @@ pub(crate) struct HostedInstance {
     realm: Arc<Realm>,
     thread: Arc<Thread>,
     pools_started: i32,
+    engine: EngineId,
 }
 
 impl HostedInstance {
-    pub(crate) fn new(realm: Arc<Realm>) -> Result<Self, Error> {
+    pub(crate) fn new(realm: Arc<Realm>, engine: EngineId) -> Result<Self, Error> {
         let started = realm.instantiate(false)?;
         Ok(Self {
             pool: None,
@@ -32,6 +34,7 @@ impl HostedInstance {
             realm,
             thread: started.thread,
             pools_started: 0,
+            engine,
         })
     }
 
@@ -214,5 +217,13 @@ impl Instance for HostedInstance {
 
     fn as_caller(&mut self) -> &mut dyn Caller {
         self
+    }
+
+    fn capture(&mut self) -> Result<Snapshot, Error> {
+        Err(snapshots_unsupported(self.engine))
+    }
+
+    fn discard_memories(&mut self) {
+        self.main.discard_memories();
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Engine, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
-    SharedMemory,
+    Artifact, Engine, EngineId, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
+    SharedMemory, Snapshot,
 };
 
 use crate::Options;
@@ -85,7 +85,24 @@ impl Module for HostedModule {
             limits,
             memory,
         )?);
-        Ok(Box::new(HostedInstance::new(realm)?))
+        Ok(Box::new(HostedInstance::new(realm, self.engine.id())?))
+    }
+
+    fn snapshots(&self) -> Result<(), Error> {
+        Err(snapshots_unsupported(self.engine.id()))
+    }
+
+    fn restore(&self, _: &Imports, _: &Limits, _: &Snapshot) -> Result<Box<dyn Instance>, Error> {
+        Err(snapshots_unsupported(self.engine.id()))
+    }
+}
+
+/// The objects that the host holds for a guest, and its threads, are not in its memories.
+pub(crate) fn snapshots_unsupported(engine: EngineId) -> Error {
+    Error::Unsupported {
+        engine,
+        what: "snapshots of a wasm-bindgen module, whose objects and threads are with the host"
+            .to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     Artifact, Capabilities, Error, Imports, Instance, Limits, MemoryType, ModuleInfo, SharedMemory,
+    Snapshot,
 };
 
 /// The name of an engine: its runtime and its compiler, as in `wasmtime.cranelift`.
@@ -96,4 +97,27 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// trapped; [`Error::Host`] if a host function failed; [`Error::Unsupported`] for a limit that
     /// the engine cannot keep; [`Error::Runtime`].
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error>;
+
+    /// Whether its instances can be [captured](Instance::capture) and [restored](Module::restore). What
+    /// of a module's own stands in the way is for [`crate::obstacles`] to say; this is about the host.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] with the reason in words.
+    fn snapshots(&self) -> Result<(), Error>;
+
+    /// A new instance in the state of a snapshot, which may have been taken on another engine. Its start
+    /// function does not run, and no host function is called. The memories share the snapshot's pages
+    /// until they are written to, where the system can do that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Module::instantiate`]; [`Error::Snapshot`] if it is another module's; [`Error::Image`];
+    /// [`Error::Unsupported`].
+    fn restore(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+        snapshot: &Snapshot,
+    ) -> Result<Box<dyn Instance>, Error>;
 }

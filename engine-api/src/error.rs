@@ -149,6 +149,20 @@ pub enum Error {
         reason: String,
     },
 
+    /// A snapshot that does not fit the module. Make the instance anew, and replay.
+    #[error("the snapshot cannot be used: {reason}")]
+    Snapshot {
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// An image of a linear memory could not be taken or mapped. Make the instance anew, and replay.
+    #[error("a memory could not be captured or restored")]
+    Image {
+        /// What the system said.
+        source: memory_image::ImageError,
+    },
+
     /// The runtime failed for a reason of its own, for example because it could not map memory.
     #[error("{engine} failed to {action}")]
     Runtime {

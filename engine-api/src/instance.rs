@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Error, ExportKind, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, TableIndex, Val};
+use crate::{
+    Error, ExportKind, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, Snapshot, TableIndex, Val,
+};
 
 /// Access to a guest: what a host function gets for the length of its call, and what the owner of an
 /// [`Instance`] has between calls.
@@ -134,6 +136,21 @@ pub trait Instance: Caller + Send {
 
     /// The instance as what a host function sees, for code that serves both.
     fn as_caller(&mut self) -> &mut dyn Caller;
+
+    /// The state as it is, to make other instances like it. The instance goes on as it was, and shares
+    /// its pages with the snapshot where the system can do that. What has not changed since it was
+    /// restored or last captured is shared with that snapshot, and not copied again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Image`]; [`Error::Unsupported`] where [`Module::snapshots`](crate::Module::snapshots)
+    /// says so, and for what no snapshot holds: shared memories, and references in globals.
+    fn capture(&mut self) -> Result<Snapshot, Error>;
+
+    /// Gives the memories' pages back to the system, a few MiB at a time, so that no other thread waits
+    /// for long: the instance is of no use afterwards, and dropping it takes a moment only. Shared
+    /// memories belong to others too, and stay.
+    fn discard_memories(&mut self);
 }
 
 /// What an engine implements behind an [`Interrupter`].

@@ -49,6 +49,7 @@ mod instrument;
 mod limits;
 mod module_info;
 mod shared_memory;
+mod snapshot;
 mod trap;
 mod types;
 mod val;
@@ -63,6 +64,8 @@ pub use instrument::{Instrumented, RESERVED};
 pub use limits::{EngineConfig, Limits};
 pub use module_info::{Export, ExportKind, Feature, FunctionInfo, Import, ModuleInfo};
 pub use shared_memory::{SharedMemory, SharedMemoryBacking};
+pub use snapshot::Snapshot;
+pub use memory_image::{ImageError, MemoryImage};
 pub use trap::Trap;
 pub use types::{
     ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType, PAGE_BYTES,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use engine_api::{
     Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Feature, Import,
-    MemoryType, Module, ModuleInfo, SharedMemory,
+    Instrumented, MemoryType, Module, ModuleInfo, SharedMemory,
 };
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass, Target};
 use wasmer_types::CompileError;
@@ -176,6 +176,7 @@ impl Engine for Wasmer {
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
         let info = ModuleInfo::parse(wasm)?;
+        let instrumented = Instrumented::new(wasm, &info)?;
         self.settings.check_imports(&info)?;
         // An engine keeps all code it ever compiled, so each module gets one of its own.
         let mut engine = self.settings.backend()?;
@@ -187,11 +188,15 @@ impl Engine for Wasmer {
             }
         }
         let compiled = catch_unwind(AssertUnwindSafe(|| {
-            wasmer::Module::new(&wasmer::Engine::from(engine.clone()), wasm)
+            wasmer::Module::new(
+                &wasmer::Engine::from(engine.clone()),
+                instrumented.wasm(),
+            )
         }));
         match compiled {
             Ok(Ok(module)) => {
-                let module = WasmerModule::new(&self.settings, engine, module, info)?;
+                let module =
+                    WasmerModule::new(&self.settings, engine, module, info, &instrumented)?;
                 Ok(Arc::new(module))
             }
             Ok(Err(error)) => Err(self.settings.refusal(wasm, error)),
@@ -208,6 +213,7 @@ impl Engine for Wasmer {
     fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
         let code = artifact.code_for(wasm, &self.settings.fingerprint)?;
         let info = ModuleInfo::parse(wasm)?;
+        let instrumented = Instrumented::new(wasm, &info)?;
         let engine = self.settings.backend()?;
         let wasmer_engine = wasmer::Engine::from(engine.clone());
         // SAFETY: `Artifact::from_bytes` made its caller vouch that the bytes are those that
@@ -216,7 +222,7 @@ impl Engine for Wasmer {
         let module = loaded.map_err(|error| Error::Artifact {
             reason: error.to_string(),
         })?;
-        let module = WasmerModule::new(&self.settings, engine, module, info)?;
+        let module = WasmerModule::new(&self.settings, engine, module, info, &instrumented)?;
         Ok(Arc::new(module))
     }
 

@@ -6,7 +6,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, Error, FuncIndex, FuncRef, Imports, Instance, Interrupter, Limits, Trap, Val,
+    Caller, Error, FuncIndex, FuncRef, Imports, Instance, Interrupter, Limits, MemoryImage,
+    Snapshot, Trap, Val,
 };
 use smallvec::SmallVec;
 use wasmer_compiler::InstantiationError;
@@ -49,6 +50,7 @@ impl WasmerInstance {
         compiled: &Arc<Compiled>,
         imports: &Imports,
         limits: &Limits,
+        snapshot: Option<&Snapshot>,
     ) -> Result<Self, Error> {
         let settings = &compiled.settings;
         if limits.fuel.is_some() && compiled.fuel.is_none() {
@@ -72,7 +74,13 @@ impl WasmerInstance {
             guest.keep_watch()?;
         }
         guest.populate(&tunables, &externs)?;
-        guest.start()?;
+        match snapshot {
+            None => guest.start()?,
+            Some(snapshot) => {
+                guest.fill(false)?;
+                guest.restore(snapshot)?;
+            }
+        }
         Ok(instance)
     }
 
@@ -121,6 +129,14 @@ impl Instance for WasmerInstance {
     fn as_caller(&mut self) -> &mut dyn Caller {
         self
     }
+
+    fn capture(&mut self) -> Result<Snapshot, Error> {
+        self.guest().capture()
+    }
+
+    fn discard_memories(&mut self) {
+        self.guest().discard_pages();
+    }
 }
 
 /// The state of one guest. Host functions get back to it while a call is in flight, so it is only
@@ -132,6 +148,8 @@ pub(crate) struct Guest {
     callees: Box<[Cell<Option<Callee>>]>,
     pub(crate) references: RefCell<References>,
     account: Arc<Account>,
+    /// The images that memories were last restored from or captured to.
+    images: RefCell<Vec<(engine_api::MemoryIndex, MemoryImage)>>,
     pub(crate) watched: Arc<Watched>,
     watch: OnceCell<Watch>,
     handler: Box<TrapHandlerFn<'static>>,
@@ -217,6 +235,7 @@ impl Guest {
             callees: vec![Cell::new(None); compiled.info.functions().len()].into(),
             references: RefCell::new(References::new(FuncRef::new_instance())),
             account: Arc::clone(tunables.account()),
+            images: RefCell::default(),
             handler: interrupt::trap_handler(&watched, &compiled.code),
             watched,
             watch: OnceCell::new(),
@@ -310,7 +329,28 @@ impl Guest {
         Ok(())
     }
 
-    fn global_definition(
+    pub(crate) fn vm_instance(&self) -> NonNull<VMInstance> {
+        self.parts().instance
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The image that is mapped in a memory, but for what was written since.
+    pub(crate) fn image(&self, memory: engine_api::MemoryIndex) -> Option<MemoryImage> {
+        let images = self.images.borrow();
+        let found = images.iter().find(|(index, _)| *index == memory);
+        found.map(|(_, image)| image.clone())
+    }
+
+    pub(crate) fn set_image(&self, memory: engine_api::MemoryIndex, image: MemoryImage) {
+        let mut images = self.images.borrow_mut();
+        images.retain(|(index, _)| *index != memory);
+        images.push((memory, image));
+    }
+
+    pub(crate) fn global_definition(
         &self,
         instance: NonNull<VMInstance>,
         index: GlobalIndex,
@@ -340,21 +380,23 @@ impl Guest {
         }
     }
 
-    /// Fills memories and tables with the module's data, and runs its start function.
-    fn start(&self) -> Result<(), Error> {
+    /// Fills tables with the module's elements, and if asked to, memories with its data.
+    fn fill(&self, with_data: bool) -> Result<(), Error> {
         let artifact = self.compiled.artifact();
         let instance = self.parts().instance;
-        if self.compiled.info.has_start() {
-            // A host function may call exports while wasmer borrows the instance below.
-            for index in 0..self.callees.len() {
-                self.callee(FuncIndex(u32::try_from(index).expect("exports fit in u32")));
-            }
-        }
         let mut failed = None;
         self.run(|config, handler| {
-            // SAFETY: the instance is fresh, and nothing else borrows it (see above).
+            // SAFETY: the instance is fresh, and nothing else borrows it: no code of the guest's runs here,
+            // as the compiled form of a module has no start function (see `Instrumented`).
             let outcome = unsafe {
-                artifact.finish_instantiation(config, Some(handler), &mut *instance.as_ptr())
+                let instance = &mut *instance.as_ptr();
+                if with_data {
+                    artifact.finish_instantiation(config, Some(handler), instance)
+                } else {
+                    instance
+                        .finish_instantiation(config, Some(handler), &[])
+                        .map_err(InstantiationError::Start)
+                }
             };
             match outcome {
                 Ok(()) => Ok(()),
@@ -366,6 +408,31 @@ impl Guest {
             }
         })?;
         failed.map_or(Ok(()), |error| Err(self.instantiation_error(error)))
+    }
+
+    /// Fills memories and tables, and runs what was the module's start function.
+    fn start(&self) -> Result<(), Error> {
+        self.fill(true)?;
+        let Some(name) = &self.compiled.start else {
+            return Ok(());
+        };
+        let Callee(callee) = self.find(name);
+        // A function without parameters and results; wasmer wants a place for them all the same.
+        let mut values = [RawValue::default()];
+        let values_at = values.as_mut_ptr();
+        self.run(|config, handler| {
+            // SAFETY: as in `call`.
+            unsafe {
+                wasmer_call_trampoline(
+                    Some(handler),
+                    config,
+                    callee.vmctx,
+                    callee.call_trampoline,
+                    callee.func_ptr,
+                    values_at.cast(),
+                )
+            }
+        })
     }
 
     fn instantiation_error(&self, error: InstantiationError) -> Error {
@@ -391,7 +458,10 @@ impl Guest {
 
     #[cold]
     fn resolve(&self, func: FuncIndex) -> Callee {
-        let name = &self.compiled.info.functions()[func.0 as usize].name;
+        self.find(&self.compiled.info.functions()[func.0 as usize].name)
+    }
+
+    fn find(&self, name: &str) -> Callee {
         let index = self.compiled.function_index(name);
         match lookup(self.parts().instance, index) {
             // SAFETY: the borrow ends with the expression; a function's reference is initialised
@@ -515,7 +585,7 @@ impl Guest {
     }
 }
 
-fn lookup(instance: NonNull<VMInstance>, index: ExportIndex) -> VMExtern {
+pub(crate) fn lookup(instance: NonNull<VMInstance>, index: ExportIndex) -> VMExtern {
     // SAFETY: the instance is boxed, and nobody else borrows it: guest code reaches it through its
     // context only.
     unsafe { (*instance.as_ptr()).lookup_by_declaration(index) }

@@ -49,6 +49,7 @@ mod middleware;
 mod module;
 mod relink;
 mod shared_memory;
+mod snapshot;
 mod traps;
 
 pub use engine::{Compiler, Wasmer};

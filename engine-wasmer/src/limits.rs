@@ -43,6 +43,11 @@ impl Account {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// What all unshared memories may have, in bytes.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     /// The shared memories that came up during instantiation.
     pub(crate) fn take_shared(&self) -> Box<[Arc<SharedState>]> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);

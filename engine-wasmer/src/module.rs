@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Error, ExportKind, ExternType, Imports, Instance, Limits, Module, ModuleInfo,
+    Artifact, Error, ExportKind, ExternType, Imports, Instance, Instrumented, Limits, Module,
+    ModuleInfo, Snapshot,
 };
 use wasmer_compiler::ArtifactCreate;
 use wasmer_types::{ExportIndex, GlobalIndex};
@@ -26,6 +27,8 @@ pub(crate) struct Compiled {
     pub(crate) code: Range<usize>,
     pub(crate) reach: Reach,
     pub(crate) fuel: Option<FuelGlobals>,
+    /// The export that was the start function.
+    pub(crate) start: Option<String>,
 }
 
 /// The globals that the metering middleware adds to a module.
@@ -101,6 +104,7 @@ impl WasmerModule {
         engine: wasmer_compiler::Engine,
         module: wasmer::Module,
         info: ModuleInfo,
+        instrumented: &Instrumented<'_>,
     ) -> Result<Self, Error> {
         let artifact = module
             .sys_artifact()
@@ -130,6 +134,7 @@ impl WasmerModule {
             reach: Reach::of(&info),
             info: Arc::new(info),
             fuel,
+            start: instrumented.start().map(ToOwned::to_owned),
         })))
     }
 }
@@ -163,7 +168,22 @@ impl Module for WasmerModule {
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
-        let instance = WasmerInstance::new(&self.0, imports, limits)?;
+        let instance = WasmerInstance::new(&self.0, imports, limits, None)?;
+        Ok(Box::new(instance))
+    }
+
+    fn snapshots(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn restore(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+        snapshot: &Snapshot,
+    ) -> Result<Box<dyn Instance>, Error> {
+        snapshot.check_module(self.0.info.hash())?;
+        let instance = WasmerInstance::new(&self.0, imports, limits, Some(snapshot))?;
         Ok(Box::new(instance))
     }
 }

@@ -132,6 +132,18 @@ impl<S: FindExport> Guest<S> {
         Ok(())
     }
 
+    /// Runs what was the module's start function: a call like any other, with its deadline and its
+    /// fuel.
+    pub(crate) fn start(&mut self, start: &ModuleExport) -> Result<(), Error> {
+        let function = self.0.find_export(start).and_then(Extern::into_func);
+        let function = function.ok_or_else(|| no_such("function", u32::MAX))?;
+        self.enter()?;
+        let outcome = function.call(&mut self.0, &[], &mut []);
+        let in_time = self.leave();
+        outcome.map_err(|error| traps::call_failed(self.state().engine.id(), error))?;
+        in_time
+    }
+
     /// Starts a call: fuel and deadline of an outermost one.
     pub(crate) fn enter(&mut self) -> Result<(), Error> {
         let mut context = self.0.as_context_mut();

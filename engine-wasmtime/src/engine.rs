@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, Feature, MemoryType, Module,
-    ModuleHash, ModuleInfo, SharedMemory,
+    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, Feature, Instrumented,
+    MemoryType, Module, ModuleHash, ModuleInfo, SharedMemory,
 };
 
 use crate::interrupt::Ticker;
@@ -274,9 +274,10 @@ impl Engine for Wasmtime {
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
         let info = ModuleInfo::parse(wasm)?;
+        let instrumented = Instrumented::new(wasm, &info)?;
         // The module may be hostile, and a compiler is large.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
-            wasmtime::Module::from_binary(&self.0.runtime, wasm)
+            wasmtime::Module::from_binary(&self.0.runtime, instrumented.wasm())
         }));
         let module = match compiled {
             Ok(Ok(module)) => module,
@@ -286,12 +287,13 @@ impl Engine for Wasmtime {
                 return Err(traps::failed(self.0.id(), "compile the module", error));
             }
         };
-        let module = CompiledModule::new(Arc::clone(&self.0), module, info)?;
+        let module = CompiledModule::new(Arc::clone(&self.0), module, info, &instrumented)?;
         Ok(Arc::new(module))
     }
 
     fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
         let info = ModuleInfo::parse(wasm)?;
+        let instrumented = Instrumented::new(wasm, &info)?;
         let code = artifact.code_for(wasm, &self.0.fingerprint)?;
         #[expect(unsafe_code, reason = "machine code is loaded; see SAFETY")]
         // SAFETY: an `Artifact` comes from `CompiledModule::artifact`, or from a file for which the
@@ -301,7 +303,7 @@ impl Engine for Wasmtime {
         let module = module.map_err(|error| Error::Artifact {
             reason: format!("{error:#}"),
         })?;
-        let module = CompiledModule::new(Arc::clone(&self.0), module, info)?;
+        let module = CompiledModule::new(Arc::clone(&self.0), module, info, &instrumented)?;
         Ok(Arc::new(module))
     }
 

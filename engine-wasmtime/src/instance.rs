@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use engine_api::{Caller, Error, Instance, Interrupter, Limits, ModuleInfo, Val};
+use engine_api::{
+    Caller, Error, Instance, Interrupter, Limits, MemoryImage, MemoryIndex, ModuleInfo, Snapshot, Val,
+};
 use wasmtime::{Func, Global, Store, Table, ValRaw};
 
 use crate::caller::Guest;
@@ -43,6 +45,8 @@ pub(crate) struct State {
     /// Host objects passed to the guest since garbage was collected.
     pub(crate) externrefs_passed: u32,
     pub(crate) scratch: Scratch,
+    /// The images that memories were last restored from or captured to.
+    images: Vec<(MemoryIndex, MemoryImage)>,
 }
 
 impl State {
@@ -68,7 +72,21 @@ impl State {
             func_refs: FuncRefs::new(),
             externrefs_passed: 0,
             scratch: Scratch::default(),
+            images: Vec::new(),
         }
+    }
+
+    /// The image that is mapped in a memory, but for what was written since.
+    pub(crate) fn image(&self, memory: MemoryIndex) -> Option<&MemoryImage> {
+        let mut images = self.images.iter();
+        images
+            .find(|(index, _)| *index == memory)
+            .map(|(_, image)| image)
+    }
+
+    pub(crate) fn set_image(&mut self, memory: MemoryIndex, image: MemoryImage) {
+        self.images.retain(|(index, _)| *index != memory);
+        self.images.push((memory, image));
     }
 
     /// The bytes of all linear memories.
@@ -137,6 +155,14 @@ impl Instance for Guest<Store<State>> {
 
     fn as_caller(&mut self) -> &mut dyn Caller {
         self
+    }
+
+    fn capture(&mut self) -> Result<Snapshot, Error> {
+        self.capture_state()
+    }
+
+    fn discard_memories(&mut self) {
+        self.discard_pages();
     }
 }
 

@@ -39,6 +39,7 @@ mod interrupt;
 mod limits;
 mod module;
 mod shared_memory;
+mod snapshot;
 mod traps;
 
 pub use engine::{Compiler, Wasmtime};

@@ -39,6 +39,11 @@ impl Limiter {
         }
     }
 
+    /// What all unshared memories may have, in bytes.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.saturating_sub(self.shared_bytes)
+    }
+
     /// The bytes of all unshared memories.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.saturating_sub(self.shared_bytes)

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, EngineId, Error, ExportKind, ExternType, GlobalIndex, Imports, Instance, Limits,
-    MemoryIndex, Module, ModuleInfo, PAGE_BYTES, TableIndex,
+    Artifact, EngineId, Error, ExportKind, ExternType, GlobalIndex, Imports, Instance,
+    Instrumented, Limits, MemoryIndex, Module, ModuleInfo, PAGE_BYTES, Snapshot, TableIndex,
 };
 use wasmtime::{ModuleExport, Store, UpdateDeadline};
 
@@ -31,6 +31,12 @@ pub(crate) struct Exports {
     pub(crate) memories: Vec<(MemoryIndex, ModuleExport)>,
     pub(crate) tables: Vec<(TableIndex, ModuleExport)>,
     pub(crate) globals: Vec<(GlobalIndex, ModuleExport)>,
+    /// All memories that the module defines, those included that it does not export.
+    pub(crate) hidden_memories: Vec<(MemoryIndex, ModuleExport)>,
+    /// All mutable globals that the module defines, likewise.
+    pub(crate) hidden_globals: Vec<(GlobalIndex, ModuleExport)>,
+    /// What was the start function.
+    pub(crate) start: Option<ModuleExport>,
     /// The indexes of all shared memories.
     pub(crate) shared_memories: Vec<u32>,
     /// What those that the module defines itself start with.
@@ -47,8 +53,9 @@ impl CompiledModule {
         engine: Arc<EngineInner>,
         module: wasmtime::Module,
         info: ModuleInfo,
+        instrumented: &Instrumented<'_>,
     ) -> Result<Self, Error> {
-        let exports = Exports::new(&module, &info).ok_or_else(|| {
+        let exports = Exports::new(&module, &info, instrumented).ok_or_else(|| {
             let error = wasmtime::Error::msg("the compiled module lacks an export");
             traps::failed(engine.id(), "find the exports", error)
         })?;
@@ -123,8 +130,25 @@ pub(crate) fn unwakeable(engine: EngineId) -> Error {
 }
 
 impl Exports {
-    fn new(module: &wasmtime::Module, info: &ModuleInfo) -> Option<Self> {
+    fn new(
+        module: &wasmtime::Module,
+        info: &ModuleInfo,
+        instrumented: &Instrumented<'_>,
+    ) -> Option<Self> {
+        let find = |name: &str| module.get_export_index(name);
+        let memories = instrumented.memories().iter();
+        let globals = instrumented.globals().iter();
         let mut exports = Self {
+            hidden_memories: memories
+                .map(|(index, name)| Some((*index, find(name)?)))
+                .collect::<Option<_>>()?,
+            hidden_globals: globals
+                .map(|(index, name)| Some((*index, find(name)?)))
+                .collect::<Option<_>>()?,
+            start: match instrumented.start() {
+                Some(name) => Some(find(name)?),
+                None => None,
+            },
             functions: Vec::with_capacity(info.functions().len()),
             memories: Vec::new(),
             tables: Vec::new(),
@@ -179,6 +203,33 @@ impl Module for CompiledModule {
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
+        let mut guest = self.unstarted(imports, limits)?;
+        if let Some(start) = &self.exports.start {
+            guest.start(start).map_err(|error| self.start_failed(error))?;
+        }
+        Ok(Box::new(guest))
+    }
+
+    fn snapshots(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn restore(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+        snapshot: &Snapshot,
+    ) -> Result<Box<dyn Instance>, Error> {
+        snapshot.check_module(self.info.hash())?;
+        let mut guest = self.unstarted(imports, limits)?;
+        guest.restore_state(snapshot)?;
+        Ok(Box::new(guest))
+    }
+}
+
+impl CompiledModule {
+    /// An instance whose start function has not run.
+    fn unstarted(&self, imports: &Imports, limits: &Limits) -> Result<Guest<Store<State>>, Error> {
         self.check_limits(limits)?;
         let given = imports::resolve(&self.engine, self.info.imports(), imports)?;
         limits::check_start(
@@ -189,21 +240,20 @@ impl Module for CompiledModule {
         let mut store = self.store(limits)?;
         let externs = imports::make(&mut store, &self.imports, &given)?;
         let mut guest = Guest(store);
-        // The start function is a call like any other, with its deadline and its fuel.
+        // Filling memories and tables is nothing that limits of calls are for, but wasmtime wants them set.
         guest.enter()?;
         let instance = wasmtime::Instance::new(&mut guest.0, &self.module, &externs);
         let in_time = guest.leave();
-        let instance = instance.map_err(|error| self.start_failed(error))?;
+        let instance =
+            instance.map_err(|error| self.start_failed(traps::call_failed(self.engine.id(), error)))?;
         in_time?;
         guest.0.data_mut().instance = Some(instance);
         guest.link();
-        Ok(Box::new(guest))
+        Ok(guest)
     }
-}
 
-impl CompiledModule {
-    fn start_failed(&self, error: wasmtime::Error) -> Error {
-        match traps::call_failed(self.engine.id(), error) {
+    fn start_failed(&self, error: Error) -> Error {
+        match error {
             Error::Runtime { engine, source, .. } => Error::Runtime {
                 engine,
                 action: "instantiate the module",

@@ -1,0 +1,203 @@
+//! What an instance held at one moment, to make another like it.
+
+use std::fmt;
+
+use memory_image::{ImageError, MemoryImage};
+
+use crate::{Error, GlobalIndex, MemoryIndex, ModuleHash, Val};
+
+/// The state of an instance at a moment when nothing ran in it: its linear memories and its mutable
+/// globals. Tables are not in it: see [`crate::obstacles`] for when that is enough.
+///
+/// It names no runtime: one that was taken on an engine makes an instance on every other.
+/// See [`crate::Instance::capture`] and [`crate::Module::restore`].
+#[derive(Clone)]
+pub struct Snapshot {
+    module: ModuleHash,
+    memories: Vec<(MemoryIndex, MemoryImage)>,
+    globals: Vec<(GlobalIndex, Val)>,
+}
+
+impl Snapshot {
+    /// The version of what a snapshot consists of. It is part of the digest.
+    pub const FORMAT: u32 = 1;
+
+    /// For engines: the state of an instance of `module`. `memories` are all that the module has;
+    /// `globals` are all that are mutable, without references, which mean nothing elsewhere.
+    #[must_use]
+    pub fn new(
+        module: ModuleHash,
+        memories: Vec<(MemoryIndex, MemoryImage)>,
+        globals: Vec<(GlobalIndex, Val)>,
+    ) -> Self {
+        Self {
+            module,
+            memories,
+            globals,
+        }
+    }
+
+    /// The module whose instance it was.
+    #[must_use]
+    pub fn module(&self) -> ModuleHash {
+        self.module
+    }
+
+    /// What the memories held.
+    #[must_use]
+    pub fn memories(&self) -> &[(MemoryIndex, MemoryImage)] {
+        &self.memories
+    }
+
+    /// The image of one memory.
+    #[must_use]
+    pub fn memory(&self, memory: MemoryIndex) -> Option<&MemoryImage> {
+        let mut images = self.memories.iter();
+        images
+            .find(|(index, _)| *index == memory)
+            .map(|(_, image)| image)
+    }
+
+    /// What the mutable globals held.
+    #[must_use]
+    pub fn globals(&self) -> &[(GlobalIndex, Val)] {
+        &self.globals
+    }
+
+    /// The size of all memories, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.memories.iter().map(|(_, image)| image.bytes()).sum()
+    }
+
+    /// What the images keep that no older one does, in bytes.
+    #[must_use]
+    pub fn bytes_kept(&self) -> u64 {
+        let images = self.memories.iter();
+        images.map(|(_, image)| image.bytes_kept()).sum()
+    }
+
+    /// A blake3 hash over format, module, memories and globals: equal for equal states. It reads all
+    /// of the memories.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Image`].
+    pub fn digest(&self) -> Result<[u8; 32], Error> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&Self::FORMAT.to_le_bytes());
+        hasher.update(self.module.to_string().as_bytes());
+        for (index, image) in &self.memories {
+            hasher.update(&index.0.to_le_bytes());
+            hasher.update(&image.bytes().to_le_bytes());
+            hasher.update(&image.digest()?);
+        }
+        for (index, value) in &self.globals {
+            hasher.update(&index.0.to_le_bytes());
+            hasher.update(format!("{value:?}").as_bytes());
+        }
+        Ok(hasher.finalize().into())
+    }
+
+    /// In which respect another state is not this one, in words, or `None` if they are equal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Image`].
+    pub fn difference(&self, other: &Self) -> Result<Option<String>, Error> {
+        if self.module != other.module {
+            return Ok(Some(format!("module {} instead of {}", other.module, self.module)));
+        }
+        if self.memories.len() != other.memories.len() || self.globals.len() != other.globals.len() {
+            return Ok(Some("another number of memories or globals".to_owned()));
+        }
+        for ((index, ours), (_, theirs)) in self.memories.iter().zip(&other.memories) {
+            if ours.bytes() != theirs.bytes() {
+                return Ok(Some(format!(
+                    "memory {} of {} bytes instead of {}",
+                    index.0,
+                    theirs.bytes(),
+                    ours.bytes()
+                )));
+            }
+            if let Some(offset) = ours.first_difference(theirs)? {
+                return Ok(Some(format!("memory {} from offset {offset:#x} on", index.0)));
+            }
+        }
+        for ((index, ours), (_, theirs)) in self.globals.iter().zip(&other.globals) {
+            if ours != theirs {
+                return Ok(Some(format!(
+                    "global {} is {theirs:?} instead of {ours:?}",
+                    index.0
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// For engines: refuses a snapshot of another module.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`].
+    pub fn check_module(&self, module: ModuleHash) -> Result<(), Error> {
+        if self.module == module {
+            return Ok(());
+        }
+        Err(Error::Snapshot {
+            reason: format!("it was taken of module {}, this is {module}", self.module),
+        })
+    }
+}
+
+impl From<ImageError> for Error {
+    fn from(source: ImageError) -> Self {
+        Error::Image { source }
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("module", &self.module)
+            .field("bytes", &self.bytes())
+            .field("globals", &self.globals.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(bytes: &[u8], global: i32) -> Snapshot {
+        Snapshot::new(
+            ModuleHash::of(b"m"),
+            vec![(MemoryIndex(0), MemoryImage::of_bytes(bytes))],
+            vec![(GlobalIndex(2), Val::I32(global))],
+        )
+    }
+
+    #[test]
+    fn a_difference_is_named_and_changes_the_digest() {
+        let one = snapshot(&[0, 1, 2], 5);
+        assert_eq!(one.difference(&snapshot(&[0, 1, 2], 5)).unwrap(), None);
+        assert_eq!(one.digest().unwrap(), snapshot(&[0, 1, 2], 5).digest().unwrap());
+        for (other, named) in [
+            (snapshot(&[0, 1, 3], 5), "memory 0 from offset 0x2 on"),
+            (snapshot(&[0, 1], 5), "memory 0 of 2 bytes instead of 3"),
+            (snapshot(&[0, 1, 2], 6), "global 2 is I32(6) instead of I32(5)"),
+        ] {
+            assert_eq!(one.difference(&other).unwrap().as_deref(), Some(named));
+            assert_ne!(one.digest().unwrap(), other.digest().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_another_module_is_refused() {
+        let one = snapshot(&[], 0);
+        assert!(one.check_module(ModuleHash::of(b"m")).is_ok());
+        let error = one.check_module(ModuleHash::of(b"n")).unwrap_err();
+        assert!(error.to_string().contains("taken of module"), "{error}");
+    }
+}
