@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod instrument;
+mod obstacles;
 
 use std::fs;
 use std::path::Path;

@@ -1,0 +1,442 @@
+//! What stands in the way of a checkpoint of a module, found by looking at its code.
+
+use std::fmt;
+
+use wasmparser::{
+    AbstractHeapType, CompositeInnerType, FunctionBody, HeapType, KnownCustom, Name,
+    NameSectionReader, Operator, Parser, Payload, RefType, TypeRef, ValType,
+};
+
+use crate::module_info::{invalid, refuse_other_formats};
+use crate::{Error, GlobalIndex, MemoryIndex, ModuleInfo, TableIndex};
+
+/// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and its
+/// mutable globals: something else of it can change.
+///
+/// Displayed, it is a sentence for the module's author, without the full stop. Names that come from
+/// the module are escaped, and cut where they are long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// An imported exception tag. It belongs to the host, like the exceptions made with it.
+    ImportedTag {
+        /// The import's module name.
+        module: String,
+        /// The import's name.
+        name: String,
+    },
+    /// Objects of a garbage-collected type live outside the memories, and change there.
+    CollectedType {
+        /// The type, in the type index space; the first if there are several.
+        index: u32,
+    },
+    /// A shared memory, imported or not. What other threads write meanwhile makes its image worthless,
+    /// and the threads themselves are not in it.
+    SharedMemory {
+        /// The memory.
+        memory: MemoryIndex,
+    },
+    /// A table of something other than functions: what the host gave, an image cannot hold.
+    ReferenceTable {
+        /// The table.
+        table: TableIndex,
+        /// The type of its elements, as in the text format.
+        element: String,
+    },
+    /// A mutable global that holds a reference: to an object of the host's, or into this very instance.
+    ReferenceGlobal {
+        /// The global.
+        global: GlobalIndex,
+        /// Its type, as in the text format.
+        ty: String,
+    },
+    /// Code that changes the elements or the size of a table. One for each instruction.
+    TableChange {
+        /// The instruction: `table.set`, `table.grow`, `table.fill`, `table.copy`, `table.init`, or an
+        /// atomic one.
+        instruction: &'static str,
+        /// The table that the first of them changes.
+        table: TableIndex,
+        /// Where they are.
+        sites: Sites,
+    },
+    /// Code that drops a segment, which a restored instance would have again. One for each instruction.
+    SegmentDrop {
+        /// The instruction: `data.drop` or `elem.drop`.
+        instruction: &'static str,
+        /// The segment that the first of them drops.
+        segment: u32,
+        /// Where they are.
+        sites: Sites,
+    },
+}
+
+/// Where an instruction is in a module's code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sites {
+    /// The first function with it, in the function index space, imports first.
+    pub function: u32,
+    /// That function's name, if the module has a name section that says it.
+    pub name: Option<String>,
+    /// How many functions have it.
+    pub functions: usize,
+    /// How many there are in all of them.
+    pub instructions: usize,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::ImportedTag { module, name } => write!(
+                f,
+                "the tag `{}` `{}` is imported, and a checkpoint does not hold what is the host's",
+                shown(module),
+                shown(name)
+            ),
+            Obstacle::CollectedType { index } => write!(
+                f,
+                "type {index} is garbage-collected, and a checkpoint does not hold such objects"
+            ),
+            Obstacle::SharedMemory { memory } => write!(
+                f,
+                "memory {} is shared, and other threads may write it while its image is taken",
+                memory.0
+            ),
+            Obstacle::ReferenceTable { table, element } => write!(
+                f,
+                "table {} is of {element}, and a checkpoint does not hold what it refers to",
+                table.0
+            ),
+            Obstacle::ReferenceGlobal { global, ty } => write!(
+                f,
+                "global {} is mutable and of {ty}, and a checkpoint does not hold what it refers to",
+                global.0
+            ),
+            Obstacle::TableChange {
+                instruction,
+                table,
+                sites,
+            } => write!(
+                f,
+                "{sites} changes table {} with `{instruction}`{}, and a checkpoint does not hold tables",
+                table.0,
+                sites.others()
+            ),
+            Obstacle::SegmentDrop {
+                instruction,
+                segment,
+                sites,
+            } => write!(
+                f,
+                "{sites} drops segment {segment} with `{instruction}`{}, and a restored instance has \
+                 its segments again",
+                sites.others()
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Sites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "function {}", self.function)?;
+        match &self.name {
+            Some(name) => write!(f, " (`{}`)", shown(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A name as it is displayed: mangled names run to thousands of characters, hostile ones to millions.
+fn shown(name: &str) -> String {
+    const CHARACTERS_MAX: usize = 80;
+    let mut characters = name.chars();
+    let start: String = characters.by_ref().take(CHARACTERS_MAX).collect();
+    let cut = if characters.next().is_some() {
+        "..."
+    } else {
+        ""
+    };
+    format!("{}{cut}", start.escape_debug())
+}
+
+impl Sites {
+    /// How many more there are than the first, as an insertion into a sentence.
+    fn others(&self) -> String {
+        match (self.instructions, self.functions) {
+            (1, _) => String::new(),
+            (instructions, 1) => format!(" (the first of {instructions})"),
+            (instructions, functions) => {
+                format!(" (the first of {instructions}, in {functions} functions)")
+            }
+        }
+    }
+}
+
+impl ModuleInfo {
+    /// What stands in the way of a checkpoint of this module: nothing, or each reason once, what is
+    /// declared first. It reads all of the code, which takes about as long as to validate it.
+    ///
+    /// A checkpoint holds the memories and the mutable globals. So these are no obstacles:
+    ///
+    /// * Tables of functions that no instruction changes: element segments fill them alike in each
+    ///   instance. A host function can change a table that is exported or imported; that cannot be
+    ///   seen in the code, and is noticed when it happens.
+    /// * Several memories, 64-bit memories, imported memories and globals, and globals of every number
+    ///   and vector type: a checkpoint has them all.
+    /// * `memory.init`: what it wrote is in the memory. Only `data.drop` changes the segment.
+    /// * Immutable globals of references, which are what they were in each new instance.
+    /// * Tags that the module defines: an exception ends with the call that it leaves.
+    /// * Host functions, those of WASI among them: what they returned is recorded, and what they keep is
+    ///   no part of the instance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidModule`] for bytes that cannot be read as a core module. It does not say that
+    /// the module is valid.
+    pub fn obstacles(wasm: &[u8]) -> Result<Vec<Obstacle>, Error> {
+        refuse_other_formats(wasm)?;
+        let mut search = Search::default();
+        for payload in Parser::new(0).parse_all(wasm) {
+            payload
+                .and_then(|payload| search.payload(payload))
+                .map_err(|error| invalid(&error))?;
+        }
+        Ok(search.finish())
+    }
+}
+
+/// What has been found so far, and the sizes of the index spaces.
+#[derive(Default)]
+struct Search<'a> {
+    declared: Vec<Obstacle>,
+    code: Vec<Found>,
+    names: Option<NameSectionReader<'a>>,
+    types: u32,
+    functions: u32,
+    memories: u32,
+    tables: u32,
+    globals: u32,
+}
+
+/// An instruction that has been found, and where.
+struct Found {
+    effect: Effect,
+    sites: Sites,
+    /// The last function with it, so that each is counted once.
+    last: u32,
+}
+
+/// What an instruction does that a checkpoint cannot repeat.
+#[derive(Clone, Copy)]
+enum Effect {
+    Table(&'static str, u32),
+    Drop(&'static str, u32),
+}
+
+impl Effect {
+    fn of(operator: &Operator<'_>) -> Option<Self> {
+        Some(match *operator {
+            Operator::TableSet { table } => Effect::Table("table.set", table),
+            Operator::TableGrow { table } => Effect::Table("table.grow", table),
+            Operator::TableFill { table } => Effect::Table("table.fill", table),
+            Operator::TableCopy { dst_table, .. } => Effect::Table("table.copy", dst_table),
+            Operator::TableInit { table, .. } => Effect::Table("table.init", table),
+            Operator::TableAtomicSet { table_index, .. } => {
+                Effect::Table("table.atomic.set", table_index)
+            }
+            Operator::TableAtomicRmwXchg { table_index, .. } => {
+                Effect::Table("table.atomic.rmw.xchg", table_index)
+            }
+            Operator::TableAtomicRmwCmpxchg { table_index, .. } => {
+                Effect::Table("table.atomic.rmw.cmpxchg", table_index)
+            }
+            Operator::DataDrop { data_index } => Effect::Drop("data.drop", data_index),
+            Operator::ElemDrop { elem_index } => Effect::Drop("elem.drop", elem_index),
+            _ => return None,
+        })
+    }
+
+    fn instruction(self) -> &'static str {
+        match self {
+            Effect::Table(instruction, _) | Effect::Drop(instruction, _) => instruction,
+        }
+    }
+}
+
+impl<'a> Search<'a> {
+    fn payload(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    for ty in group?.types() {
+                        self.ty(&ty.composite_type.inner);
+                    }
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    self.import(import.module, import.name, import.ty);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    self.table(table?.ty.element_type);
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    self.memory(memory?.shared);
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    self.global(global?.ty);
+                }
+            }
+            Payload::CodeSectionEntry(body) => self.body(&body)?,
+            Payload::CustomSection(section) => {
+                if let KnownCustom::Name(names) = section.as_known() {
+                    self.names = Some(names);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, module: &str, name: &str, ty: TypeRef) {
+        match ty {
+            TypeRef::Func(_) | TypeRef::FuncExact(_) => self.functions += 1,
+            TypeRef::Table(ty) => self.table(ty.element_type),
+            TypeRef::Memory(ty) => self.memory(ty.shared),
+            TypeRef::Global(ty) => self.global(ty),
+            TypeRef::Tag(_) => self.declared.push(Obstacle::ImportedTag {
+                module: module.to_owned(),
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    fn ty(&mut self, ty: &CompositeInnerType) {
+        let collected = !matches!(ty, CompositeInnerType::Func(_));
+        let known = |obstacle: &Obstacle| matches!(obstacle, Obstacle::CollectedType { .. });
+        if collected && !self.declared.iter().any(known) {
+            self.declared
+                .push(Obstacle::CollectedType { index: self.types });
+        }
+        self.types += 1;
+    }
+
+    fn memory(&mut self, shared: bool) {
+        if shared {
+            self.declared.push(Obstacle::SharedMemory {
+                memory: MemoryIndex(self.memories),
+            });
+        }
+        self.memories += 1;
+    }
+
+    fn table(&mut self, element: RefType) {
+        if !refers_to_function(element) {
+            self.declared.push(Obstacle::ReferenceTable {
+                table: TableIndex(self.tables),
+                element: element.to_string(),
+            });
+        }
+        self.tables += 1;
+    }
+
+    fn global(&mut self, ty: wasmparser::GlobalType) {
+        if ty.mutable && matches!(ty.content_type, ValType::Ref(_)) {
+            self.declared.push(Obstacle::ReferenceGlobal {
+                global: GlobalIndex(self.globals),
+                ty: ty.content_type.to_string(),
+            });
+        }
+        self.globals += 1;
+    }
+
+    fn body(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
+        let mut operators = body.get_operators_reader()?;
+        while !operators.eof() {
+            if let Some(effect) = Effect::of(&operators.read()?) {
+                self.found(effect);
+            }
+        }
+        self.functions += 1;
+        Ok(())
+    }
+
+    fn found(&mut self, effect: Effect) {
+        let function = self.functions;
+        let same = |found: &&mut Found| found.effect.instruction() == effect.instruction();
+        if let Some(found) = self.code.iter_mut().find(same) {
+            found.sites.instructions += 1;
+            found.sites.functions += usize::from(found.last != function);
+            found.last = function;
+            return;
+        }
+        self.code.push(Found {
+            effect,
+            sites: Sites {
+                function,
+                name: None,
+                functions: 1,
+                instructions: 1,
+            },
+            last: function,
+        });
+    }
+
+    fn finish(mut self) -> Vec<Obstacle> {
+        self.name_functions();
+        let code = self.code.into_iter().map(|found| {
+            let sites = found.sites;
+            match found.effect {
+                Effect::Table(instruction, table) => Obstacle::TableChange {
+                    instruction,
+                    table: TableIndex(table),
+                    sites,
+                },
+                Effect::Drop(instruction, segment) => Obstacle::SegmentDrop {
+                    instruction,
+                    segment,
+                    sites,
+                },
+            }
+        });
+        self.declared.extend(code);
+        self.declared
+    }
+
+    /// Names are a courtesy: what cannot be read of them is left out.
+    fn name_functions(&mut self) {
+        if self.code.is_empty() {
+            return;
+        }
+        for subsection in self.names.take().into_iter().flatten() {
+            let Ok(Name::Function(names)) = subsection else {
+                continue;
+            };
+            for naming in names.into_iter().flatten() {
+                for found in &mut self.code {
+                    if found.sites.function == naming.index {
+                        found.sites.name = Some(naming.name.to_owned());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether all that a reference can refer to is functions. A type of the module's own that is none is
+/// an obstacle by itself.
+fn refers_to_function(ty: RefType) -> bool {
+    match ty.heap_type() {
+        HeapType::Abstract { ty, .. } => {
+            matches!(ty, AbstractHeapType::Func | AbstractHeapType::NoFunc)
+        }
+        HeapType::Concrete(_) | HeapType::Exact(_) => true,
+    }
+}
