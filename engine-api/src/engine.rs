@@ -99,7 +99,7 @@ pub trait Module: Send + Sync + fmt::Debug {
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error>;
 
     /// Whether its instances can be [captured](Instance::capture) and [restored](Module::restore). What
-    /// of a module's own stands in the way is for [`crate::obstacles`] to say; this is about the host.
+    /// of a module's own stands in the way is for [`ModuleInfo::obstacles`] to say; this is about the host.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine_api::EngineId;
 
 use crate::memory::mib;
-use crate::{Reason, SequenceNumber, SwapState};
+use crate::{CheckpointInfo, Reason, SequenceNumber, SwapState};
 
 /// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are in
 /// bytes.
@@ -80,6 +80,12 @@ pub struct DebugInfo {
     pub state_exceeds_budget: bool,
     /// The last swap.
     pub last_swap: Option<LastSwap>,
+    /// The newest checkpoint, if there is one.
+    pub checkpoint: Option<CheckpointInfo>,
+    /// Checkpoints that gave something else than a replay.
+    pub checkpoints_rejected: u32,
+    /// Why no checkpoints are taken of this module, in words; none if they are.
+    pub checkpoint_obstacles: Vec<String>,
 }
 
 /// The last swap. Sizes are in bytes.

@@ -261,6 +261,13 @@ pub enum Error {
         retry_in: Duration,
     },
 
+    /// No checkpoint can be taken of this module, or of its state as it is. Standbys are made by replay.
+    #[error("no checkpoint: {reasons}; standbys are made by replay")]
+    NoCheckpoint {
+        /// Why, in words.
+        reasons: String,
+    },
+
     /// There is no standby to swap to.
     #[error("no standby is ready; call `prepare_standby` first")]
     NoStandby,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Label};
 
 use crate::memory::mib;
-use crate::{Divergence, Reason};
+use crate::{Divergence, Reason, SequenceNumber, Source};
 
 /// Something that happened. Sizes are in bytes.
 ///
@@ -28,6 +28,7 @@ use crate::{Divergence, Reason};
 /// proxy.prepare_standby()?;
 /// proxy.swap()?;
 /// let expected = [
+///     "checkpoints-refused", // the example's engine takes no snapshots
 ///     "standby-prepare-start",
 ///     "standby-prepare-complete",
 ///     "swap-start",
@@ -67,6 +68,45 @@ pub enum Event {
         entries: usize,
         /// What its memories have.
         memory: u64,
+        /// What it was made from.
+        source: Source,
+    },
+    /// A checkpoint was taken.
+    CheckpointTaken {
+        /// The newest entry that is in it.
+        sequence: SequenceNumber,
+        /// The size of the memories in it.
+        bytes: u64,
+        /// What it keeps that no older one does.
+        bytes_kept: u64,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// A checkpoint was compared with a replay from nothing, byte by byte, and is the same.
+    CheckpointVerified {
+        /// The newest entry that is in it.
+        sequence: SequenceNumber,
+        /// How many entries were replayed for this.
+        entries: usize,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// A checkpoint gave something else than a replay, and is never used again.
+    CheckpointRejected {
+        /// The newest entry that is in it.
+        sequence: SequenceNumber,
+        /// What differs.
+        reason: String,
+    },
+    /// A checkpoint could not be taken, restored or compared this time.
+    CheckpointError {
+        /// Why.
+        error: String,
+    },
+    /// No checkpoints can be taken of this module: standbys are made by replay.
+    CheckpointsRefused {
+        /// Why, in words.
+        reasons: Vec<String>,
     },
     /// A standby failed and was discarded. The active generation goes on.
     StandbyPrepareError {
@@ -180,6 +220,11 @@ impl Event {
             Event::MemoryCheck { .. } => "memory-check",
             Event::StandbyPrepareStart { .. } => "standby-prepare-start",
             Event::StandbyPrepareComplete { .. } => "standby-prepare-complete",
+            Event::CheckpointTaken { .. } => "checkpoint-taken",
+            Event::CheckpointVerified { .. } => "checkpoint-verified",
+            Event::CheckpointRejected { .. } => "checkpoint-rejected",
+            Event::CheckpointError { .. } => "checkpoint-error",
+            Event::CheckpointsRefused { .. } => "checkpoints-refused",
             Event::StandbyPrepareError { .. } => "standby-prepare-error",
             Event::ReplayDivergence { .. } => "replay-divergence",
             Event::SwapStart { .. } => "swap-start",
@@ -218,6 +263,9 @@ pub(crate) struct Observer {
     divergences: Counter,
     journal_entries: Gauge,
     call_duration: Histogram,
+    checkpoints: Counter,
+    checkpoints_rejected: Counter,
+    checkpoint_memory: Gauge,
 }
 
 impl Observer {
@@ -239,6 +287,12 @@ impl Observer {
             divergences: metrics::counter!("wasm_proxy_replay_divergences_total", labels()),
             journal_entries: metrics::gauge!("wasm_proxy_journal_entries", labels()),
             call_duration: metrics::histogram!("wasm_proxy_call_duration_seconds", labels()),
+            checkpoints: metrics::counter!("wasm_proxy_checkpoints_total", labels()),
+            checkpoints_rejected: metrics::counter!(
+                "wasm_proxy_checkpoints_rejected_total",
+                labels()
+            ),
+            checkpoint_memory: metrics::gauge!("wasm_checkpoint_memory_mb", labels()),
         }
     }
 
@@ -282,6 +336,11 @@ impl Observer {
             Event::StandbyPrepareComplete { duration, .. } => {
                 self.prepare_duration.record(duration.as_secs_f64());
             }
+            Event::CheckpointTaken { bytes, .. } => {
+                self.checkpoints.increment(1);
+                self.checkpoint_memory.set(mib(*bytes));
+            }
+            Event::CheckpointRejected { .. } => self.checkpoints_rejected.increment(1),
             Event::StandbyPrepareError { .. } => self.prepare_failures.increment(1),
             Event::ReplayDivergence { .. } => self.divergences.increment(1),
             Event::SwapComplete { pause, reason, .. } => {
@@ -309,9 +368,12 @@ impl Observer {
             Event::StandbyPrepareStart { .. }
             | Event::SwapStart { .. }
             | Event::GenerationFreed { .. }
+            | Event::CheckpointTaken { .. }
+            | Event::CheckpointVerified { .. }
             | Event::JournalCompacted { .. } => tracing::debug!(proxy, name, ?event),
             Event::StandbyPrepareComplete { .. }
             | Event::SwapComplete { .. }
+            | Event::CheckpointsRefused { .. }
             | Event::Switched { .. } => tracing::info!(proxy, name, ?event),
             _ => tracing::warn!(proxy, name, ?event),
         }
@@ -363,6 +425,15 @@ fn describe() {
     describe_counter!(
         "wasm_proxy_replay_divergences_total",
         "Replays that gave something else"
+    );
+    describe_counter!("wasm_proxy_checkpoints_total", "Checkpoints taken");
+    describe_counter!(
+        "wasm_proxy_checkpoints_rejected_total",
+        "Checkpoints that gave something else than a replay"
+    );
+    describe_gauge!(
+        "wasm_checkpoint_memory_mb",
+        "Memory in the newest checkpoint in MiB"
     );
     describe_gauge!("wasm_proxy_journal_entries", "Entries in the journal");
     describe_histogram!(

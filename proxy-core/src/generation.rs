@@ -2,7 +2,9 @@
 //! applied.
 
 mod guest;
+mod history;
 mod marshal;
+mod objects;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -10,11 +12,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
 
+use crate::checkpoint::{Applied, Checkpoint, How};
 use crate::lane::{Lane, LaneGuard};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
 pub(crate) use guest::{CallFailure, Guest, Recorded, consumed};
+pub(crate) use objects::Objects;
 
 /// What generations of one proxy are made from.
 #[derive(Clone, Debug)]
@@ -56,11 +60,25 @@ impl Generation {
         alive: &Arc<AtomicUsize>,
     ) -> Result<(Self, Vec<crate::journal::HostCall>), Error> {
         let (guest, calls) = Guest::create(blueprint, genesis)?;
-        let interrupter = guest.interrupter();
-        let generation = Self {
+        Ok((Self::of(blueprint, number, guest, alive), calls))
+    }
+
+    /// An instance in the state of a checkpoint: whatever the checkpoint holds has been applied.
+    pub(crate) fn restore(
+        blueprint: &Blueprint,
+        number: u64,
+        checkpoint: &Checkpoint,
+        alive: &Arc<AtomicUsize>,
+    ) -> Result<Self, Error> {
+        let guest = Guest::restore(blueprint, checkpoint)?;
+        Ok(Self::of(blueprint, number, guest, alive))
+    }
+
+    fn of(blueprint: &Blueprint, number: u64, guest: Guest, alive: &Arc<AtomicUsize>) -> Self {
+        Self {
             number,
             engine: blueprint.engine,
-            interrupter,
+            interrupter: guest.interrupter(),
             retired: AtomicBool::new(false),
             killed: AtomicU8::new(0),
             taint: OnceLock::new(),
@@ -68,8 +86,7 @@ impl Generation {
             fresh_bytes: AtomicU64::new(guest.memory_bytes()),
             guest: Lane::new(guest),
             _alive: Alive::new(alive),
-        };
-        Ok((generation, calls))
+        }
     }
 
     /// Enters for a call that may as well go to another generation: `None` once this one is retired
@@ -185,17 +202,69 @@ impl Generation {
         };
         let mut imported = 0;
         for entry in entries {
-            let from_artifact = guest.apply(entry).map_err(|divergence| {
+            let how = guest.apply(entry).map_err(|divergence| {
                 self.set_taint(divergence.to_string());
                 Error::Divergence(Box::new(divergence))
             })?;
-            imported += u64::from(from_artifact);
+            imported += u64::from(how == How::Imported);
+            guest.history.push(entry, how);
         }
         self.note_memory(guest.memory_bytes());
         // Only a standby is applied to: it serves from this size on.
         self.fresh_bytes
             .store(guest.memory_bytes(), Ordering::Relaxed);
         Ok(imported)
+    }
+
+    /// The entries up to this one that were not applied are about nothing that is alive.
+    pub(crate) fn skip_to(&self, sequence: SequenceNumber) {
+        if let Some(mut guest) = self.guest.try_enter() {
+            guest.skip_to(sequence);
+        }
+    }
+
+    /// Does to a fresh generation what was done to another one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Divergence`] at the first entry that gives something else.
+    pub(crate) fn apply_like(&self, history: &[Applied]) -> Result<(), Error> {
+        let Some(mut guest) = self.guest.enter(|| false) else {
+            unreachable!("nobody leaves");
+        };
+        for applied in history {
+            guest
+                .apply_like(applied)
+                .map_err(|divergence| Error::Divergence(Box::new(divergence)))?;
+            guest.history.push(&applied.entry, applied.how.clone());
+        }
+        Ok(())
+    }
+
+    /// A checkpoint of a standby, of which nothing has been asked since entries were applied to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCheckpoint`] if its state is not in memories and globals alone; [`Error::Engine`].
+    pub(crate) fn capture(&self) -> Result<Checkpoint, Error> {
+        let Some(mut guest) = self.guest.enter(|| false) else {
+            unreachable!("nobody leaves");
+        };
+        guest.capture(self.engine)
+    }
+
+    /// What was done to it as a standby is of no use once it serves.
+    pub(crate) fn forget_history(&self) {
+        if let Some(mut guest) = self.guest.try_enter() {
+            guest.history.forget();
+        }
+    }
+
+    /// Gives its memory back, in slices, and itself.
+    pub(crate) fn free(self: Arc<Self>) {
+        if let Some(mut guest) = self.guest.try_enter() {
+            guest.discard();
+        }
     }
 
     /// The newest entry that a standby has applied.

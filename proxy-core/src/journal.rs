@@ -26,10 +26,15 @@ pub(crate) struct Journal {
     last: SequenceNumber,
     live: usize,
     frees_since_compaction: usize,
+    frees_since_look: usize,
     /// How many entries the last compaction left.
     len_after_compaction: usize,
     /// Host calls of the first instantiation, which every later one is given back.
     genesis: Vec<HostCall>,
+    /// Up to where checkpoints hold the journal.
+    checkpoints: Vec<SequenceNumber>,
+    /// Up to where an instance has applied it that a checkpoint is to be taken of.
+    scratch: Option<SequenceNumber>,
 }
 
 impl Journal {
@@ -42,6 +47,17 @@ impl Journal {
 
     pub(crate) fn genesis(&self) -> &[HostCall] {
         &self.genesis
+    }
+
+    /// What has been applied already to what new instances are made from: what is alive there must find its end
+    /// in the journal.
+    pub(crate) fn hold(&mut self, checkpoints: Vec<SequenceNumber>) {
+        self.checkpoints = checkpoints;
+    }
+
+    /// The same for an instance that a checkpoint is to be taken of.
+    pub(crate) fn hold_scratch(&mut self, applied: Option<SequenceNumber>) {
+        self.scratch = applied;
     }
 
     /// How many entries there are.
@@ -87,6 +103,7 @@ impl Journal {
                 *freed_by = Some(entry.sequence);
                 self.live -= 1;
                 self.frees_since_compaction += 1;
+                self.frees_since_look += 1;
             }
         }
         self.entries.push(Arc::new(entry));

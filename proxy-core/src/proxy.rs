@@ -12,7 +12,9 @@
 
 mod builder;
 mod call;
+mod checkpointing;
 mod failure;
+mod graveyard;
 mod inside;
 mod pinned;
 mod prepare;
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use engine_api::{EngineId, FuncType, ModuleInfo};
 
+use crate::checkpoint::{CheckpointInfo, Checkpointed};
 use crate::debug_info::LastSwap;
 use crate::event::{Event, Observer};
 use crate::generation::{Blueprint, Generation, lock};
@@ -40,6 +43,7 @@ use crate::policy::plan::{ExportPlan, Plan};
 use crate::{DebugInfo, Error, Role, SwapState, Thresholds};
 
 pub use builder::Builder;
+use graveyard::Graveyard;
 pub use pinned::Pinned;
 pub use prepare::{Prepared, ReplayReport};
 pub use swap::Swapped;
@@ -95,6 +99,7 @@ pub(crate) struct Inner {
     standby_applied: AtomicU64,
     /// Whether objects were freed since the supervisor last looked.
     objects_freed: AtomicBool,
+    graveyard: Graveyard,
     next_scope: AtomicU64,
     /// Whether host functions exist that could call the proxy back.
     has_host_functions: bool,
@@ -138,6 +143,9 @@ struct Status {
     journal_entries: usize,
     journal_last: crate::SequenceNumber,
     objects: usize,
+    checkpoint: Option<CheckpointInfo>,
+    checkpoints_rejected: u32,
+    checkpoint_obstacles: Vec<String>,
 }
 
 /// What the policy and the module say of an export.
@@ -290,6 +298,17 @@ impl Proxy {
         self.0.swap_manually()
     }
 
+    /// Takes a checkpoint of the state as the journal has it, from which the next standby is made in a moment:
+    /// of the standby, if there is one, else of an instance that is made for this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCheckpoint`] says why there cannot be one; [`Error::Divergence`]; [`Error::Engine`];
+    /// [`Error::Passthrough`]. The active generation goes on, and standbys are made as before.
+    pub fn checkpoint(&self) -> Result<Checkpointed, Error> {
+        self.0.checkpoint_manually()
+    }
+
     /// Applies the whole journal to a fresh instance on `engine`, compares, and throws the instance
     /// away: proof that the state can be rebuilt there.
     ///
@@ -319,6 +338,22 @@ impl Proxy {
 
     pub(crate) fn bell(&self) -> &Bell {
         &self.0.bell
+    }
+
+    /// Frees old generations until [`Proxy::dismiss_reaper`] is called: what the reaper's thread does.
+    pub(crate) fn reap_forever(&self) {
+        while let Some((buried, _freeing)) = self.0.graveyard.next() {
+            self.0.free(buried);
+        }
+    }
+
+    /// From now on there is a thread that calls [`Proxy::reap_forever`].
+    pub(crate) fn announce_reaper(&self) {
+        self.0.graveyard.attend();
+    }
+
+    pub(crate) fn dismiss_reaper(&self) {
+        self.0.graveyard.leave();
     }
 
     pub(crate) fn supervise(&self, supervised: bool) {
@@ -395,6 +430,9 @@ impl Inner {
             last_error: status.last_error,
             state_exceeds_budget: status.state_exceeds_budget,
             last_swap: status.last_swap,
+            checkpoint: status.checkpoint,
+            checkpoints_rejected: status.checkpoints_rejected,
+            checkpoint_obstacles: status.checkpoint_obstacles,
         }
     }
 }

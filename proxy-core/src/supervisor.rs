@@ -1,4 +1,4 @@
-//! The thread that watches, prepares and swaps.
+//! The threads that watch, prepare and swap, and that free what was swapped out.
 
 use std::fmt;
 use std::thread::{self, JoinHandle};
@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::Proxy;
 
-/// Owns the thread that keeps a proxy going. Dropping it ends the thread; the proxy goes on without
+/// Owns the threads that keep a proxy going. Dropping it ends them; the proxy goes on without
 /// anybody to prepare its swaps.
 ///
-/// The thread sleeps until a call has grown the memory past a threshold, or a generation has died or
-/// drained, or `interval` has passed.
+/// One thread sleeps until a call has grown the memory past a threshold, or a generation has died or
+/// drained, or `interval` has passed. The other frees the memory of old generations, a few MiB at a time, so that neither
+/// calls nor swaps wait for it.
 ///
 /// ```
 /// # #[path = "../tests/fake/mod.rs"] mod fake;
@@ -21,7 +22,7 @@ use crate::Proxy;
 ///
 /// let supervisor = Supervisor::start(&proxy, Duration::from_secs(5))?;
 /// proxy.call("counter_new", args![])?;
-/// drop(supervisor); // joins its thread; the proxy goes on
+/// drop(supervisor); // joins its threads; the proxy goes on
 /// proxy.call("counter_new", args![])?;
 /// # Ok(())
 /// # }
@@ -30,16 +31,25 @@ pub struct Supervisor {
     proxy: Proxy,
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    reaper: Option<JoinHandle<()>>,
 }
 
 impl Supervisor {
-    /// Starts the thread. It looks at the proxy at least every `interval`; the seeds' 5 s is fine,
-    /// since calls that cross a threshold wake it.
+    /// Starts the threads. One looks at the proxy at least every `interval`; 5 s is fine, since calls that
+    /// cross a threshold wake it.
     ///
     /// # Errors
     ///
     /// The operating system's, if it has no thread left.
     pub fn start(proxy: &Proxy, interval: Duration) -> std::io::Result<Self> {
+        let reaper = thread::Builder::new()
+            .name("wasm-proxy-reaper".to_owned())
+            .spawn({
+                let proxy = proxy.clone();
+                proxy.announce_reaper();
+                move || proxy.reap_forever()
+            })
+            .inspect_err(|_| proxy.dismiss_reaper())?;
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let thread = thread::Builder::new()
             .name("wasm-proxy".to_owned())
@@ -52,12 +62,14 @@ impl Supervisor {
                         proxy.bell().wait(interval);
                     }
                 }
-            })?;
+            })
+            .inspect_err(|_| proxy.dismiss_reaper())?;
         proxy.supervise(true);
         Ok(Self {
             proxy: proxy.clone(),
             stop,
             thread: Some(thread),
+            reaper: Some(reaper),
         })
     }
 }
@@ -66,7 +78,11 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop.store(true, std::sync::atomic::Ordering::Release);
         self.proxy.supervise(false);
-        if let Some(thread) = self.thread.take() {
+        self.proxy.dismiss_reaper();
+        for thread in [self.thread.take(), self.reaper.take()]
+            .into_iter()
+            .flatten()
+        {
             // A panic of the thread has been printed; there is nothing to add to it here.
             let _ = thread.join();
         }

@@ -7,6 +7,7 @@ mod fake;
 
 mod proxy {
     mod calls;
+    mod checkpoints;
     mod compaction;
     mod degradation;
     mod divergence;

@@ -1,13 +1,15 @@
 //! The inside of a generation: the instance, its handle table, and calls by policy.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use engine_api::{FuncIndex, Instance, Interrupter, MemoryIndex, Val};
+use engine_api::{EngineId, FuncIndex, Instance, Interrupter, MemoryIndex, ModuleInfo, Val};
 use smallvec::SmallVec;
 
+use super::history::History;
 use super::marshal::{Ran, check_count};
+use super::objects::{Object, ObjectTable};
 use super::{Blueprint, diverged};
+use crate::checkpoint::{Applied, Checkpoint, How};
 use crate::journal::{Entry, EntryArg, HostCall, ResultRecord};
 use crate::policy::plan::{ArtifactPlan, ExportPlan, Plan};
 use crate::policy::{ArgKind, ResultKind};
@@ -15,17 +17,10 @@ use crate::recorder::{Recorder, Recording, is_live_reference};
 use crate::value::{Arg, Results};
 use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
-/// A guest object as one generation knows it.
-#[derive(Clone, Debug)]
-pub(super) struct Object {
-    pub(super) raw: u64,
-    pub(super) ty: Option<Arc<str>>,
-}
-
 /// The instance with what belongs to it. Whoever holds it runs it.
 pub(crate) struct Guest {
     pub(super) instance: Box<dyn Instance>,
-    pub(super) objects: HashMap<Handle, Object>,
+    pub(super) objects: ObjectTable,
     pub(super) plan: Arc<Plan>,
     pub(super) memory: Option<MemoryIndex>,
     pub(super) proxy: u32,
@@ -33,6 +28,8 @@ pub(crate) struct Guest {
     records_host: bool,
     applied: SequenceNumber,
     calls: u32,
+    /// What was done to it while it was a standby.
+    pub(super) history: History,
 }
 
 /// Why a call gave no result.
@@ -102,26 +99,70 @@ impl Guest {
             let export = "the start function".to_owned();
             return Err(Error::GuestData { export, what });
         }
-        let memory = match info.export("memory").map(|export| export.kind) {
-            Some(engine_api::ExportKind::Memory(index)) => Some(index),
-            _ => (!info.memories().is_empty()).then_some(MemoryIndex(0)),
-        };
+        let host_calls = genesis.unwrap_or(&recording.calls);
         let guest = Self {
             instance,
-            objects: HashMap::new(),
+            objects: ObjectTable::default(),
             plan: Arc::clone(&blueprint.plan),
-            memory,
+            memory: main_memory(&info),
             proxy: blueprint.proxy,
             recorder,
             records_host: imports.iter().next().is_some(),
             applied: SequenceNumber::ZERO,
             calls: 0,
+            history: History::begin(host_calls),
         };
         Ok((guest, recording.calls))
     }
 
+    /// An instance in the state of a checkpoint. No host function is called.
+    pub(super) fn restore(blueprint: &Blueprint, checkpoint: &Checkpoint) -> Result<Self, Error> {
+        let recorder = Arc::new(Recorder::default());
+        let info = blueprint.module.info();
+        let imports = recorder.wrap(&blueprint.imports, &blueprint.plan, info);
+        let instance =
+            blueprint
+                .module
+                .restore(&imports, &blueprint.limits, &checkpoint.snapshot)?;
+        Ok(Self {
+            instance,
+            objects: ObjectTable::of(&checkpoint.objects),
+            plan: Arc::clone(&blueprint.plan),
+            memory: main_memory(info),
+            proxy: blueprint.proxy,
+            recorder,
+            records_host: imports.iter().next().is_some(),
+            applied: checkpoint.sequence,
+            calls: 0,
+            history: History::after(&checkpoint.history),
+        })
+    }
+
+    /// A checkpoint of the state as it is: right after entries were applied, and before anything else ran.
+    pub(super) fn capture(&mut self, engine: EngineId) -> Result<Checkpoint, Error> {
+        let history = self.history.share()?;
+        let snapshot = self.instance.capture()?;
+        let objects = self.objects.share();
+        Ok(Checkpoint::new(
+            snapshot,
+            objects,
+            self.applied,
+            history,
+            engine,
+        ))
+    }
+
+    /// Gives the memory back, in slices. Nothing may run here afterwards.
+    pub(super) fn discard(&mut self) {
+        self.instance.discard_memories();
+    }
+
     pub(crate) fn applied(&self) -> SequenceNumber {
         self.applied
+    }
+
+    pub(super) fn skip_to(&mut self, sequence: SequenceNumber) {
+        self.applied = self.applied.max(sequence);
     }
 
     #[inline]
@@ -318,13 +359,13 @@ impl Guest {
     }
 
     /// Applies one entry as the active applied it, and compares. Where the created object is known as
-    /// bytes, it is made from these, and the answer is yes.
-    pub(super) fn apply(&mut self, entry: &Entry) -> Result<bool, Divergence> {
+    /// bytes, it is made from these.
+    pub(super) fn apply(&mut self, entry: &Entry) -> Result<How, Divergence> {
         let plan = Arc::clone(self.plan.export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
         if let Some((artifact, bytes)) = plan.artifact.zip(entry.artifact.get()) {
             return match self.import(entry, &plan, &args, artifact, bytes) {
-                Ok(()) => Ok(true),
+                Ok(()) => Ok(How::Imported),
                 Err(divergence) => {
                     entry.artifact.refuse();
                     Err(divergence)
@@ -332,10 +373,33 @@ impl Guest {
             };
         }
         self.replay(entry, &plan, &args)?;
-        if let Some(artifact) = plan.artifact.filter(|_| entry.artifact.is_open()) {
-            self.export(entry, artifact);
+        match plan.artifact.filter(|_| entry.artifact.is_open()) {
+            Some(artifact) => {
+                let exported = self.export(entry, artifact);
+                entry.artifact.fill(exported.map(Into::into));
+                Ok(How::Exported)
+            }
+            None => Ok(How::Called),
         }
-        Ok(false)
+    }
+
+    /// Applies one entry in the way in which it was applied to another standby, and compares.
+    pub(super) fn apply_like(&mut self, applied: &Applied) -> Result<(), Divergence> {
+        let entry = &*applied.entry;
+        let plan = Arc::clone(self.plan.export(entry.func));
+        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
+        match (&applied.how, plan.artifact, entry.artifact.get()) {
+            (How::Imported, Some(artifact), Some(bytes)) => {
+                self.import(entry, &plan, &args, artifact, bytes)
+            }
+            (How::Exported, Some(artifact), _) => {
+                self.replay(entry, &plan, &args)?;
+                // It is the export's traces in the memory that count here.
+                drop(self.export(entry, artifact));
+                Ok(())
+            }
+            _ => self.replay(entry, &plan, &args),
+        }
     }
 
     /// Makes an object from the bytes that it was exported as.
@@ -366,16 +430,14 @@ impl Guest {
         compare(entry, outcome, fault)
     }
 
-    /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
-    /// asked again.
-    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) {
+    /// The object that an entry has just created as bytes, if the module gives any.
+    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) -> Option<Vec<u8>> {
         let export = Arc::clone(self.plan.export(artifact.export));
         let created = entry.creates().next().map(|(handle, _)| handle);
-        let exported = created
-            .filter(|handle| self.objects.contains_key(handle))
+        created
+            .filter(|handle| self.objects.get(handle).is_some())
             .and_then(|handle| self.call_pure(&export, &[Arg::Handle(handle)], None).ok())
-            .and_then(|results| results.bytes().ok());
-        entry.artifact.fill(exported.map(Into::into));
+            .and_then(|results| results.bytes().ok())
     }
 
     fn replay(
@@ -464,6 +526,14 @@ impl Guest {
             },
         );
         (handle, ty)
+    }
+}
+
+/// The memory that buffers are in.
+fn main_memory(info: &ModuleInfo) -> Option<MemoryIndex> {
+    match info.export("memory").map(|export| export.kind) {
+        Some(engine_api::ExportKind::Memory(index)) => Some(index),
+        _ => (!info.memories().is_empty()).then_some(MemoryIndex(0)),
     }
 }
 

@@ -32,9 +32,9 @@ impl Journal {
     /// `horizon` is the newest entry that a generation under preparation has applied or is applying:
     /// an object that was created up to it and freed after it counts as alive, so that such a
     /// generation still finds the entry that frees it. One that came and went after it is never made
-    /// there. Without such a generation it is [`SequenceNumber`]'s maximum.
+    /// there. Without such a generation it is [`SequenceNumber`]'s maximum. Checkpoints are horizons too.
     pub(crate) fn compact(&mut self, horizon: SequenceNumber) -> usize {
-        let needed = self.needed(horizon);
+        let needed = self.needed(&self.horizons(horizon));
         let before = self.entries.len();
         let mut position = 0;
         let objects = &mut self.objects;
@@ -53,7 +53,35 @@ impl Journal {
         before - self.entries.len()
     }
 
-    fn needed(&self, horizon: SequenceNumber) -> Vec<bool> {
+    /// The entries that would be left if there were no checkpoints.
+    pub(crate) fn live_entries(&self) -> Vec<Arc<super::Entry>> {
+        let needed = self.needed(&[]);
+        let entries = self.entries.iter().zip(needed);
+        entries
+            .filter(|(_, needed)| *needed)
+            .map(|(entry, _)| Arc::clone(entry))
+            .collect()
+    }
+
+    /// Whether more than half of the entries are there for nothing but a checkpoint, which knows objects that have been
+    /// freed since. It is looked at only when as many objects were freed as are alive, so that its cost is constant
+    /// for each.
+    pub(crate) fn is_held_by_the_dead(&mut self) -> bool {
+        if self.checkpoints.is_empty() || self.frees_since_look < self.live + 64 {
+            return false;
+        }
+        self.frees_since_look = 0;
+        let held = self.needed(&self.horizons(SequenceNumber(u64::MAX)));
+        let held = held.into_iter().filter(|needed| *needed).count();
+        2 * self.live_entries().len() < held
+    }
+
+    fn horizons(&self, standby: SequenceNumber) -> Vec<SequenceNumber> {
+        let others = self.checkpoints.iter().chain(&self.scratch);
+        others.copied().chain([standby]).collect()
+    }
+
+    fn needed(&self, horizons: &[SequenceNumber]) -> Vec<bool> {
         // Who created an object, and who changed or freed it, by position.
         let mut creator: HashMap<Handle, usize> = HashMap::new();
         let mut users: HashMap<Handle, Vec<usize>> = HashMap::new();
@@ -71,7 +99,7 @@ impl Journal {
             let is_root = entry.changes == Changes::Module
                 || entry
                     .creates()
-                    .any(|(handle, _)| self.is_alive(handle, horizon));
+                    .any(|(handle, _)| self.is_alive(handle, horizons));
             if is_root {
                 needed[position] = true;
                 pending.push(position);
@@ -95,8 +123,11 @@ impl Journal {
         needed
     }
 
-    fn is_alive(&self, handle: Handle, horizon: SequenceNumber) -> bool {
-        let is_held = |freed_by: SequenceNumber| handle.sequence <= horizon && freed_by > horizon;
+    fn is_alive(&self, handle: Handle, horizons: &[SequenceNumber]) -> bool {
+        let is_held = |freed_by: SequenceNumber| {
+            let mut horizons = horizons.iter();
+            horizons.any(|horizon| handle.sequence <= *horizon && freed_by > *horizon)
+        };
         self.objects
             .get(&handle)
             .is_some_and(|freed_by| freed_by.is_none_or(is_held))

@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
+use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash, ModuleInfo};
 
 use super::{
-    Bell, Blueprint, Counters, Gate, Generation, Inner, Options, Plan, Proxy, Status, Upkeep,
+    Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy, Status,
+    Upkeep,
 };
+use crate::checkpoint::Checkpoints;
 use crate::event::{Listener, Observer};
 use crate::generation::new_proxy_tag;
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::memory::LargestGrowth;
-use crate::{Error, Event, Patience, Policy, Thresholds};
+use crate::{CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
 ///
@@ -52,6 +54,7 @@ pub struct Builder {
     drain_timeout: Duration,
     prepare_timeout: Duration,
     enabled: bool,
+    checkpoints: CheckpointPolicy,
     hooks: Vec<Arc<dyn SwapHooks>>,
     listeners: Vec<Listener>,
 }
@@ -74,6 +77,7 @@ impl Builder {
             drain_timeout: Duration::from_secs(30),
             prepare_timeout: Duration::from_mins(5),
             enabled: true,
+            checkpoints: CheckpointPolicy::default(),
             hooks: Vec::new(),
             listeners: Vec::new(),
         }
@@ -152,6 +156,13 @@ impl Builder {
         self
     }
 
+    /// Whether checkpoints are taken, and when. By default they are, of modules whose state is in their memories and
+    /// globals alone.
+    pub fn checkpoints(mut self, policy: CheckpointPolicy) -> Self {
+        self.checkpoints = policy;
+        self
+    }
+
     /// Adds hooks around every swap, called in the order in which they were added.
     pub fn hooks(mut self, hooks: Arc<dyn SwapHooks>) -> Self {
         self.hooks.push(hooks);
@@ -209,6 +220,7 @@ impl Builder {
             .imports()
             .iter()
             .any(|import| matches!(import.ty, ExternType::Func(_)));
+        let obstacles = checkpoint_obstacles(&self.checkpoints, &blueprint.module, &self.wasm)?;
         let inner = Inner {
             observer: Observer::new(&self.name, self.listeners),
             name: self.name.into(),
@@ -224,10 +236,15 @@ impl Builder {
             active: ArcSwapOption::from_pointee(first),
             journal: Mutex::new(Journal::new(genesis)),
             gate: Gate::default(),
-            upkeep: Mutex::new(Upkeep::new(blueprint, self.patience)),
+            upkeep: Mutex::new(Upkeep::new(
+                blueprint,
+                self.patience,
+                Checkpoints::new(self.checkpoints, obstacles.clone()),
+            )),
             status: Mutex::new(Status {
                 baseline,
                 memory_limit,
+                checkpoint_obstacles: obstacles.clone(),
                 ..Status::default()
             }),
             counters: Counters::default(),
@@ -238,15 +255,36 @@ impl Builder {
             generations_alive,
             standby_applied: AtomicU64::new(u64::MAX),
             objects_freed: AtomicBool::new(false),
+            graveyard: Graveyard::default(),
             next_scope: AtomicU64::new(1),
             has_host_functions,
             tag,
             first_engine: self.engine.id(),
             wasm: self.wasm.into(),
         };
+        if !obstacles.is_empty() {
+            let reasons = obstacles;
+            inner.observer.emit(&Event::CheckpointsRefused { reasons });
+        }
         inner.learn_limits();
         Ok(Proxy(Arc::new(inner)))
     }
+}
+
+/// What stands in the way of checkpoints of the module, in words.
+fn checkpoint_obstacles(
+    policy: &CheckpointPolicy,
+    module: &Arc<dyn Module>,
+    wasm: &[u8],
+) -> Result<Vec<String>, Error> {
+    if !policy.enabled {
+        return Ok(Vec::new());
+    }
+    if let Err(error) = module.snapshots() {
+        return Ok(vec![error.to_string()]);
+    }
+    let obstacles = ModuleInfo::obstacles(wasm)?;
+    Ok(obstacles.iter().map(ToString::to_string).collect())
 }
 
 fn enabled_by_environment(value: Option<&str>) -> Result<Option<bool>, Error> {

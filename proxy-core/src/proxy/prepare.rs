@@ -8,6 +8,7 @@ use engine_api::{Engine, EngineId};
 
 use super::upkeep::{Upkeep, bytes_of};
 use super::{Blueprint, Generation, Inner};
+use crate::checkpoint::{Checkpoint, Source};
 use crate::event::Event;
 use crate::generation::lock;
 use crate::memory::mib;
@@ -21,6 +22,9 @@ pub(super) struct Standby {
     pub(super) prepare: Duration,
     /// What it and those after it are made from: another engine's, if the module is to move there.
     pub(super) blueprint: Blueprint,
+    pub(super) source: Source,
+    /// Whether anything but entries was run on it.
+    pub(super) is_touched: bool,
 }
 
 /// What [`Proxy::prepare_standby`](crate::Proxy::prepare_standby) did.
@@ -35,6 +39,8 @@ pub struct Prepared {
     pub entries: usize,
     /// What its memories have, in bytes.
     pub memory: u64,
+    /// What it was made from.
+    pub source: Source,
 }
 
 /// What [`Proxy::verify_on`](crate::Proxy::verify_on) did.
@@ -52,7 +58,7 @@ pub struct ReplayReport {
 }
 
 /// Entries are applied in batches, between which the journal is free for callers.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// A tail of up to so many entries is left to the swap itself.
 const TAIL: usize = 32;
@@ -98,6 +104,7 @@ impl Inner {
             duration,
             entries,
             memory: standby.generation.memory_bytes(),
+            source: standby.source,
         })
     }
 
@@ -151,22 +158,27 @@ impl Inner {
         now: Instant,
     ) -> Result<(Duration, usize), Error> {
         let started = Instant::now();
+        let checkpoint = self.choose_checkpoint(upkeep, &blueprint, reason);
+        // Two generations and what is left of a third would be more than anybody reckons with.
+        self.graveyard.wait();
         upkeep.step(Step::Prepare);
-        let entries = {
-            // What was freed need not be made again.
-            let mut journal = self.journal_in_turn();
-            self.compact(&mut journal, SequenceNumber(u64::MAX));
-            self.note_journal(&journal);
-            self.note_applied(SequenceNumber::ZERO);
-            journal.len()
-        };
+        let entries = self.begin_replay(checkpoint.as_deref());
         self.publish(upkeep);
         let span = tracing::info_span!("prepare_standby", proxy = &*self.name, entries);
         let _entered = span.enter();
         self.observer
             .emit(&Event::StandbyPrepareStart { reason, entries });
-        match self.replay(upkeep, &blueprint, reason, started) {
-            Ok((generation, entries)) => {
+        let mut outcome = self.replay(upkeep, &blueprint, checkpoint.as_ref(), reason, started);
+        if let (Some(checkpoint), Err(error)) = (&checkpoint, &outcome)
+            && !matches!(error, Error::StateExceedsBudget { .. })
+        {
+            // The journal is the truth: it has to do without the checkpoint then.
+            self.restore_failed(upkeep, checkpoint, error);
+            self.begin_replay(None);
+            outcome = self.replay(upkeep, &blueprint, None, reason, started);
+        }
+        match outcome {
+            Ok((generation, entries, source)) => {
                 let duration = started.elapsed();
                 upkeep.step(Step::CaughtUp);
                 upkeep.prepare_time = duration;
@@ -176,11 +188,14 @@ impl Inner {
                     generation: Arc::new(generation),
                     prepare: duration,
                     blueprint,
+                    source,
+                    is_touched: self.plan.memory_usage.is_some(),
                 });
                 self.observer.emit(&Event::StandbyPrepareComplete {
                     duration,
                     entries,
                     memory,
+                    source,
                 });
                 self.publish(upkeep);
                 Ok((duration, entries))
@@ -192,23 +207,49 @@ impl Inner {
         }
     }
 
+    /// Forgets what need not be made again, and returns how many entries there are to apply.
+    fn begin_replay(&self, checkpoint: Option<&Checkpoint>) -> usize {
+        let mut journal = self.journal_in_turn();
+        let applied = match checkpoint {
+            None => {
+                self.compact(&mut journal, SequenceNumber(u64::MAX));
+                SequenceNumber::ZERO
+            }
+            Some(checkpoint) => {
+                journal.compact_tail(checkpoint.sequence);
+                checkpoint.sequence
+            }
+        };
+        self.note_journal(&journal);
+        self.note_applied(applied);
+        journal.count_after(applied)
+    }
+
+    /// A fresh instance, or one from a checkpoint, and the rest of the journal applied to it.
     fn replay(
         &self,
         upkeep: &mut Upkeep,
         blueprint: &Blueprint,
+        checkpoint: Option<&Arc<Checkpoint>>,
         reason: Reason,
         started: Instant,
-    ) -> Result<(Generation, usize), Error> {
-        let genesis = self.journal_in_turn().genesis().to_vec();
+    ) -> Result<(Generation, usize, Source), Error> {
         upkeep.newest += 1;
-        let (generation, _) = Generation::create(
-            blueprint,
-            upkeep.newest,
-            Some(&genesis),
-            &self.generations_alive,
-        )?;
+        let (number, alive) = (upkeep.newest, &self.generations_alive);
+        let (generation, source) = match checkpoint {
+            Some(checkpoint) => {
+                let generation = Generation::restore(blueprint, number, checkpoint, alive)?;
+                (generation, Source::Checkpoint(checkpoint.sequence))
+            }
+            None => {
+                let genesis = self.journal_in_turn().genesis().to_vec();
+                let (generation, _) = Generation::create(blueprint, number, Some(&genesis), alive)?;
+                (generation, Source::Replay)
+            }
+        };
+        let replayed = Instant::now();
         let target = self.journal_in_turn().last();
-        let mut applied = SequenceNumber::ZERO;
+        let mut applied = checkpoint.map_or(SequenceNumber::ZERO, |one| one.sequence);
         let mut count = 0;
         loop {
             let (batch, _) = self.take_batch(applied);
@@ -230,10 +271,19 @@ impl Inner {
         }
         upkeep.step(Step::Replayed);
         count += self.run_after(&generation, applied)?;
+        let tail = replayed.elapsed();
+        upkeep.checkpoints.note_replay(count, tail);
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.note_use();
+        }
+        // Whoever waits for a dead generation to be replaced does not wait for a checkpoint too.
+        if reason != Reason::Emergency {
+            self.checkpoint_fresh(upkeep, &generation, source, tail);
+        }
         if reason != Reason::Emergency {
             self.check_budget(&generation)?;
         }
-        Ok((generation, count))
+        Ok((generation, count, source))
     }
 
     /// Applies what callers journaled meanwhile, until the tail is short. If callers journal as fast as

@@ -125,6 +125,7 @@ impl Inner {
             generation,
             prepare,
             blueprint,
+            ..
         }) = upkeep.standby.take()
         else {
             return Err(Error::NoStandby);
@@ -148,6 +149,7 @@ impl Inner {
             return Err(self.tail_failed(upkeep, error));
         }
         let memory_after = generation.memory_bytes();
+        generation.forget_history();
         let Some(old) = self.active.swap(Some(generation)) else {
             self.active.store(None);
             return Err(Error::ShutDown);
@@ -192,6 +194,8 @@ impl Inner {
         old: Arc<Generation>,
     ) {
         self.standby_applied.store(u64::MAX, Ordering::Release);
+        upkeep.checkpoints.settle();
+        self.hold_journal(upkeep);
         self.counters.swaps.fetch_add(1, Ordering::Relaxed);
         if context.reason == Reason::Emergency {
             self.counters.emergencies.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::graveyard::Buried;
 use super::{Blueprint, Generation, Inner, prepare::Standby};
+use crate::checkpoint::Checkpoints;
 use crate::degradation::Degradation;
 use crate::event::Event;
 use crate::generation::{Kill, lock};
@@ -22,6 +24,9 @@ pub(super) struct Upkeep {
     pub(super) draining: Option<Draining>,
     pub(super) degradation: Degradation,
     pub(super) growth: GrowthRate,
+    pub(super) checkpoints: Checkpoints,
+    /// Until when none is tried in the background.
+    pub(super) checkpoint_pause: Option<Instant>,
     pub(super) prepare_time: Duration,
     /// The dead generation that an attempt was made to replace.
     pub(super) mourned: Option<u64>,
@@ -41,7 +46,7 @@ pub(super) struct Draining {
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Upkeep {
-    pub(super) fn new(blueprint: Blueprint, patience: Patience) -> Self {
+    pub(super) fn new(blueprint: Blueprint, patience: Patience, checkpoints: Checkpoints) -> Self {
         Self {
             blueprint,
             state: SwapState::Idle,
@@ -49,6 +54,8 @@ impl Upkeep {
             draining: None,
             degradation: Degradation::new(patience),
             growth: GrowthRate::default(),
+            checkpoints,
+            checkpoint_pause: None,
             prepare_time: Duration::ZERO,
             mourned: None,
             newest: 1,
@@ -118,7 +125,7 @@ impl Inner {
             situation.standby_ready = !self.discard_crowded(upkeep);
         }
         match situation.decide(self.options.thresholds) {
-            Decision::Nothing => {}
+            Decision::Nothing => self.maintain_checkpoints(upkeep),
             Decision::Prepare(reason) => {
                 let is_free = upkeep.draining.is_none() && upkeep.degradation.permit(now).is_ok();
                 if is_free && self.prepare(upkeep, reason, now).is_ok() {
@@ -300,17 +307,36 @@ impl Inner {
             }
             return;
         }
-        let generation = draining.generation.number;
-        let memory = draining.generation.memory_bytes();
-        // Ours is the last reference, and nothing can make another: this frees the memory.
-        upkeep.draining = None;
-        upkeep.step(Step::Drained);
-        self.observer.emit(&Event::GenerationFreed {
+        // Ours is the last reference, and nothing can make another.
+        if let Some(Draining { generation, .. }) = upkeep.draining.take() {
+            upkeep.step(Step::Drained);
+            self.publish(upkeep);
+            self.bury(Buried {
+                generation,
+                drained,
+            });
+        }
+    }
+
+    /// Frees an old generation's memory: on the reaper's thread if there is one.
+    fn bury(&self, buried: Buried) {
+        if let Some(buried) = self.graveyard.add(buried) {
+            self.free(buried);
+        }
+    }
+
+    pub(super) fn free(&self, buried: Buried) {
+        let Buried {
             generation,
+            drained,
+        } = buried;
+        let (number, memory) = (generation.number, generation.memory_bytes());
+        generation.free();
+        self.observer.emit(&Event::GenerationFreed {
+            generation: number,
             memory,
             drained,
         });
-        self.publish(upkeep);
     }
 
     /// Copies to where `debug_info` looks.
@@ -324,6 +350,12 @@ impl Inner {
         status.failures = upkeep.degradation.failures();
         status.state_exceeds_budget = upkeep.degradation.exceeds_budget();
         status.growth_rate = upkeep.growth.bytes_per_second();
+        status.checkpoint = upkeep.checkpoints.newest().map(|newest| newest.info());
+        status.checkpoints_rejected = upkeep.checkpoints.rejections();
+        let obstacles = upkeep.checkpoints.obstacles();
+        if status.checkpoint_obstacles.len() != obstacles.len() {
+            status.checkpoint_obstacles = obstacles.to_vec();
+        }
     }
 
     pub(super) fn note_journal(&self, journal: &Journal) {
@@ -363,8 +395,10 @@ impl Inner {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+        upkeep.checkpoints.clear();
         upkeep.state = SwapState::Idle;
         self.publish(&upkeep);
+        self.graveyard.wait();
         true
     }
 

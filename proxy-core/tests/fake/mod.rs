@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use engine_api::{
     Artifact, Caller, Capabilities, Engine, EngineId, Error, Extern, FuncIndex, GlobalIndex,
-    HostFunc, Imports, Instance, Interrupt, Interrupter, Limits, MemoryIndex, MemoryType, Module,
-    ModuleInfo, PAGE_BYTES, SharedMemory, TableIndex, Trap, Val,
+    HostFunc, Imports, Instance, Interrupt, Interrupter, Limits, MemoryImage, MemoryIndex,
+    MemoryType, Module, ModuleInfo, PAGE_BYTES, SharedMemory, Snapshot, TableIndex, Trap, Val,
 };
 use proxy_core::{Policy, Proxy};
 
@@ -43,6 +43,7 @@ pub(crate) struct Script {
     before_instantiate: Option<BeforeInstantiate>,
     compiler: &'static str,
     interruption: bool,
+    snapshots: bool,
 }
 
 impl Script {
@@ -57,6 +58,7 @@ impl Script {
             before_instantiate: None,
             compiler: "script",
             interruption: true,
+            snapshots: false,
         }
     }
 
@@ -182,6 +184,12 @@ impl Script {
 
     pub(crate) fn without_interruption(mut self) -> Self {
         self.interruption = false;
+        self
+    }
+
+    /// Instances can be captured and restored, and put their objects at the same addresses each.
+    pub(crate) fn snapshots(mut self) -> Self {
+        self.snapshots = true;
         self
     }
 
@@ -428,6 +436,36 @@ impl Module for FakeModule {
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
+        let mut instance = self.unstarted(imports, limits)?;
+        if let Some(start) = &self.engine.script.start {
+            instance.outermost(|instance| start(instance, &[]))?;
+        }
+        Ok(Box::new(instance))
+    }
+
+    fn snapshots(&self) -> Result<(), Error> {
+        if self.engine.script.snapshots {
+            Ok(())
+        } else {
+            Err(unsupported(self.engine.id(), "snapshots"))
+        }
+    }
+
+    fn restore(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+        snapshot: &Snapshot,
+    ) -> Result<Box<dyn Instance>, Error> {
+        snapshot.check_module(self.info.hash())?;
+        let mut instance = self.unstarted(imports, limits)?;
+        instance.take_over(snapshot)?;
+        Ok(Box::new(instance))
+    }
+}
+
+impl FakeModule {
+    fn unstarted(&self, imports: &Imports, limits: &Limits) -> Result<FakeInstance, Error> {
         let script = &self.engine.script;
         let number = self.engine.probe.begin();
         if let Some(ask) = &script.before_instantiate {
@@ -456,10 +494,7 @@ impl Module for FakeModule {
         instance.memory = vec![0; usize::try_from(bytes).expect("fake memories are small")];
         instance.tables = tables.map(|table| table.elements_min).collect();
         instance.globals = globals.map(|global| Val::zero(global.value)).collect();
-        if let Some(start) = &script.start {
-            instance.outermost(|instance| start(instance, &[]))?;
-        }
-        Ok(Box::new(instance))
+        Ok(instance)
     }
 }
 
@@ -513,7 +548,12 @@ impl FakeInstance {
             memory: Vec::new(),
             objects: HashMap::new(),
             counters: HashMap::new(),
-            heap_end: 4096 + 64 * (number % 256),
+            heap_end: 4096
+                + if script.snapshots {
+                    0
+                } else {
+                    64 * (number % 256)
+                },
             freed: HashMap::new(),
             tables: Vec::new(),
             globals: Vec::new(),
@@ -623,6 +663,69 @@ impl FakeInstance {
         let mut results: Vec<Val> = types.map(|ty| Val::zero(*ty)).collect();
         function.invoke(self, args, &mut results)?;
         Ok(results)
+    }
+
+    /// What a real instance would have in its memory too, in lines.
+    fn describe(&self) -> String {
+        let mut lines = Vec::new();
+        lines.extend(
+            self.objects
+                .iter()
+                .map(|(at, value)| format!("object {at} {value}")),
+        );
+        lines.extend(
+            self.counters
+                .iter()
+                .map(|(name, value)| format!("counter {name} {value}")),
+        );
+        let freed = self.freed.iter();
+        lines.extend(freed.map(|(len, blocks)| format!("freed {len} {blocks:?}")));
+        lines.sort();
+        lines.push(format!("heap {}", self.heap_end));
+        lines.push(format!("tables {:?}", self.tables));
+        lines.join("\n")
+    }
+
+    /// The state of a snapshot: the reverse of [`FakeInstance::describe`].
+    fn take_over(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        let read = |index| {
+            let image = snapshot.memory(MemoryIndex(index)).expect("both are there");
+            let mut bytes = vec![0; usize::try_from(image.bytes()).expect("it is small")];
+            image.read(0, &mut bytes).map(|()| bytes)
+        };
+        self.memory = read(0)?;
+        let numbers = |text: &str| -> Vec<u64> {
+            let numbers = text.trim_matches(['[', ']']).split(", ");
+            numbers.filter_map(|number| number.parse().ok()).collect()
+        };
+        let small = |number: &str| number.parse().expect("a number");
+        for line in String::from_utf8(read(1)?).expect("it is text").lines() {
+            let (kind, rest) = line.split_once(' ').expect("a kind and more");
+            let (key, value) = rest.split_once(' ').unwrap_or((rest, ""));
+            match kind {
+                "object" => drop(
+                    self.objects
+                        .insert(small(key), value.parse().expect("a number")),
+                ),
+                "counter" => {
+                    let name: &'static str = Box::leak(key.to_owned().into_boxed_str());
+                    self.counters.insert(name, value.parse().expect("a number"));
+                }
+                "freed" => {
+                    let blocks = numbers(value).into_iter();
+                    let blocks = blocks.map(|block| u32::try_from(block).expect("an address"));
+                    self.freed.insert(small(key), blocks.collect());
+                }
+                "heap" => self.heap_end = key.parse().expect("a number"),
+                _ => self.tables = numbers(rest),
+            }
+        }
+        self.globals = snapshot
+            .globals()
+            .iter()
+            .map(|(_, value)| value.clone())
+            .collect();
+        Ok(())
     }
 
     fn range(&self, memory: MemoryIndex, offset: u64, len: u64) -> Result<usize, Error> {
@@ -775,6 +878,17 @@ impl Instance for FakeInstance {
 
     fn as_caller(&mut self) -> &mut dyn Caller {
         self
+    }
+
+    fn capture(&mut self) -> Result<Snapshot, Error> {
+        let memories = [&self.memory[..], self.describe().as_bytes()].map(MemoryImage::of_bytes);
+        let memories = (0..).map(MemoryIndex).zip(memories).collect();
+        let globals = (0..).map(GlobalIndex).zip(self.globals.iter().cloned());
+        Ok(Snapshot::new(self.info.hash(), memories, globals.collect()))
+    }
+
+    fn discard_memories(&mut self) {
+        self.memory.fill(0xdd);
     }
 }
 

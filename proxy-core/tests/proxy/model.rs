@@ -28,6 +28,7 @@ enum Op {
     Tick,
     Pinned(usize),
     Switch,
+    Checkpoint,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -48,16 +49,24 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Tick),
         1 => at().prop_map(Op::Pinned),
         1 => Just(Op::Switch),
+        1 => Just(Op::Checkpoint),
     ]
 }
 
-/// `boom` traps on instances of odd numbers, `add_and_die` once each time it is armed.
-fn world(armed: &Arc<AtomicBool>) -> World {
-    let armed = Arc::clone(armed);
+/// What makes the next call of an export trap.
+#[derive(Default)]
+struct Mines {
+    journaled: Arc<AtomicBool>,
+    pure: Arc<AtomicBool>,
+}
+
+/// `boom` and `add_and_die` trap once each time they are armed.
+fn world(mines: &Mines) -> World {
+    let (armed, bomb) = (Arc::clone(&mines.journaled), Arc::clone(&mines.pure));
     World::new()
         .leaking()
         .pages(24)
-        .booming(|number| number % 2 == 1)
+        .booming(move |_| bomb.swap(false, Ordering::SeqCst))
         .func(
             "counter_sum",
             "(param i32 i32) (result i32)",
@@ -98,7 +107,7 @@ fn world(armed: &Arc<AtomicBool>) -> World {
 }
 
 struct Run {
-    armed: Arc<AtomicBool>,
+    mines: Mines,
     proxy: Proxy,
     engine: FakeEngine,
     alive: Vec<(Handle, i32)>,
@@ -147,7 +156,7 @@ impl Run {
                 let export = if dies { "add_and_die" } else { "counter_add" };
                 // Where a recovery comes first, its replay would step on the mine.
                 let is_next = proxy.debug_info().tainted.is_none();
-                self.armed.store(dies && is_next, Ordering::SeqCst);
+                self.mines.journaled.store(dies && is_next, Ordering::SeqCst);
                 proxy.call(export, args![self.alive[at].0, n])?;
                 self.alive[at].1 += n;
             }
@@ -177,7 +186,12 @@ impl Run {
                     );
                 }
             }
-            Op::Boom => drop(proxy.call("boom", args![])?),
+            Op::Boom => {
+                self.mines.pure.store(true, Ordering::SeqCst);
+                let outcome = proxy.call("boom", args![]);
+                self.mines.pure.store(false, Ordering::SeqCst);
+                outcome?;
+            }
             Op::Leak(pages) => drop(proxy.call("leak", args![pages])?),
             Op::Prepare => drop(proxy.prepare_standby()?),
             Op::Swap => drop(proxy.swap()?),
@@ -193,6 +207,7 @@ impl Run {
                 })?;
                 assert_eq!(seen, expected);
             }
+            Op::Checkpoint => drop(proxy.checkpoint()?),
             Op::Switch => proxy.set_enabled(!proxy.is_enabled()),
         }
         Ok(())
@@ -205,6 +220,7 @@ impl Run {
         }
         assert_eq!(self.proxy.debug_info().objects, self.alive.len());
         assert_eq!(self.proxy.debug_info().divergences, 0);
+        assert_eq!(self.proxy.debug_info().checkpoints_rejected, 0);
         assert!(self.engine.probe().peak() <= 3);
     }
 }
@@ -217,10 +233,17 @@ proptest! {
     })]
 
     #[test]
-    fn every_history_ends_as_the_model_says(ops in proptest::collection::vec(op(), 0..150)) {
-        let armed = Arc::default();
-        let (proxy, engine) = world(&armed).build();
-        let mut run = Run { armed, proxy, engine, alive: Vec::new(), dead: Vec::new() };
+    fn every_history_ends_as_the_model_says(
+        ops in proptest::collection::vec(op(), 0..150),
+        checkpoints in 0..3_u8,
+    ) {
+        let mines = Mines::default();
+        let (proxy, engine) = match checkpoints {
+            0 => world(&mines).build(),
+            1 => world(&mines).checkpointed().build(),
+            _ => world(&mines).checkpointed().build_eager(),
+        };
+        let mut run = Run { mines, proxy, engine, alive: Vec::new(), dead: Vec::new() };
         for op in &ops {
             match run.step(op) {
                 // A call that failed has changed nothing, and the model has not moved either.
@@ -229,6 +252,7 @@ proptest! {
                     Error::NoStandby
                     | Error::StillDraining
                     | Error::Passthrough
+                    | Error::NoCheckpoint { .. }
                     | Error::DiedInPassthrough { .. },
                 ) => {}
                 Err(Error::Trapped { .. } | Error::OutOfMemory { .. })
@@ -242,7 +266,7 @@ proptest! {
             run.proxy.swap().unwrap();
         }
         run.check();
-        run.proxy.verify_on(world(&run.armed).script.compiler("other").engine()).unwrap();
+        run.proxy.verify_on(world(&run.mines).script.compiler("other").engine()).unwrap();
         for (handle, _) in std::mem::take(&mut run.alive) {
             run.proxy.call("counter_free", args![handle]).unwrap();
         }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_api::{Error as EngineError, Imports, Limits, PAGE_BYTES, Trap, Val};
-use proxy_core::{Builder, Event, Handle, Proxy, args};
+use proxy_core::{Builder, CheckpointPolicy, Event, Handle, Proxy, args};
 
 use crate::fake::{COUNTER_POLICY, FakeEngine, FakeInstance, Gate, Script, number};
 
@@ -187,13 +187,33 @@ impl World {
             .on_event(move |event| events.push(event))
     }
 
-    /// A proxy with the defaults, and its engine.
+    /// Instances can be captured and restored.
+    pub(crate) fn checkpointed(self) -> Self {
+        self.script(Script::snapshots)
+    }
+
+    /// A proxy whose checkpoints are renewed with every tail, and compared with a replay after every use.
+    pub(crate) fn build_eager(&self) -> (Proxy, FakeEngine) {
+        let engine = self.script.engine();
+        let builder = self.builder(&engine).checkpoints(EAGER);
+        (builder.build().expect("the world is sound"), engine)
+    }
+
+    /// A proxy with the defaults, and its engine. What was said about its making is forgotten.
     pub(crate) fn build(&self) -> (Proxy, FakeEngine) {
         let engine = self.script.engine();
         let proxy = self.builder(&engine).build().expect("the world is sound");
+        self.events.clear();
         (proxy, engine)
     }
 }
+
+/// A checkpoint for every tail, and a comparison after every use.
+pub(crate) const EAGER: CheckpointPolicy = CheckpointPolicy {
+    enabled: true,
+    tail_replay_max: Duration::ZERO,
+    verify_every: 1,
+};
 
 /// One step of the chain.
 pub(crate) fn hash(chain: i64, arg: i64) -> i64 {

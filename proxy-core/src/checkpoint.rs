@@ -1,0 +1,308 @@
+//! Checkpoints: what a standby was right after a verified replay, to make the next one like it.
+//!
+//! A checkpoint is a view of the journal like a generation: the snapshot of an instance, its handle table, and the
+//! sequence number up to which the journal had been applied. A standby made from one has only the tail to replay. The
+//! journal stays the truth: a checkpoint that gives anything else than a replay is rejected, and replay takes its place.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use engine_api::{EngineId, Snapshot};
+
+use crate::SequenceNumber;
+use crate::generation::Objects;
+use crate::journal::Entry;
+
+/// Whether checkpoints are taken, and when.
+///
+/// One is taken of each standby that was made by replay alone, right after the replay was verified; of one that was
+/// made from a checkpoint if the tail took longer than `tail_replay_max`; in the background when a tail is expected to take
+/// longer; and on demand, by [`Proxy::checkpoint`](crate::Proxy::checkpoint). At most two exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointPolicy {
+    /// Whether any are taken. Modules whose state is not in memories and globals alone have none all the same, and
+    /// [`DebugInfo::checkpoint_obstacles`](crate::DebugInfo::checkpoint_obstacles) says why.
+    pub enabled: bool,
+    /// How long a standby may take to replay the tail before there is to be a newer checkpoint.
+    pub tail_replay_max: Duration,
+    /// After how many standbys made from it a checkpoint is compared with a replay from nothing of what it stands
+    /// for, byte by byte. 0 for never.
+    pub verify_every: u32,
+}
+
+impl Default for CheckpointPolicy {
+    /// On; 50 ms; every 64.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            tail_replay_max: Duration::from_millis(50),
+            verify_every: 64,
+        }
+    }
+}
+
+impl CheckpointPolicy {
+    /// No checkpoints: every standby is made by replay.
+    #[must_use]
+    pub fn off() -> Self {
+        Self {
+            enabled: false,
+            ..Self::default()
+        }
+    }
+}
+
+/// What [`Proxy::checkpoint`](crate::Proxy::checkpoint) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checkpointed {
+    /// The newest entry that is in it.
+    pub sequence: SequenceNumber,
+    /// The size of the memories in it, in bytes.
+    pub bytes: u64,
+    /// What it keeps that no older checkpoint does, in bytes.
+    pub bytes_kept: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// The newest checkpoint, for [`DebugInfo`](crate::DebugInfo). Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointInfo {
+    /// The newest entry that is in it.
+    pub sequence: SequenceNumber,
+    /// The engine that it was taken on.
+    pub engine: EngineId,
+    /// The size of the memories in it.
+    pub bytes: u64,
+    /// Standbys made from it since it was last compared with a replay from nothing.
+    pub uses: u32,
+}
+
+/// Where a standby came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The whole journal was replayed.
+    Replay,
+    /// A checkpoint that holds the journal up to this entry; the rest was replayed.
+    Checkpoint(SequenceNumber),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Replay => f.write_str("replay"),
+            Source::Checkpoint(sequence) => write!(f, "checkpoint {sequence}"),
+        }
+    }
+}
+
+/// An entry as it was applied to a standby. Another instance to which the same was done in the same way holds the
+/// same bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Applied {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) how: How,
+}
+
+/// How an entry was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It was called as it had been.
+    Called,
+    /// It was called, and the object it created exported as an artifact.
+    Exported,
+    /// Its object was made from an artifact.
+    Imported,
+}
+
+/// A checkpoint.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) sequence: SequenceNumber,
+    /// Everything that was done to a fresh instance to get here. Entries stay here also when the journal has
+    /// forgotten them, until the checkpoint goes.
+    pub(crate) history: Arc<[Applied]>,
+    pub(crate) engine: EngineId,
+    uses: AtomicU32,
+}
+
+impl Checkpoint {
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        objects: Arc<Objects>,
+        sequence: SequenceNumber,
+        history: Arc<[Applied]>,
+        engine: EngineId,
+    ) -> Self {
+        Self {
+            snapshot,
+            objects,
+            sequence,
+            history,
+            engine,
+            uses: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn note_use(&self) {
+        self.uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_verified(&self) {
+        self.uses.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn uses(&self) -> u32 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    /// In which respect a replay from nothing is not this, if it is not.
+    pub(crate) fn difference(&self, replayed: &Self) -> Result<Option<String>, engine_api::Error> {
+        if *self.objects != *replayed.objects {
+            return Ok(Some("objects at other addresses".to_owned()));
+        }
+        self.snapshot.difference(&replayed.snapshot)
+    }
+
+    pub(crate) fn info(&self) -> CheckpointInfo {
+        CheckpointInfo {
+            sequence: self.sequence,
+            engine: self.engine,
+            bytes: self.snapshot.bytes(),
+            uses: self.uses(),
+        }
+    }
+}
+
+/// After so many rejections in a proxy's life there are no further checkpoints: the module is not one whose state they
+/// hold.
+const REJECTIONS_MAX: u32 = 3;
+
+/// The checkpoints of a proxy: the newest, and while that one has not served yet, the one before.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    policy: CheckpointPolicy,
+    /// Why there are none, if there cannot be any.
+    obstacles: Vec<String>,
+    /// Oldest first.
+    kept: Vec<Arc<Checkpoint>>,
+    /// Digests of those that were rejected.
+    rejected: Vec<[u8; 32]>,
+    rejections: u32,
+    /// How long replaying an entry took lately.
+    entry_time: Duration,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(policy: CheckpointPolicy, obstacles: Vec<String>) -> Self {
+        Self {
+            policy,
+            obstacles,
+            kept: Vec::new(),
+            rejected: Vec::new(),
+            rejections: 0,
+            entry_time: Duration::ZERO,
+        }
+    }
+
+    /// Whether checkpoints are taken at all.
+    pub(crate) fn are_taken(&self) -> bool {
+        self.policy.enabled && self.obstacles.is_empty()
+    }
+
+    pub(crate) fn obstacles(&self) -> &[String] {
+        &self.obstacles
+    }
+
+    /// The state of some instance turned out not to be in its memories and globals alone.
+    pub(crate) fn refuse(&mut self, obstacle: String) {
+        self.obstacles.push(obstacle);
+        self.kept.clear();
+    }
+
+    pub(crate) fn newest(&self) -> Option<&Arc<Checkpoint>> {
+        self.kept.last()
+    }
+
+    /// Up to where each holds the journal: entries that end what is alive there must be kept.
+    pub(crate) fn horizons(&self) -> impl Iterator<Item = SequenceNumber> + '_ {
+        self.kept.iter().map(|checkpoint| checkpoint.sequence)
+    }
+
+    /// Keeps a checkpoint, unless one like it was rejected. Returns whether it did.
+    pub(crate) fn keep(&mut self, checkpoint: Arc<Checkpoint>) -> bool {
+        if !self.rejected.is_empty() {
+            match checkpoint.snapshot.digest() {
+                Ok(digest) if !self.rejected.contains(&digest) => {}
+                _ => return false,
+            }
+        }
+        while self.kept.len() > 1 {
+            self.kept.remove(0);
+        }
+        self.kept.push(checkpoint);
+        true
+    }
+
+    /// A generation that came from it, or that it was taken of, serves: the ones before it are not needed any more.
+    pub(crate) fn settle(&mut self) {
+        while self.kept.len() > 1 {
+            self.kept.remove(0);
+        }
+    }
+
+    /// It is never chosen again, and neither is one like it.
+    pub(crate) fn reject(&mut self, checkpoint: &Arc<Checkpoint>) {
+        self.kept.retain(|kept| !Arc::ptr_eq(kept, checkpoint));
+        if let Ok(digest) = checkpoint.snapshot.digest() {
+            self.rejected.push(digest);
+        }
+        self.rejections += 1;
+        if self.rejections >= REJECTIONS_MAX {
+            let obstacle =
+                format!("{REJECTIONS_MAX} checkpoints gave something else than a replay");
+            self.refuse(obstacle);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.kept.clear();
+    }
+
+    pub(crate) fn rejections(&self) -> u32 {
+        self.rejections
+    }
+
+    /// Learns how long entries take.
+    pub(crate) fn note_replay(&mut self, entries: usize, duration: Duration) {
+        if let Ok(entries @ 1..) = u32::try_from(entries) {
+            self.entry_time = duration / entries;
+        }
+    }
+
+    /// Whether a tail that took so long asks for a newer checkpoint.
+    pub(crate) fn is_long(&self, tail: Duration) -> bool {
+        tail > self.policy.tail_replay_max
+    }
+
+    /// How long a tail of so many entries is expected to take.
+    pub(crate) fn expected(&self, entries: usize) -> Duration {
+        self.entry_time
+            .saturating_mul(u32::try_from(entries).unwrap_or(u32::MAX))
+    }
+
+    /// Whether it is time to compare the newest one with a replay.
+    pub(crate) fn is_verification_due(&self) -> bool {
+        self.policy.verify_every > 0
+            && self
+                .newest()
+                .is_some_and(|newest| newest.uses() >= self.policy.verify_every)
+    }
+}

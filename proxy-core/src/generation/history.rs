@@ -1,0 +1,86 @@
+//! What was done to a standby, so that the same can be done to another instance and compared.
+
+use std::sync::Arc;
+
+use crate::Error;
+use crate::checkpoint::{Applied, How};
+use crate::journal::{Effect, Entry, HostCall};
+
+/// The entries that a standby has applied, in order.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// Those of the checkpoint that it came from, or that was taken of it.
+    shared: Arc<[Applied]>,
+    own: Vec<Applied>,
+    /// Why its state is not in memories and globals alone.
+    obstacle: Option<String>,
+}
+
+impl History {
+    /// Of a fresh instance, whose start function made these host calls.
+    pub(crate) fn begin(genesis: &[HostCall]) -> Self {
+        Self {
+            shared: Arc::new([]),
+            own: Vec::new(),
+            obstacle: changes_table(genesis).then(|| obstacle("the start function")),
+        }
+    }
+
+    /// Of an instance made from a checkpoint.
+    pub(crate) fn after(checkpoint: &Arc<[Applied]>) -> Self {
+        Self {
+            shared: Arc::clone(checkpoint),
+            own: Vec::new(),
+            obstacle: None,
+        }
+    }
+
+    pub(crate) fn push(&mut self, entry: &Arc<Entry>, how: How) {
+        if self.obstacle.is_none() && changes_table(&entry.host_calls) {
+            self.obstacle = Some(obstacle(&format!("entry {}", entry.sequence)));
+        }
+        self.own.push(Applied {
+            entry: Arc::clone(entry),
+            how,
+        });
+    }
+
+    /// All of it, for a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCheckpoint`].
+    pub(crate) fn share(&mut self) -> Result<Arc<[Applied]>, Error> {
+        if let Some(obstacle) = &self.obstacle {
+            return Err(Error::NoCheckpoint {
+                reasons: obstacle.clone(),
+            });
+        }
+        if !self.own.is_empty() {
+            self.shared = self
+                .shared
+                .iter()
+                .cloned()
+                .chain(self.own.drain(..))
+                .collect();
+        }
+        Ok(Arc::clone(&self.shared))
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.shared = Arc::new([]);
+        self.own = Vec::new();
+    }
+}
+
+/// The analysis of the module has seen to its instructions; host functions reach tables too.
+fn changes_table(calls: &[HostCall]) -> bool {
+    calls
+        .iter()
+        .flat_map(|call| &call.effects)
+        .any(|effect| matches!(effect, Effect::GrowTable { .. } | Effect::SetElement { .. }))
+}
+
+fn obstacle(who: &str) -> String {
+    format!("a host function changed a table in {who}, and a checkpoint does not hold tables")
+}

@@ -1,0 +1,139 @@
+//! The handle table of a generation: which guest object each handle names there.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Index;
+use std::sync::Arc;
+
+use crate::Handle;
+
+/// A guest object as one generation knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    pub(crate) raw: u64,
+    pub(crate) ty: Option<Arc<str>>,
+}
+
+/// Objects by their handles.
+pub(crate) type Objects = HashMap<Handle, Object>;
+
+/// A handle table. One that comes from a checkpoint shares the checkpoint's and keeps only what has
+/// changed since, so that a standby costs the same whether it has ten objects or a million.
+#[derive(Debug, Default)]
+pub(crate) struct ObjectTable {
+    shared: Arc<Objects>,
+    /// Of the shared ones, those that were freed.
+    freed: HashSet<Handle>,
+    /// Those that came later.
+    own: Objects,
+}
+
+impl ObjectTable {
+    /// A table with these objects.
+    pub(crate) fn of(shared: &Arc<Objects>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            ..Self::default()
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, handle: &Handle) -> Option<&Object> {
+        match self.own.get(handle) {
+            Some(object) => Some(object),
+            None if self.shared.is_empty() || self.freed.contains(handle) => None,
+            None => self.shared.get(handle),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, handle: Handle, object: Object) {
+        self.own.insert(handle, object);
+    }
+
+    pub(crate) fn remove(&mut self, handle: &Handle) {
+        self.own.remove(handle);
+        if self.shared.contains_key(handle) {
+            self.freed.insert(*handle);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Handle, &Object)> {
+        let shared = self.shared.iter();
+        shared
+            .filter(|(handle, _)| !self.freed.contains(handle) && !self.own.contains_key(handle))
+            .chain(&self.own)
+    }
+
+    /// All objects, to be shared with a checkpoint.
+    pub(crate) fn share(&mut self) -> Arc<Objects> {
+        if !self.own.is_empty() || !self.freed.is_empty() {
+            let all = self.iter();
+            self.shared = Arc::new(
+                all.map(|(handle, object)| (*handle, object.clone()))
+                    .collect(),
+            );
+            self.own.clear();
+            self.freed.clear();
+        }
+        Arc::clone(&self.shared)
+    }
+}
+
+impl Index<&Handle> for ObjectTable {
+    type Output = Object;
+
+    /// An object that is known to be there.
+    #[inline]
+    fn index(&self, handle: &Handle) -> &Object {
+        self.get(handle).expect("the handle has been checked")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::SequenceNumber;
+
+    fn handle(number: u8) -> Handle {
+        Handle {
+            sequence: SequenceNumber(number.into()),
+            result: 0,
+            proxy: 0,
+        }
+    }
+
+    fn object(raw: u64) -> Object {
+        Object { raw, ty: None }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_map_whatever_is_shared(steps in proptest::collection::vec((0_u8..12, 0_u8..4), 0..80)) {
+            let mut table = ObjectTable::default();
+            let mut model = Objects::new();
+            for (number, (at, step)) in steps.into_iter().enumerate() {
+                match step {
+                    0 | 1 => {
+                        table.insert(handle(at), object(number as u64));
+                        model.insert(handle(at), object(number as u64));
+                    }
+                    2 => {
+                        table.remove(&handle(at));
+                        model.remove(&handle(at));
+                    }
+                    _ => {
+                        let shared = table.share();
+                        prop_assert_eq!(&*shared, &model);
+                        table = ObjectTable::of(&shared);
+                    }
+                }
+                for at in 0..12 {
+                    prop_assert_eq!(table.get(&handle(at)), model.get(&handle(at)));
+                }
+                let all: Objects = table.iter().map(|(handle, object)| (*handle, object.clone())).collect();
+                prop_assert_eq!(&all, &model);
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Old generations on their way out, freed by a thread that nobody waits for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Generation;
+use crate::generation::lock;
+
+/// A generation that nobody refers to any more.
+#[derive(Debug)]
+pub(crate) struct Buried {
+    pub(super) generation: Arc<Generation>,
+    /// How long calls kept it.
+    pub(super) drained: Duration,
+}
+
+/// Where old generations wait for the reaper. Without one, who brings them frees them.
+#[derive(Debug, Default)]
+pub(crate) struct Graveyard {
+    inside: Mutex<Inside>,
+    changed: Condvar,
+}
+
+/// A generation that is being freed, for those who wait for the end of it.
+pub(super) struct Freeing<'a>(&'a Graveyard);
+
+impl Drop for Freeing<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.inside).freeing -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    waiting: VecDeque<Buried>,
+    /// Reapers there are.
+    attended: usize,
+    /// Generations that a reaper is freeing.
+    freeing: usize,
+}
+
+impl Graveyard {
+    /// Leaves a generation to the reaper, or gives it back if there is none.
+    pub(super) fn add(&self, buried: Buried) -> Option<Buried> {
+        let mut inside = lock(&self.inside);
+        if inside.attended == 0 {
+            return Some(buried);
+        }
+        inside.waiting.push_back(buried);
+        drop(inside);
+        self.changed.notify_all();
+        None
+    }
+
+    /// A reaper comes.
+    pub(crate) fn attend(&self) {
+        lock(&self.inside).attended += 1;
+    }
+
+    /// A reaper is to go, after it has freed what is there.
+    pub(crate) fn leave(&self) {
+        lock(&self.inside).attended -= 1;
+        self.changed.notify_all();
+    }
+
+    /// For the reaper: the next generation, or `None` when it is to go.
+    pub(super) fn next(&self) -> Option<(Buried, Freeing<'_>)> {
+        let mut inside = lock(&self.inside);
+        loop {
+            if let Some(buried) = inside.waiting.pop_front() {
+                inside.freeing += 1;
+                return Some((buried, Freeing(self)));
+            }
+            if inside.attended == 0 {
+                return None;
+            }
+            inside = self
+                .changed
+                .wait(inside)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until everything there is has been freed.
+    pub(super) fn wait(&self) {
+        let mut inside = lock(&self.inside);
+        while !inside.waiting.is_empty() || inside.freeing > 0 {
+            inside = self
+                .changed
+                .wait(inside)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
