@@ -8,7 +8,7 @@ use anyhow::Result;
 use bindgen_host::Abi;
 use engine_api::{
     Artifact, Capabilities, Engine, EngineId, Error as EngineError, Feature, Imports, Instance,
-    Limits, MemoryType, Module, ModuleInfo, SharedMemory,
+    Limits, MemoryType, Module, ModuleInfo, SharedMemory, Snapshot,
 };
 use proxy_core::{Error, Policy, Proxy};
 
@@ -88,6 +88,19 @@ impl Module for NoModule {
     }
 
     fn instantiate(&self, _: &Imports, _: &Limits) -> Result<Box<dyn Instance>, EngineError> {
+        NoEngine::refuse()
+    }
+
+    fn snapshots(&self) -> Result<(), EngineError> {
+        NoEngine::refuse()
+    }
+
+    fn restore(
+        &self,
+        _: &Imports,
+        _: &Limits,
+        _: &Snapshot,
+    ) -> Result<Box<dyn Instance>, EngineError> {
         NoEngine::refuse()
     }
 }
