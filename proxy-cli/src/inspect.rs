@@ -1,5 +1,6 @@
 //! `inspect`: what is in a module, what can run it, and what a policy makes of it.
 
+mod checkpoints;
 mod fit;
 mod host;
 mod roles;
@@ -41,6 +42,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let names: Vec<String> = features.iter().map(ToString::to_string).collect();
     let _ = writeln!(text, "features: {}", or_none(&names.join(", ")));
     fit::engines(&mut text, &wasm, &info, &features);
+    checkpoints::checkpoints(&mut text, &wasm, &info).with_context(cannot_read)?;
     match ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())? {
         Some(chosen) => {
             fit::check_policy(&chosen.policy, &wasm).with_context(|| {

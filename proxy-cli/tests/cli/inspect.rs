@@ -32,6 +32,91 @@ fn inspect_says_which_pattern_of_a_policy_decides() {
         .assert_says("not listed: calls are refused");
 }
 
+/// What `inspect` says of checkpoints of a module: the first line, and those below it.
+fn checkpoints(module: &str) -> (String, Vec<String>) {
+    let ran = wasm_proxy(&["inspect", module]);
+    ran.assert_code(0).assert_says("\ncheckpoints: ");
+    let mut lines = ran.stdout.lines();
+    let first = lines.find(|line| line.starts_with("checkpoints: "));
+    let reasons = lines.map_while(|line| line.strip_prefix("  "));
+    (
+        first.unwrap_or_default().to_owned(),
+        reasons.map(ToOwned::to_owned).collect(),
+    )
+}
+
+const BY_REPLAY: &str =
+    "checkpoints: not possible, so that standbys are made by replay of the journal:";
+const HOSTED: &str = "the module is made by wasm-bindgen: its objects are the host's, and a checkpoint \
+                      does not hold them";
+
+#[test]
+fn inspect_says_that_checkpoints_are_possible() {
+    for module in ["prover", "kv", "chain"] {
+        let (first, reasons) = checkpoints(&guest(&format!("prebuilt/{module}.wasm")));
+        assert_eq!(first, "checkpoints: possible");
+        assert!(reasons.is_empty(), "{reasons:?}");
+    }
+}
+
+#[test]
+fn inspect_says_each_reason_why_checkpoints_are_not_possible() {
+    let (first, reasons) = checkpoints(&guest("prebuilt/realm_threads.wasm"));
+    assert_eq!(first, BY_REPLAY);
+    assert_eq!(
+        reasons[..3],
+        [
+            HOSTED,
+            "memory 0 is shared, and other threads may write it while its image is taken",
+            "table 1 is of externref, and a checkpoint does not hold what it refers to",
+        ]
+    );
+    // One line for each instruction that changes what a checkpoint does not hold.
+    let instructions = ["`table.grow`", "`table.set`", "`data.drop`"];
+    assert_eq!(reasons.len(), 3 + instructions.len());
+    for (reason, instruction) in reasons[3..].iter().zip(instructions) {
+        assert!(reason.starts_with("function "), "{reason}");
+        assert!(reason.contains(instruction), "{reason}");
+    }
+}
+
+#[test]
+fn inspect_refuses_checkpoints_of_what_only_the_host_makes_impossible() {
+    let (first, reasons) = checkpoints(&guest("prebuilt/realm_old.wasm"));
+    assert_eq!(
+        (first.as_str(), &reasons[..]),
+        (BY_REPLAY, &[HOSTED.to_owned()][..])
+    );
+}
+
+#[test]
+fn inspect_says_that_reserved_exports_keep_a_module_from_running() {
+    let folder = Folder::new();
+    let module = folder.file("m.wat", "(module (func (export \"wasm-proxy:mine\")))");
+    let (first, _) = checkpoints(&module);
+    assert!(
+        first.starts_with("checkpoints: no engine takes the module: invalid module: the export"),
+        "{first}"
+    );
+}
+
+#[test]
+fn names_in_the_reasons_cannot_move_the_cursor() {
+    let folder = Folder::new();
+    let module = folder.file(
+        "m.wat",
+        "(module (memory 1) (data \"\") (func (@name \"evil\\1b[2J\") (data.drop 0)))",
+    );
+    let (_, reasons) = checkpoints(&module);
+    assert_eq!(
+        reasons,
+        [
+            "function 0 (`evil\\u{1b}[2J`) drops segment 0 with `data.drop`, and a restored instance has \
+          its segments again"
+        ]
+    );
+}
+
 #[test]
 fn a_drafted_policy_can_be_run_as_it_is() {
     let folder = Folder::new();

@@ -1,0 +1,37 @@
+//! Whether checkpoints of a module are possible.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use engine_api::{Instrumented, ModuleInfo};
+
+/// Says whether an instance of the module can be restored from a checkpoint, and if not, each reason
+/// and what follows.
+pub(super) fn checkpoints(text: &mut String, wasm: &[u8], info: &ModuleInfo) -> Result<()> {
+    if let Err(error) = Instrumented::new(wasm, info) {
+        let _ = writeln!(text, "checkpoints: no engine takes the module: {error}");
+        return Ok(());
+    }
+    let mut reasons = Vec::new();
+    if bindgen_host::is_bindgen(info) {
+        reasons.push(
+            "the module is made by wasm-bindgen: its objects are the host's, and a checkpoint does \
+             not hold them"
+                .to_owned(),
+        );
+    }
+    let obstacles = ModuleInfo::obstacles(wasm)?;
+    reasons.extend(obstacles.iter().map(ToString::to_string));
+    if reasons.is_empty() {
+        let _ = writeln!(text, "checkpoints: possible");
+        return Ok(());
+    }
+    let _ = writeln!(
+        text,
+        "checkpoints: not possible, so that standbys are made by replay of the journal:"
+    );
+    for reason in reasons {
+        let _ = writeln!(text, "  {reason}");
+    }
+    Ok(())
+}
