@@ -32,6 +32,7 @@ mod engines {
     mod nan;
     mod references;
     mod shared_memory;
+    mod snapshots;
     mod stack;
     mod start_functions;
     mod tables;

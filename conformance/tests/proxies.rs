@@ -7,6 +7,7 @@
 
 mod proxies {
     mod callers;
+    mod checkpoints;
     mod deaths;
     mod guests;
     mod host_calls;

@@ -7,6 +7,7 @@
 
 use conformance::prelude::*;
 use conformance::process::Footprint;
+use proxy_core::{CheckpointPolicy, Source, Supervisor, args};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +25,8 @@ fn main() {
         ("release-shared", [engine]) => release_shared(engine),
         ("order", engines) => order(engines),
         ("swaps", [engine]) => swaps(engine),
+        ("checkpointed-swaps", [engine]) => checkpointed_swaps(engine),
+        ("checkpoint-sharing", [engine]) => checkpoint_sharing(engine),
         ("stack", [engine]) => stack(engine),
         ("recursion-through-host", [engine]) => recursion_through_host(engine),
         _ => panic!("no case `{case}` for {} engines", engines.len()),
@@ -324,8 +327,12 @@ fn swaps(engine: &EngineUnderTest) {
     let text = include_str!("../../../guests/wat/grow_leak.wat");
     let policy = "[[export]]\nmatch = \"leak\"\nrole = \"mutate\"\n\
                   [[export]]\nmatch = \"*\"\nrole = \"pure\"";
-    let proxy = engine.proxied_wat(text, policy).build().unwrap();
-    proxy.call("leak", proxy_core::args![1023]).unwrap();
+    let proxy = engine
+        .proxied_wat(text, policy)
+        .checkpoints(CheckpointPolicy::off())
+        .build()
+        .unwrap();
+    proxy.call("leak", args![1023]).unwrap();
     assert_eq!(proxy.memory_bytes(), 64 << 20);
     nothing_remains(1000, || {
         proxy.prepare_standby().unwrap();
@@ -333,4 +340,88 @@ fn swaps(engine: &EngineUnderTest) {
         assert_eq!(proxy.debug_info().generations_alive, 1);
     });
     assert_eq!(proxy.memory_bytes(), 64 << 20);
+}
+
+/// `fill` makes a state of so many MiB, `look` reads each of its pages, `touch` writes to so many.
+const STATE: &str = r#"(module
+    (memory 1)
+    (func (export "fill") (param $mib i32)
+        (memory.fill
+            (i32.shl (memory.grow (i32.shl (local.get $mib) (i32.const 4))) (i32.const 16))
+            (i32.const 0x5a)
+            (i32.shl (local.get $mib) (i32.const 20))))
+    (func (export "look") (result i32)
+        (local $at i32) (local $sum i32)
+        (loop $next
+            (local.set $sum (i32.add (local.get $sum) (i32.load8_u (local.get $at))))
+            (local.set $at (i32.add (local.get $at) (i32.const 4096)))
+            (br_if $next (i32.lt_u (local.get $at) (i32.shl (memory.size) (i32.const 16)))))
+        (local.get $sum))
+    (func (export "touch") (param $pages i32)
+        (loop $next
+            (i32.store8 (i32.shl (local.get $pages) (i32.const 12)) (i32.const 1))
+            (br_if $next
+                (local.tee $pages (i32.sub (local.get $pages) (i32.const 1)))))))"#;
+
+const STATE_POLICY: &str = "[[export]]\nmatch = \"fill\"\nrole = \"mutate\"\n\
+                            [[export]]\nmatch = \"*\"\nrole = \"pure\"";
+
+/// A thousand swaps to standbys from a checkpoint of 64 MiB, which a reaper frees.
+fn checkpointed_swaps(engine: &EngineUnderTest) {
+    let proxy = engine.proxied_wat(STATE, STATE_POLICY).build().unwrap();
+    let supervisor = Supervisor::start(&proxy, Duration::from_hours(1)).unwrap();
+    proxy.call("fill", args![64]).unwrap();
+    proxy.checkpoint().unwrap();
+    let freed = || {
+        let end = Instant::now() + Duration::from_secs(20);
+        while proxy.debug_info().generations_alive > 1 {
+            assert!(Instant::now() < end, "an old generation is not freed");
+            std::thread::yield_now();
+        }
+    };
+    nothing_remains(1000, || {
+        let prepared = proxy.prepare_standby().unwrap();
+        assert!(matches!(prepared.source, Source::Checkpoint(_)));
+        proxy.swap().unwrap();
+        proxy.call("touch", args![16]).unwrap();
+        freed();
+    });
+    assert_eq!(proxy.memory_bytes(), (64 << 20) + PAGE_BYTES);
+    drop(supervisor);
+    assert!(proxy.shutdown());
+}
+
+/// What an instance and another one from its snapshot have together, with every page looked at in both: the image, and
+/// what was written since.
+fn checkpoint_sharing(engine: &EngineUnderTest) {
+    const IMAGE_KIB: u64 = 128 << 10;
+    const WRITTEN_PAGES: i32 = 1024;
+    let module = engine.module(STATE);
+    let fresh = || {
+        module
+            .instantiate(&Imports::new(), &Limits::default())
+            .unwrap()
+    };
+    let mut active = fresh();
+    let empty = Footprint::now().unwrap();
+    active.invoke("fill", &[Val::I32(128)]).unwrap();
+    let snapshot = active.capture().unwrap();
+    let mut standby = module
+        .restore(&Imports::new(), &Limits::default(), &snapshot)
+        .unwrap();
+    let seen = active.invoke("look", &[]).unwrap();
+    assert_eq!(standby.invoke("look", &[]).unwrap(), seen);
+    standby.invoke("touch", &[Val::I32(WRITTEN_PAGES)]).unwrap();
+    let both = Footprint::now().unwrap();
+    let grown = both.pss_kib.saturating_sub(empty.pss_kib);
+    let written = u64::from(WRITTEN_PAGES.unsigned_abs()) * 4;
+    let allowed = IMAGE_KIB + IMAGE_KIB / 10 + written;
+    println!("image {IMAGE_KIB} KiB, both {grown} KiB, allowed {allowed} KiB");
+    assert!(grown >= IMAGE_KIB, "the state is not there");
+    assert!(grown <= allowed, "the pages are not shared");
+    // Dropping one leaves the other whole.
+    drop((active, snapshot));
+    assert_ne!(standby.invoke("look", &[]).unwrap(), [Val::I32(0)]);
+    let alone = fresh();
+    assert_eq!(alone.memory_bytes(), PAGE_BYTES);
 }
