@@ -119,7 +119,7 @@ fn proofs_are_the_same_from_a_checkpoint_and_its_handles_stay(engine: &EngineUnd
         assert_eq!(guests::prove(&proxy, index, 7).unwrap(), before);
         // An object made and freed after the checkpoint, and one that the checkpoint knows.
         let brief = proxy
-            .call("index_create", args![srs, 1])
+            .call("index_create", args![srs, 0])
             .unwrap()
             .handle()
             .unwrap();
@@ -142,7 +142,8 @@ const STATE: &str = r#"(module
         (local.set $at (i32.shl (memory.grow (i32.shl (local.get $mib) (i32.const 4))) (i32.const 16)))
         (memory.fill (local.get $at) (i32.const 0x5a) (i32.shl (local.get $mib) (i32.const 20)))
         (local.get $at))
-    (func (export "leak") (param $pages i32) (result i32) (memory.grow (local.get $pages)))
+    (func (export "leak") (param $pages i32)
+        (if (i32.eq (memory.grow (local.get $pages)) (i32.const -1)) (then (unreachable))))
     (func (export "crash") unreachable)
     (func (export "look") (result i32)
         (local $at i32) (local $sum i32)
@@ -203,8 +204,7 @@ fn a_leaking_module_lives_on_checkpoints(engine: &EngineUnderTest) {
     proxy.call("fill", args![4]).unwrap();
     let expected = 0x5a_i32 * 1024;
     for _ in 0..300 {
-        let grown = proxy.call("leak", args![16]).unwrap().i32().unwrap();
-        assert_ne!(grown, -1, "the memory was full");
+        proxy.call("leak", args![16]).unwrap();
         let seen = proxy.call("look", args![]).unwrap().i32().unwrap();
         assert_eq!(seen, expected);
     }
