@@ -8,8 +8,11 @@ pub mod engines;
 pub mod guests;
 mod native;
 pub mod results;
+pub mod swaps;
 
 mod thread_time;
+#[cfg(feature = "wasmtime")]
+mod wizer;
 
 use std::time::Duration;
 
