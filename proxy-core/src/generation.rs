@@ -1,6 +1,7 @@
 //! A generation: one instance in the proxy's care, with its handle table and the entries it has
 //! applied.
 
+mod bare;
 mod guest;
 mod history;
 mod marshal;
@@ -17,6 +18,7 @@ use crate::lane::{Lane, LaneGuard};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
+pub use bare::{Bare, BareInstance};
 pub(crate) use guest::{CallFailure, Guest, Recorded, consumed};
 pub(crate) use objects::Objects;
 
