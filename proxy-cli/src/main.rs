@@ -9,7 +9,7 @@
 //! | `module_file` | a module from a file |
 //! | `chosen_policy` | the policy that the command line names |
 //! | `run` | `run`: puts the proxy, the workload and the display together |
-//! | `workload` | JSON lines: parsed, checked against the module, run |
+//! | `run::calls` | makes the calls of a workload, measures and compares them |
 //! | `observed` | what happened during a run |
 //! | `display`, `report` | how it is shown, while it runs and at the end |
 //! | `inspect`, `draft` | what is in a module, and a policy drafted from its names |
@@ -29,7 +29,6 @@ mod output;
 mod report;
 mod rss;
 mod run;
-mod workload;
 
 use std::process::ExitCode;
 
