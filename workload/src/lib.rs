@@ -19,7 +19,7 @@ use proxy_core::Width;
 use serde_json::Number;
 
 /// A parsed workload.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
     /// The file's name, for messages.
     pub name: String,
@@ -28,7 +28,7 @@ pub struct Workload {
 }
 
 /// One thing to do.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Call an export.
     Call(Call),
@@ -49,7 +49,7 @@ pub enum Step {
 }
 
 /// A call as the file says it.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// Where it is in the file.
     pub line: usize,
