@@ -42,14 +42,7 @@ struct Job {
 /// Runs what the command line says.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let job = Job::new(args)?;
-    let thresholds = Thresholds::new(args.warn, args.critical).map_err(|_| {
-        anyhow!(
-            "--warn {} and --critical {} do not fit: shares of the memory limit are needed, such as \
-             0.7 and 0.9, the first smaller",
-            args.warn,
-            args.critical
-        )
-    })?;
+    let thresholds = thresholds(args.warn, args.critical)?;
     let report_file = args.report.as_deref().map(create).transpose()?;
     let calls_planned = job.calls_max.unwrap_or(u64::MAX).min(job.workload.calls());
     let console = Console::detect(calls_planned);
@@ -94,6 +87,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(failure::CALLS_FAILED)
+    })
+}
+
+/// The thresholds that the command line gives.
+pub(crate) fn thresholds(warn: f64, critical: f64) -> Result<Thresholds> {
+    Thresholds::new(warn, critical).map_err(|_| {
+        anyhow!(
+            "--warn {warn} and --critical {critical} do not fit: shares of the memory limit are needed, such as \
+             0.7 and 0.9, the first smaller"
+        )
     })
 }
 

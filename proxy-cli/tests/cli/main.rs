@@ -1,6 +1,7 @@
 //! The program as its user meets it: arguments in, output and exit codes out.
 
 mod bad_input;
+mod bench;
 mod bindgen;
 mod inspect;
 mod lists;
