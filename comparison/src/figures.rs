@@ -52,10 +52,12 @@ fn throughput(report: &Report) -> Figure {
             colour: colour(row.strategy),
         })
         .collect();
-    let unit = format!(
-        "successful turns per second; median of {} rounds, whiskers from the least to the most",
-        report.job.rounds
-    );
+    let unit = match report.job.rounds {
+        1 => "successful turns per second, in one round".to_owned(),
+        rounds => format!(
+            "successful turns per second; median of {rounds} rounds, whiskers from the least to the most"
+        ),
+    };
     Figure {
         name: "throughput".to_owned(),
         caption: "Throughput by strategy.".to_owned(),

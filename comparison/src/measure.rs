@@ -121,8 +121,8 @@ pub(crate) fn measure(
     }
     measured.duration_s = began.elapsed().as_secs_f64();
     measured.marks = gauge.marks();
-    drop(server);
     measured.sampled(&sampler.end());
+    drop(server);
     measured.latency_us = quantiles(&latency);
     Ok(measured)
 }

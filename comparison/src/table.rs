@@ -177,9 +177,13 @@ pub fn circumstances(report: &Report) -> Vec<String> {
             number(job.memory_limit_mib)
         ),
         format!(
-            "Each strategy in a process of its own; {} rounds of all of them; medians, and in brackets the least and the \
-             most. {}",
-            job.rounds,
+            "Each strategy in a process of its own; {}. {}",
+            match job.rounds {
+                1 => "one round of all of them".to_owned(),
+                rounds => format!(
+                    "{rounds} rounds of all of them; medians, and in brackets the least and the most"
+                ),
+            },
             if job.artifacts {
                 "*Instance per turn* imports the artifacts that the policy names."
             } else {
