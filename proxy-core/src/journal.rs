@@ -5,16 +5,20 @@
 //! are one operation. This one lives in memory; where entries come from does not matter to the
 //! generations that apply them.
 
+mod artifact_slot;
 mod compaction;
 mod entry;
+mod identities;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::{Error, Handle, SequenceNumber};
 
+pub(crate) use artifact_slot::{ArtifactSlot, News};
 pub use entry::Entry;
-pub(crate) use entry::{ArtifactSlot, Effect, EntryArg, HostCall, ResultRecord};
+pub(crate) use entry::{Effect, EntryArg, HostCall, ResultRecord};
+use identities::Identities;
 
 /// The journal of one proxy.
 #[derive(Debug, Default)]
@@ -30,6 +34,7 @@ pub(crate) struct Journal {
     len_after_compaction: usize,
     /// Host calls of the first instantiation, which every later one is given back.
     genesis: Vec<HostCall>,
+    identities: Identities,
 }
 
 impl Journal {
@@ -42,6 +47,11 @@ impl Journal {
 
     pub(crate) fn genesis(&self) -> &[HostCall] {
         &self.genesis
+    }
+
+    /// What live objects are, where that can be said.
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     /// How many entries there are.
@@ -89,6 +99,7 @@ impl Journal {
                 self.frees_since_compaction += 1;
             }
         }
+        self.identities.note(&entry);
         self.entries.push(Arc::new(entry));
     }
 

@@ -6,6 +6,8 @@
 mod fake;
 
 mod proxy {
+    mod artifact_files;
+    mod artifacts;
     mod calls;
     mod compaction;
     mod degradation;
@@ -22,5 +24,6 @@ mod proxy {
     mod replay;
     mod supervisor;
     mod swap;
+    mod things;
     mod world;
 }

@@ -29,7 +29,7 @@ pub(crate) struct Guest {
     pub(super) plan: Arc<Plan>,
     pub(super) memory: Option<MemoryIndex>,
     pub(super) proxy: u32,
-    recorder: Arc<Recorder>,
+    pub(super) recorder: Arc<Recorder>,
     records_host: bool,
     applied: SequenceNumber,
     calls: u32,
@@ -186,7 +186,7 @@ impl Guest {
     }
 
     /// The newest object of the type that the call needs.
-    fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
+    pub(super) fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
         let Some(needed) = &plan.needs else {
             return Ok(None);
         };
@@ -256,7 +256,7 @@ impl Guest {
     }
 
     /// After a journaled call has returned: what the journal keeps, and the handle table.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         plan: &ExportPlan,
         args: &[Arg<'_>],
@@ -333,12 +333,12 @@ impl Guest {
         }
         self.replay(entry, &plan, &args)?;
         if let Some(artifact) = plan.artifact.filter(|_| entry.artifact.is_open()) {
-            self.export(entry, artifact);
+            self.export(entry, artifact)?;
         }
         Ok(false)
     }
 
-    /// Makes an object from the bytes that it was exported as.
+    /// Makes an object from the bytes that it was exported as, and compares.
     fn import(
         &mut self,
         entry: &Entry,
@@ -347,35 +347,27 @@ impl Guest {
         artifact: ArtifactPlan,
         bytes: &[u8],
     ) -> Result<(), Divergence> {
-        let import = Arc::clone(self.plan.export(artifact.import));
-        let given: SmallVec<[Arg<'_>; 4]> = import
-            .args
-            .iter()
-            .map(|kind| match plan.args.iter().position(|own| own == kind) {
-                Some(position) if !matches!(kind, ArgKind::Bytes(_)) => args[position].clone(),
-                _ => Arg::Bytes(bytes),
-            })
-            .collect();
-        // What the import asks of the host is not part of the history.
-        self.recorder.begin_record();
-        let outcome = self
-            .needed(plan)
-            .and_then(|needs| Ok((needs, self.run(&import, &given, entry.sequence, None)?)))
-            .and_then(|(needs, ran)| self.settle(plan, args, entry.sequence, needs, ran));
-        let fault = self.recorder.finish().fault;
-        compare(entry, outcome, fault)
+        let outcome = self.made_from(plan, args, artifact, bytes, entry.sequence);
+        compare(entry, outcome, None)
     }
 
     /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
-    /// asked again.
-    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) {
-        let export = Arc::clone(self.plan.export(artifact.export));
+    /// asked again, and one that died of it is of no use.
+    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) -> Result<(), Divergence> {
         let created = entry.creates().next().map(|(handle, _)| handle);
-        let exported = created
-            .filter(|handle| self.objects.contains_key(handle))
-            .and_then(|handle| self.call_pure(&export, &[Arg::Handle(handle)], None).ok())
-            .and_then(|results| results.bytes().ok());
-        entry.artifact.fill(exported.map(Into::into));
+        let exported = match created.filter(|handle| self.objects.contains_key(handle)) {
+            Some(handle) => self.exported(artifact, handle),
+            None => Ok(None),
+        };
+        let harmed = exported.as_ref().err().map(CallFailure::describe);
+        entry.artifact.fill(exported.ok().flatten());
+        match harmed {
+            None => Ok(()),
+            Some(got) => {
+                let expected = "its artifact to be exported".to_owned();
+                Err(diverged(entry, DivergenceKind::Outcome, expected, got))
+            }
+        }
     }
 
     fn replay(

@@ -9,14 +9,15 @@ use arc_swap::ArcSwapOption;
 use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
 
 use super::{
-    Bell, Blueprint, Counters, Gate, Generation, Inner, Options, Plan, Proxy, Status, Upkeep,
+    Artifacts, Bell, Blueprint, Counters, Gate, Generation, Inner, Options, Plan, Proxy, Status,
+    Upkeep,
 };
 use crate::event::{Listener, Observer};
 use crate::generation::new_proxy_tag;
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::memory::LargestGrowth;
-use crate::{Error, Event, Patience, Policy, Thresholds};
+use crate::{ArtifactStore, Error, Event, Patience, Policy, Thresholds};
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
 ///
@@ -54,6 +55,7 @@ pub struct Builder {
     enabled: bool,
     hooks: Vec<Arc<dyn SwapHooks>>,
     listeners: Vec<Listener>,
+    artifacts: ArtifactStore,
 }
 
 /// Overrides [`Builder::enabled`] when it is set: the operator's way to switch the proxy off.
@@ -76,6 +78,7 @@ impl Builder {
             enabled: true,
             hooks: Vec::new(),
             listeners: Vec::new(),
+            artifacts: ArtifactStore::memory(),
         }
     }
 
@@ -158,6 +161,13 @@ impl Builder {
         self
     }
 
+    /// Where objects are kept as bytes, for the exports whose policy names an artifact. The default is
+    /// [`ArtifactStore::memory`]. Proxies that are given clones of one store share what is in it.
+    pub fn artifacts(mut self, store: ArtifactStore) -> Self {
+        self.artifacts = store;
+        self
+    }
+
     /// Adds a listener for events.
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listeners.push(Arc::new(listener));
@@ -231,6 +241,7 @@ impl Builder {
                 ..Status::default()
             }),
             counters: Counters::default(),
+            artifacts: Artifacts::new(self.artifacts),
             enabled: AtomicBool::new(enabled),
             wake_at: AtomicU64::new(u64::MAX),
             bell: Bell::default(),

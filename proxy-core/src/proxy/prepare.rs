@@ -306,7 +306,17 @@ impl Inner {
         })
     }
 
-    pub(super) fn apply(
+    /// Applies entries, with the help of the artifact store.
+    fn apply(&self, generation: &Generation, entries: &[Arc<crate::Entry>]) -> Result<(), Error> {
+        self.supply_artifacts(entries);
+        let applied = self.apply_alone(generation, entries);
+        self.note_artifacts(entries, applied.as_ref().err());
+        applied
+    }
+
+    /// Applies entries without a look at the artifact store, whose directory may be slow. What was
+    /// exported meanwhile is kept by the next replay.
+    pub(super) fn apply_alone(
         &self,
         generation: &Generation,
         entries: &[Arc<crate::Entry>],
