@@ -87,8 +87,8 @@ pub enum ArtifactFault {
         /// Which, and how.
         what: String,
     },
-    /// Something is in the place of a file that this version has not written. It is left alone.
-    #[error("{what}; give this version a directory of its own")]
+    /// Something that is no file is in the place of one. It is left alone.
+    #[error("{what}; nothing else may be in the artifact directory, move it away")]
     Foreign {
         /// What is there.
         what: String,
@@ -105,6 +105,14 @@ pub enum ArtifactFault {
     )]
     Unwritable {
         /// The system's error.
+        error: String,
+    },
+    /// The guest failed when it was asked for the bytes. It is not asked again while it serves.
+    #[error(
+        "its bytes could not be exported: {error}; see what the policy names as its artifact's export"
+    )]
+    NotExported {
+        /// How the export failed.
         error: String,
     },
     /// It would not fit if everything else went.
@@ -197,6 +205,10 @@ impl ArtifactStore {
         }
     }
 
+    pub(crate) fn has_directory(&self) -> bool {
+        self.0.directory.is_some()
+    }
+
     /// The bytes, which are dropped if they are there already.
     pub(crate) fn intern(&self, bytes: Vec<u8>) -> Arc<Content> {
         let hash = ContentHash::of(&bytes);
@@ -211,6 +223,11 @@ impl ArtifactStore {
         });
         known.contents.insert(hash, Arc::downgrade(&content));
         content
+    }
+
+    /// Whether just these bytes are known to be no good for a call.
+    pub(crate) fn is_refused(&self, key: CallKey, content: &Content) -> bool {
+        self.0.pool.lock().refused.get(&key) == Some(&content.hash)
     }
 
     /// The artifact of a call, if there is one that has not been refused.
@@ -234,7 +251,11 @@ impl ArtifactStore {
         let Some(record) = directory.record(key)? else {
             return Ok(None);
         };
-        if record.standing == Standing::Refused || refused == Some(record.content) {
+        if record.standing == Standing::Refused {
+            self.0.pool.lock().refuse(key, record.content);
+            return Ok(None);
+        }
+        if refused == Some(record.content) {
             return Ok(None);
         }
         let in_memory = {
@@ -257,19 +278,21 @@ impl ArtifactStore {
     /// Keeps an object's bytes for later calls of the same key, unless just these were refused before.
     /// Whether they were kept; if not, they are good for the entry that has them all the same.
     pub(crate) fn keep(&self, key: CallKey, stored: &Stored) -> Result<bool, ArtifactFault> {
-        let hash = stored.content.hash;
-        if self.0.pool.lock().refused.get(&key) == Some(&hash) {
+        if self.is_refused(key, &stored.content) {
             return Ok(false);
         }
         if let Some(directory) = &self.0.directory {
-            // A record that cannot be read is written anew.
-            let before = directory.record(key).ok().flatten();
-            if before.is_some_and(|before| {
-                before.standing == Standing::Refused && before.content == hash
-            }) {
+            let before = directory.record(key);
+            if let Ok(Some(before)) = &before
+                && (before.standing, before.content) == (Standing::Refused, stored.content.hash)
+            {
                 return Ok(false);
             }
             self.remember(key, stored);
+            // What is damaged is written anew.
+            if let Err(fault @ ArtifactFault::Foreign { .. }) = before {
+                return Err(fault);
+            }
             directory.keep(&record(Standing::Kept, key, stored), &stored.content.bytes)?;
         } else {
             self.remember(key, stored);
@@ -280,14 +303,7 @@ impl ArtifactStore {
     /// The bytes made another object than the call did, or harmed the guest: they are not to be used
     /// again, now or later.
     pub(crate) fn refuse(&self, key: CallKey, stored: &Stored) -> Result<(), ArtifactFault> {
-        {
-            let mut known = self.0.pool.lock();
-            if known.refused.len() >= REFUSALS_MAX {
-                known.refused.clear();
-            }
-            known.refused.insert(key, stored.content.hash);
-            known.records.remove(&key);
-        }
+        self.0.pool.lock().refuse(key, stored.content.hash);
         match &self.0.directory {
             Some(directory) => directory.refuse(&record(Standing::Refused, key, stored)),
             None => Ok(()),
@@ -308,6 +324,16 @@ fn record(standing: Standing, key: CallKey, stored: &Stored) -> Record {
         content: stored.content.hash,
         content_len: stored.content.bytes.len() as u64,
         outcome: (*stored.outcome).clone(),
+    }
+}
+
+impl Known {
+    fn refuse(&mut self, key: CallKey, content: ContentHash) {
+        if self.refused.len() >= REFUSALS_MAX {
+            self.refused.clear();
+        }
+        self.refused.insert(key, content);
+        self.records.remove(&key);
     }
 }
 

@@ -77,6 +77,16 @@ impl Journal {
         self.entries[from..].iter().take(count).cloned().collect()
     }
 
+    /// The entry of a call, unless it was compacted away.
+    pub(crate) fn entry(&self, sequence: SequenceNumber) -> Option<Arc<Entry>> {
+        let position = self
+            .entries
+            .binary_search_by_key(&sequence, |entry| entry.sequence);
+        position
+            .ok()
+            .map(|position| Arc::clone(&self.entries[position]))
+    }
+
     /// How many entries there are after `sequence`.
     pub(crate) fn count_after(&self, sequence: SequenceNumber) -> usize {
         self.entries.len()

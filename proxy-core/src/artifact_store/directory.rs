@@ -64,25 +64,18 @@ impl Directory {
     /// The record of a call, if there is one.
     pub(super) fn record(&self, key: CallKey) -> Result<Option<Record>, ArtifactFault> {
         let path = self.records.join(file_name(&key.0));
-        let Some(bytes) = read(&path, "its record", |len| len <= RECORD_BYTES_MAX)? else {
-            return Ok(None);
+        let read = read(&path, "its record", |len| len <= RECORD_BYTES_MAX);
+        let decoded = read.and_then(|bytes| bytes.as_deref().map(Record::decode).transpose());
+        let outcome = match decoded {
+            Ok(Some(record)) if record.key != key => Err(ArtifactFault::Damaged {
+                what: "its record is another call's".to_owned(),
+            }),
+            other => other,
         };
-        match Record::decode(&bytes) {
-            Ok(record) if record.key == key => Ok(Some(record)),
-            Ok(_) => {
-                remove(&path);
-                Err(ArtifactFault::Damaged {
-                    what: "its record is another call's".to_owned(),
-                })
-            }
-            Err(fault) => {
-                // What is foreign may be of use to whoever put it there.
-                if matches!(fault, ArtifactFault::Damaged { .. }) {
-                    remove(&path);
-                }
-                Err(fault)
-            }
+        if let Err(ArtifactFault::Damaged { .. }) = outcome {
+            remove(&path);
         }
+        outcome
     }
 
     /// The bytes of a record, if they are still there.
@@ -118,9 +111,10 @@ impl Directory {
         }
         let path = self.contents.join(file_name(&record.content.0));
         // What is there may be damaged, and writing it again mends that.
-        let is_whole = || matches!(self.content(record), Ok(Some(kept)) if kept == bytes);
-        if !(path.exists() && is_whole()) {
-            write(&self.contents, &file_name(&record.content.0), bytes)?;
+        match read(&path, "its bytes", |len| len == record.content_len) {
+            Ok(Some(kept)) if kept == bytes => touch(&path),
+            Err(fault @ ArtifactFault::Foreign { .. }) => return Err(fault),
+            _ => write(&self.contents, &file_name(&record.content.0), bytes)?,
         }
         self.put(record)?;
         self.make_room().map_err(|error| unreadable("it", &error))

@@ -138,9 +138,9 @@ impl Record {
         let damaged = |what: &str| ArtifactFault::Damaged {
             what: format!("its record: {what}"),
         };
+        // Another version has other keys, so that this is no file of its.
         if !bytes.starts_with(MAGIC) {
-            let what = "its record begins like no record of this version".to_owned();
-            return Err(ArtifactFault::Foreign { what });
+            return Err(damaged("it begins like none"));
         }
         let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
             return Err(damaged("it is cut short"));

@@ -359,12 +359,15 @@ impl Guest {
             Some(handle) => self.exported(artifact, handle),
             None => Ok(None),
         };
-        let harmed = exported.as_ref().err().map(CallFailure::describe);
-        entry.artifact.fill(exported.ok().flatten());
-        match harmed {
-            None => Ok(()),
-            Some(got) => {
+        match exported {
+            Ok(bytes) => {
+                entry.artifact.fill(bytes);
+                Ok(())
+            }
+            Err(failure) => {
+                entry.artifact.fail();
                 let expected = "its artifact to be exported".to_owned();
+                let got = failure.describe();
                 Err(diverged(entry, DivergenceKind::Outcome, expected, got))
             }
         }

@@ -26,6 +26,8 @@ pub(crate) enum News {
     Exported = 1,
     /// What a replay made from the bytes is not what the call gave.
     Refused = 2,
+    /// A replay ended when it exported the object.
+    NotExported = 3,
 }
 
 impl ArtifactSlot {
@@ -68,7 +70,13 @@ impl ArtifactSlot {
     /// Fills it, for good: with bytes that were exported, or with the knowledge that there are none.
     pub(crate) fn fill(&self, bytes: Option<Vec<u8>>) {
         if let Some(slot) = &self.0 {
-            let content = bytes.map(|bytes| slot.store.intern(bytes));
+            let content = bytes
+                .map(|bytes| slot.store.intern(bytes))
+                .filter(|content| {
+                    !slot
+                        .key
+                        .is_some_and(|key| slot.store.is_refused(key, content))
+                });
             let is_news = content.is_some();
             if slot.content.set(content).is_ok() && is_news {
                 slot.news.store(News::Exported as u8, Ordering::Release);
@@ -92,11 +100,35 @@ impl ArtifactSlot {
         }
     }
 
+    /// The guest did not survive the export.
+    pub(crate) fn fail(&self) {
+        if let Some(slot) = &self.0 {
+            let _ = slot.content.set(None);
+            slot.refused.store(true, Ordering::Release);
+            slot.news.store(News::NotExported as u8, Ordering::Release);
+        }
+    }
+
+    /// Whether an import of the bytes, or the export, has ended a replay.
+    pub(crate) fn has_failed(&self) -> bool {
+        let slot = self.0.as_ref();
+        slot.is_some_and(|slot| slot.refused.load(Ordering::Acquire))
+    }
+
+    /// Replay does without bytes, good or not, and asks for none.
+    pub(crate) fn give_up(&self) {
+        if let Some(slot) = &self.0 {
+            let _ = slot.content.set(None);
+            slot.refused.store(true, Ordering::Release);
+        }
+    }
+
     /// What has become of it; told once.
     pub(crate) fn take_news(&self) -> Option<News> {
         match self.0.as_ref()?.news.swap(0, Ordering::AcqRel) {
             1 => Some(News::Exported),
             2 => Some(News::Refused),
+            3 => Some(News::NotExported),
             _ => None,
         }
     }

@@ -1,16 +1,19 @@
 //! Calls and replays that take objects from the store, and what the store is told.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use engine_api::FuncIndex;
 
 use super::{Generation, Inner};
 use crate::artifact_store::{ArtifactFault, ArtifactStore, CallKey, Outcome, Stored, key};
 use crate::event::Event;
-use crate::generation::{Guest, Recorded};
+use crate::generation::{Guest, Recorded, lock};
 use crate::journal::{ArtifactSlot, Entry, Journal, News};
-use crate::policy::plan::ExportPlan;
-use crate::value::Arg;
-use crate::{Error, SequenceNumber};
+use crate::policy::plan::{ArtifactPlan, ExportPlan};
+use crate::value::{Arg, Results};
+use crate::{Error, Handle, SequenceNumber};
 
 /// The store, and how often it was of use to this proxy.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Artifacts {
     hits: AtomicU64,
     refusals: AtomicU64,
     faults: AtomicU64,
+    /// Creating exports whose artifacts harmed a generation: this proxy does without them.
+    given_up: Mutex<HashSet<FuncIndex>>,
 }
 
 /// How a call was answered, if it was.
@@ -38,6 +43,7 @@ impl Artifacts {
             hits: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
             faults: AtomicU64::new(0),
+            given_up: Mutex::default(),
         }
     }
 
@@ -67,11 +73,15 @@ impl Artifacts {
         recorded: &Recorded,
     ) -> ArtifactSlot {
         match plan.artifact {
-            Some(_) => {
+            Some(_) if !self.is_given_up(plan.func) => {
                 ArtifactSlot::open(&self.store, key.filter(|_| recorded.host_calls.is_empty()))
             }
-            None => ArtifactSlot::default(),
+            _ => ArtifactSlot::default(),
         }
+    }
+
+    fn is_given_up(&self, func: FuncIndex) -> bool {
+        lock(&self.given_up).contains(&func)
     }
 }
 
@@ -98,7 +108,8 @@ impl Inner {
         let compute = Recall::Compute(Some(key));
         // Switched off, nobody would make the call again if the bytes ended the generation; and what
         // the guest would not accept must fail as it always does.
-        if !self.is_enabled() || !guest.accepts(plan, args) {
+        let is_given_up = self.artifacts.is_given_up(plan.func);
+        if !self.is_enabled() || is_given_up || !guest.accepts(plan, args) {
             return compute;
         }
         let Some(stored) = self.find_artifact(&plan.name, key) else {
@@ -129,6 +140,69 @@ impl Inner {
         }
     }
 
+    /// After a call that may have computed an object: leaves it in the directory, so that the next process
+    /// finds it however soon this one ends. In memory there is time until the first replay.
+    pub(super) fn leave_artifact(&self, plan: &ExportPlan, results: &Results) {
+        let Some(artifact) = plan.artifact.filter(|artifact| artifact.live) else {
+            return;
+        };
+        let Ok(handle) = results.handle() else { return };
+        if !self.artifacts.store().has_directory() || !self.is_enabled() {
+            return;
+        }
+        let entry = lock(&self.journal).entry(handle.sequence());
+        if let Some(entry) = entry.filter(|entry| entry.artifact.is_open())
+            && let Some(key) = entry.artifact.key()
+            && self.export_on_active(&entry, artifact, handle, key)
+        {
+            self.note_artifacts(&[entry], None);
+        }
+    }
+
+    /// Exports an object, unless it may have changed since it was created. Whether there are bytes now.
+    fn export_on_active(
+        &self,
+        entry: &Entry,
+        artifact: ArtifactPlan,
+        handle: Handle,
+        key: CallKey,
+    ) -> bool {
+        let (Some(active), Ok(_inside)) = (self.active.load_full(), self.enter_thread()) else {
+            return false;
+        };
+        let Some(mut guest) = active.enter() else {
+            return false;
+        };
+        // With the lane in hand nobody can change it, and nobody may wait for the journal.
+        let is_unchanged = self
+            .journal
+            .try_lock()
+            .is_ok_and(|journal| journal.identities().of(handle) == Some(key));
+        if !is_unchanged {
+            return false;
+        }
+        let export = self.plan.export(artifact.export);
+        let outcome = self.guarded(export, &active, &mut guest, |guest| {
+            guest.call_pure(export, &[Arg::Handle(handle)], None)
+        });
+        drop(guest);
+        if let Err(failed) = &outcome {
+            self.give_up_artifacts(entry.func);
+            let error = failed.error.to_string();
+            self.note_fault(&entry.export, ArtifactFault::NotExported { error });
+        }
+        if active.is_retired() {
+            drop(active);
+            self.released();
+        }
+        let bytes = outcome.ok().and_then(|results| results.bytes().ok());
+        let is_there = bytes.is_some();
+        if is_there {
+            entry.artifact.fill(bytes);
+        }
+        is_there
+    }
+
     /// Before a replay: objects that this or another process has kept meanwhile need not be computed.
     pub(super) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
         for entry in entries {
@@ -150,6 +224,11 @@ impl Inner {
             let Some(news) = entry.artifact.take_news() else {
                 continue;
             };
+            let reason = || failed.map_or_else(|| "a replay failed".to_owned(), Error::to_string);
+            if news == News::NotExported {
+                let error = reason();
+                self.note_fault(&entry.export, ArtifactFault::NotExported { error });
+            }
             let outcome = Outcome::of(&entry.results, &entry.fingerprints);
             let (Some(content), Some(outcome)) = (entry.artifact.content(), outcome) else {
                 continue;
@@ -158,15 +237,36 @@ impl Inner {
                 content: Arc::clone(content),
                 outcome: Arc::new(outcome),
             };
-            match news {
-                News::Exported => self.keep_artifact(entry, &stored),
-                News::Refused => {
-                    let reason =
-                        failed.map_or_else(|| "a replay failed".to_owned(), Error::to_string);
-                    self.refuse_artifact(&entry.export, entry.artifact.key(), &stored, reason);
-                }
+            if news == News::Exported {
+                self.keep_artifact(entry, &stored);
+            } else {
+                self.refuse_artifact(&entry.export, entry.artifact.key(), &stored, reason());
             }
         }
+    }
+
+    /// After a replay that diverged: whether it was an artifact's doing. Then the proxy does without the
+    /// artifacts of that export, and another replay may well succeed.
+    pub(super) fn can_do_without_artifact(&self, error: &Error) -> bool {
+        let Error::Divergence(divergence) = error else {
+            return false;
+        };
+        let entry = self.journal_in_turn().entry(divergence.entry);
+        entry.is_some_and(|entry| entry.artifact.has_failed() && self.give_up_artifacts(entry.func))
+    }
+
+    /// Does without the artifacts of an export. Whether it had not done so before.
+    fn give_up_artifacts(&self, func: FuncIndex) -> bool {
+        if !lock(&self.artifacts.given_up).insert(func) {
+            return false;
+        }
+        let entries = self
+            .journal_in_turn()
+            .after(SequenceNumber::ZERO, usize::MAX);
+        for entry in entries.iter().filter(|entry| entry.func == func) {
+            entry.artifact.give_up();
+        }
+        true
     }
 
     fn find_artifact(&self, export: &Arc<str>, key: CallKey) -> Option<Stored> {

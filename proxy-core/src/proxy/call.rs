@@ -56,7 +56,9 @@ impl Inner {
         if plan.role.is_journaled() {
             let span = tracing::debug_span!("journaled_call", export = &*plan.name);
             let _entered = span.enter();
-            self.repeat(plan, |generation| self.journaled(generation, plan, args))
+            let results = self.repeat(plan, |generation| self.journaled(generation, plan, args))?;
+            self.leave_artifact(plan, &results);
+            Ok(results)
         } else {
             self.on_active(plan, |guest| guest.call_pure(plan, args, None))
         }

@@ -165,7 +165,15 @@ impl Inner {
         let _entered = span.enter();
         self.observer
             .emit(&Event::StandbyPrepareStart { reason, entries });
-        match self.replay(upkeep, &blueprint, reason, started) {
+        let mut replayed = self.replay(upkeep, &blueprint, reason, started);
+        // While it still was to catch up: what goes wrong later is left to the next attempt.
+        while let Err(error) = &replayed
+            && upkeep.state == SwapState::Preparing
+            && self.can_do_without_artifact(error)
+        {
+            replayed = self.replay(upkeep, &blueprint, reason, started);
+        }
+        match replayed {
             Ok((generation, entries)) => {
                 let duration = started.elapsed();
                 upkeep.step(Step::CaughtUp);

@@ -144,6 +144,7 @@ fn an_object_of_another_fingerprint_is_refused_for_good_and_computed() {
     things.leave(directory.path(), &[5]);
     let computed = things.computed();
     things.distortion.store(1, Ordering::SeqCst);
+    let read = things.read();
     let (proxy, world, engine) = things.process(directory.path());
     let five = thing(&proxy, 5);
     assert_eq!((value(&proxy, five), things.computed()), (25, computed + 1));
@@ -159,12 +160,14 @@ fn an_object_of_another_fingerprint_is_refused_for_good_and_computed() {
     assert_eq!(engine.probe().made(), 1);
     let again = thing(&proxy, 5);
     assert_eq!((value(&proxy, again), counts(&proxy)), (25, (0, 1, 0)));
-    assert_eq!(things.read(), 1);
+    swap(&proxy);
+    assert_eq!(value(&proxy, again), 25);
+    assert_eq!(things.read(), read + 1);
     // Not even another process tries those bytes again, though nothing is wrong with its own import.
     things.distortion.store(0, Ordering::SeqCst);
     let (later, ..) = things.process(directory.path());
     thing(&later, 5);
-    assert_eq!((counts(&later), things.read()), ((0, 0, 0), 1));
+    assert_eq!((counts(&later), things.read()), ((0, 0, 0), read + 1));
     // Its replay would keep the same bytes again, which are refused already.
     swap(&later);
     let (last, ..) = things.process(directory.path());
@@ -180,20 +183,25 @@ fn an_import_that_traps_costs_an_instance_and_no_call() {
     things.traps.store(true, Ordering::SeqCst);
     let (proxy, world, engine) = things.process(directory.path());
     let before = thing(&proxy, 2);
-    let computed = things.computed();
+    world.events.clear();
+    let read = things.read();
     let five = thing(&proxy, 5);
     assert_eq!((value(&proxy, before), value(&proxy, five)), (4, 25));
-    // One was computed for the journal's first entry on the clean instance, one for the call.
-    assert_eq!(things.computed(), computed + 2);
-    assert_eq!((counts(&proxy), engine.probe().live()), ((0, 1, 0), 1));
     assert_eq!(
         world.events.names()[..2],
         ["generation-tainted", "artifact-refused"]
     );
-    assert_eq!(world.events.count("call-retried"), 0);
+    // The entry before it had bytes too, which were no better, so that the clean instance was begun twice.
+    assert_eq!((counts(&proxy), things.read()), ((0, 2, 0), read + 2));
+    assert_eq!((engine.probe().made(), engine.probe().live()), (3, 1));
+    let info = proxy.debug_info();
+    assert_eq!(
+        (info.retries, info.divergences, info.emergencies),
+        (0, 0, 1)
+    );
     thing(&proxy, 5);
     thing(&things.process(directory.path()).0, 5);
-    assert_eq!(things.read(), 1);
+    assert_eq!(things.read(), read + 2);
 }
 
 #[test]
@@ -233,17 +241,25 @@ fn bytes_that_a_replay_refuses_answer_no_call() {
     let five = thing(&proxy, 5);
     swap(&proxy);
     things.distortion.store(1, Ordering::SeqCst);
-    let error = proxy.prepare_standby().unwrap_err();
-    assert!(matches!(error, Error::Divergence(_)), "{error}");
-    assert_eq!(world.events.count("artifact-refused"), 1);
+    world.events.clear();
+    // It is made anew at once, and computes.
+    proxy.prepare_standby().unwrap();
+    assert_eq!(
+        world.events.names(),
+        [
+            "standby-prepare-start",
+            "artifact-refused",
+            "standby-prepare-complete"
+        ]
+    );
+    proxy.swap().unwrap();
+    assert_eq!((value(&proxy, five), counts(&proxy)), (25, (0, 1, 0)));
     things.distortion.store(0, Ordering::SeqCst);
     let read = things.read();
     thing(&proxy, 5);
     thing(&things.process(directory.path()).0, 5);
-    assert_eq!(things.read(), read);
-    // The next replay computes.
     swap(&proxy);
-    assert_eq!(value(&proxy, five), 25);
+    assert_eq!(things.read(), read);
 }
 
 #[test]
@@ -395,10 +411,14 @@ fn an_import_on_a_standby_asks_the_host_nothing() {
     let (proxy, _) = world.build();
     let key = proxy.call("keygen", args![0]).unwrap().handle().unwrap();
     swap(&proxy);
-    let error = proxy.prepare_standby().unwrap_err().to_string();
-    assert!(error.contains("called the host: `env.seed`"), "{error}");
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    world.events.clear();
     swap(&proxy);
+    let events = world.events.all();
+    let Event::ArtifactRefused { reason, .. } = &events[1] else {
+        panic!("{events:?}");
+    };
+    assert!(reason.contains("called the host: `env.seed`"), "{reason}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(value(&proxy, key), 1000);
 }
 
@@ -411,15 +431,63 @@ fn an_export_that_traps_costs_a_standby_and_is_not_tried_again() {
             Err(engine_api::Error::Trap(engine_api::Trap::Unreachable))
         })
     });
-    let (proxy, _) = world.build();
+    let (proxy, engine) = world.build();
     let five = thing(&proxy, 5);
-    let error = proxy.prepare_standby().unwrap_err().to_string();
-    assert!(
-        error.contains("expected its artifact to be exported"),
-        "{error}"
-    );
+    thing(&proxy, 6);
+    swap(&proxy);
     swap(&proxy);
     assert_eq!(value(&proxy, five), 25);
+    assert_eq!((engine.probe().made(), counts(&proxy)), (4, (0, 0, 1)));
+    let fault = world
+        .events
+        .all()
+        .into_iter()
+        .find_map(|event| match event {
+            Event::ArtifactUnusable { fault, .. } => Some(fault.to_string()),
+            _ => None,
+        });
+    let fault = fault.unwrap();
+    assert!(
+        fault.contains("expected its artifact to be exported"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_call_leaves_its_object_before_it_returns() {
+    let directory = tempdir().unwrap();
+    let things = Things::new();
+    let (proxy, world, _) = things.process(directory.path());
+    thing(&proxy, 5);
+    assert_eq!(
+        (world.events.names(), proxy.calls()),
+        (vec!["artifact-kept"], 1)
+    );
+    // No standby has ever been made.
+    drop(proxy);
+    let (proxy, ..) = things.process(directory.path());
+    thing(&proxy, 5);
+    assert_eq!((things.computed(), counts(&proxy)), (1, (1, 0, 0)));
+}
+
+#[test]
+fn an_export_that_traps_while_the_instance_serves_costs_no_call_and_is_not_tried_again() {
+    let directory = tempdir().unwrap();
+    let things = Things::new();
+    let world = things.world().script(|script| {
+        script.func("thing_write", "(param i32) (result i64)", |_, _| {
+            Err(engine_api::Error::Trap(engine_api::Trap::Unreachable))
+        })
+    });
+    let engine = world.script.engine();
+    let store = ArtifactStore::directory(directory.path()).unwrap();
+    let proxy = world.builder(&engine).artifacts(store).build().unwrap();
+    let five = thing(&proxy, 5);
+    let six = thing(&proxy, 6);
+    assert_eq!((value(&proxy, five), value(&proxy, six)), (25, 36));
+    assert_eq!(world.events.count("artifact-unusable"), 1);
+    assert_eq!(counts(&proxy), (0, 0, 1));
+    assert_eq!(proxy.debug_info().tainted, None);
 }
 
 #[test]
@@ -427,14 +495,14 @@ fn switched_off_the_proxy_computes() {
     let directory = tempdir().unwrap();
     let things = Things::new();
     things.leave(directory.path(), &[5]);
-    let computed = things.computed();
+    let (computed, read) = (things.computed(), things.read());
     let (proxy, ..) = things.process(directory.path());
     proxy.set_enabled(false);
     thing(&proxy, 5);
-    assert_eq!((things.computed(), things.read()), (computed + 1, 0));
+    assert_eq!((things.computed(), things.read()), (computed + 1, read));
     proxy.set_enabled(true);
     thing(&proxy, 5);
-    assert_eq!((things.computed(), things.read()), (computed + 1, 1));
+    assert_eq!((things.computed(), things.read()), (computed + 1, read + 1));
 }
 
 #[test]
@@ -450,12 +518,13 @@ fn the_debug_information_and_the_metrics_count_artifacts() {
         thing(&proxy, 5);
         things.distortion.store(1, Ordering::SeqCst);
         thing(&proxy, 6);
+        thing(&proxy, 7);
         proxy.tick(std::time::Instant::now());
         proxy.debug_info().to_string()
     });
     assert!(
         shown
-            .contains("artifacts: 1 of 0.0 MiB; 0 replays and 1 calls used one, 1 were refused, 0"),
+            .contains("artifacts: 2 of 0.0 MiB; 0 replays and 1 calls used one, 1 were refused, 0"),
         "{shown}"
     );
     let gauge = |value: f64| Some(DebugValue::Gauge(value.into()));
@@ -464,8 +533,8 @@ fn the_debug_information_and_the_metrics_count_artifacts() {
         let mut same = snapshot.iter().filter(|(key, ..)| key.key().name() == name);
         same.next().map(|(.., value)| value)
     };
-    assert_eq!(by_name("wasm_proxy_artifacts"), gauge(1.0).as_ref());
-    assert_eq!(by_name("wasm_proxy_artifact_bytes"), gauge(5000.0).as_ref());
+    assert_eq!(by_name("wasm_proxy_artifacts"), gauge(2.0).as_ref());
+    assert_eq!(by_name("wasm_proxy_artifact_bytes"), gauge(10_000.0).as_ref());
     assert_eq!(
         by_name("wasm_proxy_artifact_hits_total"),
         Some(&DebugValue::Counter(1))
