@@ -279,6 +279,32 @@ mod tests {
         assert_eq!(Record::decode(&refused.encode().unwrap()), Ok(refused));
     }
 
+    /// Directories outlive programs. If this fails, the version in the magic and in the keys' context has
+    /// to change too.
+    #[test]
+    fn the_form_of_a_record_is_as_documented() {
+        let bytes = Record {
+            outcome: Outcome {
+                objects: [(3, Some("srs".into()))].into_iter().collect(),
+                fingerprints: [Val::I64(-2)].into(),
+            },
+            ..record()
+        };
+        let bytes = bytes.encode().unwrap();
+        let mut expected = b"wpx-art1\x01\0\0\0".to_vec();
+        expected.extend([7; 32]);
+        expected.extend(blake3::hash(b"bytes").as_bytes());
+        expected.extend([5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
+        expected.extend([3, 0, 0, 0, 4, 0, 0, 0]);
+        expected.extend(b"srs\x02");
+        expected.extend([
+            0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0,
+        ]);
+        let checksum = blake3::hash(&expected);
+        expected.extend(checksum.as_bytes());
+        assert_eq!(bytes, expected);
+    }
+
     #[test]
     fn every_damaged_bit_and_every_cut_is_found() {
         let bytes = record().encode().unwrap();

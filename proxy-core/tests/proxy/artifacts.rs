@@ -176,6 +176,32 @@ fn an_object_of_another_fingerprint_is_refused_for_good_and_computed() {
 }
 
 #[test]
+fn without_a_fingerprint_the_bytes_themselves_are_compared() {
+    let directory = tempdir().unwrap();
+    let things = Things::new();
+    let process = || {
+        let mut world = things.world();
+        world.policy = world.policy.replace("fingerprint = \"thing_value\"\n", "");
+        let store = ArtifactStore::directory(directory.path()).unwrap();
+        let builder = world.builder(&world.script.engine()).artifacts(store);
+        (builder.build().unwrap(), world)
+    };
+    thing(&process().0, 5);
+    let (proxy, _) = process();
+    let five = thing(&proxy, 5);
+    assert_eq!((value(&proxy, five), counts(&proxy)), (25, (1, 0, 0)));
+    things.distortion.store(1, Ordering::SeqCst);
+    let (proxy, world) = process();
+    let five = thing(&proxy, 5);
+    assert_eq!((value(&proxy, five), counts(&proxy)), (25, (0, 1, 0)));
+    let events = world.events.all();
+    let [Event::ArtifactRefused { reason, .. }] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert!(reason.contains("exported again"), "{reason}");
+}
+
+#[test]
 fn an_import_that_traps_costs_an_instance_and_no_call() {
     let directory = tempdir().unwrap();
     let things = Things::new();
@@ -534,7 +560,10 @@ fn the_debug_information_and_the_metrics_count_artifacts() {
         same.next().map(|(.., value)| value)
     };
     assert_eq!(by_name("wasm_proxy_artifacts"), gauge(2.0).as_ref());
-    assert_eq!(by_name("wasm_proxy_artifact_bytes"), gauge(10_000.0).as_ref());
+    assert_eq!(
+        by_name("wasm_proxy_artifact_bytes"),
+        gauge(10_000.0).as_ref()
+    );
     assert_eq!(
         by_name("wasm_proxy_artifact_hits_total"),
         Some(&DebugValue::Counter(1))
