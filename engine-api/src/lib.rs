@@ -63,11 +63,11 @@ pub use imports::{Extern, HostFunc, Imports};
 pub use instance::{Caller, Instance, InstanceExt, Interrupt, Interrupter};
 pub use instrument::{Instrumented, RESERVED};
 pub use limits::{EngineConfig, Limits};
+pub use memory_image::{ImageError, MemoryImage};
 pub use module_info::{Export, ExportKind, Feature, FunctionInfo, Import, ModuleInfo};
 pub use obstacles::{Obstacle, Sites};
 pub use shared_memory::{SharedMemory, SharedMemoryBacking};
 pub use snapshot::Snapshot;
-pub use memory_image::{ImageError, MemoryImage};
 pub use trap::Trap;
 pub use types::{
     ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType, PAGE_BYTES,

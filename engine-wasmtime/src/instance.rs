@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, Error, Instance, Interrupter, Limits, MemoryImage, MemoryIndex, ModuleInfo, Snapshot, Val,
+    Caller, Error, Instance, Interrupter, Limits, MemoryImage, MemoryIndex, ModuleInfo, Snapshot,
+    Val,
 };
 use wasmtime::{Func, Global, Store, Table, ValRaw};
 

@@ -1,6 +1,7 @@
 //! A generation: one instance in the proxy's care, with its handle table and the entries it has
 //! applied.
 
+mod artifact;
 mod guest;
 mod history;
 mod marshal;

@@ -10,6 +10,7 @@
 //!
 //! A swap holds `upkeep` and `journal` and enters only the standby, which no call can know yet.
 
+mod artifacts;
 mod builder;
 mod call;
 mod checkpointing;
@@ -42,6 +43,7 @@ use crate::policy::bind::similar;
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::{DebugInfo, Error, Role, SwapState, Thresholds};
 
+use artifacts::Artifacts;
 pub use builder::Builder;
 use graveyard::Graveyard;
 pub use pinned::Pinned;
@@ -87,6 +89,7 @@ pub(crate) struct Inner {
     upkeep: Mutex<Upkeep>,
     status: Mutex<Status>,
     counters: Counters,
+    artifacts: Artifacts,
     observer: Observer,
     enabled: AtomicBool,
     /// The active generation's size from which on the supervisor is to be woken.
@@ -424,6 +427,10 @@ impl Inner {
             emergencies: count(&self.counters.emergencies),
             entries_verified: count(&self.counters.verified),
             artifacts_imported: count(&self.counters.imported),
+            artifacts: self.artifacts.store().usage(),
+            artifact_hits: self.artifacts.hits(),
+            artifact_refusals: self.artifacts.refusals(),
+            artifact_faults: self.artifacts.faults(),
             divergences: count(&self.counters.divergences),
             retries: count(&self.counters.retries),
             failures: status.failures,

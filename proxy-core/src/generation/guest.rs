@@ -24,7 +24,7 @@ pub(crate) struct Guest {
     pub(super) plan: Arc<Plan>,
     pub(super) memory: Option<MemoryIndex>,
     pub(super) proxy: u32,
-    recorder: Arc<Recorder>,
+    pub(super) recorder: Arc<Recorder>,
     records_host: bool,
     applied: SequenceNumber,
     calls: u32,
@@ -227,7 +227,7 @@ impl Guest {
     }
 
     /// The newest object of the type that the call needs.
-    fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
+    pub(super) fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
         let Some(needed) = &plan.needs else {
             return Ok(None);
         };
@@ -297,7 +297,7 @@ impl Guest {
     }
 
     /// After a journaled call has returned: what the journal keeps, and the handle table.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         plan: &ExportPlan,
         args: &[Arg<'_>],
@@ -375,8 +375,7 @@ impl Guest {
         self.replay(entry, &plan, &args)?;
         match plan.artifact.filter(|_| entry.artifact.is_open()) {
             Some(artifact) => {
-                let exported = self.export(entry, artifact);
-                entry.artifact.fill(exported.map(Into::into));
+                self.export(entry, artifact)?;
                 Ok(How::Exported)
             }
             None => Ok(How::Called),
@@ -395,14 +394,16 @@ impl Guest {
             (How::Exported, Some(artifact), _) => {
                 self.replay(entry, &plan, &args)?;
                 // It is the export's traces in the memory that count here.
-                drop(self.export(entry, artifact));
-                Ok(())
+                self.created(entry)
+                    .map_or(Ok(None), |handle| self.exported(artifact, handle))
+                    .map(drop)
+                    .map_err(|failure| not_exported(entry, &failure))
             }
             _ => self.replay(entry, &plan, &args),
         }
     }
 
-    /// Makes an object from the bytes that it was exported as.
+    /// Makes an object from the bytes that it was exported as, and compares.
     fn import(
         &mut self,
         entry: &Entry,
@@ -411,33 +412,33 @@ impl Guest {
         artifact: ArtifactPlan,
         bytes: &[u8],
     ) -> Result<(), Divergence> {
-        let import = Arc::clone(self.plan.export(artifact.import));
-        let given: SmallVec<[Arg<'_>; 4]> = import
-            .args
-            .iter()
-            .map(|kind| match plan.args.iter().position(|own| own == kind) {
-                Some(position) if !matches!(kind, ArgKind::Bytes(_)) => args[position].clone(),
-                _ => Arg::Bytes(bytes),
-            })
-            .collect();
-        // What the import asks of the host is not part of the history.
-        self.recorder.begin_record();
-        let outcome = self
-            .needed(plan)
-            .and_then(|needs| Ok((needs, self.run(&import, &given, entry.sequence, None)?)))
-            .and_then(|(needs, ran)| self.settle(plan, args, entry.sequence, needs, ran));
-        let fault = self.recorder.finish().fault;
-        compare(entry, outcome, fault)
+        let outcome = self.made_from(plan, args, artifact, bytes, entry.sequence);
+        compare(entry, outcome, None)
     }
 
-    /// The object that an entry has just created as bytes, if the module gives any.
-    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) -> Option<Vec<u8>> {
-        let export = Arc::clone(self.plan.export(artifact.export));
+    /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
+    /// asked again, and one that died of it is of no use.
+    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) -> Result<(), Divergence> {
+        let exported = match self.created(entry) {
+            Some(handle) => self.exported(artifact, handle),
+            None => Ok(None),
+        };
+        match exported {
+            Ok(bytes) => {
+                entry.artifact.fill(bytes);
+                Ok(())
+            }
+            Err(failure) => {
+                entry.artifact.fail();
+                Err(not_exported(entry, &failure))
+            }
+        }
+    }
+
+    /// The object that an entry has just created.
+    fn created(&self, entry: &Entry) -> Option<Handle> {
         let created = entry.creates().next().map(|(handle, _)| handle);
-        created
-            .filter(|handle| self.objects.get(handle).is_some())
-            .and_then(|handle| self.call_pure(&export, &[Arg::Handle(handle)], None).ok())
-            .and_then(|results| results.bytes().ok())
+        created.filter(|handle| self.objects.get(handle).is_some())
     }
 
     fn replay(
@@ -568,6 +569,11 @@ fn compare(
         return Err(diverged(entry, DivergenceKind::Fingerprint, expected, got));
     }
     Ok(())
+}
+
+fn not_exported(entry: &Entry, failure: &CallFailure) -> Divergence {
+    let expected = "its artifact to be exported".to_owned();
+    diverged(entry, DivergenceKind::Outcome, expected, failure.describe())
 }
 
 /// The objects that a call uses up.

@@ -141,7 +141,7 @@ impl Guest {
     }
 
     /// Checks every argument before the guest is touched.
-    fn check(
+    pub(super) fn check(
         &self,
         plan: &ExportPlan,
         args: &[Arg<'_>],

@@ -47,6 +47,8 @@ pub(crate) struct ExportPlan {
 pub(crate) struct ArtifactPlan {
     pub(crate) export: FuncIndex,
     pub(crate) import: FuncIndex,
+    /// Whether a call may be answered from bytes that an earlier call of the same arguments left.
+    pub(crate) live: bool,
 }
 
 /// What a journaled call changes besides the objects that it creates and frees.
@@ -184,6 +186,12 @@ impl ExportPlan {
             }
             Role::Free | Role::Mutate | Role::Pure if self.artifact.is_some() => {
                 "has an artifact, but only what is `create`d can be made from one"
+            }
+            Role::Create
+                if self.artifact.is_some_and(|artifact| artifact.live) && !self.only_creates() =>
+            {
+                "has artifact.live, but consumes or mutates objects, which an answer from the store \
+                 would leave as they are"
             }
             Role::Create | Role::Mutate | Role::Free if pointers => {
                 "is journaled, but deals in raw pointers, which another generation cannot know"

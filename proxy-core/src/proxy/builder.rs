@@ -9,8 +9,8 @@ use arc_swap::ArcSwapOption;
 use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash, ModuleInfo};
 
 use super::{
-    Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy, Status,
-    Upkeep,
+    Artifacts, Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy,
+    Status, Upkeep,
 };
 use crate::checkpoint::Checkpoints;
 use crate::event::{Listener, Observer};
@@ -18,7 +18,7 @@ use crate::generation::new_proxy_tag;
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::memory::LargestGrowth;
-use crate::{CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
+use crate::{ArtifactStore, CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
 ///
@@ -57,6 +57,7 @@ pub struct Builder {
     checkpoints: CheckpointPolicy,
     hooks: Vec<Arc<dyn SwapHooks>>,
     listeners: Vec<Listener>,
+    artifacts: ArtifactStore,
 }
 
 /// Overrides [`Builder::enabled`] when it is set: the operator's way to switch the proxy off.
@@ -80,6 +81,7 @@ impl Builder {
             checkpoints: CheckpointPolicy::default(),
             hooks: Vec::new(),
             listeners: Vec::new(),
+            artifacts: ArtifactStore::memory(),
         }
     }
 
@@ -169,6 +171,13 @@ impl Builder {
         self
     }
 
+    /// Where objects are kept as bytes, for the exports whose policy names an artifact. The default is
+    /// [`ArtifactStore::memory`]. Proxies that are given clones of one store share what is in it.
+    pub fn artifacts(mut self, store: ArtifactStore) -> Self {
+        self.artifacts = store;
+        self
+    }
+
     /// Adds a listener for events.
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listeners.push(Arc::new(listener));
@@ -248,6 +257,7 @@ impl Builder {
                 ..Status::default()
             }),
             counters: Counters::default(),
+            artifacts: Artifacts::new(self.artifacts),
             enabled: AtomicBool::new(enabled),
             wake_at: AtomicU64::new(u64::MAX),
             bell: Bell::default(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::artifacts::Recall;
 use super::failure::{Failed, Repetitions};
 use super::inside::Inside;
 use super::{Generation, Inner, Proxy};
@@ -55,7 +56,9 @@ impl Inner {
         if plan.role.is_journaled() {
             let span = tracing::debug_span!("journaled_call", export = &*plan.name);
             let _entered = span.enter();
-            self.repeat(plan, |generation| self.journaled(generation, plan, args))
+            let results = self.repeat(plan, |generation| self.journaled(generation, plan, args))?;
+            self.leave_artifact(plan, &results);
+            Ok(results)
         } else {
             self.on_active(plan, |guest| guest.call_pure(plan, args, None))
         }
@@ -193,11 +196,21 @@ impl Inner {
         }
         let started = Instant::now();
         let sequence = journal.next();
-        let outcome = self.guarded(plan, generation, &mut guest, |guest| {
-            guest.call_journaled(plan, args, sequence)
-        });
-        let mut recorded = match outcome {
-            Ok(recorded) => recorded,
+        let recall = self.recall(&journal, generation, &mut guest, plan, args, sequence);
+        let outcome = match recall {
+            Recall::Died => return Ok(None),
+            Recall::Answered(recorded, slot) => Ok((*recorded, slot)),
+            Recall::Compute(key) => self
+                .guarded(plan, generation, &mut guest, |guest| {
+                    guest.call_journaled(plan, args, sequence)
+                })
+                .map(|recorded| {
+                    let slot = self.artifacts.slot(plan, key, &recorded);
+                    (recorded, slot)
+                }),
+        };
+        let (mut recorded, artifact) = match outcome {
+            Ok(made) => made,
             Err(Failed {
                 error: Error::UnknownHandle { handle },
                 ..
@@ -217,7 +230,8 @@ impl Inner {
         // What could not be created has left nothing; any other call may have changed something
         // before it gave its error, and replay has to change it too.
         if outcome.is_ok() || !plan.only_creates() {
-            self.append(&mut journal, plan, args, recorded_args, sequence, recorded);
+            let made = (recorded, artifact);
+            self.append(&mut journal, plan, args, recorded_args, sequence, made);
         }
         drop(journal);
         drop(guest);
@@ -232,7 +246,7 @@ impl Inner {
         args: &[Arg<'_>],
         recorded_args: Box<[EntryArg]>,
         sequence: SequenceNumber,
-        recorded: Recorded,
+        (recorded, artifact): (Recorded, ArtifactSlot),
     ) {
         let frees = consumed(plan, args);
         let shrank = !frees.is_empty();
@@ -247,10 +261,7 @@ impl Inner {
             frees: frees.into_vec().into(),
             changes: plan.changes.clone(),
             needs: recorded.needs,
-            artifact: match plan.artifact {
-                Some(_) => ArtifactSlot::open(),
-                None => ArtifactSlot::default(),
-            },
+            artifact,
         });
         if shrank {
             self.objects_freed.store(true, Ordering::Relaxed);

@@ -104,6 +104,7 @@ impl Inner {
             journal_entries,
             self.generations_alive.load(Ordering::Relaxed),
         );
+        self.observer.artifacts(self.artifacts.store().usage());
         if self.is_enabled() {
             // Errors have been reported by events where they arose.
             if dead {

@@ -193,6 +193,10 @@ impl Script {
         self
     }
 
+    pub(crate) fn has_snapshots(&self) -> bool {
+        self.snapshots
+    }
+
     /// The module's bytes: real imports, exports and types, and bodies that never run.
     pub(crate) fn wasm(&self) -> Vec<u8> {
         let mut wat = "(module\n".to_owned();
