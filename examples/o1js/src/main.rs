@@ -211,15 +211,23 @@ fn run(
 ) -> Result<()> {
     let swaps: Arc<Mutex<Vec<Swap>>> = Arc::default();
     let seen = Arc::clone(&swaps);
+    let mut policy = Policy::preset("o1js")?;
     let artifacts = match &args.artifacts {
-        Some(path) => ArtifactStore::directory(path)?,
+        Some(path) => {
+            // The preset leaves it at replays, because with a pool it is computed as quickly.
+            let exports = policy.exports.iter_mut();
+            for artifact in exports.filter_map(|export| export.artifact.as_mut()) {
+                artifact.live = true;
+            }
+            ArtifactStore::directory(path)?
+        }
         None => ArtifactStore::memory(),
     };
     let proxy = Proxy::builder(Arc::clone(host) as Arc<dyn Engine>)
         .artifacts(artifacts)
         .module(wasm)
         .compiled(Arc::clone(module))
-        .policy(Policy::preset("o1js")?)
+        .policy(policy)
         .imports(bindgen_host::system())
         .limits(limits(args))
         .on_event(move |event| note(event, &seen))
