@@ -6,7 +6,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, Error, FuncIndex, FuncRef, Imports, Instance, Interrupter, Limits, Val,
+    Caller, Error, FuncIndex, FuncRef, Imports, Instance, Interrupter, Limits, MemoryMeter,
+    NumericType, Slot, Val,
 };
 use smallvec::SmallVec;
 use wasmer_compiler::InstantiationError;
@@ -93,6 +94,21 @@ impl WasmerInstance {
 }
 
 impl Instance for WasmerInstance {
+    fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Error> {
+        self.guest().call_numbers(func, ty, slots)
+    }
+
+    fn memory_meter(&self) -> Option<MemoryMeter> {
+        let guest = self.guest();
+        let is_alone = guest.parts().shared.is_empty();
+        is_alone.then(|| guest.account.meter().clone())
+    }
+
     fn memory_bytes(&self) -> u64 {
         let guest = self.guest();
         let shared = guest.parts().shared.iter().map(|shared| shared.bytes());
@@ -446,6 +462,35 @@ impl Guest {
             }
         }
         Ok(())
+    }
+
+    /// Calls an exported function of numbers, which are taken from and left in their slots.
+    #[inline]
+    fn call_numbers(
+        &self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Error> {
+        const { assert!(size_of::<Slot>() == size_of::<RawValue>()) };
+        const { assert!(align_of::<Slot>() >= align_of::<RawValue>()) };
+        self.compiled.info.check_numbers(func, ty, slots)?;
+        let Callee(callee) = self.callee(func);
+        let values = slots.as_mut_ptr();
+        self.run(|config, handler| {
+            // SAFETY: the trampoline is of the function's signature, which `ty` is, and any bits are a number;
+            // there is a slot, of the form of a `RawValue`, for every argument and result. `handler` is a static.
+            unsafe {
+                wasmer_call_trampoline(
+                    Some(handler),
+                    config,
+                    callee.vmctx,
+                    callee.call_trampoline,
+                    callee.func_ptr,
+                    values.cast(),
+                )
+            }
+        })
     }
 
     /// Runs guest code under the limits.
