@@ -46,6 +46,7 @@
 //! Engines come from outside, through `engine-api`. `docs/swap-protocol.md` says why no call is lost,
 //! `docs/policy.md` what a policy can say.
 
+mod census;
 mod debug_info;
 mod degradation;
 mod error;

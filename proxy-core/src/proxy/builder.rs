@@ -1,7 +1,7 @@
 //! Building a proxy.
 
 use std::env;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use arc_swap::ArcSwapOption;
 use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
 
 use super::{
-    Bell, Blueprint, Counters, Gate, Generation, Inner, Options, Plan, Proxy, Status, Upkeep,
+    Bell, Blueprint, Counters, Gate, Generation, Inner, Options, Plan, Proxy, Status, Tally, Upkeep,
 };
+use crate::census::Census;
 use crate::event::{Listener, Observer};
 use crate::generation::new_proxy_tag;
 use crate::hooks::SwapHooks;
@@ -202,7 +203,7 @@ impl Builder {
             plan: Arc::clone(&plan),
             proxy: tag,
         };
-        let generations_alive = Arc::new(AtomicUsize::new(0));
+        let generations_alive = Arc::new(Census::default());
         let (first, genesis) = Generation::create(&blueprint, 1, None, &generations_alive)?;
         let baseline = first.memory_bytes();
         let has_host_functions = info
@@ -225,6 +226,7 @@ impl Builder {
             journal: Mutex::new(Journal::new(genesis)),
             gate: Gate::default(),
             upkeep: Mutex::new(Upkeep::new(blueprint, self.patience)),
+            tally: Tally::default(),
             status: Mutex::new(Status {
                 baseline,
                 memory_limit,

@@ -74,6 +74,7 @@ impl Inner {
             };
             let started = guest.is_sampled().then(Instant::now);
             let result = self.guarded(plan, generation, &mut guest, &run)?;
+            generation.count_call();
             drop(guest);
             if let Some(started) = started {
                 self.observer.call_took(started.elapsed());
@@ -90,7 +91,19 @@ impl Inner {
         plan: &ExportPlan,
         attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
-        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let outcome = self.attempts(plan, attempt);
+        if outcome.is_err() {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    #[inline]
+    fn attempts<R>(
+        &self,
+        plan: &ExportPlan,
+        attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
+    ) -> Result<R, Error> {
         let mut repetitions = Repetitions::default();
         loop {
             let active = self.active.load();
@@ -146,6 +159,7 @@ impl Inner {
     }
 
     /// Runs guest code, and settles what it left behind: size, taint, error.
+    #[inline]
     pub(super) fn guarded<R>(
         &self,
         plan: &ExportPlan,
@@ -153,19 +167,33 @@ impl Inner {
         guest: &mut Guest,
         run: impl Fn(&mut Guest) -> Result<R, CallFailure>,
     ) -> Result<R, Failed> {
-        let clean = generation.memory_bytes() <= generation.fresh_bytes();
         let unwinding = TaintOnUnwind(generation);
         let outcome = run(guest);
         std::mem::forget(unwinding);
         let bytes = guest.memory_bytes();
+        match outcome {
+            Ok(result) => {
+                self.note_memory(generation, bytes);
+                Ok(result)
+            }
+            Err(failure) => {
+                // Not noted yet: it is what the call before left.
+                let clean = generation.memory_bytes() <= generation.fresh_bytes();
+                self.note_memory(generation, bytes);
+                Err(Failed {
+                    clean,
+                    ..self.failed(plan, generation, bytes, failure)
+                })
+            }
+        }
+    }
+
+    #[inline]
+    fn note_memory(&self, generation: &Generation, bytes: u64) {
         let grown = generation.note_memory(bytes);
         if grown > 0 {
             self.note_growth(grown, bytes);
         }
-        outcome.map_err(|failure| Failed {
-            clean,
-            ..self.failed(plan, generation, bytes, failure)
-        })
     }
 
     /// Holds the journal from before the call until its entry is appended, so that the journal's order
@@ -218,6 +246,9 @@ impl Inner {
         // before it gave its error, and replay has to change it too.
         if outcome.is_ok() || !plan.only_creates() {
             self.append(&mut journal, plan, args, recorded_args, sequence, recorded);
+        }
+        if outcome.is_ok() {
+            generation.count_call();
         }
         drop(journal);
         drop(guest);
