@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::failure::{Failed, Repetitions};
 use super::inside::Inside;
 use super::{Generation, Inner, Proxy};
@@ -261,7 +263,7 @@ impl Inner {
         journal: &mut Journal,
         plan: &ExportPlan,
         args: &[Arg<'_>],
-        recorded_args: Box<[EntryArg]>,
+        recorded_args: SmallVec<[EntryArg; 2]>,
         sequence: SequenceNumber,
         recorded: Recorded,
     ) {
@@ -293,7 +295,7 @@ impl Inner {
         self.note_journal(journal);
     }
 
-    fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<Box<[EntryArg]>, Error> {
+    fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<SmallVec<[EntryArg; 2]>, Error> {
         let record = |(position, arg): (usize, &Arg<'_>)| {
             EntryArg::record(arg).ok_or_else(|| Error::Argument {
                 export: plan.name.to_string(),
