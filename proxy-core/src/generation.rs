@@ -3,6 +3,7 @@
 
 mod guest;
 mod marshal;
+mod numbers;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};

@@ -8,7 +8,7 @@ use engine_api::{NumericType, Slot, Val, ValType};
 use super::{ExportInfo, ExportPlan, Inner, Proxy};
 use crate::policy::{ArgKind, ResultKind};
 use crate::value::{Arg, Results, Value, wrong_kind};
-use crate::{Error, Handle};
+use crate::{Error, Handle, Role};
 
 /// An export with the types of its arguments and results, resolved once by [`Proxy::typed`]. It is
 /// good for every generation.
@@ -55,7 +55,8 @@ impl Proxy {
         let info = self.export(export)?;
         P::check(&info)?;
         R::check(&info)?;
-        let numeric = plan.ty.numeric().filter(|_| plan.plain);
+        let is_alone = plan.role == Role::Pure && plan.needs.is_none();
+        let numeric = plan.numeric.filter(|_| is_alone);
         Ok(Typed {
             proxy: Arc::clone(&self.0),
             plan,
