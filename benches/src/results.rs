@@ -58,6 +58,10 @@ pub mod call {
     pub const JOURNALED_TYPED: &str = "proxy, journaled, typed";
     /// The same by name.
     pub const JOURNALED: &str = "proxy, journaled, dynamic";
+    /// As [`PURE_TYPED`], while another thread makes the same calls through another proxy.
+    pub const PURE_BESIDE: &str = "proxy, pure, typed, beside a thread on another proxy";
+    /// As [`JOURNALED_TYPED`], while another thread makes the same calls through another proxy.
+    pub const JOURNALED_BESIDE: &str = "proxy, journaled, typed, beside a thread on another proxy";
     /// Two journaled calls: an object made, and freed. Its share of compaction is in it.
     pub const CREATE_FREE: &str = "proxy, create and free";
 }
@@ -97,16 +101,18 @@ pub mod srs {
 }
 
 /// All rows, in the order of the tables.
-pub const ROWS: [&str; 23] = [
+pub const ROWS: [&str; 25] = [
     call::NATIVE,
     call::TRAIT,
     call::TRAIT_DEADLINE,
     call::PURE_TYPED,
+    call::PURE_BESIDE,
     call::PURE,
     call::HANDLE_TYPED,
     call::HANDLE,
     call::PINNED,
     call::JOURNALED_TYPED,
+    call::JOURNALED_BESIDE,
     call::JOURNALED,
     call::CREATE_FREE,
     module::TINY,

@@ -47,6 +47,7 @@
 //! `docs/policy.md` what a policy can say.
 
 mod artifact_store;
+mod census;
 mod checkpoint;
 mod debug_info;
 mod degradation;

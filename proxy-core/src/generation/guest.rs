@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use engine_api::{EngineId, FuncIndex, Instance, Interrupter, MemoryIndex, ModuleInfo, Val};
+use engine_api::{
+    EngineId, FuncIndex, Instance, Interrupter, MemoryIndex, MemoryMeter, ModuleInfo, NumericType,
+    Slot, Val,
+};
 use smallvec::SmallVec;
 
 use super::history::History;
@@ -26,6 +29,8 @@ pub(crate) struct Guest {
     pub(super) proxy: u32,
     pub(super) recorder: Arc<Recorder>,
     records_host: bool,
+    /// Where the size of the instance's memories can be read, if not from the instance alone.
+    meter: Option<MemoryMeter>,
     applied: SequenceNumber,
     calls: u32,
     /// What was done to it while it was a standby.
@@ -101,6 +106,7 @@ impl Guest {
         }
         let host_calls = genesis.unwrap_or(&recording.calls);
         let guest = Self {
+            meter: instance.memory_meter(),
             instance,
             objects: ObjectTable::default(),
             plan: Arc::clone(&blueprint.plan),
@@ -125,6 +131,7 @@ impl Guest {
                 .module
                 .restore(&imports, &blueprint.limits, &checkpoint.snapshot)?;
         Ok(Self {
+            meter: instance.memory_meter(),
             instance,
             objects: ObjectTable::of(&checkpoint.objects),
             plan: Arc::clone(&blueprint.plan),
@@ -167,7 +174,10 @@ impl Guest {
 
     #[inline]
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.instance.memory_bytes()
+        match &self.meter {
+            Some(meter) => meter.bytes(),
+            None => self.instance.memory_bytes(),
+        }
     }
 
     pub(super) fn interrupter(&self) -> Option<Interrupter> {
@@ -190,15 +200,24 @@ impl Guest {
         args: &[Val],
         results: &mut [Val],
     ) -> Result<(), CallFailure> {
-        if !self.records_host {
-            return self
-                .instance
-                .call(func, args, results)
-                .map_err(|source| self.ended(source));
-        }
-        self.recorder.begin_live();
+        self.begin_live();
         self.instance
             .call(func, args, results)
+            .map_err(|source| self.ended(source))?;
+        self.unharmed()
+    }
+
+    /// As [`Guest::call_plain`], where the type is known in one word and the numbers are in their slots.
+    #[inline]
+    pub(crate) fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), CallFailure> {
+        self.begin_live();
+        self.instance
+            .call_numbers(func, ty, slots)
             .map_err(|source| self.ended(source))?;
         self.unharmed()
     }
@@ -214,7 +233,7 @@ impl Guest {
             check_count(plan, args)?;
             self.needed(plan)?;
         }
-        self.recorder.begin_live();
+        self.begin_live();
         let ran = self.run(plan, args, SequenceNumber::ZERO, scope)?;
         self.unharmed()?;
         match ran.rejected {
@@ -247,9 +266,22 @@ impl Guest {
         }
     }
 
+    /// Host functions run and nothing is kept, if there are any: otherwise the recorder, behind its lock, has
+    /// nothing to do.
+    #[inline]
+    fn begin_live(&self) {
+        if self.records_host {
+            self.recorder.begin_live();
+        }
+    }
+
     /// Whether a pure call that returned left the guest whole: a host function may have swallowed
     /// the trap of a nested call.
+    #[inline]
     fn unharmed(&self) -> Result<(), CallFailure> {
+        if !self.records_host {
+            return Ok(());
+        }
         match self.recorder.take_fault() {
             None => Ok(()),
             Some(what) => Err(CallFailure::Harmed(what)),
@@ -264,13 +296,19 @@ impl Guest {
         args: &[Arg<'_>],
         sequence: SequenceNumber,
     ) -> Result<Recorded, CallFailure> {
-        self.recorder.begin_record();
-        let recorded = self.execute(plan, args, sequence);
-        let recording = self.recorder.finish();
-        let mut recorded = recorded?;
-        if let Some(fault) = recording.fault {
-            return Err(CallFailure::Harmed(fault));
-        }
+        let recorded = if self.records_host {
+            self.recorder.begin_record();
+            let recorded = self.execute(plan, args, sequence);
+            let recording = self.recorder.finish();
+            let mut recorded = recorded?;
+            if let Some(fault) = recording.fault {
+                return Err(CallFailure::Harmed(fault));
+            }
+            recorded.host_calls = recording.calls;
+            recorded
+        } else {
+            self.execute(plan, args, sequence)?
+        };
         let reference = |record: &ResultRecord| match record {
             ResultRecord::Val(val) => is_live_reference(val),
             _ => false,
@@ -279,7 +317,6 @@ impl Guest {
             let what = "a reference, which cannot be recorded; make the export pure";
             return Err(CallFailure::Harmed(what.to_owned()));
         }
-        recorded.host_calls = recording.calls;
         Ok(recorded)
     }
 

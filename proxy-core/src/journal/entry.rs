@@ -17,7 +17,8 @@ pub struct Entry {
     pub(crate) sequence: SequenceNumber,
     pub(crate) func: FuncIndex,
     pub(crate) export: Arc<str>,
-    pub(crate) args: Box<[EntryArg]>,
+    /// In place for most calls, so that the entry itself is all that such a call allocates.
+    pub(crate) args: SmallVec<[EntryArg; 2]>,
     pub(crate) host_calls: Box<[HostCall]>,
     pub(crate) results: SmallVec<[ResultRecord; 1]>,
     pub(crate) fingerprints: Box<[Val]>,

@@ -406,10 +406,8 @@ fn bind_export(
     let needs = entry
         .and_then(|entry| entry.needs.as_deref())
         .map(Into::into);
-    let plain = role == Role::Pure
-        && !return_pointer
+    let plain = !return_pointer
         && zeros == 0
-        && needs.is_none()
         && args.iter().all(|kind| *kind == ArgKind::Value)
         && results
             .iter()
@@ -428,7 +426,7 @@ fn bind_export(
         needs,
         fingerprint,
         artifact,
-        plain,
+        numeric: ty.numeric().filter(|_| plain),
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use engine_api::{FuncIndex, FuncType, ValType};
+use engine_api::{FuncIndex, FuncType, NumericType, ValType};
 use globset::GlobMatcher;
 
 use super::{ArgKind, Effect, Ownership, ResultKind, Role};
@@ -34,8 +34,8 @@ pub(crate) struct ExportPlan {
     pub(crate) fingerprint: Option<FuncIndex>,
     /// How a created object becomes bytes and comes back.
     pub(crate) artifact: Option<ArtifactPlan>,
-    /// Numbers in, numbers out, nothing to journal: the fast path.
-    pub(crate) plain: bool,
+    /// Numbers in, numbers out: the function's own type in one word, to call it by slots.
+    pub(crate) numeric: Option<NumericType>,
     /// Whether an entry of the policy matched.
     pub(crate) listed: bool,
     /// Whether the warning that none did has been given.

@@ -1,7 +1,7 @@
 //! Building a proxy.
 
 use std::env;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash, Module
 
 use super::{
     Artifacts, Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy,
-    Status, Upkeep,
+    Status, Tally, Upkeep,
 };
+use crate::census::Census;
 use crate::checkpoint::Checkpoints;
 use crate::event::{Listener, Observer};
 use crate::generation::new_proxy_tag;
@@ -222,7 +223,7 @@ impl Builder {
             plan: Arc::clone(&plan),
             proxy: tag,
         };
-        let generations_alive = Arc::new(AtomicUsize::new(0));
+        let generations_alive = Arc::new(Census::default());
         let (first, genesis) = Generation::create(&blueprint, 1, None, &generations_alive)?;
         let baseline = first.memory_bytes();
         let has_host_functions = info
@@ -250,6 +251,7 @@ impl Builder {
                 self.patience,
                 Checkpoints::new(self.checkpoints, obstacles.clone()),
             )),
+            tally: Tally::default(),
             status: Mutex::new(Status {
                 baseline,
                 memory_limit,

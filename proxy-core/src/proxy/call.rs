@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::artifacts::Recall;
 use super::failure::{Failed, Repetitions};
 use super::inside::Inside;
@@ -77,6 +79,7 @@ impl Inner {
             };
             let started = guest.is_sampled().then(Instant::now);
             let result = self.guarded(plan, generation, &mut guest, &run)?;
+            generation.count_call();
             drop(guest);
             if let Some(started) = started {
                 self.observer.call_took(started.elapsed());
@@ -93,7 +96,19 @@ impl Inner {
         plan: &ExportPlan,
         attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
-        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let outcome = self.attempts(plan, attempt);
+        if outcome.is_err() {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    #[inline]
+    fn attempts<R>(
+        &self,
+        plan: &ExportPlan,
+        attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
+    ) -> Result<R, Error> {
         let mut repetitions = Repetitions::default();
         loop {
             let active = self.active.load();
@@ -149,6 +164,7 @@ impl Inner {
     }
 
     /// Runs guest code, and settles what it left behind: size, taint, error.
+    #[inline]
     pub(super) fn guarded<R>(
         &self,
         plan: &ExportPlan,
@@ -156,19 +172,33 @@ impl Inner {
         guest: &mut Guest,
         run: impl Fn(&mut Guest) -> Result<R, CallFailure>,
     ) -> Result<R, Failed> {
-        let clean = generation.memory_bytes() <= generation.fresh_bytes();
         let unwinding = TaintOnUnwind(generation);
         let outcome = run(guest);
         std::mem::forget(unwinding);
         let bytes = guest.memory_bytes();
+        match outcome {
+            Ok(result) => {
+                self.note_memory(generation, bytes);
+                Ok(result)
+            }
+            Err(failure) => {
+                // Not noted yet: it is what the call before left.
+                let clean = generation.memory_bytes() <= generation.fresh_bytes();
+                self.note_memory(generation, bytes);
+                Err(Failed {
+                    clean,
+                    ..self.failed(plan, generation, bytes, failure)
+                })
+            }
+        }
+    }
+
+    #[inline]
+    fn note_memory(&self, generation: &Generation, bytes: u64) {
         let grown = generation.note_memory(bytes);
         if grown > 0 {
             self.note_growth(grown, bytes);
         }
-        outcome.map_err(|failure| Failed {
-            clean,
-            ..self.failed(plan, generation, bytes, failure)
-        })
     }
 
     /// Holds the journal from before the call until its entry is appended, so that the journal's order
@@ -233,6 +263,9 @@ impl Inner {
             let made = (recorded, artifact);
             self.append(&mut journal, plan, args, recorded_args, sequence, made);
         }
+        if outcome.is_ok() {
+            generation.count_call();
+        }
         drop(journal);
         drop(guest);
         self.observer.call_took(started.elapsed());
@@ -244,7 +277,7 @@ impl Inner {
         journal: &mut Journal,
         plan: &ExportPlan,
         args: &[Arg<'_>],
-        recorded_args: Box<[EntryArg]>,
+        recorded_args: SmallVec<[EntryArg; 2]>,
         sequence: SequenceNumber,
         (recorded, artifact): (Recorded, ArtifactSlot),
     ) {
@@ -273,7 +306,7 @@ impl Inner {
         self.note_journal(journal);
     }
 
-    fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<Box<[EntryArg]>, Error> {
+    fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<SmallVec<[EntryArg; 2]>, Error> {
         let record = |(position, arg): (usize, &Arg<'_>)| {
             EntryArg::record(arg).ok_or_else(|| Error::Argument {
                 export: plan.name.to_string(),
