@@ -146,6 +146,47 @@ impl Artifact {
         })
     }
 
+    /// Reads what [`Artifact::to_bytes`] gave and this program wrote to a file, such as one that processes of the same
+    /// program share, from a file and a folder that belong to this process's user and that nobody else can write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Artifact`] if others could have written it, or if it is damaged or no artifact at all.
+    #[cfg(unix)]
+    #[expect(
+        unsafe_code,
+        reason = "only this user can have written the bytes; see SAFETY"
+    )]
+    pub fn from_private_file(path: &std::path::Path) -> Result<Self, Error> {
+        use std::io::Read;
+        use std::os::unix::fs::MetadataExt;
+        let refuse = |reason: String| Error::Artifact { reason };
+        let failed = |error: std::io::Error| refuse(format!("`{}`: {error}", path.display()));
+        let own = std::fs::metadata("/proc/self").map_err(failed)?.uid();
+        let check = |metadata: &std::fs::Metadata| {
+            if metadata.uid() == own && metadata.mode() & 0o022 == 0 {
+                return Ok(());
+            }
+            Err(refuse(format!(
+                "others than this user could have written `{}`; keep artifacts in a folder that only their user can write",
+                path.display()
+            )))
+        };
+        let folder = path
+            .parent()
+            .filter(|folder| *folder != std::path::Path::new(""));
+        let folder = folder.unwrap_or(std::path::Path::new("."));
+        check(&std::fs::metadata(folder).map_err(failed)?)?;
+        let mut file = std::fs::File::open(path).map_err(failed)?;
+        check(&file.metadata().map_err(failed)?)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        // SAFETY: the open file and its folder belong to the user of this process and are closed to all others, so that
+        // the bytes come from a program with the same rights as this one, which could do to this process whatever the
+        // code could. What is not as an engine wrote it, by accident, does not have the hash that is checked.
+        unsafe { Self::from_bytes(&bytes) }
+    }
+
     /// For engines: the serialized code, if it fits the module and the engine.
     ///
     /// # Errors
@@ -194,6 +235,32 @@ mod tests {
         let artifact = Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![1, 2, 3]);
         assert_eq!(read(&artifact.to_bytes()).unwrap(), artifact);
         assert_eq!(artifact.code_for(b"m", "engine").unwrap(), [1, 2, 3]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        use std::fs::{self, Permissions};
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("engine-api-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+        let path = folder.join("artifact");
+        let artifact = Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![1, 2, 3]);
+        fs::write(&path, artifact.to_bytes()).unwrap();
+        let with_modes = |file: u32, parent: u32| {
+            fs::set_permissions(&path, Permissions::from_mode(file)).unwrap();
+            fs::set_permissions(&folder, Permissions::from_mode(parent)).unwrap();
+            Artifact::from_private_file(&path)
+        };
+        let closed = with_modes(0o600, 0o700);
+        let open = [with_modes(0o666, 0o700), with_modes(0o600, 0o777)];
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(closed.unwrap(), artifact);
+        for refused in open {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("only their user"), "{error}");
+        }
     }
 
     #[test]

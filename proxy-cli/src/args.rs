@@ -24,6 +24,7 @@ const AFTER_HELP: &str = "\
 Try:
   wasm-proxy run                          1,000 proofs by a prover that leaks, in 64 MiB
   wasm-proxy run --without-proxy          the same on a bare instance: it dies
+  wasm-proxy bench --report F.html        the same under every strategy there is, with plots
   wasm-proxy inspect MODULE --emit-policy > MODULE.toml
 
 Environment:
@@ -37,6 +38,11 @@ Exit codes: 0 every call succeeded, 1 calls failed, 2 the input is wrong.";
 pub(crate) enum Command {
     /// Run a workload on a module, behind the proxy
     Run(RunArgs),
+    /// Run a workload on a module under every strategy there is against leaks, and compare
+    Bench(BenchArgs),
+    /// One strategy, for the comparison that starts this
+    #[command(name = "bench-child", hide = true)]
+    BenchChild(BenchArgs),
     /// Show what is in a module, which engines can run it, and draft a policy
     Inspect(InspectArgs),
     /// List the engines that are compiled in, and what each can do
@@ -136,6 +142,86 @@ pub(crate) struct RunArgs {
     pub(crate) report: Option<PathBuf>,
 }
 
+/// What to compare.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_HELP)]
+pub(crate) struct BenchArgs {
+    /// The module, binary or text [default: the embedded prover, which loses 1 MiB with each proof]
+    pub(crate) module: Option<PathBuf>,
+
+    /// What each export does to the state, as TOML [default: every call of a MODULE is journaled]
+    #[arg(long, value_name = "F.toml")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// A policy that comes with the program, instead of --policy
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "policy",
+        requires = "module",
+        value_parser = PossibleValuesParser::new(proxy_core::PRESETS)
+    )]
+    pub(crate) preset: Option<String>,
+
+    /// The calls: those that build the state, then a repeat of those that an application makes again and again
+    #[arg(long, value_name = "F.jsonl")]
+    pub(crate) workload: Option<PathBuf>,
+
+    /// A runtime and compiler, once or several times; `wasm-proxy engines` lists them
+    /// [default: the one that `run` takes]
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Vec<String>,
+
+    /// What the memories of one instance may have together
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    pub(crate) memory_limit: u64,
+
+    /// The share of the limit at which a standby is prepared
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
+    pub(crate) warn: f64,
+
+    /// The share of the limit at which the standby takes over, and at which a rotation makes an instance anew
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    pub(crate) critical: f64,
+
+    /// How many turns of the repeat each strategy makes [default: as many as the workload says; 300 proofs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) calls: Option<u64>,
+
+    /// How often everything is run; the tables have medians
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+
+    /// How long one strategy may take in one round
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
+    pub(crate) time_max: Duration,
+
+    /// Give imports that the module needs as stubs, whose calls fail
+    #[arg(long)]
+    pub(crate) stub_imports: bool,
+
+    /// For a wasm-bindgen module with a thread pool: what becomes of the workers' memory when a pool ends
+    /// [default: destroy]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) worker_exit: Option<WorkerExit>,
+
+    /// How long one call may take, as in `500ms`, `10s`, `2m`
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// How long a pinned scope may stay on an instance that was swapped out
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
+    pub(crate) drain_timeout: Duration,
+
+    /// Write a report as one HTML page, with plots
+    #[arg(long, value_name = "F.html")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Write the figures as JSON
+    #[arg(long, value_name = "F.json")]
+    pub(crate) json: Option<PathBuf>,
+}
+
 /// What becomes of a worker's stack and thread-local block when its pool ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WorkerExit {
@@ -177,6 +263,13 @@ pub(crate) struct InspectArgs {
     )]
     pub(crate) preset: Option<String>,
 }
+
+const BENCH_HELP: &str = "\
+Compared are a bare instance until it dies, a restart when it is dead, an instance per turn, a process per turn, a
+rotation of four instances, and the proxy without and with checkpoints; each in a process of its own.
+Of the repeats at the workload's top the one with the most calls is what is compared: a turn of it is what an
+application asks for at a time. What stands before it builds the state; what stands after it is left out.
+The form of workloads is in `wasm-proxy run --help`.";
 
 const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank lines and those that begin with # or // are skipped:
   {"call":"srs_create","args":[8],"as":"srs"}      call an export, name its result

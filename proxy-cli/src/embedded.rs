@@ -1,8 +1,7 @@
 //! The main job: a prover that leaks, with its policy and its workload.
 
 use proxy_core::Policy;
-
-use crate::workload::Workload;
+use workload::Workload;
 
 /// A `halo2` prover compiled to wasm; `guests/README.md` describes it.
 const PROVER: &[u8] = include_bytes!("../../guests/prebuilt/prover.wasm");

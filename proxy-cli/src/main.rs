@@ -1,5 +1,5 @@
-//! The program `wasm-proxy`: runs a workload on a module behind the proxy, and says what is in a
-//! module and which engines there are.
+//! The program `wasm-proxy`: runs a workload on a module behind the proxy, compares that with the alternatives, and
+//! says what is in a module and which engines there are.
 //!
 //! | file | its job |
 //! |---|---|
@@ -9,13 +9,15 @@
 //! | `module_file` | a module from a file |
 //! | `chosen_policy` | the policy that the command line names |
 //! | `run` | `run`: puts the proxy, the workload and the display together |
-//! | `workload` | JSON lines: parsed, checked against the module, run |
+//! | `bench` | `bench`: every strategy on the module, and the report |
+//! | `run::calls` | makes the calls of a workload, measures and compares them |
 //! | `observed` | what happened during a run |
 //! | `display`, `report` | how it is shown, while it runs and at the end |
 //! | `inspect`, `draft` | what is in a module, and a policy drafted from its names |
 //! | `failure` | errors with a way out, and exit codes |
 
 mod args;
+mod bench;
 mod chosen_policy;
 mod display;
 mod draft;
@@ -29,7 +31,6 @@ mod output;
 mod report;
 mod rss;
 mod run;
-mod workload;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = output::init_log().and_then(|()| match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::BenchChild(args) => bench::child(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Engines => output::print(&engines::table()),
         Command::Completions { shell } => {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::display::mib;
 use crate::observed::Observed;
-use crate::workload::run::Outcome;
+use crate::run::calls::Outcome;
 
 /// The report of a run. Units are in the names of the fields.
 #[derive(Debug, Serialize)]

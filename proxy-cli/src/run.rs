@@ -1,5 +1,7 @@
 //! `run`: puts the module, the proxy, the workload and the display together.
 
+pub(crate) mod calls;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -11,15 +13,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use bindgen_host::Options;
 use engine_api::{Imports, Limits, ModuleInfo};
 use proxy_core::{ArtifactStore, Policy, Proxy, Supervisor, Thresholds};
+use workload::Workload;
 
 use crate::args::RunArgs;
 use crate::chosen_policy::ChosenPolicy;
 use crate::display::{Console, Watcher, mib};
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report};
-use crate::workload::Workload;
-use crate::workload::run::Outcome;
-use crate::{embedded, engines, failure, module_file, output, workload};
+use crate::{embedded, engines, failure, module_file, output};
+use calls::Outcome;
 
 /// The supervisor looks this often; calls that cross a threshold wake it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,20 +42,15 @@ struct Job {
 /// Runs what the command line says.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let job = Job::new(args)?;
-    let thresholds = Thresholds::new(args.warn, args.critical).map_err(|_| {
-        anyhow!(
-            "--warn {} and --critical {} do not fit: shares of the memory limit are needed, such as \
-             0.7 and 0.9, the first smaller",
-            args.warn,
-            args.critical
-        )
-    })?;
+    let thresholds = thresholds(args.warn, args.critical)?;
     let report_file = args.report.as_deref().map(create).transpose()?;
     let calls_planned = job.calls_max.unwrap_or(u64::MAX).min(job.workload.calls());
     let console = Console::detect(calls_planned);
     let observed = Arc::new(Observed::new(console.clone())?);
     let proxy = build(args, &job, thresholds, &observed)?;
-    let bound = job.workload.bind(&proxy, job.policy.strict)?;
+    let bound = job
+        .workload
+        .bind(&|name| proxy.export(name), job.policy.strict)?;
     announce(&console, args, &job, &proxy, calls_planned);
 
     let rss_start = observed.sample_process();
@@ -72,7 +69,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
             .then(|| Supervisor::start(&proxy, SUPERVISOR_INTERVAL))
             .transpose()
             .context("cannot start the supervisor's thread")?;
-        workload::run::run(&bound, &proxy, &observed, job.calls_max)?
+        calls::run(&bound, &proxy, &observed, job.calls_max)?
     };
     let circumstances = Circumstances {
         module: job.name.clone(),
@@ -90,6 +87,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(failure::CALLS_FAILED)
+    })
+}
+
+/// The thresholds that the command line gives.
+pub(crate) fn thresholds(warn: f64, critical: f64) -> Result<Thresholds> {
+    Thresholds::new(warn, critical).map_err(|_| {
+        anyhow!(
+            "--warn {warn} and --critical {critical} do not fit: shares of the memory limit are needed, such as \
+             0.7 and 0.9, the first smaller"
+        )
     })
 }
 

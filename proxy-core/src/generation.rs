@@ -2,6 +2,7 @@
 //! applied.
 
 mod artifact;
+mod bare;
 mod guest;
 mod history;
 mod marshal;
@@ -20,6 +21,7 @@ use crate::lane::{Lane, LaneGuard};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
+pub use bare::{Bare, BareInstance};
 pub(crate) use guest::{CallFailure, Guest, Recorded, consumed};
 pub(crate) use objects::Objects;
 

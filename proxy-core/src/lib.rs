@@ -72,6 +72,7 @@ pub use debug_info::{DebugInfo, LastSwap};
 pub use degradation::Patience;
 pub use error::{Divergence, DivergenceKind, Error};
 pub use event::{Event, Listener};
+pub use generation::{Bare, BareInstance};
 pub use handle::{Handle, Pointer, SequenceNumber};
 pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::Entry;

@@ -184,6 +184,26 @@ pub struct ExportInfo {
     pub results: Vec<crate::ResultKind>,
     /// Whether an entry of the policy matched it.
     pub listed: bool,
+    /// Whether the policy says how what it creates becomes bytes and comes back.
+    pub artifact: bool,
+}
+
+impl ExportInfo {
+    pub(crate) fn of(plan: &ExportPlan) -> Self {
+        Self {
+            name: plan.name.to_string(),
+            ty: plan.ty.clone(),
+            role: plan.role,
+            args: plan.args.clone(),
+            results: plan
+                .results
+                .iter()
+                .map(|result| result.kind.clone())
+                .collect(),
+            listed: plan.listed,
+            artifact: plan.artifact.is_some(),
+        }
+    }
 }
 
 impl Proxy {
@@ -204,19 +224,7 @@ impl Proxy {
     ///
     /// [`Error::UnknownExport`].
     pub fn export(&self, name: &str) -> Result<ExportInfo, Error> {
-        let plan = self.0.plan_of(name)?;
-        Ok(ExportInfo {
-            name: plan.name.to_string(),
-            ty: plan.ty.clone(),
-            role: plan.role,
-            args: plan.args.clone(),
-            results: plan
-                .results
-                .iter()
-                .map(|result| result.kind.clone())
-                .collect(),
-            listed: plan.listed,
-        })
+        self.0.plan_of(name).map(|plan| ExportInfo::of(plan))
     }
 
     /// The engine of the active generation.

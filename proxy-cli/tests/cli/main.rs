@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod bad_input;
+mod bench;
 mod bindgen;
 mod inspect;
 mod lists;

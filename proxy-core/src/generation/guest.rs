@@ -320,6 +320,32 @@ impl Guest {
         Ok(recorded)
     }
 
+    /// A call by policy of which nothing is kept but the objects that it made. Those it freed are not known any
+    /// more.
+    pub(super) fn call_unrecorded(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+        scope: Option<u64>,
+    ) -> Result<Results, CallFailure> {
+        check_count(plan, args)?;
+        self.needed(plan)?;
+        self.recorder.begin_live();
+        let ran = self.run(plan, args, sequence, scope)?;
+        for handle in consumed(plan, args) {
+            self.objects.remove(&handle);
+        }
+        self.unharmed()?;
+        match ran.rejected {
+            None => Ok(ran.results),
+            Some(message) => Err(CallFailure::Rejected(Error::Guest {
+                export: plan.name.to_string(),
+                message,
+            })),
+        }
+    }
+
     /// Runs, takes fingerprints, and settles the handle table.
     fn execute(
         &mut self,

@@ -6,7 +6,7 @@ use proxy_core::{ExportInfo, ResultKind};
 
 use super::number::to_val;
 use super::{BoundExpected, Kind};
-use crate::workload::{Expected, width_name};
+use crate::{Expected, width_name};
 
 /// What the results of an export are, by the policy and the function's type.
 pub(super) fn result_kinds(info: &ExportInfo) -> Vec<Kind> {

@@ -9,7 +9,7 @@ use serde_json::Number;
 
 use super::number::to_val;
 use super::{Binder, BoundArg, Kind, Place};
-use crate::workload::{Argument, width_name};
+use crate::{Argument, width_name};
 
 /// What an argument is for.
 #[derive(Clone, Copy)]

@@ -4,26 +4,29 @@ use engine_api::Val;
 use proxy_core::{Results, Value};
 
 /// What marks a result in the digest's input.
-pub(super) mod tag {
-    pub(in crate::workload::run) const CALL: u8 = 0;
-    pub(in crate::workload::run) const NULL: u8 = 1;
-    pub(in crate::workload::run) const NUMBER: u8 = 2;
-    pub(in crate::workload::run) const HANDLE: u8 = 3;
-    pub(in crate::workload::run) const BYTES: u8 = 4;
-    pub(in crate::workload::run) const TEXT: u8 = 5;
-    pub(in crate::workload::run) const POINTER: u8 = 6;
-    pub(in crate::workload::run) const REFERENCE: u8 = 7;
-    pub(in crate::workload::run) const FAILED: u8 = 8;
+pub(crate) mod tag {
+    pub(crate) const CALL: u8 = 0;
+    pub(crate) const NULL: u8 = 1;
+    pub(crate) const NUMBER: u8 = 2;
+    pub(crate) const HANDLE: u8 = 3;
+    pub(crate) const BYTES: u8 = 4;
+    pub(crate) const TEXT: u8 = 5;
+    pub(crate) const POINTER: u8 = 6;
+    pub(crate) const REFERENCE: u8 = 7;
 }
 
-/// Results as the digest sees them: objects by their names, raw pointers and references by nothing.
-pub(super) fn encode(results: &Results, out: &mut Vec<u8>) {
+/// What stands in the digest's input for a call that failed.
+pub const FAILED: u8 = 8;
+
+/// Results as the digest sees them: objects by their names unless they are to be `anonymous`, raw pointers and references by nothing.
+pub(crate) fn encode(results: &Results, anonymous: bool, out: &mut Vec<u8>) {
     out.push(tag::CALL);
     for result in results.as_slice() {
         match result {
             Value::Null => out.push(tag::NULL),
             Value::Pointer(_) => out.push(tag::POINTER),
             Value::Val(val) => encode_val(val, out),
+            Value::Handle(_) if anonymous => out.push(tag::HANDLE),
             Value::Handle(handle) => {
                 out.push(tag::HANDLE);
                 out.extend(handle.sequence().0.to_le_bytes());

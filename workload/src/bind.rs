@@ -9,26 +9,26 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use engine_api::{Val, ValType};
-use proxy_core::{ArgKind, Error, ExportInfo, Proxy, ResultKind, Role, Width};
+use proxy_core::{ArgKind, Error, ExportInfo, ResultKind, Role, Width};
 
-use super::{Call, Step, Workload};
+use crate::{Call, Step, Workload};
 use arguments::Param;
 use results::{expectations, result_kinds};
 
 /// A workload that fits a module.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub struct Bound {
     /// What to do.
-    pub(crate) steps: Vec<BoundStep>,
+    pub steps: Vec<BoundStep>,
     /// How many different names there are.
-    pub(crate) slots: usize,
+    pub slots: usize,
     /// The file's name, for messages.
-    pub(crate) name: String,
+    pub name: String,
 }
 
 /// One thing to do.
 #[derive(Debug)]
-pub(crate) enum BoundStep {
+pub enum BoundStep {
     /// Call an export.
     Call(BoundCall),
     /// Do several things several times.
@@ -44,33 +44,33 @@ pub(crate) enum BoundStep {
 
 /// Several things on one generation.
 #[derive(Debug)]
-pub(crate) struct Scope {
+pub struct Scope {
     /// Where it is in the file.
-    pub(crate) line: usize,
+    pub line: usize,
     /// What to do: calls and repeats of calls.
-    pub(crate) steps: Vec<BoundStep>,
+    pub steps: Vec<BoundStep>,
     /// The slots that it fills.
-    pub(crate) fills: Vec<usize>,
+    pub fills: Vec<usize>,
 }
 
 /// A call that fits its export.
 #[derive(Debug)]
-pub(crate) struct BoundCall {
+pub struct BoundCall {
     /// Where it is in the file.
-    pub(crate) line: usize,
+    pub line: usize,
     /// What to call.
-    pub(crate) export: String,
+    pub export: String,
     /// With what.
-    pub(crate) args: Vec<BoundArg>,
+    pub args: Vec<BoundArg>,
     /// The slots that its results go to.
-    pub(crate) fills: Vec<usize>,
+    pub fills: Vec<usize>,
     /// What it must return.
-    pub(crate) expect: Option<Vec<BoundExpected>>,
+    pub expect: Option<Vec<BoundExpected>>,
 }
 
 /// An argument of the parameter's type.
 #[derive(Debug)]
-pub(crate) enum BoundArg {
+pub enum BoundArg {
     /// A number.
     Val(Val),
     /// Bytes.
@@ -89,7 +89,7 @@ pub(crate) enum BoundArg {
 
 /// A result of the function's type.
 #[derive(Debug)]
-pub(crate) enum BoundExpected {
+pub enum BoundExpected {
     /// A number.
     Val(Val),
     /// Bytes.
@@ -121,8 +121,11 @@ struct Place {
     turns: u64,
 }
 
+/// What the policy and the module say of an export, by its name.
+pub type Exports<'a> = &'a dyn Fn(&str) -> Result<ExportInfo, Error>;
+
 struct Binder<'a> {
-    proxy: &'a Proxy,
+    exports: Exports<'a>,
     file: &'a str,
     strict: bool,
     slots: HashMap<String, usize>,
@@ -130,10 +133,15 @@ struct Binder<'a> {
 }
 
 impl Workload {
-    /// Checks the workload against the module and the policy that the proxy was built with.
-    pub(crate) fn bind(&self, proxy: &Proxy, strict: bool) -> Result<Bound> {
+    /// Checks the workload against the module and the policy, which `exports` knows. A `strict` policy lists every
+    /// export that is called.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit, with its line.
+    pub fn bind(&self, exports: Exports<'_>, strict: bool) -> Result<Bound> {
         let mut binder = Binder {
-            proxy,
+            exports,
             file: &self.name,
             strict,
             slots: HashMap::new(),
@@ -198,7 +206,7 @@ impl Binder<'_> {
     }
 
     fn call(&mut self, call: &Call, place: Place) -> Result<BoundCall> {
-        let info = self.proxy.export(&call.export)?;
+        let info = (self.exports)(&call.export)?;
         self.check_place(&info, place)?;
         ensure!(
             call.args.len() == info.args.len(),

@@ -1,11 +1,15 @@
 //! Workloads: the calls that a user would make, as JSON lines.
 //!
-//! A file is parsed ([`parse`]), checked against the module and its policy before anything runs
-//! ([`bind`]), and run ([`run`]).
+//! A file is parsed ([`Workload::parse`]) and checked against the module and its policy before anything runs
+//! ([`Workload::bind`]); its calls can be made on a proxy and on a bare instance ([`perform`]). What is wrong is said to the file's author, in words and with the line; nobody matches
+//! on it, so that errors are `anyhow`'s.
 
-pub(crate) mod bind;
+pub mod bind;
+mod digest;
 mod parse;
-pub(crate) mod run;
+pub mod perform;
+
+pub use digest::FAILED;
 
 use std::fs;
 use std::path::Path;
@@ -15,17 +19,17 @@ use proxy_core::Width;
 use serde_json::Number;
 
 /// A parsed workload.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Workload {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
     /// The file's name, for messages.
-    pub(crate) name: String,
+    pub name: String,
     /// What to do, in order.
-    pub(crate) steps: Vec<Step>,
+    pub steps: Vec<Step>,
 }
 
 /// One thing to do.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Step {
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
     /// Call an export.
     Call(Call),
     /// Do several things several times.
@@ -45,23 +49,23 @@ pub(crate) enum Step {
 }
 
 /// A call as the file says it.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Call {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
     /// Where it is in the file.
-    pub(crate) line: usize,
+    pub line: usize,
     /// What to call.
-    pub(crate) export: String,
+    pub export: String,
     /// With what.
-    pub(crate) args: Vec<Argument>,
+    pub args: Vec<Argument>,
     /// The names that its results get, in order.
-    pub(crate) names: Vec<String>,
+    pub names: Vec<String>,
     /// What it must return, if that is said: one for each result.
-    pub(crate) expect: Option<Vec<Expected>>,
+    pub expect: Option<Vec<Expected>>,
 }
 
 /// An argument as the file says it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Argument {
+pub enum Argument {
     /// A number, which takes the parameter's type.
     Number(Number),
     /// An earlier result.
@@ -82,7 +86,7 @@ pub(crate) enum Argument {
 
 /// A result as the file expects it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Expected {
+pub enum Expected {
     /// A number, which takes the result's type.
     Number(Number),
     /// Text, or bytes that are this text.
@@ -110,7 +114,11 @@ fn width_name(width: Width) -> &'static str {
 
 impl Workload {
     /// Reads a workload from a file.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, with the line.
+    pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| {
             format!(
                 "cannot read the workload `{}`; check the path, and that it is UTF-8 text",
@@ -121,12 +129,24 @@ impl Workload {
     }
 
     /// How many calls it makes; `u64::MAX` stands for that many or more.
-    pub(crate) fn calls(&self) -> u64 {
-        count(&self.steps)
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        Self::count(&self.steps)
+    }
+
+    /// How many calls steps make; `u64::MAX` stands for that many or more.
+    #[must_use]
+    pub fn count(steps: &[Step]) -> u64 {
+        let count_of = |step: &Step| match step {
+            Step::Call(_) => 1,
+            Step::Repeat { times, steps } => Self::count(steps).saturating_mul(*times),
+            Step::Pinned { steps, .. } => Self::count(steps),
+        };
+        steps.iter().map(count_of).fold(0, u64::saturating_add)
     }
 
     /// Gives the first repeat at the top another number of turns.
-    pub(crate) fn repeat_instead(&mut self, turns: u64) {
+    pub fn repeat_instead(&mut self, turns: u64) {
         let mut repeats = self.steps.iter_mut().filter_map(|step| match step {
             Step::Repeat { times, .. } => Some(times),
             _ => None,
@@ -135,13 +155,4 @@ impl Workload {
             *times = turns;
         }
     }
-}
-
-fn count(steps: &[Step]) -> u64 {
-    let count_of = |step: &Step| match step {
-        Step::Call(_) => 1,
-        Step::Repeat { times, steps } => count(steps).saturating_mul(*times),
-        Step::Pinned { steps, .. } => count(steps),
-    };
-    steps.iter().map(count_of).fold(0, u64::saturating_add)
 }

@@ -20,7 +20,11 @@ type Object = Map<String, Value>;
 
 impl Workload {
     /// Parses a workload; `name` is for messages.
-    pub(crate) fn parse(name: &str, text: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, with the line.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
         let mut steps = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();

@@ -1,0 +1,318 @@
+//! Rounds of children, and what they gave.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use engine_api::{Engine, ModuleHash};
+use tempfile::TempDir;
+
+use crate::child::{Again, Task};
+use crate::kit::Kit;
+use crate::measure::Measured;
+use crate::report::FORMAT;
+use crate::serve::MarkKind;
+use crate::{
+    EngineReport, Job, JobReport, Latency, Machine, Report, Row, Series, Spread, Strategy, machine,
+};
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which strategies.
+    pub strategies: Vec<Strategy>,
+    /// How often each is run. All strategies of all engines are run once before the first is run again.
+    pub rounds: u32,
+    /// How long a strategy may take, in one round.
+    pub time_max: Duration,
+    /// What was typed.
+    pub command: String,
+    /// What is known of versions.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// How to start children, and on which engines.
+#[derive(Debug)]
+pub struct Children {
+    /// This program, with arguments under which it [executes orders](crate::child::Order).
+    pub again: Again,
+    /// The engines by their names, in order.
+    pub engines: Vec<(String, Arc<dyn Engine>)>,
+}
+
+/// How far a comparison is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// From 1.
+    pub round: u32,
+    /// Which engine.
+    pub engine: &'a str,
+    /// Which strategy.
+    pub strategy: Strategy,
+    /// How many turns it has made.
+    pub turns: u64,
+}
+
+/// Runs each strategy on each engine in processes of their own.
+///
+/// # Errors
+///
+/// An engine refuses the module, or the policy or the workload does not fit it; a state cannot be built; a child
+/// dies. Turns that fail are figures, and no errors.
+pub fn compare(
+    job: &Job,
+    children: &Children,
+    settings: &Settings,
+    on_progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Report> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let mut prepared = Vec::new();
+    for (name, engine) in &children.engines {
+        let kit = Kit::new(job.clone(), Arc::clone(engine), None)
+            .with_context(|| format!("cannot run `{}` on {name}", job.name))?;
+        let compiled = keep(&folder, name, &kit)?;
+        prepared.push((name, compiled, kit));
+    }
+    let mut measured: Vec<BTreeMap<Strategy, Vec<Measured>>> =
+        vec![BTreeMap::new(); prepared.len()];
+    for round in 1..=settings.rounds {
+        for ((name, compiled, kit), measured) in prepared.iter().zip(&mut measured) {
+            let again = children.again.on(name, compiled.as_deref());
+            for strategy in settings.strategies.iter().copied() {
+                let progress = |turns| Progress {
+                    round,
+                    engine: name,
+                    strategy,
+                    turns,
+                };
+                on_progress(progress(0));
+                let task = Task::Measure {
+                    strategy,
+                    turns_max: kit.turns(),
+                    time_max_ms: u64::try_from(settings.time_max.as_millis()).unwrap_or(u64::MAX),
+                };
+                let run = again
+                    .measure(task, &mut |turns| on_progress(progress(turns)))
+                    .with_context(|| format!("`{}` on {name}", strategy.name()))?;
+                measured.entry(strategy).or_default().push(run);
+            }
+        }
+    }
+    let engines = prepared
+        .iter()
+        .zip(&measured)
+        .map(|((name, ..), measured)| engine_report(name, &settings.strategies, measured))
+        .collect();
+    Ok(Report {
+        format: FORMAT,
+        command: settings.command.clone(),
+        date: machine::today(),
+        commit: machine::commit(),
+        machine: Machine::this(),
+        versions: settings.versions.clone(),
+        job: job_report(job, settings, prepared.first().map(|(.., kit)| kit))?,
+        engines,
+    })
+}
+
+/// Writes the compiled module for the children, where the engine can.
+fn keep(folder: &TempDir, name: &str, kit: &Kit) -> Result<Option<PathBuf>> {
+    let Some(artifact) = kit.compiled() else {
+        return Ok(None);
+    };
+    let path = folder.path().join(name);
+    fs::write(&path, artifact.to_bytes()).context("cannot write the compiled module")?;
+    Ok(Some(path))
+}
+
+fn job_report(job: &Job, settings: &Settings, kit: Option<&Kit>) -> Result<JobReport> {
+    let (state_calls, turn_calls, calls_left_out) = kit.map_or((0, 0, 0), Kit::calls);
+    let has_artifacts = kit.map(Kit::has_artifacts).transpose()?.unwrap_or(false);
+    Ok(JobReport {
+        module: job.name.clone(),
+        module_hash: ModuleHash::of(&job.wasm).to_string(),
+        workload: job.workload.name.clone(),
+        state_calls,
+        turn_calls,
+        calls_left_out,
+        turns: kit.map_or(0, Kit::turns),
+        time_max_s: settings.time_max.as_secs_f64(),
+        rounds: settings.rounds,
+        memory_limit_mib: kit.map_or(0.0, |kit| mib(kit.bare.memory_limit_bytes())),
+        warn: job.thresholds.warn(),
+        critical: job.thresholds.critical(),
+        artifacts: has_artifacts,
+    })
+}
+
+type Runs = BTreeMap<Strategy, Vec<Measured>>;
+
+fn engine_report(name: &str, strategies: &[Strategy], measured: &Runs) -> EngineReport {
+    let bare = measured.get(&Strategy::Bare);
+    let lived = |run: &Measured| run.died_at_turn.map_or(run.turns, |turn| turn - 1);
+    let first_turns = bare
+        .and_then(|runs| runs.iter().map(lived).min())
+        .unwrap_or(0);
+    let reference = [Strategy::Checkpoints, Strategy::Replay]
+        .iter()
+        .find_map(|strategy| measured.get(strategy)?.first());
+    let rows = strategies
+        .iter()
+        .filter_map(|strategy| row(*strategy, measured.get(strategy)?, first_turns, reference));
+    EngineReport {
+        engine: name.to_owned(),
+        first_turns,
+        rows: rows.collect(),
+    }
+}
+
+fn row(
+    strategy: Strategy,
+    runs: &[Measured],
+    first_turns: u64,
+    reference: Option<&Measured>,
+) -> Option<Row> {
+    let first = runs.first()?;
+    let spread = |figure: &dyn Fn(&Measured) -> f64| Spread::of(runs.iter().map(figure));
+    let all = |figure: &dyn Fn(&Measured) -> Option<f64>| {
+        let values: Option<Vec<f64>> = runs.iter().map(figure).collect();
+        values.and_then(Spread::of)
+    };
+    let deaths = runs.iter().filter_map(|run| run.died_at_turn.map(count));
+    let others = |reference: &Measured| {
+        let other = |run: &Measured| {
+            let pairs = run.digests.iter().zip(&reference.digests);
+            let differ = |(own, right): &(&Option<u64>, &Option<u64>)| matches!((own, right), (Some(own), Some(right)) if own != right);
+            pairs.filter(differ).count() as u64
+        };
+        runs.iter().map(other).max().unwrap_or(0)
+    };
+    Some(Row {
+        strategy,
+        turns: spread(&|run| count(run.turns))?,
+        turns_failed: spread(&|run| count(run.failed))?,
+        error: runs.iter().find_map(|run| run.error.clone()),
+        died_at_turn: Spread::of(deaths),
+        cut_short: runs.iter().any(|run| run.cut_short),
+        turns_with_other_results: reference.map(others),
+        start_ms: spread(&|run| run.start_ms)?,
+        turns_per_second: spread(&Measured::rate)?,
+        turns_per_second_first: all(&|run| run.rate_over(first_turns)),
+        latency_us: latency(runs),
+        restarts: spread(&|run| count(run.count(MarkKind::Restart)))?,
+        swaps: spread(&|run| count(run.count(MarkKind::Swap)))?,
+        pss_start_mib: spread(&|run| mib(run.pss_start))?,
+        pss_peak_mib: spread(&|run| mib(run.pss_peak))?,
+        memory_peak_mib: spread(&|run| mib(run.memory_peak))?,
+        series: Series {
+            at_s: first.samples.iter().map(|s| rounded(s.at_s)).collect(),
+            memory_mib: first
+                .samples
+                .iter()
+                .map(|s| rounded(mib(s.memory_bytes)))
+                .collect(),
+            pss_mib: first
+                .samples
+                .iter()
+                .map(|s| rounded(mib(s.pss_bytes)))
+                .collect(),
+            marks: first.marks.iter().map(|m| (m.at_s, m.what)).collect(),
+        },
+    })
+}
+
+fn latency(runs: &[Measured]) -> Option<Latency> {
+    let at = |quantile: f64| {
+        let of = |run: &Measured| {
+            let mut pairs = run.latency_us.iter();
+            let found = pairs.find(|(q, _)| (q - quantile).abs() < 1e-9)?;
+            Some(found.1)
+        };
+        Spread::of(runs.iter().filter_map(of))
+    };
+    Some(Latency {
+        p50: at(0.5)?,
+        p99: at(0.99)?,
+        p999: at(0.999)?,
+        max: at(1.0)?,
+        quantiles: runs.first()?.latency_us.clone(),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
+fn count(count: u64) -> f64 {
+    count as f64
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sizes are exact enough in an f64"
+)]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
+/// To thousandths: what a plot shows, and a file need not have more of.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(rate: u64, digests: &[Option<u64>], died_at_turn: Option<u64>) -> Measured {
+        let turns = digests.len() as u64;
+        serde_json::from_value(serde_json::json!({
+            "turns": turns, "failed": 0, "error": null, "died_at_turn": died_at_turn,
+            "cut_short": false, "start_ms": 1.0, "duration_s": count(turns) / count(rate),
+            "latency_us": [[0.5, 10.0], [0.99, 20.0], [0.999, 30.0], [1.0, 40.0]],
+            "ends_us": (1..=turns).map(|turn| turn * 1_000_000 / rate).collect::<Vec<_>>(),
+            "digests": digests, "pss_start": 0, "pss_peak": 3 << 20, "memory_peak": 0,
+            "samples": [], "marks": [],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn rates_are_compared_over_the_turns_that_the_bare_instance_made() {
+        let all = [Some(1), Some(2), Some(3), Some(4)];
+        let mut runs = Runs::new();
+        runs.insert(Strategy::Bare, vec![run(10, &all[..3], Some(3))]);
+        runs.insert(
+            Strategy::Replay,
+            vec![run(20, &all, None), run(40, &all, None)],
+        );
+        let report = engine_report("e", &[Strategy::Bare, Strategy::Replay], &runs);
+        assert_eq!(report.first_turns, 2);
+        let rate = |strategy| {
+            let row = report.row(strategy).unwrap();
+            row.turns_per_second_first.unwrap().median
+        };
+        assert!((rate(Strategy::Bare) - 10.0).abs() < 1e-6);
+        assert!((rate(Strategy::Replay) - 30.0).abs() < 1e-6);
+        let bare = report.row(Strategy::Bare).unwrap();
+        assert!((bare.died_at_turn.unwrap().median - 3.0).abs() < 1e-9);
+        assert!((bare.pss_peak_mib.max - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn results_that_differ_from_the_proxys_are_counted_and_failures_are_not() {
+        let mut runs = Runs::new();
+        runs.insert(
+            Strategy::Restart,
+            vec![run(1, &[Some(1), None, Some(9)], None)],
+        );
+        runs.insert(
+            Strategy::Checkpoints,
+            vec![run(1, &[Some(1), Some(2), Some(3)], None)],
+        );
+        let report = engine_report("e", &[Strategy::Restart, Strategy::Checkpoints], &runs);
+        let others = |strategy| report.row(strategy).unwrap().turns_with_other_results;
+        assert_eq!(others(Strategy::Restart), Some(1));
+        assert_eq!(others(Strategy::Checkpoints), Some(0));
+    }
+}

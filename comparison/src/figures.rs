@@ -1,0 +1,170 @@
+//! The plots of a report.
+
+use crate::plot::{Bar, Drawing, Line, Lines, Range, Scale, bars, lines, panels, ranges};
+use crate::{EngineReport, MarkKind, Report, Row, Strategy};
+
+/// A plot with the name of its file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Without an extension.
+    pub name: String,
+    /// What it shows, in a sentence.
+    pub caption: String,
+    /// The plot.
+    pub drawing: Drawing,
+}
+
+/// All plots of a report: throughput and latency of all engines, memory over time for each.
+#[must_use]
+pub fn figures(report: &Report) -> Vec<Figure> {
+    let mut figures = vec![throughput(report), latency(report)];
+    figures.extend(report.engines.iter().map(|engine| memory(report, engine)));
+    figures
+}
+
+fn colour(strategy: Strategy) -> usize {
+    let mut all = Strategy::ALL.iter();
+    all.position(|other| *other == strategy).unwrap_or(0)
+}
+
+/// What became of a strategy, where it is not what was asked for.
+fn fate(row: &Row) -> String {
+    let died = row
+        .died_at_turn
+        .map(|turn| format!("died in turn {:.0}", turn.median));
+    let failed = (row.turns_failed.max > 0.0 && row.died_at_turn.is_none())
+        .then(|| format!("{:.0} turns failed", row.turns_failed.median));
+    died.or(failed).unwrap_or_default()
+}
+
+fn throughput(report: &Report) -> Figure {
+    let rows = report
+        .engines
+        .iter()
+        .flat_map(|engine| engine.rows.iter().map(move |row| (engine, row)));
+    let all: Vec<Bar> = rows
+        .map(|(engine, row)| Bar {
+            name: row.strategy.name().to_owned(),
+            group: engine.engine.clone(),
+            value: row.turns_per_second.median,
+            whisker: Some((row.turns_per_second.min, row.turns_per_second.max)),
+            note: fate(row),
+            colour: colour(row.strategy),
+        })
+        .collect();
+    let unit = format!(
+        "successful turns per second; median of {} rounds, whiskers from the least to the most",
+        report.job.rounds
+    );
+    Figure {
+        name: "throughput".to_owned(),
+        caption: "Throughput by strategy.".to_owned(),
+        drawing: bars("Throughput", &unit, &all),
+    }
+}
+
+fn latency(report: &Report) -> Figure {
+    let rows = report
+        .engines
+        .iter()
+        .flat_map(|engine| engine.rows.iter().map(move |row| (engine, row)));
+    let all: Vec<Range> = rows
+        .map(|(engine, row)| Range {
+            name: row.strategy.name().to_owned(),
+            group: engine.engine.clone(),
+            points_us: row.latency_us.as_ref().map_or_else(Vec::new, |latency| {
+                [latency.p50, latency.p99, latency.p999, latency.max]
+                    .map(|spread| spread.median)
+                    .to_vec()
+            }),
+            colour: colour(row.strategy),
+        })
+        .collect();
+    Figure {
+        name: "latency".to_owned(),
+        caption: "How long a turn took, restarts that it waited for included.".to_owned(),
+        drawing: ranges(
+            "Latency of a turn (logarithmic)",
+            &["p50", "p99", "p99.9", "max"],
+            &all,
+        ),
+    }
+}
+
+/// One panel per strategy with the same vertical axis, so that heights can be compared.
+fn memory(report: &Report, engine: &EngineReport) -> Figure {
+    let rows = || engine.rows.iter();
+    let highest = rows()
+        .flat_map(|row| row.series.memory_mib.iter().chain(&row.series.pss_mib))
+        .copied()
+        .fold(report.job.memory_limit_mib, f64::max);
+    let panel = |row: &Row| {
+        let series = &row.series;
+        let line = |name: &str, values: &[f64], colour| Line {
+            name: name.to_owned(),
+            points: series
+                .at_s
+                .iter()
+                .copied()
+                .zip(values.iter().copied())
+                .collect(),
+            colour,
+            dots: false,
+        };
+        let mark = |(at, what): &(f64, MarkKind)| match what {
+            MarkKind::Swap => (*at, 3),
+            MarkKind::Restart => (*at, 1),
+            MarkKind::Death => (*at, 6),
+        };
+        lines(&Lines {
+            heading: format!("{}{}", row.strategy.name(), happened(row)),
+            x_label: "seconds".to_owned(),
+            y_label: "MiB".to_owned(),
+            x_scale: Scale::Linear,
+            y_scale: Scale::Linear,
+            y_max: Some(highest),
+            x_max: None,
+            lines: vec![
+                line("linear memories", &series.memory_mib, 5),
+                line("PSS", &series.pss_mib, 0),
+            ],
+            marks: series.marks.iter().map(mark).collect(),
+            level: Some((
+                report.job.memory_limit_mib,
+                "limit of one instance".to_owned(),
+            )),
+            size: (430.0, 250.0),
+        })
+    };
+    let drawings: Vec<Drawing> = rows().map(panel).collect();
+    Figure {
+        name: format!("memory-{}", engine.engine),
+        caption: format!(
+            "Memory over time on {}, in the first round: all linear memories together, and the proportional set size of \
+             the process. Vertical lines: a swap (green), an instance made anew (orange), death (red).",
+            engine.engine
+        ),
+        drawing: panels(&drawings, 2),
+    }
+}
+
+/// How often something was replaced in the round that is shown.
+fn happened(row: &Row) -> String {
+    let count = |what| row.series.marks.iter().filter(|(_, w)| *w == what).count();
+    let said = [
+        (count(MarkKind::Swap), "swaps", "swap"),
+        (count(MarkKind::Restart), "restarts", "restart"),
+    ];
+    let parts = said.iter().filter(|(count, ..)| *count > 0);
+    let mut words: Vec<String> = parts
+        .map(|(count, many, one)| format!("{count} {}", if *count == 1 { one } else { many }))
+        .collect();
+    if let Some(turn) = row.died_at_turn {
+        words.push(format!("died in turn {:.0}", turn.median));
+    }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", words.join(", "))
+    }
+}

@@ -1,0 +1,97 @@
+//! A report as one page for a browser: no scripts, and nothing that is loaded from elsewhere.
+//!
+//! It is well-formed XML too, so that a program can check it.
+
+use std::fmt::Write;
+
+use crate::figures::figures;
+use crate::plot::escape;
+use crate::table::{Table, circumstances, cost, speed};
+use crate::{Report, Strategy};
+
+const STYLE: &str = "body{font:16px/1.5 Helvetica,Arial,sans-serif;color:#222;background:#fff;max-width:1100px;\
+    margin:2em auto;padding:0 1em}h1{font-size:1.6em}h2{margin-top:2em}table{border-collapse:collapse;\
+    font-size:14px;margin:1em 0;display:block;overflow-x:auto}th,td{padding:.3em .7em;border-bottom:1px solid #ddd;\
+    text-align:right;white-space:nowrap}th:first-child,td:first-child{text-align:left}figure{margin:1em 0}\
+    figcaption{color:#444;font-size:14px}svg{max-width:100%;height:auto}tr.proxy td{background:#f2f7fb}\
+    code{background:#f4f4f4;padding:0 .2em}dt{font-weight:bold}";
+
+/// The page.
+#[must_use]
+pub fn page(report: &Report) -> String {
+    let module = escape(&report.job.module);
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" \
+         content=\"width=device-width\"/>\n<title>{module}: wasm-proxy and the alternatives</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<h1>{module}: wasm-proxy and the alternatives</h1>\n"
+    );
+    for sentence in circumstances(report) {
+        let _ = writeln!(out, "<p>{}</p>", escape(&sentence.replace('*', "")));
+    }
+    let _ = writeln!(
+        out,
+        "<p>Command: <code>{}</code></p>",
+        escape(&report.command)
+    );
+    for engine in &report.engines {
+        let _ = writeln!(out, "<h2>{}</h2>", escape(&engine.engine));
+        table(&mut out, &speed(report, engine));
+        table(&mut out, &cost(engine));
+        errors(&mut out, engine);
+    }
+    out.push_str("<h2>Plots</h2>\n");
+    for figure in figures(report) {
+        let _ = writeln!(
+            out,
+            "<figure id=\"{}\">\n{}<figcaption>{}</figcaption>\n</figure>",
+            escape(&figure.name),
+            figure.drawing.svg(),
+            escape(&figure.caption)
+        );
+    }
+    out.push_str("<h2>The strategies</h2>\n<dl>\n");
+    for strategy in Strategy::ALL {
+        let _ = writeln!(
+            out,
+            "<dt>{}</dt><dd>{}</dd>",
+            escape(strategy.name()),
+            escape(strategy.description())
+        );
+    }
+    out.push_str("</dl>\n</body>\n</html>\n");
+    out
+}
+
+fn table(out: &mut String, table: &Table) {
+    let cells = |tag: &str, cells: &[String]| -> String {
+        let cell = |text: &String| format!("<{tag}>{}</{tag}>", escape(text));
+        cells.iter().map(cell).collect()
+    };
+    let _ = writeln!(
+        out,
+        "<table>\n<thead><tr>{}</tr></thead>\n<tbody>",
+        cells("th", &table.columns)
+    );
+    for row in &table.rows {
+        let is_proxy = row.first().is_some_and(|name| {
+            let mut proxies = Strategy::ALL.iter().filter(|s| s.is_proxy());
+            proxies.any(|strategy| strategy.name() == name)
+        });
+        let class = if is_proxy { " class=\"proxy\"" } else { "" };
+        let _ = writeln!(out, "<tr{class}>{}</tr>", cells("td", row));
+    }
+    out.push_str("</tbody>\n</table>\n");
+}
+
+fn errors(out: &mut String, engine: &crate::EngineReport) {
+    for row in &engine.rows {
+        if let Some(error) = &row.error {
+            let _ = writeln!(
+                out,
+                "<p>First failure of <em>{}</em>: {}</p>",
+                escape(row.strategy.name()),
+                escape(error)
+            );
+        }
+    }
+}

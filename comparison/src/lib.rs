@@ -1,0 +1,45 @@
+//! The comparison with the alternatives: the same leaking workload under every strategy that an operator could choose.
+//!
+//! A front end makes a [`Job`] and the engines; [`compare`] runs each [`Strategy`] in a process of its own, which is the
+//! front end's program again in the role of a [child](child::Task), and gives a [`Report`]: JSON as it is, Markdown by
+//! [`table`], SVG by [`figures`], a page for a browser by [`html`].
+//!
+//! | file | its job |
+//! |---|---|
+//! | `job`, `kit` | what is compared; bound to a compiled module |
+//! | `strategy`, `serve` | the strategies; each as something that serves turns |
+//! | `measure`, `sampler` | times turns; looks at memory meanwhile |
+//! | `child` | one strategy in a process of its own |
+//! | `compare` | rounds of children, and what they gave |
+//! | `report`, `machine` | the figures, and where they are from |
+//! | `table`, `figures`, `html`, `page` | how they are shown |
+//! | `plot` | bars, lines and ranges as SVG, of whatever numbers |
+//!
+//! A *turn* is one turn of the workload's repeat: all that an application asks for at a time, such as to prove, read the
+//! proof, free and verify it.
+//!
+//! No runtime is named here: engines come from outside.
+
+pub mod child;
+mod compare;
+pub mod figures;
+pub mod html;
+mod job;
+mod kit;
+pub mod machine;
+mod measure;
+pub mod page;
+pub mod plot;
+mod report;
+mod sampler;
+mod serve;
+mod strategy;
+pub mod table;
+
+pub use compare::{Children, Progress, Settings, compare};
+pub use job::Job;
+pub use kit::Kit;
+pub use machine::Machine;
+pub use report::{EngineReport, JobReport, Latency, Report, Row, Series, Spread};
+pub use serve::MarkKind;
+pub use strategy::Strategy;

@@ -1,0 +1,199 @@
+//! What a comparison gave. The JSON form is this, field by field; `docs/benchmarks.md` describes it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::serve::MarkKind;
+use crate::{Machine, Strategy};
+
+/// The version of the JSON form.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What a comparison gave. Units are in the names of the fields; `mib` is 1,048,576 bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The version of this form: 1.
+    pub format: u32,
+    /// What was typed to get it.
+    pub command: String,
+    /// In UTC, as in `2026-01-31`.
+    pub date: String,
+    /// The commit of the working tree, where there is one.
+    pub commit: Option<String>,
+    /// What it was measured on.
+    pub machine: Machine,
+    /// What the front end knows of versions: the compiler's, the runtimes'.
+    pub versions: BTreeMap<String, String>,
+    /// What was run.
+    pub job: JobReport,
+    /// In the order in which they were named.
+    pub engines: Vec<EngineReport>,
+}
+
+/// What was run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobReport {
+    /// What the module is called.
+    pub module: String,
+    /// The blake3 hash of its binary form, in hexadecimal.
+    pub module_hash: String,
+    /// What the workload is called.
+    pub workload: String,
+    /// Calls that build the state.
+    pub state_calls: u64,
+    /// Calls in one turn.
+    pub turn_calls: u64,
+    /// Calls after the repeat, which are not made.
+    pub calls_left_out: u64,
+    /// Turns that each strategy was to make.
+    pub turns: u64,
+    /// How long each might take.
+    pub time_max_s: f64,
+    /// How often all strategies were run, in turn.
+    pub rounds: u32,
+    /// What the memories of one instance may have together.
+    pub memory_limit_mib: f64,
+    /// The share of it at which a standby is prepared.
+    pub warn: f64,
+    /// The share of it at which the standby takes over.
+    pub critical: f64,
+    /// Whether the policy names artifacts for calls that build the state.
+    pub artifacts: bool,
+}
+
+/// What one engine gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineReport {
+    /// As in `wasmtime.cranelift`.
+    pub engine: String,
+    /// How many turns the bare instance made before the one in which it died, in every round; all of them if it
+    /// lived. Rates in [`Row::turns_per_second_first`] are over so many.
+    pub first_turns: u64,
+    /// One row per strategy.
+    pub rows: Vec<Row>,
+}
+
+/// What one strategy gave. Each [`Spread`] is over the rounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Which.
+    pub strategy: Strategy,
+    /// Turns that were begun.
+    pub turns: Spread,
+    /// Turns that failed.
+    pub turns_failed: Spread,
+    /// The first failure, in words.
+    pub error: Option<String>,
+    /// The number of the turn, from 1, that it died in; `None` if it lived in every round.
+    pub died_at_turn: Option<Spread>,
+    /// Whether a round was ended before its last turn, because its time was over or its turns kept failing.
+    pub cut_short: bool,
+    /// Turns whose results were others than those of the proxy, which keeps all state; `None` where that is not known.
+    pub turns_with_other_results: Option<u64>,
+    /// Until the first turn could begin: instantiation and state, not compilation.
+    pub start_ms: Spread,
+    /// Successful turns per second.
+    pub turns_per_second: Spread,
+    /// Turns per second over the first turns, which the bare instance made too; `None` if there were not so many.
+    pub turns_per_second_first: Option<Spread>,
+    /// Of successful turns, restarts that they waited for included; `None` if there were none.
+    pub latency_us: Option<Latency>,
+    /// Instances made anew while a caller waited.
+    pub restarts: Spread,
+    /// Swaps of the proxy.
+    pub swaps: Spread,
+    /// The proportional set size of the process before its first instance: the program and the compiled code.
+    pub pss_start_mib: Spread,
+    /// The largest that was seen, children included.
+    pub pss_peak_mib: Spread,
+    /// The largest size of all linear memories together that was seen.
+    pub memory_peak_mib: Spread,
+    /// How it went in the first round.
+    pub series: Series,
+}
+
+/// A figure of several rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The median; of two in the middle the mean.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// How long turns took, in microseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Half took no longer.
+    pub p50: Spread,
+    /// 99 % took no longer.
+    pub p99: Spread,
+    /// 99.9 % took no longer. Of fewer than 1,000 turns this is the longest.
+    pub p999: Spread,
+    /// The longest.
+    pub max: Spread,
+    /// Pairs of a quantile, 0 to 1, and microseconds, in the first round.
+    pub quantiles: Vec<(f64, f64)>,
+}
+
+/// How memory went over time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Seconds since the start of the process's work.
+    pub at_s: Vec<f64>,
+    /// What all linear memories had.
+    pub memory_mib: Vec<f64>,
+    /// The proportional set size, children included.
+    pub pss_mib: Vec<f64>,
+    /// When something was replaced, and what.
+    pub marks: Vec<(f64, MarkKind)>,
+}
+
+impl Spread {
+    /// Of values; `None` of none.
+    #[must_use]
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let upper = values.len() / 2;
+        let lower = (values.len() - 1) / 2;
+        Some(Self {
+            median: f64::midpoint(values[lower], values[upper]),
+            min,
+            max,
+        })
+    }
+
+    /// Whether every round gave the same.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.max - self.min <= f64::EPSILON * self.max.abs()
+    }
+}
+
+impl EngineReport {
+    /// The row of a strategy.
+    #[must_use]
+    pub fn row(&self, strategy: Strategy) -> Option<&Row> {
+        self.rows.iter().find(|row| row.strategy == strategy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_the_median_of_odd_and_even_numbers_of_values() {
+        assert_eq!(Spread::of([]), None);
+        let odd = Spread::of([3.0, 1.0, 2.0]).unwrap();
+        assert!((odd.median - 2.0).abs() < 1e-9 && (odd.min - 1.0).abs() < 1e-9);
+        let even = Spread::of([4.0, 1.0, 2.0, 9.0]).unwrap();
+        assert!((even.median - 3.0).abs() < 1e-9 && (even.max - 9.0).abs() < 1e-9);
+        assert!(!even.is_constant() && Spread::of([0.0, 0.0]).unwrap().is_constant());
+    }
+}

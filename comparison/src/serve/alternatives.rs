@@ -1,0 +1,129 @@
+//! Strategies with bare instances in this process.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use proxy_core::BareInstance;
+
+use super::{Gauge, MarkKind, Server};
+use crate::kit::{Artifacts, Ended, Kit, Live};
+use crate::strategy::ROTATION;
+
+/// One instance, which is made anew when it is dead, or not.
+pub(super) struct Single<'a> {
+    kit: &'a Kit,
+    gauge: Arc<Gauge>,
+    live: Live<BareInstance>,
+    restarts: bool,
+}
+
+impl<'a> Single<'a> {
+    pub(super) fn start(kit: &'a Kit, gauge: Arc<Gauge>, restarts: bool) -> Result<Self> {
+        Ok(Self {
+            live: kit.instance()?,
+            kit,
+            gauge,
+            restarts,
+        })
+    }
+}
+
+impl Server for Single<'_> {
+    fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
+        if self.restarts && self.live.site.died().is_some() {
+            self.live = self.kit.instance().map_err(rebuild)?;
+            self.gauge.mark(MarkKind::Restart);
+        }
+        let outcome = self.kit.turn(&mut self.live, index, results);
+        self.gauge.note_memory(self.live.site.memory_bytes());
+        if !self.restarts && self.is_dead() {
+            self.gauge.mark(MarkKind::Death);
+        }
+        outcome.map(|()| None)
+    }
+
+    fn is_dead(&self) -> bool {
+        !self.restarts && self.live.site.died().is_some()
+    }
+}
+
+/// A fresh instance for every turn.
+pub(super) struct Fresh<'a> {
+    kit: &'a Kit,
+    gauge: Arc<Gauge>,
+    artifacts: Artifacts,
+}
+
+impl<'a> Fresh<'a> {
+    pub(super) fn start(kit: &'a Kit, gauge: Arc<Gauge>) -> Result<Self> {
+        Ok(Self {
+            artifacts: kit.artifacts()?,
+            kit,
+            gauge,
+        })
+    }
+}
+
+impl Server for Fresh<'_> {
+    fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
+        let mut live = self.kit.instance_from(&self.artifacts).map_err(rebuild)?;
+        let outcome = self.kit.turn(&mut live, index, results);
+        self.gauge.note_memory(live.site.memory_bytes());
+        outcome.map(|()| None)
+    }
+}
+
+/// Several instances in turn.
+pub(super) struct Rotation<'a> {
+    kit: &'a Kit,
+    gauge: Arc<Gauge>,
+    lives: Vec<Live<BareInstance>>,
+    next: usize,
+    full_bytes: u64,
+}
+
+impl<'a> Rotation<'a> {
+    pub(super) fn start(kit: &'a Kit, gauge: Arc<Gauge>) -> Result<Self> {
+        let lives = (0..ROTATION)
+            .map(|_| kit.instance())
+            .collect::<Result<_>>()?;
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a size"
+        )]
+        let full_bytes =
+            (kit.bare.memory_limit_bytes() as f64 * kit.job.thresholds.critical()) as u64;
+        Ok(Self {
+            kit,
+            gauge,
+            lives,
+            next: 0,
+            full_bytes,
+        })
+    }
+}
+
+impl Server for Rotation<'_> {
+    fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
+        let at = self.next;
+        self.next = (at + 1) % self.lives.len();
+        let live = &mut self.lives[at];
+        if live.site.died().is_some() || live.site.memory_bytes() >= self.full_bytes {
+            *live = self.kit.instance().map_err(rebuild)?;
+            self.gauge.mark(MarkKind::Restart);
+        }
+        let outcome = self.kit.turn(live, index, results);
+        let bytes = self.lives.iter().map(|live| live.site.memory_bytes()).sum();
+        self.gauge.note_memory(bytes);
+        outcome.map(|()| None)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn rebuild(error: anyhow::Error) -> Ended {
+    Ended {
+        cause: format!("{error:#}"),
+    }
+}

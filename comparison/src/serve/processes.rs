@@ -1,0 +1,41 @@
+//! A process per turn.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::{Gauge, Server};
+use crate::child::{Again, Task};
+use crate::kit::{Ended, Kit};
+
+/// Starts this program again for every turn.
+pub(super) struct Processes<'a> {
+    gauge: Arc<Gauge>,
+    again: &'a Again,
+}
+
+impl<'a> Processes<'a> {
+    /// Checks here that the state can be built at all, for a better message.
+    pub(super) fn start(kit: &Kit, gauge: Arc<Gauge>, again: &'a Again) -> Result<Self> {
+        kit.instance()?;
+        Ok(Self { gauge, again })
+    }
+}
+
+impl Server for Processes<'_> {
+    fn turn(&mut self, index: u64, _results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
+        let task = Task::Turn { index };
+        let outcome = self
+            .again
+            .turn(task, &mut |process| self.gauge.note_process(process));
+        self.gauge.note_process(0);
+        let turn = outcome.map_err(|error| Ended {
+            cause: format!("{error:#}"),
+        })?;
+        self.gauge.note_memory(turn.memory_bytes);
+        match turn.outcome {
+            Ok(digest) => Ok(Some(digest)),
+            Err(cause) => Err(Ended { cause }),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The proxy, as `wasm-proxy run` runs it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use proxy_core::{CheckpointPolicy, Event, Proxy, Supervisor};
+
+use super::{Gauge, MarkKind, Server};
+use crate::kit::{Ended, Kit, Live};
+
+/// The supervisor looks this often; calls that cross a threshold wake it at once.
+const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is noted what the generations have.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A proxy with its supervisor.
+pub(super) struct Proxied<'a> {
+    kit: &'a Kit,
+    live: Live<Proxy>,
+    supervisor: Option<Supervisor>,
+    stop: Arc<AtomicBool>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl<'a> Proxied<'a> {
+    pub(super) fn start(kit: &'a Kit, gauge: &Arc<Gauge>, checkpoints: bool) -> Result<Self> {
+        let marks = Arc::clone(gauge);
+        let job = &kit.job;
+        let policy = if checkpoints {
+            CheckpointPolicy::default()
+        } else {
+            CheckpointPolicy::off()
+        };
+        let proxy = Proxy::builder(Arc::clone(&kit.engine))
+            .module(job.wasm.clone())
+            .compiled(Arc::clone(&kit.module))
+            .policy(job.policy.clone())
+            .imports(job.imports.clone())
+            .limits(job.limits.clone())
+            .thresholds(job.thresholds)
+            .drain_timeout(job.drain_timeout)
+            .checkpoints(policy)
+            .on_event(move |event| {
+                if let Event::SwapComplete { .. } = event {
+                    marks.mark(MarkKind::Swap);
+                }
+            })
+            .build()?;
+        let supervisor = Supervisor::start(&proxy, SUPERVISOR_INTERVAL)
+            .context("cannot start the supervisor's threads")?;
+        let live = kit.with_state(proxy)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        // Apart, so that turns do not pay for it.
+        let watcher = thread::Builder::new().name("watcher".to_owned()).spawn({
+            let (proxy, stop, gauge) = (live.site.clone(), Arc::clone(&stop), Arc::clone(gauge));
+            move || {
+                while !stop.load(Ordering::Acquire) {
+                    let info = proxy.debug_info();
+                    gauge.note_memory(info.memory + info.standby_memory.unwrap_or(0));
+                    thread::park_timeout(LOOK_INTERVAL);
+                }
+            }
+        })?;
+        Ok(Self {
+            kit,
+            live,
+            supervisor: Some(supervisor),
+            stop,
+            watcher: Some(watcher),
+        })
+    }
+}
+
+impl Server for Proxied<'_> {
+    fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
+        self.kit.turn(&mut self.live, index, results)?;
+        Ok(None)
+    }
+}
+
+impl Drop for Proxied<'_> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(watcher) = self.watcher.take() {
+            watcher.thread().unpark();
+            let _ = watcher.join();
+        }
+        drop(self.supervisor.take());
+        // Whether a host function keeps memory does not matter to a process that ends.
+        let _ = self.live.site.shutdown();
+    }
+}

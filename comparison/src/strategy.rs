@@ -1,0 +1,97 @@
+//! What an operator could do about a module that leaks.
+
+use serde::{Deserialize, Serialize};
+
+/// How many instances [`Strategy::Rotation`] has.
+pub(crate) const ROTATION: usize = 4;
+
+/// What an operator could do about a module that leaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Nothing: one instance, until it dies.
+    Bare,
+    /// Wait until it dies, then make a new instance and build the state anew.
+    Restart,
+    /// A fresh instance for every turn, its state made from artifacts where the policy names them, else built anew.
+    Fresh,
+    /// A process for every turn, which builds the state.
+    Process,
+    /// Several instances in turn; one that is full or dead is made anew before its next turn.
+    Rotation,
+    /// The proxy, whose standbys are made by replay.
+    Replay,
+    /// The proxy, whose standbys are made from checkpoints.
+    Checkpoints,
+}
+
+impl Strategy {
+    /// All of them, in the order of the tables.
+    pub const ALL: [Self; 7] = [
+        Self::Bare,
+        Self::Restart,
+        Self::Fresh,
+        Self::Process,
+        Self::Rotation,
+        Self::Replay,
+        Self::Checkpoints,
+    ];
+
+    /// What it is called in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare instance",
+            Self::Restart => "restart when dead",
+            Self::Fresh => "instance per turn",
+            Self::Process => "process per turn",
+            Self::Rotation => "rotation of 4",
+            Self::Replay => "proxy, replay",
+            Self::Checkpoints => "proxy, checkpoints",
+        }
+    }
+
+    /// What is done, in a sentence for people.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Bare => "one instance until it dies",
+            Self::Restart => {
+                "one instance; when a turn has killed it, the next turn first makes a new one and builds the state anew"
+            }
+            Self::Fresh => {
+                "a new instance for every turn; its state is imported from artifacts where the policy names them, and \
+                 built anew otherwise"
+            }
+            Self::Process => "a new process for every turn, which builds the state anew",
+            Self::Rotation => {
+                "four instances in turn; one that is at 90 % of the limit or dead is made anew, on the caller's thread, \
+                 before its next turn"
+            }
+            Self::Replay => {
+                "the proxy without checkpoints: a standby is made by replay beside the calls, and swapped in"
+            }
+            Self::Checkpoints => {
+                "the proxy as it is by default: a standby is made from a checkpoint beside the calls, and swapped in"
+            }
+        }
+    }
+
+    /// Whether the proxy serves.
+    #[must_use]
+    pub fn is_proxy(self) -> bool {
+        matches!(self, Self::Replay | Self::Checkpoints)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_strategy_has_a_name_of_its_own_and_a_description() {
+        let names: std::collections::HashSet<_> = Strategy::ALL.iter().map(|s| s.name()).collect();
+        assert_eq!(names.len(), Strategy::ALL.len());
+        assert!(Strategy::Rotation.name().ends_with(&ROTATION.to_string()));
+    }
+}

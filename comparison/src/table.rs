@@ -1,0 +1,254 @@
+//! Reports as tables: rows of cells, and the same in Markdown.
+
+use std::fmt::Write;
+
+use crate::{EngineReport, Report, Row, Spread};
+
+/// A table: its columns, and as many cells in each row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What the columns are.
+    pub columns: Vec<String>,
+    /// The cells.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// The table in Markdown. The first column is to the left, the rest to the right.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let cell = |text: &String| text.replace('|', "\\|").replace('\n', " ");
+        let row = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(cell).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let mut out = row(&self.columns);
+        let _ = writeln!(
+            out,
+            "|---|{}",
+            "--:|".repeat(self.columns.len().saturating_sub(1))
+        );
+        for cells in &self.rows {
+            out.push_str(&row(cells));
+        }
+        out
+    }
+
+    /// The table for a terminal, in columns.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let length = |text: &String| text.chars().count();
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|at| {
+                let cells = self.rows.iter().filter_map(|row| row.get(at));
+                let longest = cells.map(length).max().unwrap_or(0);
+                longest.max(length(&self.columns[at]))
+            })
+            .collect();
+        let mut out = String::new();
+        for cells in std::iter::once(&self.columns).chain(&self.rows) {
+            for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+                let _ = if at == 0 {
+                    write!(out, "{cell:width$}")
+                } else {
+                    write!(out, "  {cell:>width$}")
+                };
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// How fast, and what became of it.
+#[must_use]
+pub fn speed(report: &Report, engine: &EngineReport) -> Table {
+    let first = format!("over the first {}", engine.first_turns);
+    let columns = [
+        "strategy", "turns/s", &first, "p50", "p99", "p99.9", "max", "turns", "failed", "end",
+    ];
+    let cells = |row: &Row| {
+        let latency = |pick: &dyn Fn(&crate::Latency) -> Spread| {
+            let spread = row.latency_us.as_ref().map(pick);
+            spread.map_or_else(none, |spread| time(spread.median))
+        };
+        vec![
+            row.strategy.name().to_owned(),
+            spread(&row.turns_per_second),
+            row.turns_per_second_first
+                .as_ref()
+                .map_or_else(none, spread),
+            latency(&|l| l.p50),
+            latency(&|l| l.p99),
+            latency(&|l| l.p999),
+            latency(&|l| l.max),
+            whole(&row.turns),
+            whole(&row.turns_failed),
+            end(row, report.job.turns),
+        ]
+    };
+    Table {
+        columns: columns.map(ToOwned::to_owned).to_vec(),
+        rows: engine.rows.iter().map(cells).collect(),
+    }
+}
+
+/// What it took, and whether the results were right.
+#[must_use]
+pub fn cost(engine: &EngineReport) -> Table {
+    let columns = [
+        "strategy",
+        "peak PSS, MiB",
+        "PSS at the start",
+        "peak linear memory, MiB",
+        "restarts",
+        "swaps",
+        "until the first turn",
+        "turns with other results",
+    ];
+    let cells = |row: &Row| {
+        let others = row.turns_with_other_results;
+        vec![
+            row.strategy.name().to_owned(),
+            spread(&row.pss_peak_mib),
+            number(row.pss_start_mib.median),
+            spread(&row.memory_peak_mib),
+            whole(&row.restarts),
+            whole(&row.swaps),
+            time(row.start_ms.median * 1e3),
+            others.map_or_else(none, |count| count.to_string()),
+        ]
+    };
+    Table {
+        columns: columns.map(ToOwned::to_owned).to_vec(),
+        rows: engine.rows.iter().map(cells).collect(),
+    }
+}
+
+/// Everything as Markdown: where it is from, and two tables per engine.
+#[must_use]
+pub fn markdown(report: &Report) -> String {
+    let mut out = format!("{}\n", circumstances(report).join("\n"));
+    for engine in &report.engines {
+        let _ = writeln!(out, "\n**{}**\n", engine.engine);
+        out.push_str(&speed(report, engine).markdown());
+        out.push('\n');
+        out.push_str(&cost(engine).markdown());
+    }
+    out
+}
+
+/// Where the figures are from, in sentences, one per line.
+#[must_use]
+pub fn circumstances(report: &Report) -> Vec<String> {
+    let job = &report.job;
+    let machine = &report.machine;
+    let versions: Vec<String> = report
+        .versions
+        .iter()
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
+    let commit = report.commit.as_deref();
+    let commit = commit.map_or_else(String::new, |commit| format!(", commit {commit}"));
+    let left_out = match job.calls_left_out {
+        0 => String::new(),
+        calls => format!(" {calls} calls after the repeat are left out."),
+    };
+    vec![
+        format!(
+            "Measured on {}: {}, {} threads, {} MiB ({}, {}){commit}; {}.",
+            report.date,
+            machine.cpu,
+            machine.cores,
+            machine.memory_mib,
+            machine.arch,
+            machine.system,
+            versions.join(", ")
+        ),
+        format!(
+            "{} with {}: {} calls build the state, {} make a turn; {} turns, or {} s; {} MiB of linear memory per \
+             instance.{left_out}",
+            job.module,
+            job.workload,
+            job.state_calls,
+            job.turn_calls,
+            job.turns,
+            number(job.time_max_s),
+            number(job.memory_limit_mib)
+        ),
+        format!(
+            "Each strategy in a process of its own; {} rounds of all of them; medians, and in brackets the least and the \
+             most. {}",
+            job.rounds,
+            if job.artifacts {
+                "*Instance per turn* imports the artifacts that the policy names."
+            } else {
+                "*Instance per turn* builds the whole state, because the policy names no artifacts."
+            }
+        ),
+    ]
+}
+
+/// What became of a strategy, in few words.
+#[must_use]
+pub fn end(row: &Row, turns: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
+    let wanted = turns as f64;
+    match row.died_at_turn {
+        Some(turn) => format!("died in turn {}", whole(&turn)),
+        None if row.turns.max < wanted && row.turns_failed.max > 0.0 => {
+            "given up, or out of time".to_owned()
+        }
+        None if row.cut_short => "lived, out of time".to_owned(),
+        None => "lived".to_owned(),
+    }
+}
+
+fn none() -> String {
+    "–".to_owned()
+}
+
+fn whole(spread: &Spread) -> String {
+    if spread.is_constant() {
+        format!("{:.0}", spread.median)
+    } else {
+        format!("{:.0} ({:.0}–{:.0})", spread.median, spread.min, spread.max)
+    }
+}
+
+fn spread(spread: &Spread) -> String {
+    if spread.is_constant() {
+        number(spread.median)
+    } else {
+        format!(
+            "{} ({}–{})",
+            number(spread.median),
+            number(spread.min),
+            number(spread.max)
+        )
+    }
+}
+
+/// Three digits.
+fn number(value: f64) -> String {
+    crate::plot::number(value)
+}
+
+fn time(micros: f64) -> String {
+    crate::plot::time(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_add_a_cell_or_a_row() {
+        let table = Table {
+            columns: vec!["a".to_owned(), "b".to_owned()],
+            rows: vec![vec!["x|y\nz".to_owned(), "1".to_owned()]],
+        };
+        assert_eq!(table.markdown(), "| a | b |\n|---|--:|\n| x\\|y z | 1 |\n");
+        assert_eq!(table.plain(), "a      b\nx|y\nz  1\n");
+    }
+}

@@ -1,0 +1,275 @@
+//! `bench`: the module under every strategy that an operator could choose.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bindgen_host::Options;
+use comparison::child::{Again, Order};
+use comparison::{Children, Job, Progress, Report, Settings, Strategy, compare, html, table};
+use engine_api::{Imports, Limits, ModuleInfo};
+use indicatif::{ProgressBar, ProgressStyle};
+use workload::Workload;
+
+use crate::args::BenchArgs;
+use crate::chosen_policy::ChosenPolicy;
+use crate::run::thresholds;
+use crate::{embedded, engines, module_file, output};
+
+/// Proofs, where there is no workload: five times what a bare instance makes.
+const PROOFS: u64 = 300;
+
+/// The argument under which this program is a child of itself.
+pub(crate) const CHILD: &str = "bench-child";
+
+/// Compares, and shows what came out.
+pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
+    let job = job(args)?;
+    // Looked at first: the comparison takes minutes.
+    for path in [&args.report, &args.json].into_iter().flatten() {
+        check_writable(path)?;
+    }
+    let info = ModuleInfo::parse(&job.wasm)?;
+    let engines = engine_names(args)
+        .into_iter()
+        .map(|name| {
+            let engine = engines::make_for(&name, &info, options(args))?;
+            Ok((name, engine))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let children = Children {
+        again: Again::with_args(child_args())?,
+        engines,
+    };
+    let settings = Settings {
+        strategies: Strategy::ALL.to_vec(),
+        rounds: args.rounds,
+        time_max: args.time_max,
+        command: typed(),
+        versions: BTreeMap::from([(
+            "wasm-proxy".to_owned(),
+            env!("CARGO_PKG_VERSION").to_owned(),
+        )]),
+    };
+    let display = Display::new(&settings, &children);
+    let report = compare(&job, &children, &settings, &mut |progress| {
+        display.show(&progress);
+    });
+    display.end();
+    let report = report?;
+    output::print(&text(&report))?;
+    if let Some(path) = &args.report {
+        write(path, html::page(&report).as_bytes())?;
+    }
+    if let Some(path) = &args.json {
+        let mut json = serde_json::to_vec_pretty(&report).context("cannot write JSON")?;
+        json.push(b'\n');
+        write(path, &json)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs one strategy, or one turn, for the process that started this one.
+pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
+    let order = Order::read()?;
+    let job = job(args);
+    let engine = job.as_ref().map_err(|_| ()).and_then(|job| {
+        let info = ModuleInfo::parse(&job.wasm).map_err(|_| ())?;
+        Ok(engines::make_for(&order.engine, &info, options(args)))
+    });
+    let engine = engine.unwrap_or_else(|()| bail!("the module cannot be read any more"));
+    order.execute(job, engine)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn job(args: &BenchArgs) -> Result<Job> {
+    let chosen = ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())?;
+    let policy = chosen.map(|chosen| chosen.policy);
+    let workload = args.workload.as_deref().map(Workload::read).transpose()?;
+    let (name, wasm, policy, workload) = match &args.module {
+        None => (
+            embedded::NAME.to_owned(),
+            embedded::module(),
+            policy.unwrap_or_else(embedded::policy),
+            workload.unwrap_or_else(|| embedded::workload(Some(PROOFS))),
+        ),
+        Some(path) => {
+            let wasm = module_file::read(path)?;
+            let Some(workload) = workload else {
+                bail!(
+                    "no calls to compare on `{}`: give --workload F.jsonl with the calls that build the state, one per \
+                     line, and then {{\"repeat\":300,\"do\":[...]}} with those that an application makes again and again",
+                    path.display()
+                );
+            };
+            let name = path.display().to_string();
+            (name, wasm, policy.unwrap_or_default(), workload)
+        }
+    };
+    let info = ModuleInfo::parse(&wasm).with_context(|| format!("cannot run `{name}`"))?;
+    let info = Arc::new(info);
+    let mut imports = if bindgen_host::is_bindgen(&info) {
+        bindgen_host::system()
+    } else {
+        Imports::new()
+    };
+    if args.stub_imports {
+        imports.stub_missing(&bindgen_host::hosted_info(&info));
+    }
+    let mut job = Job {
+        name,
+        wasm,
+        policy,
+        imports,
+        workload,
+        limits: Limits {
+            memory_bytes_max: Some(args.memory_limit),
+            deadline: args.deadline,
+            ..Limits::default()
+        },
+        thresholds: thresholds(args.warn, args.critical)?,
+        drain_timeout: args.drain_timeout,
+    };
+    match args.calls {
+        Some(turns) => job.set_turns(turns)?,
+        None => job.repeat().map(|_| ())?,
+    }
+    Ok(job)
+}
+
+fn options(args: &BenchArgs) -> Options {
+    let mut options = Options::default();
+    if let Some(exit) = args.worker_exit {
+        options.worker_exit = exit.into();
+    }
+    options
+}
+
+fn engine_names(args: &BenchArgs) -> Vec<String> {
+    if args.engine.is_empty() {
+        vec![engines::default_name().to_owned()]
+    } else {
+        args.engine.clone()
+    }
+}
+
+/// The arguments of this process, with the child's command in place of `bench`.
+fn child_args() -> Vec<OsString> {
+    let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(command) = args.iter_mut().find(|arg| *arg == "bench") {
+        *command = CHILD.into();
+    }
+    args
+}
+
+/// What the user typed.
+fn typed() -> String {
+    let args = std::env::args_os().skip(1);
+    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+    format!("wasm-proxy {}", args.join(" "))
+}
+
+fn text(report: &Report) -> String {
+    let mut out = format!("\n{}\n", table::circumstances(report).join("\n"));
+    for engine in &report.engines {
+        out.push_str(&format!(
+            "\n{}\n\n{}\n{}",
+            engine.engine,
+            table::speed(report, engine).plain(),
+            table::cost(engine).plain()
+        ));
+        for row in &engine.rows {
+            if let Some(error) = &row.error {
+                out.push_str(&format!(
+                    "\nfirst failure of `{}`: {error}",
+                    row.strategy.name()
+                ));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn check_writable(path: &Path) -> Result<()> {
+    // An older file stays until there is a new one.
+    let file = fs::File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path);
+    file.map(|_| ()).with_context(|| {
+        format!(
+            "cannot write `{}`; check that its folder exists",
+            path.display()
+        )
+    })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes)
+        .with_context(|| format!("cannot write `{}`; is the disk full?", path.display()))
+}
+
+/// What a person sees while it runs: a bar on a terminal, a line per strategy elsewhere.
+struct Display {
+    bar: Option<ProgressBar>,
+    rounds: u32,
+}
+
+impl Display {
+    fn new(settings: &Settings, children: &Children) -> Self {
+        let is_live = io::stderr().is_terminal() && !output::is_logging();
+        let runs = settings.strategies.len() * children.engines.len();
+        let bar = is_live.then(|| {
+            let template = "{bar:40.cyan/dim} {pos} of {len} runs, {elapsed} gone\n{msg}";
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let runs = runs as u64 * u64::from(settings.rounds);
+            let bar = ProgressBar::new(runs).with_style(style);
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Self {
+            bar,
+            rounds: settings.rounds,
+        }
+    }
+
+    fn show(&self, progress: &Progress<'_>) {
+        let Progress {
+            round,
+            engine,
+            strategy,
+            turns,
+        } = *progress;
+        let run = format!(
+            "round {round} of {}, {engine}, {}",
+            self.rounds,
+            strategy.name()
+        );
+        match &self.bar {
+            Some(bar) => {
+                if turns == 0 {
+                    // The run before this one has ended.
+                    bar.inc(u64::from(!bar.message().is_empty()));
+                }
+                bar.set_message(format!("{run}: {turns} turns"));
+            }
+            None if turns == 0 => output::note(&run),
+            None => {}
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

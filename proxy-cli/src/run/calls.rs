@@ -1,0 +1,235 @@
+//! Runs a workload: makes its calls, measures and compares them.
+
+use std::mem;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+use proxy_core::{Error, Proxy};
+use workload::FAILED;
+use workload::bind::{Bound, BoundCall, BoundStep, Scope};
+use workload::perform::{Batch, Failure, Slot, Why, perform, perform_pinned};
+
+use crate::failure::is_wrong_input;
+use crate::observed::{self, Observed};
+
+/// How many errors are kept in words.
+const ERRORS_KEPT: usize = 10;
+
+/// A failure adds this to the score, a call that returns takes 1 off; at the maximum the run is given
+/// up. So it goes on as long as fewer than one call in ten fails.
+const FAILURE_SCORE: u64 = 10;
+const FAILURE_SCORE_MAX: u64 = 1000;
+
+/// What a run gave.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Calls made, each once, however often it was repeated.
+    pub(crate) calls: u64,
+    /// Calls that failed, or did not return what was expected.
+    pub(crate) failed: u64,
+    /// The first errors.
+    pub(crate) errors: Vec<String>,
+    /// How long calls took, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// The digest of all results in order.
+    pub(crate) digest: blake3::Hash,
+    /// The bare instance's end.
+    pub(crate) died: Option<Death>,
+    /// Whether the run was given up, because calls kept failing.
+    pub(crate) given_up: bool,
+    /// The active generation's memory when the first repeat began, in bytes.
+    pub(crate) baseline: Option<u64>,
+}
+
+/// The end of a bare instance.
+#[derive(Debug)]
+pub(crate) struct Death {
+    /// The number of the call, from 1.
+    pub(crate) at_call: u64,
+    /// What happened.
+    pub(crate) cause: String,
+}
+
+/// Why a run ends before its last step.
+enum Stop {
+    Enough,
+    Hopeless,
+    Died(Death),
+    WrongInput(anyhow::Error),
+}
+
+struct Runner<'a> {
+    proxy: &'a Proxy,
+    file: &'a str,
+    observed: &'a Observed,
+    calls_max: u64,
+    failure_score: u64,
+    slots: Vec<Slot>,
+    batch: Batch,
+    hasher: blake3::Hasher,
+    outcome: Outcome,
+}
+
+/// Runs a workload, at most `calls_max` calls of it.
+///
+/// # Errors
+///
+/// What the workload's author has to mend. A call that fails for another reason is counted.
+pub(crate) fn run(
+    workload: &Bound,
+    proxy: &Proxy,
+    watched: &Observed,
+    calls_max: Option<u64>,
+) -> anyhow::Result<Outcome> {
+    let mut runner = Runner {
+        proxy,
+        file: &workload.name,
+        observed: watched,
+        calls_max: calls_max.unwrap_or(u64::MAX),
+        failure_score: 0,
+        slots: vec![Slot::Empty; workload.slots],
+        batch: Batch::default(),
+        hasher: blake3::Hasher::new(),
+        outcome: Outcome {
+            calls: 0,
+            failed: 0,
+            errors: Vec::new(),
+            latency: observed::times()?,
+            digest: blake3::hash(b""),
+            died: None,
+            given_up: false,
+            baseline: None,
+        },
+    };
+    match runner.steps(&workload.steps, 0) {
+        ControlFlow::Break(Stop::WrongInput(error)) => {
+            return Err(error.context("the workload was stopped"));
+        }
+        ControlFlow::Break(Stop::Died(death)) => runner.outcome.died = Some(death),
+        ControlFlow::Break(Stop::Hopeless) => runner.outcome.given_up = true,
+        ControlFlow::Break(Stop::Enough) | ControlFlow::Continue(()) => {}
+    }
+    runner.outcome.digest = runner.hasher.finalize();
+    Ok(runner.outcome)
+}
+
+impl Runner<'_> {
+    fn steps(&mut self, steps: &[BoundStep], index: u64) -> ControlFlow<Stop> {
+        for step in steps {
+            if self.outcome.calls >= self.calls_max {
+                return ControlFlow::Break(Stop::Enough);
+            }
+            match step {
+                BoundStep::Call(call) => self.single(call, index)?,
+                BoundStep::Pinned(scope) => self.scope(scope, index)?,
+                BoundStep::Repeat { times, steps } => {
+                    if self.outcome.baseline.is_none() {
+                        self.outcome.baseline = Some(self.proxy.memory_bytes());
+                    }
+                    for turn in 0..*times {
+                        self.steps(steps, turn)?;
+                    }
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn single(&mut self, call: &BoundCall, index: u64) -> ControlFlow<Stop> {
+        let mut batch = mem::take(&mut self.batch);
+        let started = Instant::now();
+        let outcome = perform(
+            &mut self.proxy,
+            call,
+            index,
+            &mut self.slots,
+            &mut batch,
+            started,
+        );
+        let settled = self.settle(&mut batch, outcome, call.line, &call.fills);
+        batch.clear();
+        self.batch = batch;
+        settled
+    }
+
+    fn scope(&mut self, scope: &Scope, index: u64) -> ControlFlow<Stop> {
+        let mut batch = mem::take(&mut self.batch);
+        let outcome = perform_pinned(self.proxy, scope, index, &mut self.slots, &mut batch);
+        let settled = self.settle(&mut batch, outcome, scope.line, &scope.fills);
+        batch.clear();
+        self.batch = batch;
+        settled
+    }
+
+    /// Counts what a call or a scope gave.
+    fn settle(
+        &mut self,
+        batch: &mut Batch,
+        outcome: Result<(), Failure<'_>>,
+        line: usize,
+        fills: &[usize],
+    ) -> ControlFlow<Stop> {
+        let mut stop = None;
+        if let Err(Failure { call, why }) = outcome {
+            for slot in fills {
+                self.slots[*slot] = Slot::Failed(line);
+            }
+            let line = call.map_or(line, |call| call.line);
+            let cause = match why {
+                Why::Proxy(error) if is_wrong_input(&error) && !self.explains(&error) => {
+                    let error = anyhow::Error::new(error).context(format!("{}:{line}", self.file));
+                    return ControlFlow::Break(Stop::WrongInput(error));
+                }
+                Why::Proxy(error) => format!("{:#}", anyhow::Error::new(error)),
+                Why::Argument(cause) => cause,
+            };
+            if self.is_dead() {
+                let at_call = self.outcome.calls + batch.latencies.len() as u64 + 1;
+                let cause = cause.clone();
+                stop = Some(Stop::Died(Death { at_call, cause }));
+            }
+            self.failure_score += FAILURE_SCORE;
+            if self.failure_score >= FAILURE_SCORE_MAX && stop.is_none() {
+                stop = Some(Stop::Hopeless);
+            }
+            batch.failures.push(format!("line {line}: {cause}"));
+            batch.results.push(FAILED);
+            // The one that failed; those that returned before it in its scope follow.
+            self.outcome.calls += 1;
+        }
+        self.failure_score = self
+            .failure_score
+            .saturating_sub(batch.latencies.len() as u64);
+        self.count(batch);
+        stop.map_or(ControlFlow::Continue(()), ControlFlow::Break)
+    }
+
+    fn count(&mut self, batch: &mut Batch) {
+        self.hasher.update(&batch.results);
+        self.outcome.calls += batch.latencies.len() as u64;
+        for latency in &batch.latencies {
+            let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+            self.outcome.latency.saturating_record(nanos);
+        }
+        self.outcome.failed += batch.failures.len() as u64;
+        let room = ERRORS_KEPT.saturating_sub(self.outcome.errors.len());
+        self.outcome
+            .errors
+            .extend(batch.failures.drain(..).take(room));
+        self.observed
+            .note_calls(self.outcome.calls, self.outcome.failed);
+        self.observed.note_memory(self.proxy.memory_bytes());
+    }
+
+    /// Whether an earlier failure explains an error that otherwise the workload's author has to mend: what
+    /// a call needs is not there because its creation failed.
+    fn explains(&self, error: &Error) -> bool {
+        matches!(error, Error::Needs { .. }) && self.outcome.failed > 0
+    }
+
+    /// Whether this is a bare instance, and dead.
+    fn is_dead(&self) -> bool {
+        !self.proxy.is_enabled() && self.proxy.debug_info().tainted.is_some()
+    }
+}
