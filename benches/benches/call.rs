@@ -3,6 +3,8 @@
 
 use std::cell::{LazyCell, RefCell};
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use benches::OnThread;
@@ -11,7 +13,7 @@ use benches::guests::Guest;
 use benches::results::{CALL, call};
 use criterion::{BenchmarkGroup, BenchmarkId};
 use engine_api::{Imports, Limits, Val};
-use proxy_core::{Error, Handle, Proxy, args};
+use proxy_core::{Error, Handle, Proxy, Typed, args};
 
 /// Entries that a journal gets before a fresh proxy takes over, so that memory stays bounded.
 const ENTRIES_MAX: u64 = 50_000;
@@ -26,6 +28,7 @@ fn main() {
         without_proxy(&mut group, column);
         pure(&mut group, column);
         journaled(&mut group, column);
+        beside(&mut group, column);
         group.finish();
     }
     criterion.final_summary();
@@ -101,6 +104,44 @@ fn pure(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
     });
 }
 
+/// The time of one of two threads, each with a proxy of its own. They share nothing, so it is what it is alone.
+fn beside(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
+    let proxies = LazyCell::new(|| column.proxies(&Guest::calls()));
+    for (row, export) in [
+        (call::PURE_BESIDE, "add"),
+        (call::JOURNALED_BESIDE, "add_journaled"),
+    ] {
+        let fresh = || typed_add(&proxies(), export);
+        group.bench_function(BenchmarkId::new(row, column.name), |bencher| {
+            bencher.iter_custom(|iters| {
+                let ended = AtomicBool::new(false);
+                thread::scope(|scope| {
+                    let mut other = fresh();
+                    let again = column.proxies(&Guest::calls());
+                    let ended = &ended;
+                    scope.spawn(move || {
+                        while !ended.load(Ordering::Relaxed) {
+                            for _ in 0..ENTRIES_MAX {
+                                black_box(other.call((black_box(1), black_box(2))).expect(SERVED));
+                            }
+                            other = typed_add(&again(), export);
+                        }
+                    });
+                    let took = benches::chunked(iters, ENTRIES_MAX, fresh, |add| {
+                        black_box(add.call((black_box(1), black_box(2))).expect(SERVED));
+                    });
+                    ended.store(true, Ordering::Relaxed);
+                    took
+                })
+            });
+        });
+    }
+}
+
+fn typed_add(proxy: &Proxy, export: &str) -> Typed<(i32, i32), i32> {
+    proxy.typed(export).expect(SERVED)
+}
+
 fn object_of(proxy: &Proxy) -> Handle {
     let object = proxy.call("object_new", args![]).expect(SERVED);
     object.handle().expect("the policy says it is a handle")
@@ -111,12 +152,7 @@ fn journaled(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
     group.bench_function(
         BenchmarkId::new(call::JOURNALED_TYPED, column.name),
         |bencher| {
-            let fresh = || {
-                let proxy = fresh();
-                proxy
-                    .typed::<(i32, i32), i32>("add_journaled")
-                    .expect(SERVED)
-            };
+            let fresh = || typed_add(&fresh(), "add_journaled");
             bencher.iter_custom(|iters| {
                 benches::chunked(iters, ENTRIES_MAX, fresh, |add| {
                     black_box(add.call((black_box(1), black_box(2))).expect(SERVED));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_api::{Engine, Module};
-use proxy_core::{Builder, Proxy};
+use proxy_core::{ArtifactStore, Builder, Proxy};
 
 use crate::guests::Guest;
 
@@ -44,16 +44,23 @@ impl Column {
 
     /// Makes proxies for a guest that is compiled once, here.
     pub fn proxies(&self, guest: &Guest) -> impl Fn() -> Proxy + use<> {
+        let fresh = self.proxies_with(guest);
+        move || fresh(ArtifactStore::memory())
+    }
+
+    /// The same, each with the artifact store that it is given.
+    pub fn proxies_with(&self, guest: &Guest) -> impl Fn(ArtifactStore) -> Proxy + use<> {
         let (guest, engine) = (guest.clone(), self.engine());
         let module = engine
             .compile(&guest.wasm)
             .expect("every engine compiles the guests");
-        move || {
+        move |store| {
             let builder = Proxy::builder(Arc::clone(&engine)).module(guest.wasm.clone());
             Self::built(
                 builder
                     .policy(guest.policy.clone())
-                    .compiled(Arc::clone(&module)),
+                    .compiled(Arc::clone(&module))
+                    .artifacts(store),
             )
         }
     }

@@ -20,8 +20,11 @@ pub const PAUSE: &str = "pause of a swap";
 /// Group: the whole of a swap, the old generation's memory given back.
 pub const SWAP: &str = "swap";
 
+/// Group: an object that takes long to compute, and the same from bytes.
+pub const SRS: &str = "parameters for 2^8 rows";
+
 /// All groups, in the order of the tables.
-pub const GROUPS: [&str; 8] = [
+pub const GROUPS: [&str; 9] = [
     CALL,
     COMPILE,
     LOAD,
@@ -30,6 +33,7 @@ pub const GROUPS: [&str; 8] = [
     PREPARE,
     PAUSE,
     SWAP,
+    SRS,
 ];
 
 /// Rows of the group [`CALL`].
@@ -54,6 +58,10 @@ pub mod call {
     pub const JOURNALED_TYPED: &str = "proxy, journaled, typed";
     /// The same by name.
     pub const JOURNALED: &str = "proxy, journaled, dynamic";
+    /// As [`PURE_TYPED`], while another thread makes the same calls through another proxy.
+    pub const PURE_BESIDE: &str = "proxy, pure, typed, beside a thread on another proxy";
+    /// As [`JOURNALED_TYPED`], while another thread makes the same calls through another proxy.
+    pub const JOURNALED_BESIDE: &str = "proxy, journaled, typed, beside a thread on another proxy";
     /// Two journaled calls: an object made, and freed. Its share of compaction is in it.
     pub const CREATE_FREE: &str = "proxy, create and free";
 }
@@ -78,17 +86,33 @@ pub mod state {
     ];
 }
 
+/// Rows of the group [`SRS`].
+pub mod srs {
+    /// The parameters are for `2^K` rows.
+    pub const K: u32 = 8;
+    /// A process calls for them, and computes.
+    pub const CALL_COMPUTED: &str = "first call, computed";
+    /// A process calls for them, and an earlier one has left them in a directory.
+    pub const CALL_READ: &str = "first call after a restart, from the directory";
+    /// A standby is prepared that computes them.
+    pub const PREPARE_COMPUTED: &str = "standby, computed";
+    /// A standby is prepared that reads them.
+    pub const PREPARE_READ: &str = "standby, from the artifact";
+}
+
 /// All rows, in the order of the tables.
-pub const ROWS: [&str; 19] = [
+pub const ROWS: [&str; 25] = [
     call::NATIVE,
     call::TRAIT,
     call::TRAIT_DEADLINE,
     call::PURE_TYPED,
+    call::PURE_BESIDE,
     call::PURE,
     call::HANDLE_TYPED,
     call::HANDLE,
     call::PINNED,
     call::JOURNALED_TYPED,
+    call::JOURNALED_BESIDE,
     call::JOURNALED,
     call::CREATE_FREE,
     module::TINY,
@@ -99,6 +123,10 @@ pub const ROWS: [&str; 19] = [
     state::LENGTHS[0].0,
     state::LENGTHS[1].0,
     state::LENGTHS[2].0,
+    srs::CALL_COMPUTED,
+    srs::CALL_READ,
+    srs::PREPARE_COMPUTED,
+    srs::PREPARE_READ,
 ];
 
 /// Where criterion keeps its results, by its own rules.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine_api::{
     Caller, EngineId, Error, ExternRef, FuncIndex, GlobalIndex, GuestError, Instance, Interrupter,
-    MemoryIndex, ModuleInfo, Snapshot, TableIndex, Val,
+    MemoryIndex, MemoryMeter, ModuleInfo, NumericType, Slot, Snapshot, TableIndex, Val,
 };
 
 use crate::call::from_externref;
@@ -113,6 +113,17 @@ impl HostedInstance {
     }
 }
 
+impl HostedInstance {
+    /// What a call of the main thread gave, unless a worker that ended early took locks with it: then it means
+    /// nothing.
+    fn faultless(&self, outcome: Result<(), Error>) -> Result<(), Error> {
+        match self.pool.as_ref().and_then(|_| self.realm.fault()) {
+            Some(fault) => Err(fault),
+            None => outcome,
+        }
+    }
+}
+
 impl Drop for HostedInstance {
     fn drop(&mut self) {
         // Workers wait for work for ever, or are in the middle of some.
@@ -132,14 +143,7 @@ impl Caller for HostedInstance {
             return self.call_added(added, func, args, results);
         }
         let outcome = self.main.call(func, args, results);
-        if self.pool.is_none() {
-            return outcome;
-        }
-        // A worker that ended early took locks with it: what the call returned means nothing.
-        match self.realm.fault() {
-            Some(fault) => Err(fault),
-            None => outcome,
-        }
+        self.faultless(outcome)
     }
 
     fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
@@ -199,6 +203,34 @@ impl Caller for HostedInstance {
 }
 
 impl Instance for HostedInstance {
+    fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Error> {
+        let Some(added) = self.realm.surface.added(func) else {
+            let outcome = self.main.call_numbers(func, ty, slots);
+            return self.faultless(outcome);
+        };
+        self.realm.surface.outer.check_numbers(func, ty, slots)?;
+        let vals = ty
+            .params()
+            .zip(&*slots)
+            .filter_map(|(ty, slot)| slot.to_val(ty));
+        let args: Vec<Val> = vals.collect();
+        let mut results: Vec<Val> = ty.results().map(Val::zero).collect();
+        self.call_added(added, func, &args, &mut results)?;
+        for (slot, result) in slots.iter_mut().zip(results.iter().filter_map(Slot::of)) {
+            *slot = result;
+        }
+        Ok(())
+    }
+
+    fn memory_meter(&self) -> Option<MemoryMeter> {
+        self.main.memory_meter()
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.main.memory_bytes()
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Engine, EngineId, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
-    SharedMemory, Snapshot,
+    Artifact, Engine, EngineId, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo,
+    PAGE_BYTES, SharedMemory, Snapshot,
 };
 
 use crate::Options;

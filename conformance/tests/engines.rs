@@ -30,6 +30,7 @@ mod engines {
     mod memories;
     mod memory_limits;
     mod nan;
+    mod numbers;
     mod references;
     mod shared_memory;
     mod snapshots;

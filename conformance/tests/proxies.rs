@@ -6,6 +6,7 @@
 )]
 
 mod proxies {
+    mod artifacts;
     mod callers;
     mod checkpoints;
     mod deaths;

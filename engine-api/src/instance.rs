@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Error, ExportKind, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, Snapshot, TableIndex, Val,
+    Error, ExportKind, FuncIndex, GlobalIndex, MemoryIndex, MemoryMeter, ModuleInfo, NumericType,
+    Slot, Snapshot, TableIndex, Val,
 };
 
 /// Access to a guest: what a host function gets for the length of its call, and what the owner of an
@@ -117,6 +118,27 @@ pub trait Caller {
 ///
 /// Dropping it frees its memories.
 pub trait Instance: Caller + Send {
+    /// Calls an exported function of numbers, whose type has been looked up before: the shortest way into a
+    /// guest. `slots` holds the arguments in order; the results take their places, and after an error what is
+    /// there means nothing. More slots than the call needs are no error.
+    ///
+    /// The engine compares `ty` with the function's own type, which is one comparison. So any word, index and
+    /// slots may be given, as to [`Caller::call`]. It makes no allocation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::call`]; [`Error::Signature`] also for too few slots.
+    fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Error>;
+
+    /// Where [`Instance::memory_bytes`] can be read without asking the instance, or `None` if only the instance
+    /// knows: shared memories grow without it.
+    fn memory_meter(&self) -> Option<MemoryMeter>;
+
     /// The bytes that all its linear memories have at this moment, those included that the host
     /// cannot reach by an index, and shared memories. Costs a few loads: it is read after every call.
     fn memory_bytes(&self) -> u64;

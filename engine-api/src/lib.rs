@@ -47,7 +47,9 @@ mod imports;
 mod instance;
 mod instrument;
 mod limits;
+mod memory_meter;
 mod module_info;
+mod numbers;
 mod obstacles;
 mod shared_memory;
 mod snapshot;
@@ -63,11 +65,13 @@ pub use imports::{Extern, HostFunc, Imports};
 pub use instance::{Caller, Instance, InstanceExt, Interrupt, Interrupter};
 pub use instrument::{Instrumented, RESERVED};
 pub use limits::{EngineConfig, Limits};
+pub use memory_image::{ImageError, MemoryImage};
+pub use memory_meter::MemoryMeter;
 pub use module_info::{Export, ExportKind, Feature, FunctionInfo, Import, ModuleInfo};
+pub use numbers::{NumericType, Slot};
 pub use obstacles::{Obstacle, Sites};
 pub use shared_memory::{SharedMemory, SharedMemoryBacking};
 pub use snapshot::Snapshot;
-pub use memory_image::{ImageError, MemoryImage};
 pub use trap::Trap;
 pub use types::{
     ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType, PAGE_BYTES,

@@ -9,7 +9,7 @@ use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use crate::{
     Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType,
-    ModuleHash, TableIndex, TableType,
+    ModuleHash, NumericType, Slot, TableIndex, TableType,
 };
 use reader::Reader;
 
@@ -269,10 +269,7 @@ impl ModuleInfo {
         results: &[crate::Val],
     ) -> Result<(), Error> {
         let Some(function) = self.functions.get(func.0 as usize) else {
-            return Err(Error::NoSuchExport {
-                kind: "function",
-                name: format!("#{}", func.0),
-            });
+            return Err(no_such_function(func));
         };
         let (params, declared) = (function.ty.params(), function.ty.results());
         let fits = params.len() == args.len()
@@ -287,6 +284,37 @@ impl ModuleInfo {
             expected: function.ty.clone(),
             got: FuncType::new(&types(args), &types(results)),
         })
+    }
+
+    /// Checks that a call by slots fits the function: `ty` is its type, and there are slots enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`]; [`Error::Signature`].
+    #[inline]
+    pub fn check_numbers(
+        &self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &[Slot],
+    ) -> Result<(), Error> {
+        let function = self.functions.get(func.0 as usize);
+        match function.and_then(|function| function.ty.numeric()) {
+            Some(own) if own == ty && slots.len() >= ty.slots() => Ok(()),
+            _ => Err(self.misfit(func, ty)),
+        }
+    }
+
+    #[cold]
+    fn misfit(&self, func: FuncIndex, ty: NumericType) -> Error {
+        match self.functions.get(func.0 as usize) {
+            None => no_such_function(func),
+            Some(function) => Error::Signature {
+                name: function.name.clone(),
+                expected: function.ty.clone(),
+                got: ty.to_func_type(),
+            },
+        }
     }
 
     /// Which features a module's bytes use, by validating every function: costs about as much as
@@ -331,6 +359,13 @@ impl ModuleInfo {
             })
             .map(|(feature, _)| feature)
             .collect())
+    }
+}
+
+fn no_such_function(func: FuncIndex) -> Error {
+    Error::NoSuchExport {
+        kind: "function",
+        name: format!("#{}", func.0),
     }
 }
 
@@ -391,7 +426,7 @@ pub(crate) fn refuse_other_formats(wasm: &[u8]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Val;
+    use crate::{Val, ValType};
 
     fn parse(wat: &str) -> ModuleInfo {
         ModuleInfo::parse(&wat::parse_str(wat).unwrap()).unwrap()
@@ -444,6 +479,32 @@ mod tests {
             "function `f` has type (i32) -> (i64), called with (i32) -> ()"
         );
         assert!(info.check_call(FuncIndex(1), &[], &[]).is_err());
+    }
+
+    #[test]
+    fn a_call_by_slots_is_checked_by_type_and_room() {
+        let info = parse(
+            r#"(module
+                (func (export "f") (param i32) (result i64 i64) i64.const 0 i64.const 0)
+                (func (export "g") (param externref)))"#,
+        );
+        let numeric = |params: &[ValType], results: &[ValType]| {
+            let ty = FuncType::new(params, results).numeric();
+            ty.expect("all are numbers")
+        };
+        let own = numeric(&[ValType::I32], &[ValType::I64, ValType::I64]);
+        let slots = [Slot::default(); 3];
+        let f = FuncIndex(0);
+        assert!(info.check_numbers(f, own, &slots).is_ok());
+        assert!(info.check_numbers(f, own, &slots[..2]).is_ok());
+        assert!(info.check_numbers(f, own, &slots[..1]).is_err());
+        let other = numeric(&[ValType::F32], &[ValType::I64, ValType::I64]);
+        let error = info.check_numbers(f, other, &slots).unwrap_err();
+        assert!(matches!(error, Error::Signature { .. }), "{error}");
+        let empty = numeric(&[], &[]);
+        assert!(info.check_numbers(FuncIndex(1), empty, &slots).is_err());
+        let error = info.check_numbers(FuncIndex(2), own, &slots).unwrap_err();
+        assert!(matches!(error, Error::NoSuchExport { .. }), "{error}");
     }
 
     #[test]

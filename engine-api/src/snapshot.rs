@@ -106,9 +106,13 @@ impl Snapshot {
     /// [`Error::Image`].
     pub fn difference(&self, other: &Self) -> Result<Option<String>, Error> {
         if self.module != other.module {
-            return Ok(Some(format!("module {} instead of {}", other.module, self.module)));
+            return Ok(Some(format!(
+                "module {} instead of {}",
+                other.module, self.module
+            )));
         }
-        if self.memories.len() != other.memories.len() || self.globals.len() != other.globals.len() {
+        if self.memories.len() != other.memories.len() || self.globals.len() != other.globals.len()
+        {
             return Ok(Some("another number of memories or globals".to_owned()));
         }
         for ((index, ours), (_, theirs)) in self.memories.iter().zip(&other.memories) {
@@ -121,7 +125,10 @@ impl Snapshot {
                 )));
             }
             if let Some(offset) = ours.first_difference(theirs)? {
-                return Ok(Some(format!("memory {} from offset {offset:#x} on", index.0)));
+                return Ok(Some(format!(
+                    "memory {} from offset {offset:#x} on",
+                    index.0
+                )));
             }
         }
         for ((index, ours), (_, theirs)) in self.globals.iter().zip(&other.globals) {
@@ -182,11 +189,17 @@ mod tests {
     fn a_difference_is_named_and_changes_the_digest() {
         let one = snapshot(&[0, 1, 2], 5);
         assert_eq!(one.difference(&snapshot(&[0, 1, 2], 5)).unwrap(), None);
-        assert_eq!(one.digest().unwrap(), snapshot(&[0, 1, 2], 5).digest().unwrap());
+        assert_eq!(
+            one.digest().unwrap(),
+            snapshot(&[0, 1, 2], 5).digest().unwrap()
+        );
         for (other, named) in [
             (snapshot(&[0, 1, 3], 5), "memory 0 from offset 0x2 on"),
             (snapshot(&[0, 1], 5), "memory 0 of 2 bytes instead of 3"),
-            (snapshot(&[0, 1, 2], 6), "global 2 is I32(6) instead of I32(5)"),
+            (
+                snapshot(&[0, 1, 2], 6),
+                "global 2 is I32(6) instead of I32(5)",
+            ),
         ] {
             assert_eq!(one.difference(&other).unwrap().as_deref(), Some(named));
             assert_ne!(one.digest().unwrap(), other.digest().unwrap());

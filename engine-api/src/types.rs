@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::NumericType;
+
 /// Bytes in one page of linear memory (core specification, section 2.3.8: 64 KiB).
 pub const PAGE_BYTES: u64 = 65_536;
 
@@ -39,10 +41,17 @@ impl fmt::Display for ValType {
 }
 
 /// The type of a function: its parameters and its results, either of which may be several.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FuncType {
     params: Box<[ValType]>,
     results: Box<[ValType]>,
+    numeric: Option<NumericType>,
+}
+
+impl Default for FuncType {
+    fn default() -> Self {
+        Self::new(&[], &[])
+    }
 }
 
 impl FuncType {
@@ -52,7 +61,15 @@ impl FuncType {
         Self {
             params: params.into(),
             results: results.into(),
+            numeric: NumericType::new(params, results),
         }
+    }
+
+    /// The type in one word, if it is one of numbers alone, and of at most [`Slot::MAX`](crate::Slot::MAX) of them.
+    #[must_use]
+    #[inline]
+    pub fn numeric(&self) -> Option<NumericType> {
+        self.numeric
     }
 
     /// The types of the parameters.

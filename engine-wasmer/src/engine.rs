@@ -188,10 +188,7 @@ impl Engine for Wasmer {
             }
         }
         let compiled = catch_unwind(AssertUnwindSafe(|| {
-            wasmer::Module::new(
-                &wasmer::Engine::from(engine.clone()),
-                instrumented.wasm(),
-            )
+            wasmer::Module::new(&wasmer::Engine::from(engine.clone()), instrumented.wasm())
         }));
         match compiled {
             Ok(Ok(module)) => {

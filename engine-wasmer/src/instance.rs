@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use engine_api::{
     Caller, Error, FuncIndex, FuncRef, Imports, Instance, Interrupter, Limits, MemoryImage,
-    Snapshot, Trap, Val,
+    MemoryMeter, NumericType, Slot, Snapshot, Val,
 };
 use smallvec::SmallVec;
 use wasmer_compiler::InstantiationError;
@@ -62,7 +62,7 @@ impl WasmerInstance {
         limits::check_start(&compiled.info, imports, limits)?;
 
         let objects = StoreObjects::default();
-        let watched = Watched::new(objects.id());
+        let watched = Watched::new(&compiled.code);
         let tunables = InstanceTunables::new(limits, &watched);
         let guest = Box::new(Guest::new(compiled, objects, watched, &tunables, limits));
         let instance = Self {
@@ -101,6 +101,21 @@ impl WasmerInstance {
 }
 
 impl Instance for WasmerInstance {
+    fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Error> {
+        self.guest().call_numbers(func, ty, slots)
+    }
+
+    fn memory_meter(&self) -> Option<MemoryMeter> {
+        let guest = self.guest();
+        let is_alone = guest.parts().shared.is_empty();
+        is_alone.then(|| guest.account.meter().clone())
+    }
+
     fn memory_bytes(&self) -> u64 {
         let guest = self.guest();
         let shared = guest.parts().shared.iter().map(|shared| shared.bytes());
@@ -152,7 +167,6 @@ pub(crate) struct Guest {
     images: RefCell<Vec<(engine_api::MemoryIndex, MemoryImage)>>,
     pub(crate) watched: Arc<Watched>,
     watch: OnceCell<Watch>,
-    handler: Box<TrapHandlerFn<'static>>,
     limits: Limits,
     /// Calls in flight, one inside the other.
     depth: Cell<u32>,
@@ -236,7 +250,6 @@ impl Guest {
             references: RefCell::new(References::new(FuncRef::new_instance())),
             account: Arc::clone(tunables.account()),
             images: RefCell::default(),
-            handler: interrupt::trap_handler(&watched, &compiled.code),
             watched,
             watch: OnceCell::new(),
             limits: limits.clone(),
@@ -497,7 +510,7 @@ impl Guest {
         let values_at = values.as_mut_ptr();
         self.run(|config, handler| {
             // SAFETY: the trampoline is of the function's signature, which the arguments fit; there
-            // is a slot for every argument and result. `handler` lives as long as the guest.
+            // is a slot for every argument and result. `handler` is a static.
             unsafe {
                 wasmer_call_trampoline(
                     Some(handler),
@@ -520,6 +533,35 @@ impl Guest {
         Ok(())
     }
 
+    /// Calls an exported function of numbers, which are taken from and left in their slots.
+    #[inline]
+    fn call_numbers(
+        &self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Error> {
+        const { assert!(size_of::<Slot>() == size_of::<RawValue>()) };
+        const { assert!(align_of::<Slot>() >= align_of::<RawValue>()) };
+        self.compiled.info.check_numbers(func, ty, slots)?;
+        let Callee(callee) = self.callee(func);
+        let values = slots.as_mut_ptr();
+        self.run(|config, handler| {
+            // SAFETY: the trampoline is of the function's signature, which `ty` is, and any bits are a number;
+            // there is a slot, of the form of a `RawValue`, for every argument and result. `handler` is a static.
+            unsafe {
+                wasmer_call_trampoline(
+                    Some(handler),
+                    config,
+                    callee.vmctx,
+                    callee.call_trampoline,
+                    callee.func_ptr,
+                    values.cast(),
+                )
+            }
+        })
+    }
+
     /// Runs guest code under the limits.
     #[inline]
     fn run(
@@ -532,19 +574,21 @@ impl Guest {
             Error::Trap(trap)
         })?;
         let watch = self.watch.get();
-        let _signals = match watch {
-            None => None,
-            Some(watch) => Some(self.watch_call(watch, outermost).map_err(Error::Trap)?),
-        };
+        if let Some(watch) = watch {
+            if outermost {
+                watch.begin(self.limits.deadline).map_err(Error::Trap)?;
+            } else if let Some(kill) = self.watched.kill() {
+                return Err(Error::Trap(kill));
+            }
+        }
         let fuel = self.parts().fuel;
         if outermost && let Some(fuel) = fuel {
             fuel.fill(self.limits.fuel.unwrap_or(u64::MAX));
         }
         self.depth.set(self.depth.get() + 1);
-        let settings = &*self.compiled.settings;
         // wasmer panics before it enters the guest if it cannot map a stack.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            enter(&settings.vm_config, &raw const *self.handler)
+            enter(&self.compiled.settings.vm_config, FOREIGN_SIGNALS)
         }));
         drop(running);
         self.depth.set(self.depth.get() - 1);
@@ -554,36 +598,40 @@ impl Guest {
             self.fuel_left.set(Some(left));
         }
         let kill = match watch {
-            Some(watch) if outermost => watch.end(self.limits.deadline.is_some()),
+            Some(watch) if outermost => watch.end(),
             _ => self.watched.kill(),
         };
-        let imposed = Imposed { kill, out_of_fuel };
         if outermost && self.recursed.take() {
             // wasmer keeps every stack it ever made for reuse, and that was one for each call.
             wasmer_vm::drain_stack_pool();
         }
         match outcome {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(trap)) => Err(traps::error(trap, imposed)),
-            Err(_) => Err(settings.failed("enter the guest", "it panicked; is memory short?")),
+            outcome => Err(self.ended(outcome, Imposed { kill, out_of_fuel })),
         }
     }
 
-    fn watch_call(
+    #[cold]
+    fn ended(
         &self,
-        watch: &Watch,
-        outermost: bool,
-    ) -> Result<wasmer_vm::interrupt_registry::InterruptInstallGuard, Trap> {
-        if outermost {
-            watch.begin(self.limits.deadline)?;
-        }
-        watch.enter().inspect_err(|_| {
-            if outermost {
-                watch.end(self.limits.deadline.is_some());
+        outcome: std::thread::Result<Result<(), wasmer_vm::Trap>>,
+        imposed: Imposed,
+    ) -> Error {
+        match outcome {
+            Ok(Err(trap)) => traps::error(trap, imposed),
+            _ => {
+                let settings = &self.compiled.settings;
+                settings.failed("enter the guest", "it panicked; is memory short?")
             }
-        })
+        }
     }
 }
+
+/// What wasmer asks about signals that arrive while a guest of ours runs. Its own one, which would end the
+/// guest, is for another guest on the same thread, whose host function has called ours: it is dropped, and
+/// whoever sent it knows that it may be.
+const FOREIGN_SIGNALS: *const TrapHandlerFn<'static> =
+    &(|signal, _, _| signal == libc::SIGUSR1) as &'static TrapHandlerFn<'static>;
 
 pub(crate) fn lookup(instance: NonNull<VMInstance>, index: ExportIndex) -> VMExtern {
     // SAFETY: the instance is boxed, and nobody else borrows it: guest code reaches it through its

@@ -1,30 +1,29 @@
 //! Ending a guest from outside: deadlines, and the contract's `Interrupter`.
 //!
-//! wasmer ends a guest with SIGUSR1, whose handler unwinds the guest's stack from wherever it is. That
-//! is safe in the guest's own code, and nowhere else: a library call or the entry of a host function
-//! may hold a lock, or be allocating. So every call runs under a trap handler of ours, which wasmer
-//! asks first, and which swallows the signal unless the machine is in compiled code and the call is
-//! one to be ended. Swallowed signals are repeated every millisecond by one watchdog thread, until
-//! the call has ended; host functions and waits look at the same flag when they return. Hence
+//! A signal takes the machine out of the guest's code, wherever it is (see `signal.rs`). That is safe in
+//! the guest's own code, and nowhere else: a library call or the entry of a host function may hold a lock, or
+//! be allocating. So the handler does nothing unless the machine is in the code of the guest that this
+//! thread runs, and that guest's call is one to be ended. Signals are repeated every millisecond by one
+//! watchdog thread, until the call has ended; host functions and waits look at the same word when they
+//! return. Hence
 //!
-//! * a signal that arrives late cannot hurt the next call: its flag is not set;
+//! * a signal that arrives late cannot hurt the next call: its word does not say that it is to end;
 //! * the thread exists while there are instances with a deadline or an interrupter, and no longer;
-//! * calls of other instances pay nothing.
+//! * calls of other instances pay nothing, and those of watched ones a few stores and one exchange.
 
 use std::cell::Cell;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use engine_api::{Interrupt, Trap};
-use wasmer_types::StoreId;
-use wasmer_vm::TrapHandlerFn;
-use wasmer_vm::interrupt_registry;
+
+use crate::signal;
 
 /// Whether this build can tell where the machine was when a signal came.
 pub(crate) const AVAILABLE: bool = cfg!(all(
@@ -32,41 +31,60 @@ pub(crate) const AVAILABLE: bool = cfg!(all(
     any(target_arch = "x86_64", target_arch = "aarch64")
 ));
 
-/// How long to wait before a signal that did not end the call is repeated.
-const RETRY: Duration = Duration::from_millis(1);
+/// How long to wait before a signal that did not end the call is repeated, in nanoseconds.
+const RETRY: u64 = 1_000_000;
+
+/// The end of time, in nanoseconds.
+const NEVER: u64 = u64::MAX;
 
 /// What other threads know of an instance.
 pub(crate) struct Watched {
-    store: StoreId,
+    /// Where the guest's own code lies.
+    code: Range<usize>,
     /// Somebody interrupted the instance: this call and all later ones.
     interrupted: AtomicBool,
-    /// Why the call in flight is to end; 0 if it is not. Read by the signal handler.
-    kill: AtomicU8,
-    call: Mutex<Call>,
+    /// The number of the last outermost call, above [`STATE_BITS`] bits of what has become of it. Only the
+    /// thread that runs the instance begins and ends calls, so it need not read what it overwrites; all
+    /// others only say that the call of a certain number is to end, which fails if it has.
+    call: AtomicU64,
+    /// When the call in flight passes its deadline, in nanoseconds since the watchdog's birth.
+    expires: AtomicU64,
+    /// The system's number of the thread that the last call began on.
+    thread: AtomicI32,
     /// The thread, while it sleeps in a `memory.atomic.wait`.
     asleep: Mutex<Option<Thread>>,
 }
 
-#[derive(Default)]
-struct Call {
-    running: bool,
-    deadline: Option<Instant>,
-}
+const STATE_BITS: u32 = 2;
+const STATE: u64 = (1 << STATE_BITS) - 1;
 
-const DEADLINE: u8 = 1;
-const INTERRUPTED: u8 = 2;
+/// States of [`Watched::call`]; those from [`DEADLINE`] on say why the call is to end.
+const IDLE: u64 = 0;
+const RUNNING: u64 = 1;
+const DEADLINE: u64 = 2;
+const INTERRUPTED: u64 = 3;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn reason(call: u64) -> Option<Trap> {
+    match call & STATE {
+        DEADLINE => Some(Trap::DeadlineExceeded),
+        INTERRUPTED => Some(Trap::Interrupted),
+        _ => None,
+    }
+}
+
 impl Watched {
-    pub(crate) fn new(store: StoreId) -> Arc<Self> {
+    /// For an instance whose code lies there.
+    pub(crate) fn new(code: &Range<usize>) -> Arc<Self> {
         Arc::new(Self {
-            store,
+            code: code.clone(),
             interrupted: AtomicBool::new(false),
-            kill: AtomicU8::new(0),
-            call: Mutex::default(),
+            call: AtomicU64::new(IDLE),
+            expires: AtomicU64::new(NEVER),
+            thread: AtomicI32::new(0),
             asleep: Mutex::new(None),
         })
     }
@@ -74,11 +92,7 @@ impl Watched {
     /// Why the call in flight is to end.
     #[inline]
     pub(crate) fn kill(&self) -> Option<Trap> {
-        match self.kill.load(Ordering::Acquire) {
-            0 => None,
-            DEADLINE => Some(Trap::DeadlineExceeded),
-            _ => Some(Trap::Interrupted),
-        }
+        reason(self.call.load(Ordering::Acquire))
     }
 
     /// Notes that this thread sleeps, until the returned guard is dropped.
@@ -88,51 +102,68 @@ impl Watched {
     }
 
     /// Starts an outermost call.
-    fn begin(&self, deadline: Option<Instant>) -> Result<(), Trap> {
-        let mut call = lock(&self.call);
-        if self.interrupted.load(Ordering::Acquire) {
+    #[inline]
+    fn begin(&self, expires: u64) -> Result<(), Trap> {
+        self.expires.store(expires, Ordering::Relaxed);
+        self.thread.store(this_thread(), Ordering::Relaxed);
+        let number = (self.call.load(Ordering::Relaxed) | STATE).wrapping_add(1);
+        // Before the load below, in the order that everybody sees: who interrupts stores first and then looks
+        // for a call. Either we see that, or he sees us.
+        self.call.swap(number | RUNNING, Ordering::SeqCst);
+        if self.interrupted.load(Ordering::SeqCst) {
+            self.end();
             return Err(Trap::Interrupted);
         }
-        *call = Call {
-            running: true,
-            deadline,
-        };
         Ok(())
     }
 
-    /// Ends it. No signal is sent for it any more once this returns.
+    /// Ends it; why it was to end early, if it was.
+    #[inline]
     fn end(&self) -> Option<Trap> {
-        let mut call = lock(&self.call);
-        *call = Call::default();
-        let kill = self.kill();
-        self.kill.store(0, Ordering::Release);
-        kill
+        let call = self.call.load(Ordering::Acquire);
+        self.call.store(call & !STATE, Ordering::Release);
+        reason(call)
     }
 
-    /// Tries to end the call in flight if its time has come; whether it is worth another try.
-    fn pursue(&self, now: Instant) -> bool {
-        // Held while the signal is sent, so that `end` cannot overtake it.
-        let call = lock(&self.call);
-        let reason = if !call.running {
-            return false;
-        } else if self.interrupted.load(Ordering::Acquire) {
-            INTERRUPTED
-        } else if call.deadline.is_some_and(|deadline| deadline <= now) {
-            DEADLINE
-        } else {
-            return false;
+    /// Tries to end the call in flight if its time has come. When to look again.
+    fn pursue(&self, now: u64) -> u64 {
+        let call = self.call.load(Ordering::SeqCst);
+        let expires = self.expires.load(Ordering::Relaxed);
+        let state = match call & STATE {
+            IDLE => return NEVER,
+            RUNNING if self.interrupted.load(Ordering::Acquire) => INTERRUPTED,
+            RUNNING if expires <= now => DEADLINE,
+            RUNNING => return expires,
+            // The first reason stays.
+            reason => reason,
         };
-        // The first reason stays.
+        let marked = (call & !STATE) | state;
+        // Fails if the call has ended meanwhile, or somebody else was first.
         let _ = self
-            .kill
-            .compare_exchange(0, reason, Ordering::AcqRel, Ordering::Acquire);
+            .call
+            .compare_exchange(call, marked, Ordering::AcqRel, Ordering::Acquire);
         if let Some(sleeper) = &*lock(&self.asleep) {
             sleeper.unpark();
         }
-        // Fails while the call is between two states or a signal is under way: hence the retries.
-        let _ = interrupt_registry::interrupt(self.store);
-        true
+        // It may come while the thread is between two states, or in a host function: hence the retries.
+        signal::send(self.thread.load(Ordering::Relaxed));
+        now.saturating_add(RETRY)
     }
+}
+
+/// The system's number of this thread, asked for once.
+#[inline]
+fn this_thread() -> i32 {
+    thread_local! {
+        static NUMBER: Cell<i32> = const { Cell::new(0) };
+    }
+    let known = NUMBER.get();
+    if known != 0 {
+        return known;
+    }
+    let number = signal::this_thread();
+    NUMBER.set(number);
+    number
 }
 
 thread_local! {
@@ -186,6 +217,15 @@ pub(crate) fn is_current_killed() -> bool {
     current.is_some_and(|watched| watched.kill().is_some())
 }
 
+/// Whether this thread is in a guest's own code at that address, in a call that is to end. For the signal's
+/// handler: it may come at any moment.
+pub(crate) fn is_to_end_at(program_counter: usize) -> bool {
+    // SAFETY: as in `is_current_killed`.
+    let current = unsafe { CURRENT.get().as_ref() };
+    current
+        .is_some_and(|watched| watched.code.contains(&program_counter) && watched.kill().is_some())
+}
+
 /// See [`Watched::sleep`].
 pub(crate) struct Asleep<'a>(&'a Watched);
 
@@ -206,9 +246,12 @@ impl Watch {
     ///
     /// The system's, if it gives no thread.
     pub(crate) fn new(watched: &Arc<Watched>) -> io::Result<Self> {
+        signal::install()?;
+        let dog = Watchdog::get()?;
+        lock(&dog.pack.state).watched.push(Arc::clone(watched));
         Ok(Self {
             watched: Arc::clone(watched),
-            dog: Watchdog::get()?,
+            dog,
         })
     }
 
@@ -217,39 +260,40 @@ impl Watch {
     /// # Errors
     ///
     /// [`Trap::Interrupted`] if the instance has been interrupted.
+    #[inline]
     pub(crate) fn begin(&self, time: Option<Duration>) -> Result<(), Trap> {
-        // A deadline beyond the clock's end is none.
-        let deadline = time.and_then(|time| Instant::now().checked_add(time));
-        self.watched.begin(deadline)?;
-        if let Some(deadline) = deadline {
-            self.dog.pack.arm(&self.watched, deadline);
+        match time {
+            None => self.watched.begin(NEVER),
+            Some(time) => {
+                let pack = &*self.dog.pack;
+                let expires = pack.now().saturating_add(nanoseconds(time));
+                self.watched.begin(expires)?;
+                pack.look_at(expires);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Ends an outermost call; why it was to end early, if it was.
-    pub(crate) fn end(&self, had_deadline: bool) -> Option<Trap> {
-        let kill = self.watched.end();
-        if had_deadline || kill.is_some() {
-            self.dog.pack.disarm(&self.watched);
-        }
-        kill
-    }
-
-    /// Lets signals for this instance reach this thread.
-    ///
-    /// # Errors
-    ///
-    /// The reason, if the call is already to end.
-    pub(crate) fn enter(&self) -> Result<interrupt_registry::InterruptInstallGuard, Trap> {
-        interrupt_registry::install(self.watched.store)
-            .map_err(|_| self.watched.kill().unwrap_or(Trap::Interrupted))
+    #[inline]
+    pub(crate) fn end(&self) -> Option<Trap> {
+        self.watched.end()
     }
 
     pub(crate) fn handle(&self) -> Handle {
         Handle {
             watched: Arc::clone(&self.watched),
             dog: Arc::downgrade(&self.dog),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut state = lock(&self.dog.pack.state);
+        let own = |other: &Arc<Watched>| Arc::ptr_eq(other, &self.watched);
+        if let Some(at) = state.watched.iter().position(own) {
+            state.watched.swap_remove(at);
         }
     }
 }
@@ -263,13 +307,12 @@ pub(crate) struct Handle {
 
 impl Interrupt for Handle {
     fn interrupt(&self) {
-        self.watched.interrupted.store(true, Ordering::Release);
-        let now = Instant::now();
-        if self.watched.pursue(now)
-            && let Some(dog) = self.dog.upgrade()
-        {
-            dog.pack.arm(&self.watched, now + RETRY);
-        }
+        self.watched.interrupted.store(true, Ordering::SeqCst);
+        let Some(dog) = self.dog.upgrade() else {
+            return;
+        };
+        let again = self.watched.pursue(dog.pack.now());
+        dog.pack.look_at(again);
     }
 }
 
@@ -279,17 +322,18 @@ struct Watchdog {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
 struct Pack {
     state: Mutex<PackState>,
     changed: Condvar,
+    /// When the thread will look next by itself. Written with the lock held.
+    wake: AtomicU64,
+    /// What all times count from.
+    birth: Instant,
 }
 
 #[derive(Default)]
 struct PackState {
-    armed: Vec<(Instant, Arc<Watched>)>,
-    /// When the thread will look next by itself.
-    wake: Option<Instant>,
+    watched: Vec<Arc<Watched>>,
     stop: bool,
 }
 
@@ -300,7 +344,12 @@ impl Watchdog {
         if let Some(dog) = current.upgrade() {
             return Ok(dog);
         }
-        let pack = Arc::new(Pack::default());
+        let pack = Arc::new(Pack {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            wake: AtomicU64::new(NEVER),
+            birth: Instant::now(),
+        });
         let thread = thread::Builder::new()
             .name("wasmer-watchdog".to_owned())
             .spawn({
@@ -331,46 +380,53 @@ impl Drop for Watchdog {
 }
 
 impl Pack {
-    /// Watches a call from `at` on. Wakes the thread only if it would come too late, so that a run
-    /// of short calls with one time limit wakes it once per limit, not once per call.
-    fn arm(&self, watched: &Arc<Watched>, at: Instant) {
-        let mut state = lock(&self.state);
-        state.armed.push((at, Arc::clone(watched)));
-        if state.wake.is_none_or(|wake| at < wake) {
-            state.wake = Some(at);
-            drop(state);
-            self.changed.notify_one();
+    /// Nanoseconds since its birth.
+    #[inline]
+    fn now(&self) -> u64 {
+        nanoseconds(self.birth.elapsed())
+    }
+
+    /// Has the thread look at `at` at the latest. Wakes it only if it would come too late, so that a run of
+    /// short calls with one time limit wakes it once per limit, not once per call.
+    #[inline]
+    fn look_at(&self, at: u64) {
+        if at < self.wake.load(Ordering::SeqCst) {
+            self.wake_by(at);
         }
     }
 
-    fn disarm(&self, watched: &Arc<Watched>) {
-        let mut state = lock(&self.state);
-        state
-            .armed
-            .retain(|(_, other)| !Arc::ptr_eq(other, watched));
+    #[cold]
+    fn wake_by(&self, at: u64) {
+        let _state = lock(&self.state);
+        if at < self.wake.load(Ordering::SeqCst) {
+            self.wake.store(at, Ordering::SeqCst);
+            self.changed.notify_one();
+        }
     }
 
     fn run(&self) {
         let mut state = lock(&self.state);
         while !state.stop {
-            let now = Instant::now();
-            for (at, watched) in &mut state.armed {
-                if *at <= now && watched.pursue(now) {
-                    *at = now + RETRY;
-                }
-            }
-            // What is not worth another try is not running any more, and disarms itself.
-            state.armed.retain(|(at, _)| *at > now);
-            state.wake = state.armed.iter().map(|(at, _)| *at).min();
-            state = match state.wake {
-                None => wait(&self.changed, state, None),
-                Some(wake) => {
-                    let time = wake.saturating_duration_since(now);
+            // Whoever begins a call from here on waits for the lock, and then says when to wake. Who began one
+            // before is seen below: he published it before he loaded this.
+            self.wake.store(NEVER, Ordering::SeqCst);
+            let now = self.now();
+            let looks = state.watched.iter().map(|watched| watched.pursue(now));
+            let next = looks.min().unwrap_or(NEVER);
+            self.wake.store(next, Ordering::SeqCst);
+            state = match next {
+                NEVER => wait(&self.changed, state, None),
+                next => {
+                    let time = Duration::from_nanos(next.saturating_sub(self.now()));
                     wait(&self.changed, state, Some(time))
                 }
             };
         }
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
 }
 
 fn wait<'a>(
@@ -385,46 +441,4 @@ fn wait<'a>(
             woken.unwrap_or_else(PoisonError::into_inner).0
         }
     }
-}
-
-/// Decides what a signal does to a call of an instance with this code. wasmer asks it from its
-/// signal handlers, so it only loads and compares.
-pub(crate) fn trap_handler(
-    watched: &Arc<Watched>,
-    code: &Range<usize>,
-) -> Box<TrapHandlerFn<'static>> {
-    let watched = Arc::clone(watched);
-    let code = code.clone();
-    Box::new(move |signal, _info, context| {
-        if signal != libc::SIGUSR1 {
-            // A trap of the guest's own: wasmer knows what to do.
-            return false;
-        }
-        // If it does not count, wasmer is told that it has been dealt with; the watchdog repeats it.
-        let wanted = watched.kill.load(Ordering::Acquire) != 0;
-        !(wanted && code.contains(&program_counter(context)))
-    })
-}
-
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-fn program_counter(context: *const libc::c_void) -> usize {
-    // SAFETY: the kernel gives a handler installed with SA_SIGINFO, as wasmer's is, its context.
-    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
-    let register = usize::try_from(libc::REG_RIP).unwrap_or_default();
-    usize::try_from(context.uc_mcontext.gregs[register]).unwrap_or_default()
-}
-
-#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-fn program_counter(context: *const libc::c_void) -> usize {
-    // SAFETY: the kernel gives a handler installed with SA_SIGINFO, as wasmer's is, its context.
-    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
-    usize::try_from(context.uc_mcontext.pc).unwrap_or_default()
-}
-
-#[cfg(not(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
-fn program_counter(_: *const libc::c_void) -> usize {
-    0
 }

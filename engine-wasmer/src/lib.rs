@@ -13,9 +13,9 @@
 //! * memories, tables and globals by their index, exported or not, and each instance's own tunables,
 //!   so that limits are counted in one place;
 //! * the point between the initialisation of globals and the start function, where fuel is set;
-//! * a trap handler of our own, which lets a signal end a guest only where that is safe: while the
-//!   machine executes the guest's own code. (`wasmer::Store::interrupter` also unwinds wasmer's
-//!   library calls and host function prologues, with locks held.)
+//! * a signal of our own (SIGURG), which ends a guest only where that is safe: while the machine executes the
+//!   guest's own code. (`wasmer::Store::interrupter` also unwinds wasmer's library calls and host function
+//!   prologues, with locks held, and each call pays for its registry.)
 //!
 //! The version is pinned (`=7.3.0`), because that layer promises no stability.
 //!
@@ -49,6 +49,14 @@ mod middleware;
 mod module;
 mod relink;
 mod shared_memory;
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )),
+    path = "signal_none.rs"
+)]
+mod signal;
 mod snapshot;
 mod traps;
 

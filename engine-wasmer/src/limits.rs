@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine_api::{Error, ExternType, Imports, Limits, ModuleInfo, PAGE_BYTES};
+use engine_api::{Error, ExternType, Imports, Limits, MemoryMeter, ModuleInfo, PAGE_BYTES};
 use wasmer_compiler::{BaseTunables, Tunables};
 use wasmer_types::target::Target;
 use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages, TableStyle, TableType};
@@ -24,7 +23,7 @@ const TABLE_ELEMENTS_MAX: u64 = 10_000_000;
 
 /// The memories of one instance.
 pub(crate) struct Account {
-    bytes: AtomicU64,
+    meter: MemoryMeter,
     bytes_max: u64,
     shared: Mutex<Vec<Arc<SharedState>>>,
 }
@@ -32,7 +31,7 @@ pub(crate) struct Account {
 impl Account {
     fn new(bytes_max: Option<u64>) -> Self {
         Self {
-            bytes: AtomicU64::new(0),
+            meter: MemoryMeter::default(),
             bytes_max: bytes_max.unwrap_or(u64::MAX),
             shared: Mutex::new(Vec::new()),
         }
@@ -40,7 +39,12 @@ impl Account {
 
     /// Bytes of all unshared memories.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.meter.bytes()
+    }
+
+    /// The same, for who has no instance to ask.
+    pub(crate) fn meter(&self) -> &MemoryMeter {
+        &self.meter
     }
 
     /// What all unshared memories may have, in bytes.
@@ -66,8 +70,9 @@ impl Account {
             .is_some_and(|bytes| bytes <= self.bytes_max)
     }
 
+    /// Only the thread that runs the instance, or makes it, does so.
     fn add(&self, delta: u64) {
-        self.bytes.fetch_add(delta, Ordering::Relaxed);
+        self.meter.set(self.bytes() + delta);
     }
 }
 

@@ -100,7 +100,8 @@ impl Guest {
         // SAFETY: the borrows end with the expressions; a memory's definition is initialised.
         let definition = unsafe { memory.get(self.objects()).vmmemory() };
         // SAFETY: it lives as long as the memory, which grows only while its guest runs or by our `&mut`.
-        let (base, bytes) = unsafe { (definition.as_ref().base, definition.as_ref().current_length) };
+        let (base, bytes) =
+            unsafe { (definition.as_ref().base, definition.as_ref().current_length) };
         let base = std::ptr::NonNull::new(base).unwrap_or(std::ptr::NonNull::dangling());
         Ok(Region::new(base, bytes)?)
     }
@@ -173,9 +174,7 @@ impl Guest {
 
 fn mutable_globals(info: &ModuleInfo) -> impl Iterator<Item = GlobalIndex> + '_ {
     let globals = (0..).map(GlobalIndex).zip(info.globals());
-    globals
-        .filter(|(_, ty)| ty.mutable)
-        .map(|(index, _)| index)
+    globals.filter(|(_, ty)| ty.mutable).map(|(index, _)| index)
 }
 
 fn lacks(kind: &str, index: u32) -> Error {

@@ -3,6 +3,8 @@
 use engine_api::{Error, Trap};
 use wasmer_types::TrapCode;
 
+use crate::signal;
+
 /// Why the host ended or would have ended the call, known at its end.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Imposed {
@@ -25,6 +27,7 @@ pub(crate) fn error(trap: wasmer_vm::Trap, imposed: Imposed) -> Error {
         wasmer_vm::Trap::OOM { .. } => return Error::Trap(Trap::MemoryOutOfBounds),
         wasmer_vm::Trap::UncaughtException { .. } => return Error::Trap(Trap::Uncaught),
         wasmer_vm::Trap::Lib { trap_code, .. } => trap_code,
+        wasmer_vm::Trap::Wasm { pc, .. } if signal::is_end(pc) => TrapCode::HostInterrupt,
         wasmer_vm::Trap::Wasm {
             signal_trap: Some(code @ (TrapCode::HostInterrupt | TrapCode::StackOverflow)),
             ..

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, TableIndex, Val, ValType,
+    Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, NumericType, Slot, TableIndex,
+    Val, ValType,
 };
 use wasmtime::{
     AsContext, AsContextMut, Extern, Func, Global, ModuleExport, RootScope, Store, Table, ValRaw,
@@ -112,6 +113,36 @@ impl<S: FindExport> Guest<S> {
         unsafe { function.call_unchecked(&mut self.0, values) }
             .map_err(|error| Box::new(traps::call_failed(self.state().engine.id(), error)))?;
         self.read_results(func, results, raw).map_err(Box::new)
+    }
+
+    /// Calls an exported function of numbers, which are taken from and left in their slots. The error is boxed as
+    /// in [`Guest::run`].
+    #[inline]
+    pub(crate) fn run_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Box<Error>> {
+        const { assert!(size_of::<Slot>() == size_of::<ValRaw>()) };
+        const { assert!(align_of::<Slot>() >= align_of::<ValRaw>()) };
+        self.state().info.check_numbers(func, ty, slots)?;
+        let function = self.function(func)?;
+        self.enter()?;
+        let values = std::ptr::slice_from_raw_parts_mut(slots.as_mut_ptr().cast(), slots.len());
+        #[expect(unsafe_code, reason = "the checked call costs three times as much")]
+        // SAFETY: `values` has room for all parameters and for all results, each of the form of a `ValRaw`. They
+        // are numbers, which any bits are, and of the function's types, by `ModuleInfo::check_numbers`, whose types
+        // are those of the same bytes that the function was compiled from. The store is not asynchronous.
+        let outcome = unsafe { function.call_unchecked(&mut self.0, values) };
+        let in_time = self.leave();
+        match outcome {
+            Ok(()) => Ok(in_time?),
+            Err(error) => Err(Box::new(traps::call_failed(
+                self.state().engine.id(),
+                error,
+            ))),
+        }
     }
 
     #[inline]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, Error, Instance, Interrupter, Limits, MemoryImage, MemoryIndex, ModuleInfo, Snapshot, Val,
+    Caller, Error, FuncIndex, Instance, Interrupter, Limits, MemoryImage, MemoryIndex, MemoryMeter,
+    ModuleInfo, NumericType, Slot, Snapshot, Val,
 };
 use wasmtime::{Func, Global, Store, Table, ValRaw};
 
@@ -136,6 +137,21 @@ impl Scratch {
 }
 
 impl Instance for Guest<Store<State>> {
+    fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Error> {
+        self.run_numbers(func, ty, slots).map_err(|error| *error)
+    }
+
+    fn memory_meter(&self) -> Option<MemoryMeter> {
+        let state = self.0.data();
+        let is_alone = state.exports.shared_memories.is_empty();
+        is_alone.then(|| state.limiter.meter().clone())
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.0.data().memory_bytes()
     }

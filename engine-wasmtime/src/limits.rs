@@ -1,6 +1,6 @@
 //! What an instance has of memories and tables, against what it may have.
 
-use engine_api::{Error, Limits, MemoryType, PAGE_BYTES, TableType};
+use engine_api::{Error, Limits, MemoryMeter, MemoryType, PAGE_BYTES, TableType};
 use wasmtime::ResourceLimiter;
 
 /// Counts the unshared linear memories of one store and refuses what exceeds the limits.
@@ -19,6 +19,8 @@ pub(crate) struct Limiter {
     last_growth: u64,
     /// Whether the memory that grows is wasmtime's own heap of externrefs.
     in_gc_heap: bool,
+    /// What [`Limiter::memory_bytes`] says.
+    meter: MemoryMeter,
 }
 
 /// The message of the one failure of wasmtime that is reported without a question before it: the
@@ -36,12 +38,23 @@ impl Limiter {
             table_elements_max: limits.table_elements_max.unwrap_or(u64::MAX),
             last_growth: 0,
             in_gc_heap: false,
+            meter: MemoryMeter::default(),
         }
     }
 
     /// What all unshared memories may have, in bytes.
     pub(crate) fn memory_bytes_max(&self) -> u64 {
         self.memory_bytes_max.saturating_sub(self.shared_bytes)
+    }
+
+    /// What [`Limiter::memory_bytes`] says, for who has no instance to ask.
+    pub(crate) fn meter(&self) -> &MemoryMeter {
+        &self.meter
+    }
+
+    fn set_memory_bytes(&mut self, bytes: u64) {
+        self.memory_bytes = bytes;
+        self.meter.set(self.memory_bytes());
     }
 
     /// The bytes of all unshared memories.
@@ -81,14 +94,14 @@ impl ResourceLimiter for Limiter {
         if memory_bytes > self.memory_bytes_max {
             return Ok(false);
         }
-        self.memory_bytes = memory_bytes;
+        self.set_memory_bytes(memory_bytes);
         self.last_growth = growth;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         if !self.in_gc_heap && error.to_string() != NEVER_ASKED {
-            self.memory_bytes -= self.last_growth;
+            self.set_memory_bytes(self.memory_bytes - self.last_growth);
             self.last_growth = 0;
         }
         Ok(())

@@ -205,7 +205,9 @@ impl Module for CompiledModule {
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
         let mut guest = self.unstarted(imports, limits)?;
         if let Some(start) = &self.exports.start {
-            guest.start(start).map_err(|error| self.start_failed(error))?;
+            guest
+                .start(start)
+                .map_err(|error| self.start_failed(error))?;
         }
         Ok(Box::new(guest))
     }
@@ -244,8 +246,8 @@ impl CompiledModule {
         guest.enter()?;
         let instance = wasmtime::Instance::new(&mut guest.0, &self.module, &externs);
         let in_time = guest.leave();
-        let instance =
-            instance.map_err(|error| self.start_failed(traps::call_failed(self.engine.id(), error)))?;
+        let instance = instance
+            .map_err(|error| self.start_failed(traps::call_failed(self.engine.id(), error)))?;
         in_time?;
         guest.0.data_mut().instance = Some(instance);
         guest.link();

@@ -102,6 +102,20 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
+    /// A directory where objects are kept as bytes, for later runs: those that the policy gives an artifact
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+
+    /// What the files in that directory may take; what was used longest ago makes room
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1GiB",
+        requires = "artifacts",
+        value_parser = parse_size
+    )]
+    pub(crate) artifacts_limit: u64,
+
     /// Run on a bare instance, to see what becomes of it
     #[arg(long)]
     pub(crate) without_proxy: bool,

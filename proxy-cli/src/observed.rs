@@ -187,6 +187,12 @@ impl Observed {
             Event::BreakerOpen { failures } => {
                 format!("{failures} standbys failed in a row: fewer attempts from now on")
             }
+            Event::ArtifactRefused { export, reason } => {
+                format!("an artifact of `{export}` is not used again: {reason}")
+            }
+            Event::ArtifactUnusable { export, fault } => {
+                format!("an artifact of `{export}` is of no use: {fault}")
+            }
             Event::UnlistedExport { export } => {
                 if self.unlisted.fetch_add(1, Ordering::Relaxed) > 0 {
                     return None;

@@ -22,6 +22,7 @@ pub(crate) struct Report {
     swaps: SwapFigures,
     memory_mib: Memory,
     replay: Replay,
+    artifacts: Artifacts,
     latency_us: Latency,
     /// Of all results in order: the same on every engine, with and without proxy.
     result_digest: String,
@@ -89,6 +90,15 @@ struct Replay {
     diverged: u64,
 }
 
+/// Objects that were made from bytes instead of being computed.
+#[derive(Debug, Serialize)]
+struct Artifacts {
+    calls: u64,
+    replays: u64,
+    refused: u64,
+    unusable: u64,
+}
+
 /// What is known of a run besides its calls.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
@@ -120,6 +130,10 @@ impl Report {
             entries_verified,
             divergences,
             journal_entries,
+            artifacts_imported,
+            artifact_hits,
+            artifact_refusals,
+            artifact_faults,
             ..
         } = proxy.debug_info();
         let swaps = observed.swaps();
@@ -161,6 +175,12 @@ impl Report {
                 entries: entries_verified + divergences,
                 verified: entries_verified,
                 diverged: divergences,
+            },
+            artifacts: Artifacts {
+                calls: artifact_hits,
+                replays: artifacts_imported,
+                refused: artifact_refusals,
+                unusable: artifact_faults,
             },
             latency_us: Latency::of_nanos(&outcome.latency),
             result_digest: outcome.digest.to_hex().to_string(),
@@ -291,6 +311,19 @@ impl Report {
             "\n  replay   {} entries, {} verified, {} diverged",
             self.replay.entries, self.replay.verified, self.replay.diverged
         )?;
+        let Artifacts {
+            calls,
+            replays,
+            refused,
+            unusable,
+        } = self.artifacts;
+        if calls + replays + refused + unusable > 0 {
+            writeln!(
+                f,
+                "  bytes    {calls} calls and {replays} replays took an object from its artifact, {refused} \
+                 were refused, {unusable} unusable"
+            )?;
+        }
         if self.unlisted_exports > 0 {
             writeln!(
                 f,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bindgen_host::Options;
 use engine_api::{Imports, Limits, ModuleInfo};
-use proxy_core::{Policy, Proxy, Supervisor, Thresholds};
+use proxy_core::{ArtifactStore, Policy, Proxy, Supervisor, Thresholds};
 use workload::Workload;
 
 use crate::args::RunArgs;
@@ -179,6 +179,10 @@ fn build(
         // What the host serves is not among what it shows, and must not become stubs.
         imports.stub_missing(&bindgen_host::hosted_info(&job.info));
     }
+    let artifacts = match &args.artifacts {
+        Some(path) => ArtifactStore::directory_up_to(path, args.artifacts_limit)?,
+        None => ArtifactStore::memory(),
+    };
     let observed = Arc::clone(observed);
     Proxy::builder(engine)
         .module(job.wasm.clone())
@@ -192,6 +196,7 @@ fn build(
         .thresholds(thresholds)
         .drain_timeout(args.drain_timeout)
         .enabled(!args.without_proxy)
+        .artifacts(artifacts)
         .on_event(move |event| observed.on_event(event))
         .build()
         .with_context(cannot_run)

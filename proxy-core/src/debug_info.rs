@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine_api::EngineId;
 
 use crate::memory::mib;
-use crate::{CheckpointInfo, Reason, SequenceNumber, SwapState};
+use crate::{ArtifactUsage, CheckpointInfo, Reason, SequenceNumber, SwapState};
 
 /// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are in
 /// bytes.
@@ -68,6 +68,14 @@ pub struct DebugInfo {
     pub entries_verified: u64,
     /// Objects that replays made from artifacts instead of computing them again.
     pub artifacts_imported: u64,
+    /// What the artifact store holds, for all the proxies that share it.
+    pub artifacts: ArtifactUsage,
+    /// Calls that were answered from the artifact store.
+    pub artifact_hits: u64,
+    /// Artifacts that made something else than the call, or ended the instance: not used again.
+    pub artifact_refusals: u64,
+    /// Artifacts that could not be read or kept.
+    pub artifact_faults: u64,
     /// Replays that gave something else.
     pub divergences: u64,
     /// Calls repeated on a clean generation.
@@ -146,6 +154,18 @@ impl fmt::Display for DebugInfo {
             "swaps: {}, {} of them emergencies; {} retries; {} generations alive",
             self.swaps, self.emergencies, self.retries, self.generations_alive
         )?;
+        if self.artifacts.contents > 0 || self.artifacts.directory_bytes.is_some() {
+            let (used, refused) = (self.artifact_hits, self.artifact_refusals);
+            write!(
+                f,
+                "\nartifacts: {} of {:.1} MiB; {} replays and {used} calls used one, {refused} were \
+                 refused, {} unusable",
+                self.artifacts.contents,
+                mib(self.artifacts.bytes),
+                self.artifacts_imported,
+                self.artifact_faults,
+            )?;
+        }
         if let Some(swap) = &self.last_swap {
             write!(
                 f,

@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller does next.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use engine_api::Trap;
@@ -24,6 +25,18 @@ pub enum Error {
     Setting {
         /// Which, and what it may be.
         reason: String,
+    },
+
+    /// The directory for artifacts cannot be made or listed.
+    #[error(
+        "cannot use `{}` as a directory for artifacts: {source}; check that it can be made and listed",
+        .path.display()
+    )]
+    ArtifactDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
     },
 
     /// The module has no such exported function.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Label};
 
 use crate::memory::mib;
-use crate::{Divergence, Reason, SequenceNumber, Source};
+use crate::{ArtifactFault, ArtifactUsage, Divergence, Reason, SequenceNumber, Source};
 
 /// Something that happened. Sizes are in bytes.
 ///
@@ -200,6 +200,36 @@ pub enum Event {
         /// How many are left.
         kept: usize,
     },
+    /// A replay exported an object, whose bytes are kept from now on.
+    ArtifactKept {
+        /// The export that created it.
+        export: Arc<str>,
+        /// How many.
+        bytes: u64,
+    },
+    /// A call was answered from the artifact store instead of being computed.
+    ArtifactUsed {
+        /// The export.
+        export: Arc<str>,
+        /// How many bytes were imported.
+        bytes: u64,
+    },
+    /// An artifact made something else than the call did, or ended the instance that imported it. It is
+    /// not used again; the object is computed.
+    ArtifactRefused {
+        /// The export.
+        export: Arc<str>,
+        /// What happened.
+        reason: String,
+    },
+    /// An artifact could not be read from the store's directory, or not kept there. Nothing is lost: the
+    /// object is computed.
+    ArtifactUnusable {
+        /// The export.
+        export: Arc<str>,
+        /// Why.
+        fault: ArtifactFault,
+    },
     /// An export was called that the policy does not list: it is journaled, to be safe.
     UnlistedExport {
         /// The export.
@@ -237,6 +267,10 @@ impl Event {
             Event::StateExceedsBudget { .. } => "state-exceeds-budget",
             Event::BreakerOpen { .. } => "breaker-open",
             Event::JournalCompacted { .. } => "journal-compacted",
+            Event::ArtifactKept { .. } => "artifact-kept",
+            Event::ArtifactUsed { .. } => "artifact-used",
+            Event::ArtifactRefused { .. } => "artifact-refused",
+            Event::ArtifactUnusable { .. } => "artifact-unusable",
             Event::UnlistedExport { .. } => "unlisted-export",
             Event::Switched { .. } => "switched",
         }
@@ -266,6 +300,11 @@ pub(crate) struct Observer {
     checkpoints: Counter,
     checkpoints_rejected: Counter,
     checkpoint_memory: Gauge,
+    artifacts: Gauge,
+    artifact_bytes: Gauge,
+    artifact_hits: Counter,
+    artifact_refusals: Counter,
+    artifact_faults: Counter,
 }
 
 impl Observer {
@@ -293,6 +332,11 @@ impl Observer {
                 labels()
             ),
             checkpoint_memory: metrics::gauge!("wasm_checkpoint_memory_mb", labels()),
+            artifacts: metrics::gauge!("wasm_proxy_artifacts", labels()),
+            artifact_bytes: metrics::gauge!("wasm_proxy_artifact_bytes", labels()),
+            artifact_hits: metrics::counter!("wasm_proxy_artifact_hits_total", labels()),
+            artifact_refusals: metrics::counter!("wasm_proxy_artifact_refusals_total", labels()),
+            artifact_faults: metrics::counter!("wasm_proxy_artifact_faults_total", labels()),
         }
     }
 
@@ -304,6 +348,12 @@ impl Observer {
     pub(crate) fn counts(&self, journal_entries: usize, generations_alive: usize) {
         self.journal_entries.set(journal_entries as f64);
         self.generations_alive.set(generations_alive as f64);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
+    pub(crate) fn artifacts(&self, usage: ArtifactUsage) {
+        self.artifacts.set(usage.contents as f64);
+        self.artifact_bytes.set(usage.bytes as f64);
     }
 
     pub(crate) fn emit(&self, event: &Event) {
@@ -343,6 +393,9 @@ impl Observer {
             Event::CheckpointRejected { .. } => self.checkpoints_rejected.increment(1),
             Event::StandbyPrepareError { .. } => self.prepare_failures.increment(1),
             Event::ReplayDivergence { .. } => self.divergences.increment(1),
+            Event::ArtifactUsed { .. } => self.artifact_hits.increment(1),
+            Event::ArtifactRefused { .. } => self.artifact_refusals.increment(1),
+            Event::ArtifactUnusable { .. } => self.artifact_faults.increment(1),
             Event::SwapComplete { pause, reason, .. } => {
                 self.swaps.increment(1);
                 self.swap_duration.record(pause.as_secs_f64());
@@ -370,6 +423,8 @@ impl Observer {
             | Event::GenerationFreed { .. }
             | Event::CheckpointTaken { .. }
             | Event::CheckpointVerified { .. }
+            | Event::ArtifactKept { .. }
+            | Event::ArtifactUsed { .. }
             | Event::JournalCompacted { .. } => tracing::debug!(proxy, name, ?event),
             Event::StandbyPrepareComplete { .. }
             | Event::SwapComplete { .. }
@@ -440,6 +495,27 @@ fn describe() {
         "wasm_proxy_call_duration_seconds",
         Unit::Seconds,
         "Calls: every journaled one, and one of 64 pure ones"
+    );
+    describe_gauge!(
+        "wasm_proxy_artifacts",
+        "Objects whose bytes the artifact store has in memory"
+    );
+    describe_gauge!(
+        "wasm_proxy_artifact_bytes",
+        Unit::Bytes,
+        "What those bytes are"
+    );
+    describe_counter!(
+        "wasm_proxy_artifact_hits_total",
+        "Calls answered from the artifact store"
+    );
+    describe_counter!(
+        "wasm_proxy_artifact_refusals_total",
+        "Artifacts that made something else than the call, or ended an instance"
+    );
+    describe_counter!(
+        "wasm_proxy_artifact_faults_total",
+        "Artifacts that could not be read or kept"
     );
     describe_counter!(
         "wasm_proxy_retries_total",

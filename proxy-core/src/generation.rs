@@ -1,18 +1,21 @@
 //! A generation: one instance in the proxy's care, with its handle table and the entries it has
 //! applied.
 
+mod artifact;
 mod bare;
 mod guest;
 mod history;
 mod marshal;
+mod numbers;
 mod objects;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
 
+use crate::census::{Census, Member};
 use crate::checkpoint::{Applied, Checkpoint, How};
 use crate::lane::{Lane, LaneGuard};
 use crate::policy::plan::Plan;
@@ -49,7 +52,7 @@ pub(crate) struct Generation {
     memory_bytes: AtomicU64,
     /// What they had when it began to serve.
     fresh_bytes: AtomicU64,
-    _alive: Alive,
+    member: Member,
 }
 
 impl Generation {
@@ -59,10 +62,10 @@ impl Generation {
         blueprint: &Blueprint,
         number: u64,
         genesis: Option<&[crate::journal::HostCall]>,
-        alive: &Arc<AtomicUsize>,
+        census: &Arc<Census>,
     ) -> Result<(Self, Vec<crate::journal::HostCall>), Error> {
         let (guest, calls) = Guest::create(blueprint, genesis)?;
-        Ok((Self::of(blueprint, number, guest, alive), calls))
+        Ok((Self::of(blueprint, number, guest, census), calls))
     }
 
     /// An instance in the state of a checkpoint: whatever the checkpoint holds has been applied.
@@ -70,13 +73,13 @@ impl Generation {
         blueprint: &Blueprint,
         number: u64,
         checkpoint: &Checkpoint,
-        alive: &Arc<AtomicUsize>,
+        census: &Arc<Census>,
     ) -> Result<Self, Error> {
         let guest = Guest::restore(blueprint, checkpoint)?;
-        Ok(Self::of(blueprint, number, guest, alive))
+        Ok(Self::of(blueprint, number, guest, census))
     }
 
-    fn of(blueprint: &Blueprint, number: u64, guest: Guest, alive: &Arc<AtomicUsize>) -> Self {
+    fn of(blueprint: &Blueprint, number: u64, guest: Guest, census: &Arc<Census>) -> Self {
         Self {
             number,
             engine: blueprint.engine,
@@ -87,7 +90,7 @@ impl Generation {
             memory_bytes: AtomicU64::new(guest.memory_bytes()),
             fresh_bytes: AtomicU64::new(guest.memory_bytes()),
             guest: Lane::new(guest),
-            _alive: Alive::new(alive),
+            member: Member::new(census),
         }
     }
 
@@ -95,18 +98,10 @@ impl Generation {
     /// or tainted.
     #[inline]
     pub(crate) fn enter(&self) -> Option<LaneGuard<'_, Guest>> {
-        if self.is_retired() || self.taint().is_some() {
-            return None;
-        }
-        let guest = self
-            .guest
-            .enter(|| self.is_retired() || self.taint().is_some())?;
-        // The call before may have tainted it while this one was waiting.
-        if self.taint().is_some() {
-            None
-        } else {
-            Some(guest)
-        }
+        let is_closed = || self.is_retired() || self.taint().is_some();
+        let guest = self.guest.enter(is_closed)?;
+        // Inside, because the call before may have tainted it while this one was waiting.
+        if is_closed() { None } else { Some(guest) }
     }
 
     /// Enters for a call that must be on this generation, retired or not.
@@ -174,6 +169,12 @@ impl Generation {
     /// What the memories had after the last call.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a call that it has served. Only who is inside does so.
+    #[inline]
+    pub(crate) fn count_call(&self) {
+        self.member.count_call();
     }
 
     /// What they had when it began to serve.
@@ -296,22 +297,6 @@ impl fmt::Debug for Generation {
             .field("taint", &self.taint())
             .field("memory_bytes", &self.memory_bytes())
             .finish_non_exhaustive()
-    }
-}
-
-/// Counts a generation for as long as it exists.
-struct Alive(Arc<AtomicUsize>);
-
-impl Alive {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -5,16 +5,20 @@
 //! are one operation. This one lives in memory; where entries come from does not matter to the
 //! generations that apply them.
 
+mod artifact_slot;
 mod compaction;
 mod entry;
+mod identities;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::{Error, Handle, SequenceNumber};
 
+pub(crate) use artifact_slot::{ArtifactSlot, News};
 pub use entry::Entry;
-pub(crate) use entry::{ArtifactSlot, Effect, EntryArg, HostCall, ResultRecord};
+pub(crate) use entry::{Effect, EntryArg, HostCall, ResultRecord};
+use identities::Identities;
 
 /// The journal of one proxy.
 #[derive(Debug, Default)]
@@ -35,6 +39,7 @@ pub(crate) struct Journal {
     checkpoints: Vec<SequenceNumber>,
     /// Up to where an instance has applied it that a checkpoint is to be taken of.
     scratch: Option<SequenceNumber>,
+    identities: Identities,
 }
 
 impl Journal {
@@ -60,6 +65,11 @@ impl Journal {
         self.scratch = applied;
     }
 
+    /// What live objects are, where that can be said.
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -81,6 +91,16 @@ impl Journal {
             .entries
             .partition_point(|entry| entry.sequence <= sequence);
         self.entries[from..].iter().take(count).cloned().collect()
+    }
+
+    /// The entry of a call, unless it was compacted away.
+    pub(crate) fn entry(&self, sequence: SequenceNumber) -> Option<Arc<Entry>> {
+        let position = self
+            .entries
+            .binary_search_by_key(&sequence, |entry| entry.sequence);
+        position
+            .ok()
+            .map(|position| Arc::clone(&self.entries[position]))
     }
 
     /// How many entries there are after `sequence`.
@@ -106,6 +126,7 @@ impl Journal {
                 self.frees_since_look += 1;
             }
         }
+        self.identities.note(&entry);
         self.entries.push(Arc::new(entry));
     }
 

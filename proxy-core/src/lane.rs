@@ -2,15 +2,18 @@
 //!
 //! A `Mutex` makes its waiters wait until they have it. A call that waits behind a long pure call must
 //! instead leave at once when its generation is swapped out, and go to the new one. So waiting is on a
-//! condition variable beside the mutex; the way in without waiting is one `try_lock`.
+//! condition variable beside the value; the way in without waiting is to take the value out of its place, and
+//! the way out to put it back: one atomic exchange each.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
-#[derive(Debug, Default)]
+use crossbeam_utils::atomic::AtomicCell;
+
 pub(crate) struct Lane<T> {
-    inner: Mutex<T>,
+    /// The value, unless somebody has it.
+    place: AtomicCell<Option<Box<T>>>,
     waiting: AtomicUsize,
     gate: Mutex<()>,
     changed: Condvar,
@@ -18,14 +21,14 @@ pub(crate) struct Lane<T> {
 
 pub(crate) struct LaneGuard<'a, T> {
     lane: &'a Lane<T>,
-    // Taken only by `drop`, which must let go of the mutex before it looks for waiters.
-    inner: Option<MutexGuard<'a, T>>,
+    /// Taken only by `drop`.
+    value: Option<Box<T>>,
 }
 
 impl<T> Lane<T> {
     pub(crate) fn new(value: T) -> Self {
         Self {
-            inner: Mutex::new(value),
+            place: AtomicCell::new(Some(Box::new(value))),
             waiting: AtomicUsize::new(0),
             gate: Mutex::new(()),
             changed: Condvar::new(),
@@ -33,30 +36,25 @@ impl<T> Lane<T> {
     }
 
     /// The value, or `None` once `leave` says so while somebody else has it.
+    #[inline]
     pub(crate) fn enter(&self, leave: impl Fn() -> bool) -> Option<LaneGuard<'_, T>> {
         self.try_enter().or_else(|| self.wait(leave))
     }
 
     /// The value, if nobody else has it.
+    #[inline]
     pub(crate) fn try_enter(&self) -> Option<LaneGuard<'_, T>> {
-        let inner = match self.inner.try_lock() {
-            Ok(inner) => inner,
-            // Who panicked with the value has already marked its generation as tainted.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let value = self.place.take()?;
         Some(LaneGuard {
             lane: self,
-            inner: Some(inner),
+            value: Some(value),
         })
     }
 
     #[cold]
     fn wait(&self, leave: impl Fn() -> bool) -> Option<LaneGuard<'_, T>> {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        // Pairs with the fence in `drop`: either we see the mutex free, or its holder sees us.
-        fence(Ordering::SeqCst);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let entered = loop {
             if leave() {
                 break None;
@@ -69,7 +67,7 @@ impl<T> Lane<T> {
                 .wait(gate)
                 .unwrap_or_else(PoisonError::into_inner);
         };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         entered
     }
 
@@ -78,33 +76,41 @@ impl<T> Lane<T> {
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.changed.notify_all();
     }
+
+    #[cold]
+    fn wake_one(&self) {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed.notify_one();
+    }
 }
 
 impl<T> Deref for LaneGuard<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
-        self.inner.as_ref().expect("only drop takes it")
+        self.value.as_ref().expect("only drop takes it")
     }
 }
 
 impl<T> DerefMut for LaneGuard<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.inner.as_mut().expect("only drop takes it")
+        self.value.as_mut().expect("only drop takes it")
     }
 }
 
 impl<T> Drop for LaneGuard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.inner.take());
-        fence(Ordering::SeqCst);
-        if self.lane.waiting.load(Ordering::SeqCst) > 0 {
-            let _gate = self
-                .lane
-                .gate
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            self.lane.changed.notify_one();
+        // Who panicked with the value has already marked its generation as tainted.
+        let nothing = self.lane.place.swap(self.value.take());
+        debug_assert!(nothing.is_none(), "the value is in one place at a time");
+        // Both ways are exchanges of one place, acquiring and releasing, so one of two is first. If a waiter's
+        // vain attempt was, this exchange has seen it, and with it that he waits. If this was, he has found the
+        // value.
+        if self.lane.waiting.load(Ordering::Relaxed) > 0 {
+            self.lane.wake_one();
         }
     }
 }

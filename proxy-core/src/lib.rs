@@ -46,6 +46,8 @@
 //! Engines come from outside, through `engine-api`. `docs/swap-protocol.md` says why no call is lost,
 //! `docs/policy.md` what a policy can say.
 
+mod artifact_store;
+mod census;
 mod checkpoint;
 mod debug_info;
 mod degradation;
@@ -64,6 +66,7 @@ mod state;
 mod supervisor;
 mod value;
 
+pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage};
 pub use checkpoint::{CheckpointInfo, CheckpointPolicy, Checkpointed, Source};
 pub use debug_info::{DebugInfo, LastSwap};
 pub use degradation::Patience;

@@ -176,6 +176,10 @@ pub struct ArtifactPolicy {
     /// Do without where the module lacks one of the two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
+    /// Answer calls from the [store](crate::ArtifactStore) too, and not replays alone. It promises that the
+    /// object depends on the module and the call's arguments, and on nothing that was called before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
 }
 
 /// What the imports of a pattern do.

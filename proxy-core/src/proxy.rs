@@ -10,6 +10,7 @@
 //!
 //! A swap holds `upkeep` and `journal` and enters only the standby, which no call can know yet.
 
+mod artifacts;
 mod builder;
 mod call;
 mod checkpointing;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use engine_api::{EngineId, FuncType, ModuleInfo};
 
+use crate::census::Census;
 use crate::checkpoint::{CheckpointInfo, Checkpointed};
 use crate::debug_info::LastSwap;
 use crate::event::{Event, Observer};
@@ -42,6 +44,7 @@ use crate::policy::bind::similar;
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::{DebugInfo, Error, Role, SwapState, Thresholds};
 
+use artifacts::Artifacts;
 pub use builder::Builder;
 use graveyard::Graveyard;
 pub use pinned::Pinned;
@@ -86,7 +89,9 @@ pub(crate) struct Inner {
     gate: Gate,
     upkeep: Mutex<Upkeep>,
     status: Mutex<Status>,
+    tally: Tally,
     counters: Counters,
+    artifacts: Artifacts,
     observer: Observer,
     enabled: AtomicBool,
     /// The active generation's size from which on the supervisor is to be woken.
@@ -94,7 +99,7 @@ pub(crate) struct Inner {
     /// Rung to wake the supervisor.
     bell: Bell,
     largest_growth: LargestGrowth,
-    generations_alive: Arc<AtomicUsize>,
+    generations_alive: Arc<Census>,
     /// The newest entry that the standby has applied; `u64::MAX` without a standby.
     standby_applied: AtomicU64,
     /// Whether objects were freed since the supervisor last looked.
@@ -118,7 +123,8 @@ pub(crate) struct Options {
 
 #[derive(Default)]
 struct Counters {
-    calls: AtomicU64,
+    /// Calls that returned an error.
+    failed: AtomicU64,
     retries: AtomicU64,
     swaps: AtomicU64,
     emergencies: AtomicU64,
@@ -140,12 +146,26 @@ struct Status {
     last_error: Option<String>,
     state_exceeds_budget: bool,
     last_swap: Option<LastSwap>,
-    journal_entries: usize,
-    journal_last: crate::SequenceNumber,
-    objects: usize,
     checkpoint: Option<CheckpointInfo>,
     checkpoints_rejected: u32,
     checkpoint_obstacles: Vec<String>,
+}
+
+/// What `debug_info` shows of the journal, which is locked while a journaled call runs. Written by who holds it:
+/// three stores for each entry, and no lock.
+#[derive(Debug, Default)]
+struct Tally {
+    entries: AtomicUsize,
+    last: AtomicU64,
+    objects: AtomicUsize,
+}
+
+impl Tally {
+    fn note(&self, journal: &Journal) {
+        self.entries.store(journal.len(), Ordering::Relaxed);
+        self.last.store(journal.last().0, Ordering::Relaxed);
+        self.objects.store(journal.live_count(), Ordering::Relaxed);
+    }
 }
 
 /// What the policy and the module say of an export.
@@ -236,7 +256,7 @@ impl Proxy {
     /// How many calls have returned to their callers, failed ones included.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.0.counters.calls.load(Ordering::Relaxed)
+        self.0.generations_alive.calls() + self.0.counters.failed.load(Ordering::Relaxed)
     }
 
     /// The digests of the journal's entries, in order: equal on every engine.
@@ -418,20 +438,24 @@ impl Inner {
             state: status.state,
             generation: active.map_or(0, |active| active.number),
             tainted: active.and_then(Generation::taint).map(ToOwned::to_owned),
-            generations_alive: self.generations_alive.load(Ordering::Relaxed),
+            generations_alive: self.generations_alive.alive(),
             memory: active.map_or(0, Generation::memory_bytes),
             memory_limit: status.memory_limit,
             memory_baseline: status.baseline,
             standby_memory: status.standby_memory,
             largest_growth: self.largest_growth.bytes(),
             growth_rate: status.growth_rate,
-            journal_entries: status.journal_entries,
-            journal_last: status.journal_last,
-            objects: status.objects,
+            journal_entries: self.tally.entries.load(Ordering::Relaxed),
+            journal_last: crate::SequenceNumber(count(&self.tally.last)),
+            objects: self.tally.objects.load(Ordering::Relaxed),
             swaps: count(&self.counters.swaps),
             emergencies: count(&self.counters.emergencies),
             entries_verified: count(&self.counters.verified),
             artifacts_imported: count(&self.counters.imported),
+            artifacts: self.artifacts.store().usage(),
+            artifact_hits: self.artifacts.hits(),
+            artifact_refusals: self.artifacts.refusals(),
+            artifact_faults: self.artifacts.faults(),
             divergences: count(&self.counters.divergences),
             retries: count(&self.counters.retries),
             failures: status.failures,

@@ -6,6 +6,8 @@
 mod fake;
 
 mod proxy {
+    mod artifact_files;
+    mod artifacts;
     mod calls;
     mod checkpoints;
     mod compaction;
@@ -23,5 +25,6 @@ mod proxy {
     mod replay;
     mod supervisor;
     mod swap;
+    mod things;
     mod world;
 }

@@ -101,33 +101,3 @@ fn switched_off_the_same_prover_dies_of_memory(engine: &EngineUnderTest) {
         "{error}"
     );
 }
-
-/// The first replay computes the parameters and keeps them as bytes; from then on they are read. The index that
-/// is made from them has the same digest, or the replay would have diverged.
-#[apply(every_engine)]
-fn parameters_are_read_from_their_artifact_once_there_is_one(engine: &EngineUnderTest) {
-    let artifact = "artifact = { export = \"srs_write\", import = \"srs_read\" }";
-    let create = "match = \"srs_create\"";
-    assert!(PROVER.policy.contains(create));
-    let policy = PROVER
-        .policy
-        .replace(create, &format!("{create}\n{artifact}"));
-    let proxy = engine.proxied(PROVER.wasm, &policy).build().unwrap();
-    let srs = proxy.call("srs_create", args![5]).unwrap();
-    let srs = srs.handle().unwrap();
-    let index = proxy.call("index_create", args![srs, 1]).unwrap();
-    let index = index.handle().unwrap();
-    for imported in [0, 1, 2] {
-        proxy.prepare_standby().unwrap();
-        assert_eq!(proxy.debug_info().artifacts_imported, imported);
-        proxy.swap().unwrap();
-        let verified: Result<bool, proxy_core::Error> = proxy.pinned(|scope| {
-            let proof = scope.call("prove", args![index, 7_u64])?.pointer()?;
-            let bytes = scope.call("proof_bytes", args![proof])?.bytes()?;
-            scope.call("proof_free", args![proof])?;
-            Ok(scope.call("verify", args![index, &bytes])?.i32()? == 1)
-        });
-        assert!(verified.unwrap());
-    }
-    assert_eq!(proxy.debug_info().divergences, 0);
-}

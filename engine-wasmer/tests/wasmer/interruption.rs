@@ -1,5 +1,6 @@
 //! Deadlines and interrupts.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use engine_api::{Engine, FuncType, Imports, Limits, MemoryIndex, Trap, Val};
@@ -69,6 +70,37 @@ fn an_interrupt_sticks() {
         assert_eq!(error.trap(), Some(Trap::Interrupted));
         drop(instance);
         interrupter.interrupt();
+    }
+}
+
+/// A host function of a `wasmer::Store`, which has its own way to be interrupted, may call guests of ours.
+#[test]
+fn a_guest_inside_of_another_store_ends_at_its_deadline() {
+    for engine in engines() {
+        let limits = Limits {
+            deadline: Some(Duration::from_millis(50)),
+            ..Limits::default()
+        };
+        let module = compile(&engine, r#"(module (func (export "spin") (loop (br 0))))"#);
+        let inner = Mutex::new(module.instantiate(&Imports::new(), &limits).unwrap());
+        let mut store = wasmer::Store::default();
+        let host = wasmer::Function::new_typed(&mut store, move || {
+            let error = invoke(&mut **inner.lock().unwrap(), "spin", &[]).unwrap_err();
+            i32::from(error.trap() == Some(Trap::DeadlineExceeded))
+        });
+        let outer = wat::parse_str(
+            r#"(module (import "env" "host" (func $host (result i32)))
+                (func (export "ended") (result i32) (call $host)))"#,
+        )
+        .unwrap();
+        let outer = wasmer::Module::new(&store, outer).unwrap();
+        let imports = wasmer::imports! { "env" => { "host" => host } };
+        let outer = wasmer::Instance::new(&mut store, &outer, &imports).unwrap();
+        let ended = outer.exports.get_typed_function::<(), i32>(&store, "ended");
+        let ended = ended.unwrap();
+        for _ in 0..2 {
+            assert_eq!(ended.call(&mut store).unwrap(), 1, "{engine:?}");
+        }
     }
 }
 

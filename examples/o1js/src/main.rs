@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use bindgen_host::{BindgenHost, Options, WorkerExit};
 use clap::Parser;
 use engine_api::{Engine, EngineConfig, Limits, Module};
-use proxy_core::{Event, Policy, Proxy, Supervisor};
+use proxy_core::{ArtifactStore, Event, Policy, Proxy, Supervisor};
 
 use bare::Bare;
 use circuit::Circuit;
@@ -67,6 +67,9 @@ struct Args {
     /// through the proxy with the arguments that it takes.
     #[arg(long)]
     walk: bool,
+    /// A directory where the reference string is kept as bytes: the next run reads it.
+    #[arg(long, conflicts_with = "bare")]
+    artifacts: Option<PathBuf>,
     /// Write the report as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -208,10 +211,23 @@ fn run(
 ) -> Result<()> {
     let swaps: Arc<Mutex<Vec<Swap>>> = Arc::default();
     let seen = Arc::clone(&swaps);
+    let mut policy = Policy::preset("o1js")?;
+    let artifacts = match &args.artifacts {
+        Some(path) => {
+            // The preset leaves it at replays, because with a pool it is computed as quickly.
+            let exports = policy.exports.iter_mut();
+            for artifact in exports.filter_map(|export| export.artifact.as_mut()) {
+                artifact.live = true;
+            }
+            ArtifactStore::directory(path)?
+        }
+        None => ArtifactStore::memory(),
+    };
     let proxy = Proxy::builder(Arc::clone(host) as Arc<dyn Engine>)
+        .artifacts(artifacts)
         .module(wasm)
         .compiled(Arc::clone(module))
-        .policy(Policy::preset("o1js")?)
+        .policy(policy)
         .imports(bindgen_host::system())
         .limits(limits(args))
         .on_event(move |event| note(event, &seen))
@@ -222,6 +238,7 @@ fn run(
     let supervisor = Supervisor::start(&proxy, Duration::from_millis(200))?;
     let mut pool = Some(Pool::start(&proxy, args.workers)?);
     let prover = Prover::create(&proxy, circuit)?;
+    report.srs = Some(prover.srs_took.into());
     if args.cycle_pool
         && let Some(first) = pool.take()
     {
@@ -260,6 +277,8 @@ fn run(
         drop(supervisor);
     }
     report.memory = proxy.memory_bytes();
+    let info = proxy.debug_info();
+    report.srs_read = (info.artifact_hits, info.artifacts_imported);
     prover.free()?;
     if let Some(pool) = pool {
         pool.stop(&proxy)?;

@@ -1,5 +1,7 @@
 //! The prover as a typed client of the proxy: what lasts is a handle, a proof lives in one scope.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use proxy_core::{Handle, Proxy, args};
 
@@ -13,6 +15,8 @@ pub(crate) struct Prover<'a> {
     witness: Vec<Vec<u8>>,
     gates: Handle,
     srs: Handle,
+    /// How long the reference string took.
+    pub(crate) srs_took: Duration,
 }
 
 /// A thread pool in the guest.
@@ -34,9 +38,11 @@ impl Pool {
 impl<'a> Prover<'a> {
     /// Computes the reference string and the indexes. A pool must be running.
     pub(crate) fn create(proxy: &'a Proxy, circuit: &Circuit) -> Result<Self> {
+        let started = Instant::now();
         let srs = proxy
             .call("caml_fp_srs_create_parallel", args![circuit.srs_size])?
             .handle()?;
+        let srs_took = started.elapsed();
         let gates = proxy
             .call("caml_pasta_fp_plonk_gate_vector_create", args![])?
             .handle()?;
@@ -63,6 +69,7 @@ impl<'a> Prover<'a> {
             witness: circuit.witness(),
             gates,
             srs,
+            srs_took,
         })
     }
 

@@ -56,6 +56,10 @@ pub(crate) struct Report {
     pub(crate) failed: u32,
     unverified: u32,
     pub(crate) died_of: Option<String>,
+    /// Creating the reference string.
+    pub(crate) srs: Option<Milliseconds>,
+    /// Reference strings that the first generation, and the replays, read instead of computing them.
+    pub(crate) srs_read: (u64, u64),
     /// After the indexes were made.
     pub(crate) baseline: u64,
     /// At the end.
@@ -135,6 +139,14 @@ impl fmt::Display for Report {
         }
         if let Some(cause) = &self.died_of {
             writeln!(f, "the first failure: {cause}")?;
+        }
+        if let Some(srs) = self.srs {
+            let (calls, replays) = self.srs_read;
+            writeln!(
+                f,
+                "reference string in {:.0} ms; {calls} calls and {replays} replays read one",
+                srs.0
+            )?;
         }
         writeln!(
             f,

@@ -1,5 +1,6 @@
 //! The program as its user meets it: arguments in, output and exit codes out.
 
+mod artifacts;
 mod bad_input;
 mod bench;
 mod bindgen;

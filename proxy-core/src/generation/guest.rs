@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use engine_api::{EngineId, FuncIndex, Instance, Interrupter, MemoryIndex, ModuleInfo, Val};
+use engine_api::{
+    EngineId, FuncIndex, Instance, Interrupter, MemoryIndex, MemoryMeter, ModuleInfo, NumericType,
+    Slot, Val,
+};
 use smallvec::SmallVec;
 
 use super::history::History;
@@ -24,8 +27,10 @@ pub(crate) struct Guest {
     pub(super) plan: Arc<Plan>,
     pub(super) memory: Option<MemoryIndex>,
     pub(super) proxy: u32,
-    recorder: Arc<Recorder>,
+    pub(super) recorder: Arc<Recorder>,
     records_host: bool,
+    /// Where the size of the instance's memories can be read, if not from the instance alone.
+    meter: Option<MemoryMeter>,
     applied: SequenceNumber,
     calls: u32,
     /// What was done to it while it was a standby.
@@ -101,6 +106,7 @@ impl Guest {
         }
         let host_calls = genesis.unwrap_or(&recording.calls);
         let guest = Self {
+            meter: instance.memory_meter(),
             instance,
             objects: ObjectTable::default(),
             plan: Arc::clone(&blueprint.plan),
@@ -125,6 +131,7 @@ impl Guest {
                 .module
                 .restore(&imports, &blueprint.limits, &checkpoint.snapshot)?;
         Ok(Self {
+            meter: instance.memory_meter(),
             instance,
             objects: ObjectTable::of(&checkpoint.objects),
             plan: Arc::clone(&blueprint.plan),
@@ -167,7 +174,10 @@ impl Guest {
 
     #[inline]
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.instance.memory_bytes()
+        match &self.meter {
+            Some(meter) => meter.bytes(),
+            None => self.instance.memory_bytes(),
+        }
     }
 
     pub(super) fn interrupter(&self) -> Option<Interrupter> {
@@ -190,15 +200,24 @@ impl Guest {
         args: &[Val],
         results: &mut [Val],
     ) -> Result<(), CallFailure> {
-        if !self.records_host {
-            return self
-                .instance
-                .call(func, args, results)
-                .map_err(|source| self.ended(source));
-        }
-        self.recorder.begin_live();
+        self.begin_live();
         self.instance
             .call(func, args, results)
+            .map_err(|source| self.ended(source))?;
+        self.unharmed()
+    }
+
+    /// As [`Guest::call_plain`], where the type is known in one word and the numbers are in their slots.
+    #[inline]
+    pub(crate) fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), CallFailure> {
+        self.begin_live();
+        self.instance
+            .call_numbers(func, ty, slots)
             .map_err(|source| self.ended(source))?;
         self.unharmed()
     }
@@ -214,7 +233,7 @@ impl Guest {
             check_count(plan, args)?;
             self.needed(plan)?;
         }
-        self.recorder.begin_live();
+        self.begin_live();
         let ran = self.run(plan, args, SequenceNumber::ZERO, scope)?;
         self.unharmed()?;
         match ran.rejected {
@@ -227,7 +246,7 @@ impl Guest {
     }
 
     /// The newest object of the type that the call needs.
-    fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
+    pub(super) fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
         let Some(needed) = &plan.needs else {
             return Ok(None);
         };
@@ -247,9 +266,22 @@ impl Guest {
         }
     }
 
+    /// Host functions run and nothing is kept, if there are any: otherwise the recorder, behind its lock, has
+    /// nothing to do.
+    #[inline]
+    fn begin_live(&self) {
+        if self.records_host {
+            self.recorder.begin_live();
+        }
+    }
+
     /// Whether a pure call that returned left the guest whole: a host function may have swallowed
     /// the trap of a nested call.
+    #[inline]
     fn unharmed(&self) -> Result<(), CallFailure> {
+        if !self.records_host {
+            return Ok(());
+        }
         match self.recorder.take_fault() {
             None => Ok(()),
             Some(what) => Err(CallFailure::Harmed(what)),
@@ -264,13 +296,19 @@ impl Guest {
         args: &[Arg<'_>],
         sequence: SequenceNumber,
     ) -> Result<Recorded, CallFailure> {
-        self.recorder.begin_record();
-        let recorded = self.execute(plan, args, sequence);
-        let recording = self.recorder.finish();
-        let mut recorded = recorded?;
-        if let Some(fault) = recording.fault {
-            return Err(CallFailure::Harmed(fault));
-        }
+        let recorded = if self.records_host {
+            self.recorder.begin_record();
+            let recorded = self.execute(plan, args, sequence);
+            let recording = self.recorder.finish();
+            let mut recorded = recorded?;
+            if let Some(fault) = recording.fault {
+                return Err(CallFailure::Harmed(fault));
+            }
+            recorded.host_calls = recording.calls;
+            recorded
+        } else {
+            self.execute(plan, args, sequence)?
+        };
         let reference = |record: &ResultRecord| match record {
             ResultRecord::Val(val) => is_live_reference(val),
             _ => false,
@@ -279,7 +317,6 @@ impl Guest {
             let what = "a reference, which cannot be recorded; make the export pure";
             return Err(CallFailure::Harmed(what.to_owned()));
         }
-        recorded.host_calls = recording.calls;
         Ok(recorded)
     }
 
@@ -323,7 +360,7 @@ impl Guest {
     }
 
     /// After a journaled call has returned: what the journal keeps, and the handle table.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         plan: &ExportPlan,
         args: &[Arg<'_>],
@@ -401,8 +438,7 @@ impl Guest {
         self.replay(entry, &plan, &args)?;
         match plan.artifact.filter(|_| entry.artifact.is_open()) {
             Some(artifact) => {
-                let exported = self.export(entry, artifact);
-                entry.artifact.fill(exported.map(Into::into));
+                self.export(entry, artifact)?;
                 Ok(How::Exported)
             }
             None => Ok(How::Called),
@@ -421,14 +457,16 @@ impl Guest {
             (How::Exported, Some(artifact), _) => {
                 self.replay(entry, &plan, &args)?;
                 // It is the export's traces in the memory that count here.
-                drop(self.export(entry, artifact));
-                Ok(())
+                self.created(entry)
+                    .map_or(Ok(None), |handle| self.exported(artifact, handle))
+                    .map(drop)
+                    .map_err(|failure| not_exported(entry, &failure))
             }
             _ => self.replay(entry, &plan, &args),
         }
     }
 
-    /// Makes an object from the bytes that it was exported as.
+    /// Makes an object from the bytes that it was exported as, and compares.
     fn import(
         &mut self,
         entry: &Entry,
@@ -437,33 +475,33 @@ impl Guest {
         artifact: ArtifactPlan,
         bytes: &[u8],
     ) -> Result<(), Divergence> {
-        let import = Arc::clone(self.plan.export(artifact.import));
-        let given: SmallVec<[Arg<'_>; 4]> = import
-            .args
-            .iter()
-            .map(|kind| match plan.args.iter().position(|own| own == kind) {
-                Some(position) if !matches!(kind, ArgKind::Bytes(_)) => args[position].clone(),
-                _ => Arg::Bytes(bytes),
-            })
-            .collect();
-        // What the import asks of the host is not part of the history.
-        self.recorder.begin_record();
-        let outcome = self
-            .needed(plan)
-            .and_then(|needs| Ok((needs, self.run(&import, &given, entry.sequence, None)?)))
-            .and_then(|(needs, ran)| self.settle(plan, args, entry.sequence, needs, ran));
-        let fault = self.recorder.finish().fault;
-        compare(entry, outcome, fault)
+        let outcome = self.made_from(plan, args, artifact, bytes, entry.sequence);
+        compare(entry, outcome, None)
     }
 
-    /// The object that an entry has just created as bytes, if the module gives any.
-    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) -> Option<Vec<u8>> {
-        let export = Arc::clone(self.plan.export(artifact.export));
+    /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
+    /// asked again, and one that died of it is of no use.
+    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) -> Result<(), Divergence> {
+        let exported = match self.created(entry) {
+            Some(handle) => self.exported(artifact, handle),
+            None => Ok(None),
+        };
+        match exported {
+            Ok(bytes) => {
+                entry.artifact.fill(bytes);
+                Ok(())
+            }
+            Err(failure) => {
+                entry.artifact.fail();
+                Err(not_exported(entry, &failure))
+            }
+        }
+    }
+
+    /// The object that an entry has just created.
+    fn created(&self, entry: &Entry) -> Option<Handle> {
         let created = entry.creates().next().map(|(handle, _)| handle);
-        created
-            .filter(|handle| self.objects.get(handle).is_some())
-            .and_then(|handle| self.call_pure(&export, &[Arg::Handle(handle)], None).ok())
-            .and_then(|results| results.bytes().ok())
+        created.filter(|handle| self.objects.get(handle).is_some())
     }
 
     fn replay(
@@ -594,6 +632,11 @@ fn compare(
         return Err(diverged(entry, DivergenceKind::Fingerprint, expected, got));
     }
     Ok(())
+}
+
+fn not_exported(entry: &Entry, failure: &CallFailure) -> Divergence {
+    let expected = "its artifact to be exported".to_owned();
+    diverged(entry, DivergenceKind::Outcome, expected, failure.describe())
 }
 
 /// The objects that a call uses up.

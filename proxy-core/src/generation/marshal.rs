@@ -42,6 +42,11 @@ impl Guest {
         sequence: SequenceNumber,
         scope: Option<u64>,
     ) -> Result<Ran, CallFailure> {
+        if let Some(ty) = plan.numeric
+            && let Some(ran) = self.run_numbers(plan, ty, args)?
+        {
+            return Ok(ran);
+        }
         check_count(plan, args)?;
         self.check(plan, args, scope)?;
         let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
@@ -141,7 +146,7 @@ impl Guest {
     }
 
     /// Checks every argument before the guest is touched.
-    fn check(
+    pub(super) fn check(
         &self,
         plan: &ExportPlan,
         args: &[Arg<'_>],

@@ -136,7 +136,7 @@ impl Journal {
 
 impl super::Entry {
     /// The objects among its arguments that it changes or frees.
-    fn touched(&self) -> impl Iterator<Item = Handle> {
+    pub(super) fn touched(&self) -> impl Iterator<Item = Handle> {
         let changed = match &self.changes {
             Changes::Handles(positions) => positions.as_slice(),
             Changes::Module => &[],

@@ -1,11 +1,11 @@
 //! One journaled call.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
 use smallvec::SmallVec;
 
+use super::ArtifactSlot;
 use crate::policy::plan::Changes;
 use crate::value::Arg;
 use crate::{Handle, SequenceNumber};
@@ -17,7 +17,8 @@ pub struct Entry {
     pub(crate) sequence: SequenceNumber,
     pub(crate) func: FuncIndex,
     pub(crate) export: Arc<str>,
-    pub(crate) args: Box<[EntryArg]>,
+    /// In place for most calls, so that the entry itself is all that such a call allocates.
+    pub(crate) args: SmallVec<[EntryArg; 2]>,
     pub(crate) host_calls: Box<[HostCall]>,
     pub(crate) results: SmallVec<[ResultRecord; 1]>,
     pub(crate) fingerprints: Box<[Val]>,
@@ -25,52 +26,8 @@ pub struct Entry {
     pub(crate) changes: Changes,
     /// An object that had to be alive, though it was not passed.
     pub(crate) needs: Option<Handle>,
-    /// The created object as bytes, once a standby has exported it.
+    /// The created object as bytes, once there are any.
     pub(crate) artifact: ArtifactSlot,
-}
-
-/// Where the bytes of a created object are kept. Only calls that have an artifact have such a place.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ArtifactSlot(Option<Arc<Slot>>);
-
-#[derive(Debug, Default)]
-struct Slot {
-    bytes: OnceLock<Option<Arc<[u8]>>>,
-    refused: AtomicBool,
-}
-
-impl ArtifactSlot {
-    /// A place that waits to be filled.
-    pub(crate) fn open() -> Self {
-        Self(Some(Arc::default()))
-    }
-
-    /// The bytes, if there are any that are good.
-    pub(crate) fn get(&self) -> Option<&Arc<[u8]>> {
-        let slot = self.0.as_ref()?;
-        let refused = slot.refused.load(Ordering::Acquire);
-        slot.bytes.get()?.as_ref().filter(|_| !refused)
-    }
-
-    /// Whether nobody has tried to fill it.
-    pub(crate) fn is_open(&self) -> bool {
-        let slot = self.0.as_ref();
-        slot.is_some_and(|slot| slot.bytes.get().is_none())
-    }
-
-    /// Fills it, for good: with bytes, or with the knowledge that there are none.
-    pub(crate) fn fill(&self, bytes: Option<Arc<[u8]>>) {
-        if let Some(slot) = &self.0 {
-            let _ = slot.bytes.set(bytes);
-        }
-    }
-
-    /// The object that was made from the bytes is not the one that was: replay does without them.
-    pub(crate) fn refuse(&self) {
-        if let Some(slot) = &self.0 {
-            slot.refused.store(true, Ordering::Release);
-        }
-    }
 }
 
 /// An argument as the journal keeps it: the input, never what the guest made of it.

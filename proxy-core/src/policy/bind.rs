@@ -399,16 +399,15 @@ fn bind_export(
             Ok::<_, Error>(ArtifactPlan {
                 export: bind_named(&artifact.export, name, "its artifact", info)?,
                 import: bind_named(&artifact.import, name, "its artifact", info)?,
+                live: artifact.live,
             })
         })
         .transpose()?;
     let needs = entry
         .and_then(|entry| entry.needs.as_deref())
         .map(Into::into);
-    let plain = role == Role::Pure
-        && !return_pointer
+    let plain = !return_pointer
         && zeros == 0
-        && needs.is_none()
         && args.iter().all(|kind| *kind == ArgKind::Value)
         && results
             .iter()
@@ -427,7 +426,7 @@ fn bind_export(
         needs,
         fingerprint,
         artifact,
-        plain,
+        numeric: ty.numeric().filter(|_| plain),
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
     })
@@ -673,6 +672,22 @@ mod tests {
         let missing = "{export='to_bytes',import='nothing'}";
         let error = bind(missing, services).unwrap_err().to_string();
         assert!(error.contains("no function `nothing`"), "{error}");
+        let live = "{export='to_bytes',import='from_bytes',live=true}";
+        assert!(
+            bind(live, services).unwrap().exports[0]
+                .artifact
+                .unwrap()
+                .live
+        );
+        let error = bind_to(
+            BINDGEN,
+            &format!(
+                "[[export]]\nmatch='make_free'\nrole='create'\nargs=['handle']\n\
+                 results=['handle:thing']\nconsumes=[0]\nartifact={live}\n{services}"
+            ),
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("`make_free` has artifact.live"), "{error}");
         let optional = "{export='to_bytes',import='nothing',optional=true}";
         assert!(
             bind(optional, services).unwrap().exports[0]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use engine_api::{FuncIndex, FuncType, ValType};
+use engine_api::{FuncIndex, FuncType, NumericType, ValType};
 use globset::GlobMatcher;
 
 use super::{ArgKind, Effect, Ownership, ResultKind, Role};
@@ -34,8 +34,8 @@ pub(crate) struct ExportPlan {
     pub(crate) fingerprint: Option<FuncIndex>,
     /// How a created object becomes bytes and comes back.
     pub(crate) artifact: Option<ArtifactPlan>,
-    /// Numbers in, numbers out, nothing to journal: the fast path.
-    pub(crate) plain: bool,
+    /// Numbers in, numbers out: the function's own type in one word, to call it by slots.
+    pub(crate) numeric: Option<NumericType>,
     /// Whether an entry of the policy matched.
     pub(crate) listed: bool,
     /// Whether the warning that none did has been given.
@@ -47,6 +47,8 @@ pub(crate) struct ExportPlan {
 pub(crate) struct ArtifactPlan {
     pub(crate) export: FuncIndex,
     pub(crate) import: FuncIndex,
+    /// Whether a call may be answered from bytes that an earlier call of the same arguments left.
+    pub(crate) live: bool,
 }
 
 /// What a journaled call changes besides the objects that it creates and frees.
@@ -184,6 +186,12 @@ impl ExportPlan {
             }
             Role::Free | Role::Mutate | Role::Pure if self.artifact.is_some() => {
                 "has an artifact, but only what is `create`d can be made from one"
+            }
+            Role::Create
+                if self.artifact.is_some_and(|artifact| artifact.live) && !self.only_creates() =>
+            {
+                "has artifact.live, but consumes or mutates objects, which an answer from the store \
+                 would leave as they are"
             }
             Role::Create | Role::Mutate | Role::Free if pointers => {
                 "is journaled, but deals in raw pointers, which another generation cannot know"

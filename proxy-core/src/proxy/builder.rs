@@ -1,7 +1,7 @@
 //! Building a proxy.
 
 use std::env;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,16 +9,17 @@ use arc_swap::ArcSwapOption;
 use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash, ModuleInfo};
 
 use super::{
-    Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy, Status,
-    Upkeep,
+    Artifacts, Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy,
+    Status, Tally, Upkeep,
 };
+use crate::census::Census;
 use crate::checkpoint::Checkpoints;
 use crate::event::{Listener, Observer};
 use crate::generation::new_proxy_tag;
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::memory::LargestGrowth;
-use crate::{CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
+use crate::{ArtifactStore, CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
 ///
@@ -57,6 +58,7 @@ pub struct Builder {
     checkpoints: CheckpointPolicy,
     hooks: Vec<Arc<dyn SwapHooks>>,
     listeners: Vec<Listener>,
+    artifacts: ArtifactStore,
 }
 
 /// Overrides [`Builder::enabled`] when it is set: the operator's way to switch the proxy off.
@@ -80,6 +82,7 @@ impl Builder {
             checkpoints: CheckpointPolicy::default(),
             hooks: Vec::new(),
             listeners: Vec::new(),
+            artifacts: ArtifactStore::memory(),
         }
     }
 
@@ -169,6 +172,13 @@ impl Builder {
         self
     }
 
+    /// Where objects are kept as bytes, for the exports whose policy names an artifact. The default is
+    /// [`ArtifactStore::memory`]. Proxies that are given clones of one store share what is in it.
+    pub fn artifacts(mut self, store: ArtifactStore) -> Self {
+        self.artifacts = store;
+        self
+    }
+
     /// Adds a listener for events.
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listeners.push(Arc::new(listener));
@@ -213,7 +223,7 @@ impl Builder {
             plan: Arc::clone(&plan),
             proxy: tag,
         };
-        let generations_alive = Arc::new(AtomicUsize::new(0));
+        let generations_alive = Arc::new(Census::default());
         let (first, genesis) = Generation::create(&blueprint, 1, None, &generations_alive)?;
         let baseline = first.memory_bytes();
         let has_host_functions = info
@@ -241,6 +251,7 @@ impl Builder {
                 self.patience,
                 Checkpoints::new(self.checkpoints, obstacles.clone()),
             )),
+            tally: Tally::default(),
             status: Mutex::new(Status {
                 baseline,
                 memory_limit,
@@ -248,6 +259,7 @@ impl Builder {
                 ..Status::default()
             }),
             counters: Counters::default(),
+            artifacts: Artifacts::new(self.artifacts),
             enabled: AtomicBool::new(enabled),
             wake_at: AtomicU64::new(u64::MAX),
             bell: Bell::default(),

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
+use super::artifacts::Recall;
 use super::failure::{Failed, Repetitions};
 use super::inside::Inside;
 use super::{Generation, Inner, Proxy};
@@ -55,7 +58,9 @@ impl Inner {
         if plan.role.is_journaled() {
             let span = tracing::debug_span!("journaled_call", export = &*plan.name);
             let _entered = span.enter();
-            self.repeat(plan, |generation| self.journaled(generation, plan, args))
+            let results = self.repeat(plan, |generation| self.journaled(generation, plan, args))?;
+            self.leave_artifact(plan, &results);
+            Ok(results)
         } else {
             self.on_active(plan, |guest| guest.call_pure(plan, args, None))
         }
@@ -74,6 +79,7 @@ impl Inner {
             };
             let started = guest.is_sampled().then(Instant::now);
             let result = self.guarded(plan, generation, &mut guest, &run)?;
+            generation.count_call();
             drop(guest);
             if let Some(started) = started {
                 self.observer.call_took(started.elapsed());
@@ -90,7 +96,19 @@ impl Inner {
         plan: &ExportPlan,
         attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
-        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let outcome = self.attempts(plan, attempt);
+        if outcome.is_err() {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    #[inline]
+    fn attempts<R>(
+        &self,
+        plan: &ExportPlan,
+        attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
+    ) -> Result<R, Error> {
         let mut repetitions = Repetitions::default();
         loop {
             let active = self.active.load();
@@ -146,6 +164,7 @@ impl Inner {
     }
 
     /// Runs guest code, and settles what it left behind: size, taint, error.
+    #[inline]
     pub(super) fn guarded<R>(
         &self,
         plan: &ExportPlan,
@@ -153,19 +172,33 @@ impl Inner {
         guest: &mut Guest,
         run: impl Fn(&mut Guest) -> Result<R, CallFailure>,
     ) -> Result<R, Failed> {
-        let clean = generation.memory_bytes() <= generation.fresh_bytes();
         let unwinding = TaintOnUnwind(generation);
         let outcome = run(guest);
         std::mem::forget(unwinding);
         let bytes = guest.memory_bytes();
+        match outcome {
+            Ok(result) => {
+                self.note_memory(generation, bytes);
+                Ok(result)
+            }
+            Err(failure) => {
+                // Not noted yet: it is what the call before left.
+                let clean = generation.memory_bytes() <= generation.fresh_bytes();
+                self.note_memory(generation, bytes);
+                Err(Failed {
+                    clean,
+                    ..self.failed(plan, generation, bytes, failure)
+                })
+            }
+        }
+    }
+
+    #[inline]
+    fn note_memory(&self, generation: &Generation, bytes: u64) {
         let grown = generation.note_memory(bytes);
         if grown > 0 {
             self.note_growth(grown, bytes);
         }
-        outcome.map_err(|failure| Failed {
-            clean,
-            ..self.failed(plan, generation, bytes, failure)
-        })
     }
 
     /// Holds the journal from before the call until its entry is appended, so that the journal's order
@@ -193,11 +226,21 @@ impl Inner {
         }
         let started = Instant::now();
         let sequence = journal.next();
-        let outcome = self.guarded(plan, generation, &mut guest, |guest| {
-            guest.call_journaled(plan, args, sequence)
-        });
-        let mut recorded = match outcome {
-            Ok(recorded) => recorded,
+        let recall = self.recall(&journal, generation, &mut guest, plan, args, sequence);
+        let outcome = match recall {
+            Recall::Died => return Ok(None),
+            Recall::Answered(recorded, slot) => Ok((*recorded, slot)),
+            Recall::Compute(key) => self
+                .guarded(plan, generation, &mut guest, |guest| {
+                    guest.call_journaled(plan, args, sequence)
+                })
+                .map(|recorded| {
+                    let slot = self.artifacts.slot(plan, key, &recorded);
+                    (recorded, slot)
+                }),
+        };
+        let (mut recorded, artifact) = match outcome {
+            Ok(made) => made,
             Err(Failed {
                 error: Error::UnknownHandle { handle },
                 ..
@@ -217,7 +260,11 @@ impl Inner {
         // What could not be created has left nothing; any other call may have changed something
         // before it gave its error, and replay has to change it too.
         if outcome.is_ok() || !plan.only_creates() {
-            self.append(&mut journal, plan, args, recorded_args, sequence, recorded);
+            let made = (recorded, artifact);
+            self.append(&mut journal, plan, args, recorded_args, sequence, made);
+        }
+        if outcome.is_ok() {
+            generation.count_call();
         }
         drop(journal);
         drop(guest);
@@ -230,9 +277,9 @@ impl Inner {
         journal: &mut Journal,
         plan: &ExportPlan,
         args: &[Arg<'_>],
-        recorded_args: Box<[EntryArg]>,
+        recorded_args: SmallVec<[EntryArg; 2]>,
         sequence: SequenceNumber,
-        recorded: Recorded,
+        (recorded, artifact): (Recorded, ArtifactSlot),
     ) {
         let frees = consumed(plan, args);
         let shrank = !frees.is_empty();
@@ -247,10 +294,7 @@ impl Inner {
             frees: frees.into_vec().into(),
             changes: plan.changes.clone(),
             needs: recorded.needs,
-            artifact: match plan.artifact {
-                Some(_) => ArtifactSlot::open(),
-                None => ArtifactSlot::default(),
-            },
+            artifact,
         });
         if shrank {
             self.objects_freed.store(true, Ordering::Relaxed);
@@ -262,7 +306,7 @@ impl Inner {
         self.note_journal(journal);
     }
 
-    fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<Box<[EntryArg]>, Error> {
+    fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<SmallVec<[EntryArg; 2]>, Error> {
         let record = |(position, arg): (usize, &Arg<'_>)| {
             EntryArg::record(arg).ok_or_else(|| Error::Argument {
                 export: plan.name.to_string(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::call::Closed;
 use super::failure::Repetitions;
-use super::{Generation, Inner, Proxy};
+use super::{ExportPlan, Generation, Inner, Proxy};
 use crate::Error;
 use crate::generation::lock;
 use crate::value::{Arg, Results};
@@ -113,12 +113,19 @@ impl<'a> Pinned<'a> {
     /// swapped out and the scope lasts too long; otherwise as [`Proxy::call`].
     pub fn call(&self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
         let plan = self.proxy.plan_of(export)?;
+        let outcome = self.call_planned(plan, args);
+        if outcome.is_err() {
+            self.proxy.counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn call_planned(&self, plan: &Arc<ExportPlan>, args: &[Arg<'_>]) -> Result<Results, Error> {
         if plan.role.is_journaled() {
             return Err(Error::JournaledInPinned {
                 export: plan.name.to_string(),
             });
         }
-        self.proxy.counters.calls.fetch_add(1, Ordering::Relaxed);
         let _inside = self.proxy.enter_thread()?;
         if let Some(kill) = self.generation.killed() {
             let failed = self.proxy.killed(plan.name.to_string(), kill, false);
@@ -137,6 +144,9 @@ impl<'a> Pinned<'a> {
             .guarded(plan, self.generation, &mut guest, |guest| {
                 guest.call_pure(plan, args, Some(self.scope))
             });
+        if outcome.is_ok() {
+            self.generation.count_call();
+        }
         outcome.map_err(|failed| {
             *lock(&self.mendable) = failed.mendable();
             let error = failed.into_error(self.retried);

@@ -177,6 +177,13 @@ impl Inner {
             self.begin_replay(None);
             outcome = self.replay(upkeep, &blueprint, None, reason, started);
         }
+        // While it still was to catch up: what goes wrong later is left to the next attempt.
+        while let Err(error) = &outcome
+            && upkeep.state == SwapState::Preparing
+            && self.can_do_without_artifact(error)
+        {
+            outcome = self.replay(upkeep, &blueprint, None, reason, started);
+        }
         match outcome {
             Ok((generation, entries, source)) => {
                 let duration = started.elapsed();
@@ -356,7 +363,21 @@ impl Inner {
         })
     }
 
+    /// Applies entries, with the help of the artifact store.
     pub(super) fn apply(
+        &self,
+        generation: &Generation,
+        entries: &[Arc<crate::Entry>],
+    ) -> Result<(), Error> {
+        self.supply_artifacts(entries);
+        let applied = self.apply_alone(generation, entries);
+        self.note_artifacts(entries, applied.as_ref().err());
+        applied
+    }
+
+    /// Applies entries without a look at the artifact store, whose directory may be slow. What was
+    /// exported meanwhile is kept by the next replay.
+    pub(super) fn apply_alone(
         &self,
         generation: &Generation,
         entries: &[Arc<crate::Entry>],

@@ -143,7 +143,7 @@ impl Inner {
         let held = self.hold_back();
         let journal = lock(&self.journal);
         let tail = journal.after(generation.applied(), usize::MAX);
-        if let Err(error) = self.apply(&generation, &tail) {
+        if let Err(error) = self.apply_alone(&generation, &tail) {
             drop(journal);
             drop(generation);
             return Err(self.tail_failed(upkeep, error));

@@ -3,13 +3,12 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use engine_api::{Val, ValType};
-use smallvec::SmallVec;
+use engine_api::{NumericType, Slot, Val, ValType};
 
 use super::{ExportInfo, ExportPlan, Inner, Proxy};
 use crate::policy::{ArgKind, ResultKind};
 use crate::value::{Arg, Results, Value, wrong_kind};
-use crate::{Error, Handle};
+use crate::{Error, Handle, Role};
 
 /// An export with the types of its arguments and results, resolved once by [`Proxy::typed`]. It is
 /// good for every generation.
@@ -35,6 +34,8 @@ use crate::{Error, Handle};
 pub struct Typed<P, R> {
     proxy: Arc<Inner>,
     plan: Arc<ExportPlan>,
+    /// For a pure call of numbers: its type, checked against `P` and `R`.
+    numeric: Option<NumericType>,
     types: PhantomData<fn(P) -> R>,
 }
 
@@ -54,9 +55,12 @@ impl Proxy {
         let info = self.export(export)?;
         P::check(&info)?;
         R::check(&info)?;
+        let is_alone = plan.role == Role::Pure && plan.needs.is_none();
+        let numeric = plan.numeric.filter(|_| is_alone);
         Ok(Typed {
             proxy: Arc::clone(&self.0),
             plan,
+            numeric,
             types: PhantomData,
         })
     }
@@ -74,13 +78,12 @@ impl<P: TypedArgs, R: TypedResults> Typed<P, R> {
         reason = "a call reads `call((a, b))`, as natively"
     )]
     pub fn call(&self, args: P) -> Result<R, Error> {
-        if self.plan.plain {
-            let mut vals: SmallVec<[Val; 4]> = SmallVec::new();
-            args.push_vals(&mut vals);
+        if let Some(ty) = self.numeric {
             return self.proxy.on_active(&self.plan, |guest| {
-                let mut results = R::slots();
-                guest.call_plain(self.plan.func, &vals, results.as_mut())?;
-                Ok(R::from_vals(results.as_ref()))
+                let mut slots = [Slot::default(); SLOTS];
+                args.fill(&mut slots);
+                guest.call_numbers(self.plan.func, ty, &mut slots)?;
+                Ok(R::from_slots(&slots))
             });
         }
         let results = args.with_args(|args| self.proxy.call(&self.plan, args))?;
@@ -94,12 +97,19 @@ impl<P, R> std::fmt::Debug for Typed<P, R> {
     }
 }
 
+/// As many as the longest tuple has.
+const SLOTS: usize = 6;
+
+const ONLY_NUMBERS: &str = "only exports of numbers are called by slots";
+
 /// One argument of a typed call.
 pub trait TypedArg: sealed::One {
     #[doc(hidden)]
     fn fits(kind: &ArgKind, ty: ValType) -> bool;
     #[doc(hidden)]
     fn arg(&self) -> Arg<'_>;
+    #[doc(hidden)]
+    fn slot(&self) -> Slot;
 }
 
 /// The arguments of a typed call: a tuple of up to six.
@@ -109,7 +119,7 @@ pub trait TypedArgs: sealed::Many {
     #[doc(hidden)]
     fn with_args<T>(&self, use_args: impl FnOnce(&[Arg<'_>]) -> T) -> T;
     #[doc(hidden)]
-    fn push_vals(&self, vals: &mut SmallVec<[Val; 4]>);
+    fn fill(&self, slots: &mut [Slot; SLOTS]);
 }
 
 /// One result of a typed call.
@@ -117,23 +127,17 @@ pub trait TypedResult: Sized + sealed::One {
     #[doc(hidden)]
     fn fits(kind: &ResultKind, ty: ValType) -> bool;
     #[doc(hidden)]
-    fn from_val(val: &Val) -> Self;
+    fn from_slot(slot: &Slot) -> Self;
     #[doc(hidden)]
     fn from_value(value: Value) -> Result<Self, Error>;
-    #[doc(hidden)]
-    fn slot() -> Val;
 }
 
 /// The result of a typed call: one, a tuple of two, or nothing.
 pub trait TypedResults: Sized {
     #[doc(hidden)]
-    type Slots: AsRef<[Val]> + AsMut<[Val]>;
-    #[doc(hidden)]
     fn check(export: &ExportInfo) -> Result<(), Error>;
     #[doc(hidden)]
-    fn slots() -> Self::Slots;
-    #[doc(hidden)]
-    fn from_vals(vals: &[Val]) -> Self;
+    fn from_slots(slots: &[Slot; SLOTS]) -> Self;
     #[doc(hidden)]
     fn from_results(results: Results) -> Result<Self, Error>;
 }
@@ -147,7 +151,7 @@ mod sealed {
 }
 
 macro_rules! number {
-    ($($number:ty, $variant:ident, $from_bits:expr;)*) => {$(
+    ($($number:ident, $variant:ident, $from_bits:expr;)*) => {$(
         impl sealed::One for $number {}
 
         impl TypedArg for $number {
@@ -159,6 +163,11 @@ macro_rules! number {
             fn arg(&self) -> Arg<'_> {
                 Arg::from(*self)
             }
+
+            #[inline]
+            fn slot(&self) -> Slot {
+                Slot::from(*self)
+            }
         }
 
         impl TypedResult for $number {
@@ -167,24 +176,18 @@ macro_rules! number {
             }
 
             #[inline]
-            fn from_val(val: &Val) -> Self {
-                let Val::$variant(bits) = val else {
-                    unreachable!("the types were checked when the export was resolved")
-                };
-                let from_bits: fn(_) -> $number = $from_bits;
-                from_bits(*bits)
+            fn from_slot(slot: &Slot) -> Self {
+                slot.$number()
             }
 
             fn from_value(value: Value) -> Result<Self, Error> {
                 match value {
-                    Value::Val(val) => Ok(Self::from_val(&val)),
+                    Value::Val(Val::$variant(bits)) => {
+                        let from_bits: fn(_) -> $number = $from_bits;
+                        Ok(from_bits(bits))
+                    }
                     other => Err(wrong_kind(stringify!($number), Some(&other))),
                 }
-            }
-
-            #[inline]
-            fn slot() -> Val {
-                Val::$variant(0)
             }
         }
     )*};
@@ -213,6 +216,10 @@ macro_rules! by_policy {
                 let $this = self;
                 $arg
             }
+
+            fn slot(&self) -> Slot {
+                unreachable!("{ONLY_NUMBERS}")
+            }
         }
 
         impl TypedResult for $ty {
@@ -220,8 +227,8 @@ macro_rules! by_policy {
                 matches!(kind, ResultKind::$kind(_))
             }
 
-            fn from_val(_: &Val) -> Self {
-                unreachable!("an export with such a result is not called by values alone")
+            fn from_slot(_: &Slot) -> Self {
+                unreachable!("{ONLY_NUMBERS}")
             }
 
             fn from_value(value: Value) -> Result<Self, Error> {
@@ -229,12 +236,7 @@ macro_rules! by_policy {
                     Value::$kind(value) => Ok(value),
                     other => Err(wrong_kind($name, Some(&other))),
                 }
-            }
-
-            fn slot() -> Val {
-                Val::I32(0)
-            }
-        }
+            }        }
     )*};
 }
 
@@ -267,11 +269,9 @@ macro_rules! args_tuple {
             }
 
             #[inline]
-            #[allow(unused_variables, reason = "the empty tuple pushes nothing")]
-            fn push_vals(&self, vals: &mut SmallVec<[Val; 4]>) {
-                $(if let Arg::Val(val) = self.$position.arg() {
-                    vals.push(val);
-                })*
+            #[allow(unused_variables, reason = "the empty tuple fills none")]
+            fn fill(&self, slots: &mut [Slot; SLOTS]) {
+                $(slots[$position] = self.$position.slot();)*
             }
         }
     };
@@ -321,8 +321,6 @@ fn result_misfit(export: &ExportInfo, expected: &'static str) -> Error {
 }
 
 impl TypedResults for () {
-    type Slots = [Val; 0];
-
     fn check(export: &ExportInfo) -> Result<(), Error> {
         if export.results.is_empty() {
             Ok(())
@@ -331,11 +329,7 @@ impl TypedResults for () {
         }
     }
 
-    fn slots() -> [Val; 0] {
-        []
-    }
-
-    fn from_vals(_: &[Val]) -> Self {}
+    fn from_slots(_: &[Slot; SLOTS]) -> Self {}
 
     fn from_results(_: Results) -> Result<Self, Error> {
         Ok(())
@@ -343,8 +337,6 @@ impl TypedResults for () {
 }
 
 impl<R: TypedResult> TypedResults for R {
-    type Slots = [Val; 1];
-
     fn check(export: &ExportInfo) -> Result<(), Error> {
         match (export.results.as_slice(), export.ty.results()) {
             ([result], [ty, ..]) if R::fits(result, *ty) => Ok(()),
@@ -353,13 +345,8 @@ impl<R: TypedResult> TypedResults for R {
     }
 
     #[inline]
-    fn slots() -> [Val; 1] {
-        [R::slot()]
-    }
-
-    #[inline]
-    fn from_vals(vals: &[Val]) -> Self {
-        R::from_val(&vals[0])
+    fn from_slots(slots: &[Slot; SLOTS]) -> Self {
+        R::from_slot(&slots[0])
     }
 
     fn from_results(results: Results) -> Result<Self, Error> {
@@ -371,8 +358,6 @@ impl<R: TypedResult> TypedResults for R {
 }
 
 impl<R: TypedResult, S: TypedResult> TypedResults for (R, S) {
-    type Slots = [Val; 2];
-
     fn check(export: &ExportInfo) -> Result<(), Error> {
         match (export.results.as_slice(), export.ty.results()) {
             ([first, second], [ty, .., last]) if R::fits(first, *ty) && S::fits(second, *last) => {
@@ -382,12 +367,9 @@ impl<R: TypedResult, S: TypedResult> TypedResults for (R, S) {
         }
     }
 
-    fn slots() -> [Val; 2] {
-        [R::slot(), S::slot()]
-    }
-
-    fn from_vals(vals: &[Val]) -> Self {
-        (R::from_val(&vals[0]), S::from_val(&vals[1]))
+    #[inline]
+    fn from_slots(slots: &[Slot; SLOTS]) -> Self {
+        (R::from_slot(&slots[0]), S::from_slot(&slots[1]))
     }
 
     fn from_results(results: Results) -> Result<Self, Error> {

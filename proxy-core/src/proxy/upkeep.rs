@@ -99,11 +99,10 @@ impl Inner {
             standby,
             growth_rate: situation.growth_rate,
         });
-        let journal_entries = lock(&self.status).journal_entries;
-        self.observer.counts(
-            journal_entries,
-            self.generations_alive.load(Ordering::Relaxed),
-        );
+        let journal_entries = self.tally.entries.load(Ordering::Relaxed);
+        self.observer
+            .counts(journal_entries, self.generations_alive.alive());
+        self.observer.artifacts(self.artifacts.store().usage());
         if self.is_enabled() {
             // Errors have been reported by events where they arose.
             if dead {
@@ -359,10 +358,7 @@ impl Inner {
     }
 
     pub(super) fn note_journal(&self, journal: &Journal) {
-        let mut status = lock(&self.status);
-        status.journal_entries = journal.len();
-        status.journal_last = journal.last();
-        status.objects = journal.live_count();
+        self.tally.note(journal);
     }
 
     pub(super) fn shutdown(&self) -> bool {

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use engine_api::{
     Artifact, Caller, Capabilities, Engine, EngineId, Error, Extern, FuncIndex, GlobalIndex,
     HostFunc, Imports, Instance, Interrupt, Interrupter, Limits, MemoryImage, MemoryIndex,
-    MemoryType, Module, ModuleInfo, PAGE_BYTES, SharedMemory, Snapshot, TableIndex, Trap, Val,
+    MemoryMeter, MemoryType, Module, ModuleInfo, NumericType, PAGE_BYTES, SharedMemory, Slot,
+    Snapshot, TableIndex, Trap, Val,
 };
 use proxy_core::{Policy, Proxy};
 
@@ -191,6 +192,10 @@ impl Script {
     pub(crate) fn snapshots(mut self) -> Self {
         self.snapshots = true;
         self
+    }
+
+    pub(crate) fn has_snapshots(&self) -> bool {
+        self.snapshots
     }
 
     /// The module's bytes: real imports, exports and types, and bodies that never run.
@@ -861,6 +866,27 @@ impl Caller for FakeInstance {
 }
 
 impl Instance for FakeInstance {
+    fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Error> {
+        self.info.check_numbers(func, ty, slots)?;
+        let vals = ty.params().zip(&*slots);
+        let args: Vec<Val> = vals.filter_map(|(ty, slot)| slot.to_val(ty)).collect();
+        let mut results: Vec<Val> = ty.results().map(Val::zero).collect();
+        self.call(func, &args, &mut results)?;
+        for (slot, result) in slots.iter_mut().zip(&results) {
+            *slot = Slot::of(result).expect("the type is one of numbers");
+        }
+        Ok(())
+    }
+
+    fn memory_meter(&self) -> Option<MemoryMeter> {
+        None
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.memory.len() as u64
     }

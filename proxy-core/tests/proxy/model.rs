@@ -156,7 +156,9 @@ impl Run {
                 let export = if dies { "add_and_die" } else { "counter_add" };
                 // Where a recovery comes first, its replay would step on the mine.
                 let is_next = proxy.debug_info().tainted.is_none();
-                self.mines.journaled.store(dies && is_next, Ordering::SeqCst);
+                self.mines
+                    .journaled
+                    .store(dies && is_next, Ordering::SeqCst);
                 proxy.call(export, args![self.alive[at].0, n])?;
                 self.alive[at].1 += n;
             }

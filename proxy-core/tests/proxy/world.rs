@@ -184,6 +184,11 @@ impl World {
             .policy(self.policy.parse().expect("the policy is well-formed"))
             .imports(self.imports.clone())
             .limits(self.limits.clone())
+            .checkpoints(if self.script.has_snapshots() {
+                CheckpointPolicy::default()
+            } else {
+                CheckpointPolicy::off()
+            })
             .on_event(move |event| events.push(event))
     }
 

@@ -1,0 +1,382 @@
+//! Objects as bytes, each kept once.
+//!
+//! Where a policy names an artifact, a created object can leave an instance as bytes and come back in
+//! another. The store keeps such bytes by their hash, and knows by which calls they were made, so that
+//! replay, another proxy, another engine and a later process find them.
+
+mod directory;
+pub(crate) mod key;
+mod record;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::Error;
+use directory::Directory;
+use record::{ContentHash, Record, Standing};
+
+pub(crate) use record::{CallKey, Outcome};
+
+/// Where the bytes of created objects are kept. Clones are the same store; proxies that are
+/// [given](crate::Builder::artifacts) the same store share what is in it.
+///
+/// Equal bytes are kept once in a process, for as long as an entry of some journal refers to them. A store
+/// in a directory also keeps them on disk, for later processes and for others: by
+/// `artifact = { .., live = true }` a policy allows a call that creates an object to be answered
+/// from there. What is read is checked, first against its hash, then by the guest: the object must have the
+/// fingerprint that the call's object had. Whatever does not fit is not used, and the object is computed.
+///
+/// ```
+/// use proxy_core::ArtifactStore;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = std::env::temp_dir().join(format!("artifact-store-doc-{}", std::process::id()));
+/// let store = ArtifactStore::directory(&folder)?;
+/// assert_eq!(store.usage().contents, 0);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// **The directory is part of what is trusted**, as the module's file is: whoever can write to it
+/// decides what bytes the guest reads. `docs/artifacts.md` describes its files.
+#[derive(Clone)]
+pub struct ArtifactStore(Arc<Shared>);
+
+struct Shared {
+    pool: Arc<Pool>,
+    directory: Option<Directory>,
+}
+
+/// What is in memory. Its lock is held for moments, and never while a [`Content`] can be dropped.
+#[derive(Default)]
+struct Pool(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    contents: HashMap<ContentHash, Weak<Content>>,
+    records: HashMap<CallKey, (Weak<Content>, Arc<Outcome>)>,
+    refused: HashMap<CallKey, ContentHash>,
+}
+
+/// The bytes of an object, shared by all who have the same.
+pub(crate) struct Content {
+    bytes: Box<[u8]>,
+    hash: ContentHash,
+    pool: Weak<Pool>,
+}
+
+/// Bytes, and what the call gave that they stand for.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub(crate) content: Arc<Content>,
+    pub(crate) outcome: Arc<Outcome>,
+}
+
+/// Why an artifact could not be used or kept. The object is computed instead, so that nothing fails.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArtifactFault {
+    /// A file is not what was written: cut short, or changed. It is removed, and written anew by the
+    /// next replay.
+    #[error("{what}; it was removed, look after the disk")]
+    Damaged {
+        /// Which, and how.
+        what: String,
+    },
+    /// Something that is no file is in the place of one. It is left alone.
+    #[error("{what}; nothing else may be in the artifact directory, move it away")]
+    Foreign {
+        /// What is there.
+        what: String,
+    },
+    /// A file is there and cannot be read.
+    #[error("cannot read {error}; check the directory's permissions and its disk")]
+    Unreadable {
+        /// Which, and the system's error.
+        error: String,
+    },
+    /// A file cannot be written.
+    #[error(
+        "cannot write to the artifact directory: {error}; check its permissions and the room on its disk"
+    )]
+    Unwritable {
+        /// The system's error.
+        error: String,
+    },
+    /// The guest failed when it was asked for the bytes. It is not asked again while it serves.
+    #[error(
+        "its bytes could not be exported: {error}; see what the policy names as its artifact's export"
+    )]
+    NotExported {
+        /// How the export failed.
+        error: String,
+    },
+    /// It would not fit if everything else went.
+    #[error(
+        "it takes {needed} bytes of {bytes_max} that the artifact directory may have; raise the limit"
+    )]
+    TooLarge {
+        /// What it takes on disk, in bytes.
+        needed: u64,
+        /// What there may be.
+        bytes_max: u64,
+    },
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArtifactUsage {
+    /// How many objects' bytes are in memory, each counted once.
+    pub contents: usize,
+    /// How many bytes those are.
+    pub bytes: u64,
+    /// What the files of the directory took on disk when this process last wrote there, in bytes; `None`
+    /// for a store without one.
+    pub directory_bytes: Option<u64>,
+}
+
+/// Refusals are remembered in memory up to this number; then all are forgotten, and each bad artifact
+/// is tried once more at most.
+const REFUSALS_MAX: usize = 1 << 16;
+
+impl ArtifactStore {
+    /// What a directory may take on disk unless it is [said otherwise](Self::directory_up_to): 1 GiB.
+    pub const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
+
+    /// A store that ends with the process: what a proxy has unless it is given another.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::with(None)
+    }
+
+    /// A store in a directory, which is made if it is not there. Other processes may use it at the same
+    /// time. What was used longest ago goes when the files would take more than
+    /// [`Self::DIRECTORY_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ArtifactDirectory`] if it cannot be made or listed. A directory that can only be read
+    /// is used as it is, and each artifact that cannot be written there is an event.
+    pub fn directory(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::directory_up_to(path, Self::DIRECTORY_BYTES_MAX)
+    }
+
+    /// The same, with a limit of `bytes_max` on what its files take on disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::directory`].
+    pub fn directory_up_to(path: impl Into<PathBuf>, bytes_max: u64) -> Result<Self, Error> {
+        let path = path.into();
+        match Directory::open(&path, bytes_max) {
+            Ok(directory) => Ok(Self::with(Some(directory))),
+            Err(source) => Err(Error::ArtifactDirectory { path, source }),
+        }
+    }
+
+    fn with(directory: Option<Directory>) -> Self {
+        Self(Arc::new(Shared {
+            pool: Arc::default(),
+            directory,
+        }))
+    }
+
+    /// What it holds now.
+    #[must_use]
+    pub fn usage(&self) -> ArtifactUsage {
+        let (mut contents, mut bytes) = (0, 0);
+        let alive: Vec<Arc<Content>> = {
+            let known = self.0.pool.lock();
+            known.contents.values().filter_map(Weak::upgrade).collect()
+        };
+        for content in &alive {
+            contents += 1;
+            bytes += content.bytes.len() as u64;
+        }
+        ArtifactUsage {
+            contents,
+            bytes,
+            directory_bytes: self.0.directory.as_ref().map(Directory::bytes),
+        }
+    }
+
+    pub(crate) fn has_directory(&self) -> bool {
+        self.0.directory.is_some()
+    }
+
+    /// The bytes, which are dropped if they are there already.
+    pub(crate) fn intern(&self, bytes: Vec<u8>) -> Arc<Content> {
+        let hash = ContentHash::of(&bytes);
+        let mut known = self.0.pool.lock();
+        if let Some(content) = known.contents.get(&hash).and_then(Weak::upgrade) {
+            return content;
+        }
+        let content = Arc::new(Content {
+            bytes: bytes.into(),
+            hash,
+            pool: Arc::downgrade(&self.0.pool),
+        });
+        known.contents.insert(hash, Arc::downgrade(&content));
+        content
+    }
+
+    /// Whether just these bytes are known to be no good for a call.
+    pub(crate) fn is_refused(&self, key: CallKey, content: &Content) -> bool {
+        self.0.pool.lock().refused.get(&key) == Some(&content.hash)
+    }
+
+    /// The artifact of a call, if there is one that has not been refused.
+    pub(crate) fn find(&self, key: CallKey) -> Result<Option<Stored>, ArtifactFault> {
+        let refused = {
+            let known = self.0.pool.lock();
+            let refused = known.refused.get(&key).copied();
+            if let Some((content, outcome)) = known.records.get(&key)
+                && let Some(content) = content.upgrade()
+            {
+                let outcome = Arc::clone(outcome);
+                drop(known);
+                let is_good = refused != Some(content.hash);
+                return Ok(is_good.then_some(Stored { content, outcome }));
+            }
+            refused
+        };
+        let Some(directory) = &self.0.directory else {
+            return Ok(None);
+        };
+        let Some(record) = directory.record(key)? else {
+            return Ok(None);
+        };
+        if record.standing == Standing::Refused {
+            self.0.pool.lock().refuse(key, record.content);
+            return Ok(None);
+        }
+        if refused == Some(record.content) {
+            return Ok(None);
+        }
+        let in_memory = {
+            let known = self.0.pool.lock();
+            known.contents.get(&record.content).and_then(Weak::upgrade)
+        };
+        let content = match in_memory {
+            Some(content) => content,
+            None => match directory.content(&record)? {
+                Some(bytes) => self.intern(bytes),
+                None => return Ok(None),
+            },
+        };
+        let outcome = Arc::new(record.outcome);
+        let stored = Stored { content, outcome };
+        self.remember(key, &stored);
+        Ok(Some(stored))
+    }
+
+    /// Keeps an object's bytes for later calls of the same key, unless just these were refused before.
+    /// Whether they were kept; if not, they are good for the entry that has them all the same.
+    pub(crate) fn keep(&self, key: CallKey, stored: &Stored) -> Result<bool, ArtifactFault> {
+        if self.is_refused(key, &stored.content) {
+            return Ok(false);
+        }
+        if let Some(directory) = &self.0.directory {
+            let before = directory.record(key);
+            if let Ok(Some(before)) = &before
+                && (before.standing, before.content) == (Standing::Refused, stored.content.hash)
+            {
+                return Ok(false);
+            }
+            self.remember(key, stored);
+            // What is damaged is written anew.
+            if let Err(fault @ ArtifactFault::Foreign { .. }) = before {
+                return Err(fault);
+            }
+            directory.keep(&record(Standing::Kept, key, stored), &stored.content.bytes)?;
+        } else {
+            self.remember(key, stored);
+        }
+        Ok(true)
+    }
+
+    /// The bytes made another object than the call did, or harmed the guest: they are not to be used
+    /// again, now or later.
+    pub(crate) fn refuse(&self, key: CallKey, stored: &Stored) -> Result<(), ArtifactFault> {
+        self.0.pool.lock().refuse(key, stored.content.hash);
+        match &self.0.directory {
+            Some(directory) => directory.refuse(&record(Standing::Refused, key, stored)),
+            None => Ok(()),
+        }
+    }
+
+    fn remember(&self, key: CallKey, stored: &Stored) {
+        let content = Arc::downgrade(&stored.content);
+        let outcome = Arc::clone(&stored.outcome);
+        self.0.pool.lock().records.insert(key, (content, outcome));
+    }
+}
+
+fn record(standing: Standing, key: CallKey, stored: &Stored) -> Record {
+    Record {
+        standing,
+        key,
+        content: stored.content.hash,
+        content_len: stored.content.bytes.len() as u64,
+        outcome: (*stored.outcome).clone(),
+    }
+}
+
+impl Known {
+    fn refuse(&mut self, key: CallKey, content: ContentHash) {
+        if self.refused.len() >= REFUSALS_MAX {
+            self.refused.clear();
+        }
+        self.refused.insert(key, content);
+        self.records.remove(&key);
+    }
+}
+
+impl Content {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        let Some(pool) = self.pool.upgrade() else {
+            return;
+        };
+        let mut known = pool.lock();
+        // Equal bytes may have come in again before this had the lock.
+        if let Slot::Occupied(slot) = known.contents.entry(self.hash)
+            && slot.get().strong_count() == 0
+        {
+            slot.remove();
+        }
+        let is_alive = |content: &Weak<Content>| content.strong_count() > 0;
+        known.records.retain(|_, (content, _)| is_alive(content));
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ArtifactStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArtifactStore")
+            .field("usage", &self.usage())
+            .field("directory", &self.0.directory)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes, {:?})", self.bytes.len(), self.hash)
+    }
+}

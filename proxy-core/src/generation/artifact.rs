@@ -1,0 +1,133 @@
+//! Objects made from bytes, and bytes from objects.
+
+use smallvec::SmallVec;
+
+use super::guest::{CallFailure, Guest, Recorded};
+use crate::artifact_store::{Outcome, Stored};
+use crate::journal::ResultRecord;
+use crate::policy::ArgKind;
+use crate::policy::plan::{ArtifactPlan, ExportPlan};
+use crate::recorder::Recording;
+use crate::value::Arg;
+use crate::{Handle, SequenceNumber};
+
+impl Guest {
+    /// Whether a call with these arguments would begin, and on the handles of this generation.
+    pub(crate) fn accepts(&self, plan: &ExportPlan, args: &[Arg<'_>]) -> bool {
+        args.len() == plan.args.len()
+            && self.check(plan, args, None).is_ok()
+            && self.needed(plan).is_ok()
+    }
+
+    /// Answers a call from bytes instead of computing, as entry `sequence`. Where the object is not the
+    /// one that the bytes were kept for, it says how they differ, and it is as if the call had not been
+    /// made, but for memory that is lost until the next swap.
+    pub(crate) fn recall(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+        stored: &Stored,
+    ) -> Result<Result<Recorded, String>, CallFailure> {
+        let artifact = plan.artifact.expect("only such calls have bytes");
+        let recorded = self.made_from(plan, args, artifact, stored.content.bytes(), sequence)?;
+        let object = recorded.records.iter().find_map(|record| match record {
+            ResultRecord::Object(handle, _) => Some(*handle),
+            _ => None,
+        });
+        let outcome = Outcome::of(&recorded.records, &recorded.fingerprints);
+        let is_same = outcome.as_ref() == Some(&*stored.outcome);
+        // Where the policy has no fingerprint, the bytes are one.
+        let is_as_good = match object {
+            Some(handle) if is_same && plan.fingerprint.is_none() => {
+                self.exported(artifact, handle)?.as_deref() == Some(stored.content.bytes())
+            }
+            _ => is_same,
+        };
+        if is_as_good {
+            return Ok(Ok(recorded));
+        }
+        if let Some(handle) = object {
+            self.objects.remove(&handle);
+        }
+        if is_same {
+            return Ok(Err("exported again, the object is other bytes".to_owned()));
+        }
+        let got = match (&recorded.rejected, outcome) {
+            (Some(message), _) => format!("the error `{message}`"),
+            (None, Some(outcome)) => outcome.to_string(),
+            (None, None) => "no object".to_owned(),
+        };
+        Ok(Err(format!("expected {}, got {got}", stored.outcome)))
+    }
+
+    /// Makes an object from the bytes that it was exported as. The host has no part in it: what it
+    /// answered the first time is in the object already.
+    pub(super) fn made_from(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        artifact: ArtifactPlan,
+        bytes: &[u8],
+        sequence: SequenceNumber,
+    ) -> Result<Recorded, CallFailure> {
+        let import = self.plan.export(artifact.import).clone();
+        let given: SmallVec<[Arg<'_>; 4]> = import
+            .args
+            .iter()
+            .map(|kind| match plan.args.iter().position(|own| own == kind) {
+                Some(position) if !matches!(kind, ArgKind::Bytes(_)) => args[position].clone(),
+                _ => Arg::Bytes(bytes),
+            })
+            .collect();
+        let needs = self.needed(plan)?;
+        self.without_host(|guest| {
+            let ran = guest.run(&import, &given, sequence, None)?;
+            guest.settle(plan, args, sequence, needs, ran)
+        })
+    }
+
+    /// The object of a handle as bytes. `None` if the guest has none to give and is whole.
+    pub(super) fn exported(
+        &mut self,
+        artifact: ArtifactPlan,
+        handle: Handle,
+    ) -> Result<Option<Vec<u8>>, CallFailure> {
+        let export = self.plan.export(artifact.export).clone();
+        let exported = self.needed(&export).and_then(|_| {
+            self.without_host(|guest| {
+                guest.run(&export, &[Arg::Handle(handle)], SequenceNumber::ZERO, None)
+            })
+        });
+        match exported {
+            Ok(ran) => Ok(ran.results.bytes().ok()),
+            Err(
+                CallFailure::Refused(_)
+                | CallFailure::NoSuchHandle(_)
+                | CallFailure::Rejected(_)
+                | CallFailure::Garbled(_),
+            ) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Runs guest code that must do without the host: a standby has no effect outside, and what the
+    /// host would say is no part of the history.
+    fn without_host<R>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<R, CallFailure>,
+    ) -> Result<R, CallFailure> {
+        self.recorder.begin_replay(&[]);
+        let outcome = run(self);
+        let Recording {
+            fault, mismatch, ..
+        } = self.recorder.finish();
+        match mismatch.or(fault) {
+            // The guest was in the middle of it.
+            Some(what) => Err(CallFailure::Harmed(format!(
+                "an artifact's export or import called the host: {what}"
+            ))),
+            None => outcome,
+        }
+    }
+}
