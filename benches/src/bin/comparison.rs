@@ -16,7 +16,7 @@ use comparison::child::{Again, Order};
 use comparison::figures::figures;
 use comparison::{Children, Job, Report, Settings, Strategy, compare, machine, page, table};
 use engine_api::{Engine, Imports, Limits};
-use proxy_core::{ArtifactPolicy, Policy, Thresholds};
+use proxy_core::Thresholds;
 use workload::Workload;
 
 /// Compares the proxy with the alternatives, on the prover that loses 1 MiB with each proof, in 64 MiB
@@ -138,12 +138,10 @@ fn command() -> String {
 
 fn job(args: &Args) -> Result<Job> {
     let guest = Guest::prover();
-    let mut policy = guest.policy;
-    with_artifact(&mut policy)?;
     let mut job = Job {
         name: "prover.wasm".to_owned(),
         wasm: guest.wasm,
-        policy,
+        policy: guest.policy,
         imports: Imports::new(),
         workload: Workload::parse("prover.jsonl", WORKLOAD)?,
         limits: Limits {
@@ -155,21 +153,6 @@ fn job(args: &Args) -> Result<Job> {
     };
     job.set_turns(if args.quick { 150 } else { args.turns })?;
     Ok(job)
-}
-
-/// The parameters can be exported and imported, which the guest's policy leaves to whoever runs it.
-fn with_artifact(policy: &mut Policy) -> Result<()> {
-    let create = policy
-        .exports
-        .iter_mut()
-        .find(|entry| entry.pattern == "srs_create")
-        .context("the prover's policy has no entry for `srs_create`")?;
-    create.artifact.get_or_insert(ArtifactPolicy {
-        export: "srs_write".to_owned(),
-        import: "srs_read".to_owned(),
-        optional: false,
-    });
-    Ok(())
 }
 
 fn columns(args: &Args) -> Result<Vec<Column>> {
