@@ -8,6 +8,7 @@ mod fake;
 mod proxy {
     mod artifact_files;
     mod artifacts;
+    mod bare;
     mod calls;
     mod checkpoints;
     mod compaction;
