@@ -33,7 +33,7 @@ pub fn bars(heading: &str, unit: &str, all: &[Bar]) -> Drawing {
     let left = 24.0 + names.fold(0.0, f64::max);
     let shown = |bar: &Bar| match bar.note.as_str() {
         "" => number(bar.value),
-        note => format!("{}  {note}", number(bar.value)),
+        note => format!("{}, {note}", number(bar.value)),
     };
     let room = all.iter().map(|bar| width_of(&shown(bar)));
     let right = (WIDTH - 16.0 - room.fold(0.0, f64::max)).max(left + 100.0);

@@ -70,7 +70,13 @@ pub fn lines(plot: &Lines) -> Drawing {
     if let Some((value, name)) = &plot.level {
         let at = y.at(*value);
         line(&mut body, (left, at), (right, at), "#b00000", 1.0);
-        text(&mut body, (right, at - 4.0), Anchor::End, "#b00000", name);
+        text(
+            &mut body,
+            (left + 6.0, at - 4.0),
+            Anchor::Start,
+            "#b00000",
+            name,
+        );
     }
     for series in &plot.lines {
         let colour = COLOURS[series.colour % COLOURS.len()];
