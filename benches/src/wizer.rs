@@ -63,6 +63,7 @@ fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it by value")]
 fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:?}")
 }

@@ -1,7 +1,7 @@
 //! The comparison with the alternatives: the same leaking workload under every strategy that an operator could choose.
 //!
 //! A front end makes a [`Job`] and the engines; [`compare`] runs each [`Strategy`] in a process of its own, which is the
-//! front end's program again in the role of a [child](child::Task), and gives a [`Report`]: JSON as it is, Markdown by
+//! front end's program again in the role of a child, and gives a [`Report`]: JSON as it is, Markdown by
 //! [`table`], SVG by [`figures`], a page for a browser by [`html`].
 //!
 //! | file | its job |

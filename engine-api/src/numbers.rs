@@ -1,6 +1,7 @@
 //! Calls of numbers: their types in one word, their values where the guest's code takes them.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use crate::{FuncType, Val, ValType};
 
@@ -20,8 +21,8 @@ use crate::{FuncType, Val, ValType};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NumericType {
     /// From the lowest bit: how many parameters, 4 bits; how many results, 4 bits; then 2 bits for each parameter
-    /// up to [`Slot::MAX`], and 2 for each result.
-    bits: u64,
+    /// up to [`Slot::MAX`], and 2 for each result. The highest is set, so that having none takes no room.
+    bits: NonZeroU64,
 }
 
 const COUNT_BITS: u32 = 4;
@@ -29,6 +30,8 @@ const TYPE_BITS: u32 = 2;
 const PARAMS_AT: u32 = 2 * COUNT_BITS;
 #[expect(clippy::cast_possible_truncation, reason = "it is 8")]
 const RESULTS_AT: u32 = PARAMS_AT + TYPE_BITS * Slot::MAX as u32;
+
+const MARK: u64 = 1 << 63;
 
 const NUMBERS: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
 
@@ -44,9 +47,8 @@ impl NumericType {
             })
         };
         let counts = params.len() as u64 | (results.len() as u64) << COUNT_BITS;
-        Some(Self {
-            bits: counts | list(params)? << PARAMS_AT | list(results)? << RESULTS_AT,
-        })
+        let bits = counts | list(params)? << PARAMS_AT | list(results)? << RESULTS_AT;
+        NonZeroU64::new(bits | MARK).map(|bits| Self { bits })
     }
 
     /// How many slots a call needs: one for each parameter, and for each result, which take the same places.
@@ -69,7 +71,7 @@ impl NumericType {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a field has few bits")]
     fn field(self, at: u32, bits: u32) -> usize {
-        (self.bits >> at & ((1 << bits) - 1)) as usize
+        (self.bits.get() >> at & ((1 << bits) - 1)) as usize
     }
 
     fn types(self, at: u32, len: usize) -> impl Iterator<Item = ValType> {

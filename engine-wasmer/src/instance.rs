@@ -617,13 +617,11 @@ impl Guest {
         outcome: std::thread::Result<Result<(), wasmer_vm::Trap>>,
         imposed: Imposed,
     ) -> Error {
-        match outcome {
-            Ok(Err(trap)) => traps::error(trap, imposed),
-            _ => {
-                let settings = &self.compiled.settings;
-                settings.failed("enter the guest", "it panicked; is memory short?")
-            }
+        if let Ok(Err(trap)) = outcome {
+            return traps::error(trap, imposed);
         }
+        let settings = &self.compiled.settings;
+        settings.failed("enter the guest", "it panicked; is memory short?")
     }
 }
 

@@ -77,8 +77,14 @@ pub(crate) fn send(thread: libc::pid_t) {
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel gives a handler with SA_SIGINFO the state of the machine, and takes it back from there.
     let counter = unsafe { program_counter(context) };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the register has an address of these 64-bit machines"
+    )]
     // SAFETY: as above; nobody else has the context.
-    if interrupt::is_to_end_at(unsafe { *counter } as usize) {
+    let at = unsafe { *counter } as usize;
+    if interrupt::is_to_end_at(at) {
         // SAFETY: as above. The guest's code does not go on: the instruction there traps, and wasmer unwinds.
         unsafe { *counter = end_of_guest as *const () as Register };
         return;

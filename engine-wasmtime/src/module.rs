@@ -205,9 +205,7 @@ impl Module for CompiledModule {
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
         let mut guest = self.unstarted(imports, limits)?;
         if let Some(start) = &self.exports.start {
-            guest
-                .start(start)
-                .map_err(|error| self.start_failed(error))?;
+            guest.start(start).map_err(start_failed)?;
         }
         Ok(Box::new(guest))
     }
@@ -246,23 +244,23 @@ impl CompiledModule {
         guest.enter()?;
         let instance = wasmtime::Instance::new(&mut guest.0, &self.module, &externs);
         let in_time = guest.leave();
-        let instance = instance
-            .map_err(|error| self.start_failed(traps::call_failed(self.engine.id(), error)))?;
+        let instance =
+            instance.map_err(|error| start_failed(traps::call_failed(self.engine.id(), error)))?;
         in_time?;
         guest.0.data_mut().instance = Some(instance);
         guest.link();
         Ok(guest)
     }
+}
 
-    fn start_failed(&self, error: Error) -> Error {
-        match error {
-            Error::Runtime { engine, source, .. } => Error::Runtime {
-                engine,
-                action: "instantiate the module",
-                source,
-            },
-            error => error,
-        }
+fn start_failed(error: Error) -> Error {
+    match error {
+        Error::Runtime { engine, source, .. } => Error::Runtime {
+            engine,
+            action: "instantiate the module",
+            source,
+        },
+        error => error,
     }
 }
 

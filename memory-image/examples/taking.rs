@@ -105,7 +105,7 @@ mod linux {
             memory.fill(7);
             // SAFETY: the memory is ours alone, and nothing refers into it.
             millis(|| {
-                drop(unsafe { MemoryImage::capture(memory.region(), None) }.expect("an image"))
+                drop(unsafe { MemoryImage::capture(memory.region(), None) }.expect("an image"));
             })
         });
         let mut memory = Memory::anonymous();
@@ -120,7 +120,7 @@ mod linux {
                         .0
                         .as_ptr()
                         .add(place * (10 << 20))
-                        .write_bytes(9, 20 * 4096)
+                        .write_bytes(9, 20 * 4096);
                 };
             }
             // SAFETY: as above; the image is what the memory was last moved to or restored from.
@@ -128,7 +128,7 @@ mod linux {
                 drop(
                     unsafe { MemoryImage::capture(memory.region(), Some(&image)) }
                         .expect("an image"),
-                )
+                );
             });
             // SAFETY: as above.
             unsafe { image.restore(memory.region()) }.expect("it fits");

@@ -73,14 +73,14 @@ mod tests {
         shape.iter().map(run).collect()
     }
 
-    /// Where each byte comes from.
-    fn flat(extents: &[Extent<u8>]) -> Vec<Option<Option<(u8, u64)>>> {
+    /// Where each byte comes from, file 0 for zeros.
+    fn flat(extents: &[Extent<u8>]) -> Vec<Option<(u8, u64)>> {
         let mut bytes = vec![None; 200];
         for extent in extents {
             for position in 0..extent.len {
                 let source = extent.source;
                 bytes[extent.start + position] =
-                    Some(source.map(|(file, offset)| (file, offset + position as u64)));
+                    Some(source.map_or((0, 0), |(file, offset)| (file, offset + position as u64)));
             }
         }
         bytes

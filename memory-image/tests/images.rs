@@ -1,6 +1,10 @@
 //! Images of memories that are reserved and grown as engines do it.
 
 #![expect(unsafe_code, reason = "makes memories as an engine does")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, a failed expectation is a failed test"
+)]
 #![cfg(target_os = "linux")]
 
 use std::ptr::{NonNull, null_mut};

@@ -176,9 +176,9 @@ fn typed() -> String {
 }
 
 fn text(report: &Report) -> String {
-    let mut out = format!("\n{}\n", table::circumstances(report).join("\n"));
+    let mut parts = vec![format!("\n{}\n", table::circumstances(report).join("\n"))];
     for engine in &report.engines {
-        out.push_str(&format!(
+        parts.push(format!(
             "\n{}\n\n{}\n{}",
             engine.engine,
             table::speed(report, engine).plain(),
@@ -186,15 +186,13 @@ fn text(report: &Report) -> String {
         ));
         for row in &engine.rows {
             if let Some(error) = &row.error {
-                out.push_str(&format!(
-                    "\nfirst failure of `{}`: {error}",
-                    row.strategy.name()
-                ));
+                let name = row.strategy.name();
+                parts.push(format!("\nfirst failure of `{name}`: {error}"));
             }
         }
-        out.push('\n');
+        parts.push("\n".to_owned());
     }
-    out
+    parts.concat()
 }
 
 fn check_writable(path: &Path) -> Result<()> {

@@ -210,10 +210,11 @@ fn write_page(report: &Report, path: &Path) -> Result<()> {
         table::markdown(report)
     );
     for figure in figures(report) {
-        content.push_str(&format!(
+        content += format!(
             "\n![{0}]({name}/{1}.svg)\n\n{0}\n",
             figure.caption, figure.name
-        ));
+        )
+        .as_str();
     }
     fs::create_dir_all(&folder)?;
     plots(report, &folder)?;

@@ -146,32 +146,26 @@ impl Inner {
         gives_way: bool,
     ) -> Result<Option<Generation>, Error> {
         let alive = &self.generations_alive;
-        let generation = match base {
-            Some(base) => Generation::restore(blueprint, 0, base, alive)?,
-            None => {
-                let genesis = self.journal_in_turn().genesis().to_vec();
-                Generation::create(blueprint, 0, Some(&genesis), alive)?.0
-            }
-        };
-        let mut applied = match base {
-            Some(base) => base.sequence,
-            None => {
-                // What older checkpoints alone hold need not be done.
-                let (live, last) = {
-                    let mut journal = self.journal_in_turn();
-                    let last = journal.last();
-                    journal.hold_scratch(Some(last));
-                    (journal.live_entries(), last)
-                };
-                for batch in live.chunks(BATCH) {
-                    self.apply(&generation, batch)?;
-                    if gives_way && self.is_urgent() {
-                        return Ok(None);
-                    }
+        let (generation, mut applied) = if let Some(base) = base {
+            let generation = Generation::restore(blueprint, 0, base, alive)?;
+            (generation, base.sequence)
+        } else {
+            // What older checkpoints alone hold need not be done.
+            let (genesis, live, last) = {
+                let mut journal = self.journal_in_turn();
+                let last = journal.last();
+                journal.hold_scratch(Some(last));
+                (journal.genesis().to_vec(), journal.live_entries(), last)
+            };
+            let (generation, _) = Generation::create(blueprint, 0, Some(&genesis), alive)?;
+            for batch in live.chunks(BATCH) {
+                self.apply(&generation, batch)?;
+                if gives_way && self.is_urgent() {
+                    return Ok(None);
                 }
-                generation.skip_to(last);
-                last
             }
+            generation.skip_to(last);
+            (generation, last)
         };
         loop {
             let batch = {
@@ -261,13 +255,14 @@ impl Inner {
             (journal.len(), journal.count_after(since))
         };
         let is_stale = self.journal_in_turn().is_held_by_the_dead();
-        let is_wanted = match upkeep.checkpoints.newest() {
+        let is_wanted = if upkeep.checkpoints.newest().is_some() {
+            is_stale
+                || upkeep
+                    .checkpoints
+                    .is_long(upkeep.checkpoints.expected(behind))
+        } else {
             // Before the first swap the state may be in the making: each checkpoint would be out of date at once.
-            None => upkeep.newest > 1 && entries > 0,
-            Some(_) => {
-                let tail = upkeep.checkpoints.expected(behind);
-                is_stale || upkeep.checkpoints.is_long(tail)
-            }
+            upkeep.newest > 1 && entries > 0
         };
         let is_paused = upkeep
             .checkpoint_pause

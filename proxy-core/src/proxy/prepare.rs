@@ -243,16 +243,13 @@ impl Inner {
     ) -> Result<(Generation, usize, Source), Error> {
         upkeep.newest += 1;
         let (number, alive) = (upkeep.newest, &self.generations_alive);
-        let (generation, source) = match checkpoint {
-            Some(checkpoint) => {
-                let generation = Generation::restore(blueprint, number, checkpoint, alive)?;
-                (generation, Source::Checkpoint(checkpoint.sequence))
-            }
-            None => {
-                let genesis = self.journal_in_turn().genesis().to_vec();
-                let (generation, _) = Generation::create(blueprint, number, Some(&genesis), alive)?;
-                (generation, Source::Replay)
-            }
+        let (generation, source) = if let Some(checkpoint) = checkpoint {
+            let generation = Generation::restore(blueprint, number, checkpoint, alive)?;
+            (generation, Source::Checkpoint(checkpoint.sequence))
+        } else {
+            let genesis = self.journal_in_turn().genesis().to_vec();
+            let (generation, _) = Generation::create(blueprint, number, Some(&genesis), alive)?;
+            (generation, Source::Replay)
         };
         let replayed = Instant::now();
         let target = self.journal_in_turn().last();
