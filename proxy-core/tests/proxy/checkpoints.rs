@@ -459,8 +459,9 @@ fn old_generations_are_freed_by_the_reaper_while_calls_go_on() {
         assert_eq!(value(&proxy, one), round);
     }
     until("the old ones are freed", || engine.probe().live() <= 2);
-    let swaps = usize::try_from(proxy.debug_info().swaps).unwrap();
+    // The last growth may bring one more swap meanwhile.
     until("each is reported", || {
+        let swaps = usize::try_from(proxy.debug_info().swaps).unwrap();
         world.events.count("generation-freed") == swaps
     });
     assert!(engine.probe().peak() <= 3);
