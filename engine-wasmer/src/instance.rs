@@ -432,20 +432,8 @@ impl Guest {
         let Callee(callee) = self.find(name);
         // A function without parameters and results; wasmer wants a place for them all the same.
         let mut values = [RawValue::default()];
-        let values_at = values.as_mut_ptr();
-        self.run(|config, handler| {
-            // SAFETY: as in `call`.
-            unsafe {
-                wasmer_call_trampoline(
-                    Some(handler),
-                    config,
-                    callee.vmctx,
-                    callee.call_trampoline,
-                    callee.func_ptr,
-                    values_at.cast(),
-                )
-            }
-        })
+        // SAFETY: there is no value to fit or to make room for.
+        unsafe { self.run_callee(callee, values.as_mut_ptr()) }
     }
 
     fn instantiation_error(&self, error: InstantiationError) -> Error {
@@ -507,21 +495,8 @@ impl Guest {
         if values.len() < results.len() {
             values.resize(results.len(), RawValue::default());
         }
-        let values_at = values.as_mut_ptr();
-        self.run(|config, handler| {
-            // SAFETY: the trampoline is of the function's signature, which the arguments fit; there
-            // is a slot for every argument and result. `handler` is a static.
-            unsafe {
-                wasmer_call_trampoline(
-                    Some(handler),
-                    config,
-                    callee.vmctx,
-                    callee.call_trampoline,
-                    callee.func_ptr,
-                    values_at.cast(),
-                )
-            }
-        })?;
+        // SAFETY: the arguments fit the function, and there is a place for each of them and of the results.
+        unsafe { self.run_callee(callee, values.as_mut_ptr()) }?;
         if !results.is_empty() {
             let types = info.functions()[func.0 as usize].ty.results();
             let mut references = self.references.borrow_mut();
@@ -545,10 +520,25 @@ impl Guest {
         const { assert!(align_of::<Slot>() >= align_of::<RawValue>()) };
         self.compiled.info.check_numbers(func, ty, slots)?;
         let Callee(callee) = self.callee(func);
-        let values = slots.as_mut_ptr();
+        // SAFETY: `ty` is the function's type, any bits are a number, and there is a slot, of the form of a
+        // `RawValue`, for every argument and result.
+        unsafe { self.run_callee(callee, slots.as_mut_ptr().cast()) }
+    }
+
+    /// Runs a function under the limits. Its results take the place of its arguments.
+    ///
+    /// # Safety
+    ///
+    /// `values` are arguments of the function's types, and there is room for its results.
+    #[inline]
+    unsafe fn run_callee(
+        &self,
+        callee: VMCallerCheckedAnyfunc,
+        values: *mut RawValue,
+    ) -> Result<(), Error> {
         self.run(|config, handler| {
-            // SAFETY: the trampoline is of the function's signature, which `ty` is, and any bits are a number;
-            // there is a slot, of the form of a `RawValue`, for every argument and result. `handler` is a static.
+            // SAFETY: the trampoline is of the function's signature; our caller vouches for the values.
+            // `handler` is a static.
             unsafe {
                 wasmer_call_trampoline(
                     Some(handler),

@@ -244,14 +244,12 @@ impl Checkpoints {
                 _ => return false,
             }
         }
-        while self.kept.len() > 1 {
-            self.kept.remove(0);
-        }
+        self.settle();
         self.kept.push(checkpoint);
         true
     }
 
-    /// A generation that came from it, or that it was taken of, serves: the ones before it are not needed any more.
+    /// The newest one has proved itself, or a newer one comes: the ones before it are not needed any more.
     pub(crate) fn settle(&mut self) {
         while self.kept.len() > 1 {
             self.kept.remove(0);

@@ -35,6 +35,8 @@ pub(crate) struct Blueprint {
     pub(crate) plan: Arc<Plan>,
     /// The tag in the proxy's handles.
     pub(crate) proxy: u32,
+    /// Whether checkpoints may be taken of its standbys.
+    pub(crate) checkpoints: bool,
 }
 
 /// One instance in the proxy's care.

@@ -80,6 +80,7 @@ impl Bare {
                 limits,
                 plan,
                 proxy: new_proxy_tag(),
+                checkpoints: false,
             },
         })
     }

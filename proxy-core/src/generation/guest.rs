@@ -116,7 +116,7 @@ impl Guest {
             records_host: imports.iter().next().is_some(),
             applied: SequenceNumber::ZERO,
             calls: 0,
-            history: History::begin(host_calls),
+            history: History::begin(host_calls, blueprint.checkpoints),
         };
         Ok((guest, recording.calls))
     }
@@ -236,13 +236,7 @@ impl Guest {
         self.begin_live();
         let ran = self.run(plan, args, SequenceNumber::ZERO, scope)?;
         self.unharmed()?;
-        match ran.rejected {
-            None => Ok(ran.results),
-            Some(message) => Err(CallFailure::Rejected(Error::Guest {
-                export: plan.name.to_string(),
-                message,
-            })),
-        }
+        accepted(plan, ran)
     }
 
     /// The newest object of the type that the call needs.
@@ -331,19 +325,13 @@ impl Guest {
     ) -> Result<Results, CallFailure> {
         check_count(plan, args)?;
         self.needed(plan)?;
-        self.recorder.begin_live();
+        self.begin_live();
         let ran = self.run(plan, args, sequence, scope)?;
         for handle in consumed(plan, args) {
             self.objects.remove(&handle);
         }
         self.unharmed()?;
-        match ran.rejected {
-            None => Ok(ran.results),
-            Some(message) => Err(CallFailure::Rejected(Error::Guest {
-                export: plan.name.to_string(),
-                message,
-            })),
-        }
+        accepted(plan, ran)
     }
 
     /// Runs, takes fingerprints, and settles the handle table.
@@ -590,6 +578,17 @@ impl Guest {
             },
         );
         (handle, ty)
+    }
+}
+
+/// What a call gave, unless it is an error of the guest's own.
+fn accepted(plan: &ExportPlan, ran: Ran) -> Result<Results, CallFailure> {
+    match ran.rejected {
+        None => Ok(ran.results),
+        Some(message) => Err(CallFailure::Rejected(Error::Guest {
+            export: plan.name.to_string(),
+            message,
+        })),
     }
 }
 

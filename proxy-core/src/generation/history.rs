@@ -14,15 +14,19 @@ pub(crate) struct History {
     own: Vec<Applied>,
     /// Why its state is not in memories and globals alone.
     obstacle: Option<String>,
+    /// Whether anybody will ask.
+    is_kept: bool,
 }
 
 impl History {
-    /// Of a fresh instance, whose start function made these host calls.
-    pub(crate) fn begin(genesis: &[HostCall]) -> Self {
+    /// Of a fresh instance, whose start function made these host calls. Where no checkpoint will be taken, nothing is
+    /// kept: entries would outlive their compaction.
+    pub(crate) fn begin(genesis: &[HostCall], is_kept: bool) -> Self {
         Self {
             shared: Arc::new([]),
             own: Vec::new(),
             obstacle: changes_table(genesis).then(|| obstacle("the start function")),
+            is_kept,
         }
     }
 
@@ -32,10 +36,14 @@ impl History {
             shared: Arc::clone(checkpoint),
             own: Vec::new(),
             obstacle: None,
+            is_kept: true,
         }
     }
 
     pub(crate) fn push(&mut self, entry: &Arc<Entry>, how: How) {
+        if !self.is_kept {
+            return;
+        }
         if self.obstacle.is_none() && changes_table(&entry.host_calls) {
             self.obstacle = Some(obstacle(&format!("entry {}", entry.sequence)));
         }
@@ -67,7 +75,9 @@ impl History {
         Ok(Arc::clone(&self.shared))
     }
 
+    /// From here on nobody asks.
     pub(crate) fn forget(&mut self) {
+        self.is_kept = false;
         self.shared = Arc::new([]);
         self.own = Vec::new();
     }

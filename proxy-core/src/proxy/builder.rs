@@ -215,7 +215,9 @@ impl Builder {
                 } else {
                     info.memory_bytes_max()
                 });
+        let obstacles = checkpoint_obstacles(&self.checkpoints, &module, &self.wasm)?;
         let blueprint = Blueprint {
+            checkpoints: self.checkpoints.enabled && obstacles.is_empty(),
             engine: self.engine.id(),
             module,
             imports: self.imports,
@@ -230,7 +232,6 @@ impl Builder {
             .imports()
             .iter()
             .any(|import| matches!(import.ty, ExternType::Func(_)));
-        let obstacles = checkpoint_obstacles(&self.checkpoints, &blueprint.module, &self.wasm)?;
         let inner = Inner {
             observer: Observer::new(&self.name, self.listeners),
             name: self.name.into(),

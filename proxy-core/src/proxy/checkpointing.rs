@@ -23,14 +23,7 @@ enum Verdict {
 
 impl Inner {
     pub(super) fn checkpoint_manually(&self) -> Result<Checkpointed, Error> {
-        if !self.is_enabled() {
-            return Err(Error::Passthrough);
-        }
-        self.check_outside()?;
-        let mut upkeep = crate::generation::lock(&self.upkeep);
-        if self.active.load().is_none() {
-            return Err(Error::ShutDown);
-        }
+        let mut upkeep = self.upkeep_by_hand()?;
         if !upkeep.checkpoints.are_taken() {
             return Err(Error::NoCheckpoint {
                 reasons: match upkeep.checkpoints.obstacles() {
@@ -146,6 +139,8 @@ impl Inner {
         gives_way: bool,
     ) -> Result<Option<Generation>, Error> {
         let alive = &self.generations_alive;
+        // What is left of an old generation would be one more.
+        self.graveyard.wait();
         let (generation, mut applied) = if let Some(base) = base {
             let generation = Generation::restore(blueprint, 0, base, alive)?;
             (generation, base.sequence)
@@ -248,13 +243,16 @@ impl Inner {
             self.verify_checkpoint(upkeep);
             return;
         }
-        let (entries, behind) = {
-            let journal = self.journal_in_turn();
-            let newest = upkeep.checkpoints.newest();
-            let since = newest.map_or(SequenceNumber::ZERO, |newest| newest.sequence);
-            (journal.len(), journal.count_after(since))
+        let newest = upkeep.checkpoints.newest();
+        let since = newest.map_or(SequenceNumber::ZERO, |newest| newest.sequence);
+        let (entries, behind, is_stale) = {
+            let mut journal = self.journal_in_turn();
+            (
+                journal.len(),
+                journal.count_after(since),
+                journal.is_held_by_the_dead(),
+            )
         };
-        let is_stale = self.journal_in_turn().is_held_by_the_dead();
         let is_wanted = if upkeep.checkpoints.newest().is_some() {
             is_stale
                 || upkeep
@@ -307,6 +305,7 @@ impl Inner {
     ) -> Result<Verdict, Error> {
         let genesis = self.journal_in_turn().genesis().to_vec();
         let alive = &self.generations_alive;
+        self.graveyard.wait();
         let (generation, _) = Generation::create(blueprint, 0, Some(&genesis), alive)?;
         for batch in checkpoint.history.chunks(BATCH) {
             generation.apply_like(batch)?;

@@ -68,14 +68,7 @@ impl Inner {
         &self,
         engine: Option<Arc<dyn Engine>>,
     ) -> Result<Prepared, Error> {
-        if !self.is_enabled() {
-            return Err(Error::Passthrough);
-        }
-        self.check_outside()?;
-        let mut upkeep = lock(&self.upkeep);
-        if self.active.load().is_none() {
-            return Err(Error::ShutDown);
-        }
+        let mut upkeep = self.upkeep_by_hand()?;
         self.reap(&mut upkeep, Instant::now());
         if upkeep.draining.is_some() {
             return Err(Error::StillDraining);

@@ -34,14 +34,7 @@ pub struct Swapped {
 
 impl Inner {
     pub(super) fn swap_manually(&self) -> Result<Swapped, Error> {
-        if !self.is_enabled() {
-            return Err(Error::Passthrough);
-        }
-        self.check_outside()?;
-        let mut upkeep = lock(&self.upkeep);
-        if self.active.load().is_none() {
-            return Err(Error::ShutDown);
-        }
+        let mut upkeep = self.upkeep_by_hand()?;
         if upkeep.standby.is_none() {
             return Err(Error::NoStandby);
         }
@@ -139,6 +132,8 @@ impl Inner {
             });
         }
         upkeep.step(Step::Swap);
+        // Before the pause, which must not be longer because the journal is.
+        generation.forget_history();
         let started = Instant::now();
         let held = self.hold_back();
         let journal = lock(&self.journal);
@@ -149,7 +144,6 @@ impl Inner {
             return Err(self.tail_failed(upkeep, error));
         }
         let memory_after = generation.memory_bytes();
-        generation.forget_history();
         let Some(old) = self.active.swap(Some(generation)) else {
             self.active.store(None);
             return Err(Error::ShutDown);

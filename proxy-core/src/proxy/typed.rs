@@ -236,7 +236,8 @@ macro_rules! by_policy {
                     Value::$kind(value) => Ok(value),
                     other => Err(wrong_kind($name, Some(&other))),
                 }
-            }        }
+            }
+        }
     )*};
 }
 

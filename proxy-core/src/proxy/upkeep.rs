@@ -1,7 +1,7 @@
 //! What is done beside the calls: looking at memory, deciding, rebuilding, freeing.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::graveyard::Buried;
@@ -71,6 +71,23 @@ impl Upkeep {
 }
 
 impl Inner {
+    /// Upkeep for what the user asks for, while that makes sense.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Passthrough`]; [`Error::Reentrant`]; [`Error::ShutDown`].
+    pub(super) fn upkeep_by_hand(&self) -> Result<MutexGuard<'_, Upkeep>, Error> {
+        if !self.is_enabled() {
+            return Err(Error::Passthrough);
+        }
+        self.check_outside()?;
+        let upkeep = lock(&self.upkeep);
+        if self.active.load().is_none() {
+            return Err(Error::ShutDown);
+        }
+        Ok(upkeep)
+    }
+
     pub(super) fn tick(&self, now: Instant) {
         if self.check_outside().is_err() {
             // A host function or a hook waits for this thread already.
