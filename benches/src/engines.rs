@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_api::{Engine, Module};
-use proxy_core::{ArtifactStore, Builder, Proxy};
+use proxy_core::{ArtifactStore, Builder, CheckpointPolicy, Proxy};
 
 use crate::guests::Guest;
 
@@ -77,7 +77,9 @@ impl Column {
             .policy(guest.policy.clone())
     }
 
+    /// Without checkpoints: what they change is measured by [`crate::swaps`].
     fn built(builder: Builder) -> Proxy {
+        let builder = builder.checkpoints(CheckpointPolicy::off());
         builder.build().expect("the policy fits the guest")
     }
 }

@@ -8,6 +8,7 @@ pub mod engines;
 pub mod guests;
 mod native;
 pub mod results;
+pub mod swap_tables;
 pub mod swaps;
 
 mod thread_time;

@@ -13,28 +13,11 @@ pub const LOAD: &str = "load";
 pub const INSTANTIATE: &str = "instantiate";
 /// Group: the same, and its memory given back.
 pub const INSTANTIATE_DROP: &str = "instantiate and drop";
-/// Group: a fresh instance, the journal applied to it, every result compared.
-pub const PREPARE: &str = "prepare a standby";
-/// Group: how long a swap holds back journaled calls.
-pub const PAUSE: &str = "pause of a swap";
-/// Group: the whole of a swap, the old generation's memory given back.
-pub const SWAP: &str = "swap";
-
 /// Group: an object that takes long to compute, and the same from bytes.
 pub const SRS: &str = "parameters for 2^8 rows";
 
 /// All groups, in the order of the tables.
-pub const GROUPS: [&str; 9] = [
-    CALL,
-    COMPILE,
-    LOAD,
-    INSTANTIATE,
-    INSTANTIATE_DROP,
-    PREPARE,
-    PAUSE,
-    SWAP,
-    SRS,
-];
+pub const GROUPS: [&str; 6] = [CALL, COMPILE, LOAD, INSTANTIATE, INSTANTIATE_DROP, SRS];
 
 /// Rows of the group [`CALL`].
 pub mod call {
@@ -74,18 +57,6 @@ pub mod module {
     pub const PROVER: &str = "prover";
 }
 
-/// Rows of the groups about swaps.
-pub mod state {
-    /// One entry that fills so many MiB.
-    pub const SIZES: [(&str, i32); 3] = [("1 MiB", 1), ("16 MiB", 16), ("64 MiB", 64)];
-    /// So many entries that count.
-    pub const LENGTHS: [(&str, u32); 3] = [
-        ("10 entries", 10),
-        ("1,000 entries", 1_000),
-        ("100,000 entries", 100_000),
-    ];
-}
-
 /// Rows of the group [`SRS`].
 pub mod srs {
     /// The parameters are for `2^K` rows.
@@ -101,7 +72,7 @@ pub mod srs {
 }
 
 /// All rows, in the order of the tables.
-pub const ROWS: [&str; 25] = [
+pub const ROWS: [&str; 19] = [
     call::NATIVE,
     call::TRAIT,
     call::TRAIT_DEADLINE,
@@ -117,12 +88,6 @@ pub const ROWS: [&str; 25] = [
     call::CREATE_FREE,
     module::TINY,
     module::PROVER,
-    state::SIZES[0].0,
-    state::SIZES[1].0,
-    state::SIZES[2].0,
-    state::LENGTHS[0].0,
-    state::LENGTHS[1].0,
-    state::LENGTHS[2].0,
     srs::CALL_COMPUTED,
     srs::CALL_READ,
     srs::PREPARE_COMPUTED,

@@ -5,6 +5,7 @@
 //! context switch) says nothing about the proxy: it is counted, and left out.
 
 use std::fs;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -296,7 +297,7 @@ pub fn peers(effort: Effort, mut done: impl FnMut(Cell)) -> anyhow::Result<()> {
         let mut memcpy = Samples::new();
         for _ in 0..effort.replayed {
             // A fresh place each time, as a new instance has.
-            drop(memcpy.time(|| from.clone()));
+            drop(memcpy.time(|| black_box(black_box(&from).clone())));
         }
         for (what, engine, samples) in [
             ("wizer", "wasmtime.cranelift", &instantiate),

@@ -57,10 +57,9 @@ pub(crate) enum Command {
     },
 }
 
-/// How to run.
+/// The module, and what its instances may use: what `run` and `bench` have in common.
 #[derive(Debug, Args)]
-#[command(after_help = WORKLOAD_HELP)]
-pub(crate) struct RunArgs {
+pub(crate) struct SubjectArgs {
     /// The module, binary or text [default: the embedded prover, which loses 1 MiB with each proof]
     pub(crate) module: Option<PathBuf>,
 
@@ -78,14 +77,6 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) preset: Option<String>,
 
-    /// The calls to make, as JSON lines; see below
-    #[arg(long, value_name = "F.jsonl")]
-    pub(crate) workload: Option<PathBuf>,
-
-    /// The runtime and compiler; `wasm-proxy engines` lists them
-    #[arg(long, default_value_t = engines::default_name().to_owned())]
-    pub(crate) engine: String,
-
     /// What the memories of one instance may have together
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) memory_limit: u64,
@@ -94,9 +85,42 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
     pub(crate) warn: f64,
 
-    /// The share of the limit at which the standby takes over
+    /// The share of the limit at which the standby takes over; `bench`: and a rotation makes an instance anew
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     pub(crate) critical: f64,
+
+    /// Give imports that the module needs as stubs, whose calls fail
+    #[arg(long)]
+    pub(crate) stub_imports: bool,
+
+    /// For a wasm-bindgen module with a thread pool: what becomes of the workers' memory when a pool ends
+    /// [default: destroy]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) worker_exit: Option<WorkerExit>,
+
+    /// How long one call may take, as in `500ms`, `10s`, `2m`
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// How long a pinned scope may stay on an instance that was swapped out
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
+    pub(crate) drain_timeout: Duration,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+#[command(after_help = WORKLOAD_HELP)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
+
+    /// The calls to make, as JSON lines; see below
+    #[arg(long, value_name = "F.jsonl")]
+    pub(crate) workload: Option<PathBuf>,
+
+    /// The runtime and compiler; `wasm-proxy engines` lists them
+    #[arg(long, default_value_t = engines::default_name().to_owned())]
+    pub(crate) engine: String,
 
     /// Stop after so many calls (a pinned scope is finished); without a workload: make so many proofs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -120,23 +144,6 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) without_proxy: bool,
 
-    /// Give imports that the module needs as stubs, whose calls fail
-    #[arg(long)]
-    pub(crate) stub_imports: bool,
-
-    /// For a wasm-bindgen module with a thread pool: what becomes of the workers' memory when a pool ends
-    /// [default: destroy]
-    #[arg(long, value_name = "HOW")]
-    pub(crate) worker_exit: Option<WorkerExit>,
-
-    /// How long one call may take, as in `500ms`, `10s`, `2m`
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(crate) deadline: Option<Duration>,
-
-    /// How long a pinned scope may stay on an instance that was swapped out
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
-    pub(crate) drain_timeout: Duration,
-
     /// Write a report as JSON
     #[arg(long, value_name = "F.json")]
     pub(crate) report: Option<PathBuf>,
@@ -146,22 +153,8 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(after_help = BENCH_HELP)]
 pub(crate) struct BenchArgs {
-    /// The module, binary or text [default: the embedded prover, which loses 1 MiB with each proof]
-    pub(crate) module: Option<PathBuf>,
-
-    /// What each export does to the state, as TOML [default: every call of a MODULE is journaled]
-    #[arg(long, value_name = "F.toml")]
-    pub(crate) policy: Option<PathBuf>,
-
-    /// A policy that comes with the program, instead of --policy
-    #[arg(
-        long,
-        value_name = "NAME",
-        conflicts_with = "policy",
-        requires = "module",
-        value_parser = PossibleValuesParser::new(proxy_core::PRESETS)
-    )]
-    pub(crate) preset: Option<String>,
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
 
     /// The calls: those that build the state, then a repeat of those that an application makes again and again
     #[arg(long, value_name = "F.jsonl")]
@@ -171,18 +164,6 @@ pub(crate) struct BenchArgs {
     /// [default: the one that `run` takes]
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Vec<String>,
-
-    /// What the memories of one instance may have together
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
-    pub(crate) memory_limit: u64,
-
-    /// The share of the limit at which a standby is prepared
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
-    pub(crate) warn: f64,
-
-    /// The share of the limit at which the standby takes over, and at which a rotation makes an instance anew
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
-    pub(crate) critical: f64,
 
     /// How many turns of the repeat each strategy makes [default: as many as the workload says; 300 proofs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -195,23 +176,6 @@ pub(crate) struct BenchArgs {
     /// How long one strategy may take in one round
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     pub(crate) time_max: Duration,
-
-    /// Give imports that the module needs as stubs, whose calls fail
-    #[arg(long)]
-    pub(crate) stub_imports: bool,
-
-    /// For a wasm-bindgen module with a thread pool: what becomes of the workers' memory when a pool ends
-    /// [default: destroy]
-    #[arg(long, value_name = "HOW")]
-    pub(crate) worker_exit: Option<WorkerExit>,
-
-    /// How long one call may take, as in `500ms`, `10s`, `2m`
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(crate) deadline: Option<Duration>,
-
-    /// How long a pinned scope may stay on an instance that was swapped out
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
-    pub(crate) drain_timeout: Duration,
 
     /// Write a report as one HTML page, with plots
     #[arg(long, value_name = "F.html")]

@@ -89,10 +89,13 @@ pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
 }
 
 fn job(args: &BenchArgs) -> Result<Job> {
-    let chosen = ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())?;
+    let chosen = ChosenPolicy::read(
+        args.subject.policy.as_deref(),
+        args.subject.preset.as_deref(),
+    )?;
     let policy = chosen.map(|chosen| chosen.policy);
     let workload = args.workload.as_deref().map(Workload::read).transpose()?;
-    let (name, wasm, policy, workload) = match &args.module {
+    let (name, wasm, policy, workload) = match &args.subject.module {
         None => (
             embedded::NAME.to_owned(),
             embedded::module(),
@@ -119,7 +122,7 @@ fn job(args: &BenchArgs) -> Result<Job> {
     } else {
         Imports::new()
     };
-    if args.stub_imports {
+    if args.subject.stub_imports {
         imports.stub_missing(&bindgen_host::hosted_info(&info));
     }
     let mut job = Job {
@@ -129,12 +132,12 @@ fn job(args: &BenchArgs) -> Result<Job> {
         imports,
         workload,
         limits: Limits {
-            memory_bytes_max: Some(args.memory_limit),
-            deadline: args.deadline,
+            memory_bytes_max: Some(args.subject.memory_limit),
+            deadline: args.subject.deadline,
             ..Limits::default()
         },
-        thresholds: thresholds(args.warn, args.critical)?,
-        drain_timeout: args.drain_timeout,
+        thresholds: thresholds(args.subject.warn, args.subject.critical)?,
+        drain_timeout: args.subject.drain_timeout,
     };
     match args.calls {
         Some(turns) => job.set_turns(turns)?,
@@ -145,7 +148,7 @@ fn job(args: &BenchArgs) -> Result<Job> {
 
 fn options(args: &BenchArgs) -> Options {
     let mut options = Options::default();
-    if let Some(exit) = args.worker_exit {
+    if let Some(exit) = args.subject.worker_exit {
         options.worker_exit = exit.into();
     }
     options

@@ -42,7 +42,7 @@ struct Job {
 /// Runs what the command line says.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let job = Job::new(args)?;
-    let thresholds = thresholds(args.warn, args.critical)?;
+    let thresholds = thresholds(args.subject.warn, args.subject.critical)?;
     let report_file = args.report.as_deref().map(create).transpose()?;
     let calls_planned = job.calls_max.unwrap_or(u64::MAX).min(job.workload.calls());
     let console = Console::detect(calls_planned);
@@ -102,10 +102,13 @@ pub(crate) fn thresholds(warn: f64, critical: f64) -> Result<Thresholds> {
 
 impl Job {
     fn new(args: &RunArgs) -> Result<Self> {
-        let chosen = ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())?;
+        let chosen = ChosenPolicy::read(
+            args.subject.policy.as_deref(),
+            args.subject.preset.as_deref(),
+        )?;
         let policy = chosen.as_ref().map(|chosen| chosen.policy.clone());
         let workload = args.workload.as_deref().map(Workload::read).transpose()?;
-        let Some(path) = &args.module else {
+        let Some(path) = &args.subject.module else {
             let (workload, calls_max) = match workload {
                 Some(workload) => (workload, args.calls),
                 None => (embedded::workload(args.calls), None),
@@ -165,7 +168,7 @@ fn build(
     observed: &Arc<Observed>,
 ) -> Result<Proxy> {
     let mut options = Options::default();
-    if let Some(exit) = args.worker_exit {
+    if let Some(exit) = args.subject.worker_exit {
         options.worker_exit = exit.into();
     }
     let engine = engines::make_for(&args.engine, &job.info, options)?;
@@ -175,7 +178,7 @@ fn build(
     } else {
         Imports::new()
     };
-    if args.stub_imports {
+    if args.subject.stub_imports {
         // What the host serves is not among what it shows, and must not become stubs.
         imports.stub_missing(&bindgen_host::hosted_info(&job.info));
     }
@@ -189,12 +192,12 @@ fn build(
         .policy(job.policy.clone())
         .imports(imports)
         .limits(Limits {
-            memory_bytes_max: Some(args.memory_limit),
-            deadline: args.deadline,
+            memory_bytes_max: Some(args.subject.memory_limit),
+            deadline: args.subject.deadline,
             ..Limits::default()
         })
         .thresholds(thresholds)
-        .drain_timeout(args.drain_timeout)
+        .drain_timeout(args.subject.drain_timeout)
         .enabled(!args.without_proxy)
         .artifacts(artifacts)
         .on_event(move |event| observed.on_event(event))
@@ -240,7 +243,7 @@ fn announce(console: &Console, args: &RunArgs, job: &Job, proxy: &Proxy, calls: 
         && functions
             .iter()
             .any(|f| f.name == bindgen_host::THREAD_POOL_START);
-    if args.worker_exit.is_some() && !has_pool {
+    if args.subject.worker_exit.is_some() && !has_pool {
         console.line(
             "note: --worker-exit changes nothing, because the module has no thread pool of wasm-bindgen's",
         );

@@ -8,6 +8,7 @@ mod history;
 mod marshal;
 mod numbers;
 mod objects;
+mod replay;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};

@@ -59,6 +59,7 @@ mod hooks;
 mod journal;
 mod lane;
 mod memory;
+mod observer;
 mod policy;
 mod proxy;
 mod recorder;

@@ -7,6 +7,7 @@
 
 use conformance::prelude::*;
 use conformance::process::Footprint;
+use conformance::proxied::{STATE, STATE_POLICY};
 use proxy_core::{CheckpointPolicy, Source, Supervisor, args};
 
 fn main() {
@@ -341,30 +342,6 @@ fn swaps(engine: &EngineUnderTest) {
     });
     assert_eq!(proxy.memory_bytes(), 64 << 20);
 }
-
-/// `fill` makes a state of so many MiB, `look` reads each of its pages, `touch` writes to so many.
-const STATE: &str = r#"(module
-    (memory 1)
-    (func (export "fill") (param $mib i32)
-        (memory.fill
-            (i32.shl (memory.grow (i32.shl (local.get $mib) (i32.const 4))) (i32.const 16))
-            (i32.const 0x5a)
-            (i32.shl (local.get $mib) (i32.const 20))))
-    (func (export "look") (result i32)
-        (local $at i32) (local $sum i32)
-        (loop $next
-            (local.set $sum (i32.add (local.get $sum) (i32.load8_u (local.get $at))))
-            (local.set $at (i32.add (local.get $at) (i32.const 4096)))
-            (br_if $next (i32.lt_u (local.get $at) (i32.shl (memory.size) (i32.const 16)))))
-        (local.get $sum))
-    (func (export "touch") (param $pages i32)
-        (loop $next
-            (i32.store8 (i32.shl (local.get $pages) (i32.const 12)) (i32.const 1))
-            (br_if $next
-                (local.tee $pages (i32.sub (local.get $pages) (i32.const 1)))))))"#;
-
-const STATE_POLICY: &str = "[[export]]\nmatch = \"fill\"\nrole = \"mutate\"\n\
-                            [[export]]\nmatch = \"*\"\nrole = \"pure\"";
 
 /// A thousand swaps to standbys from a checkpoint of 64 MiB, which a reaper frees.
 fn checkpointed_swaps(engine: &EngineUnderTest) {

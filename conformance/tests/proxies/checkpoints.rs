@@ -2,7 +2,7 @@
 
 use conformance::prelude::*;
 use conformance::probe;
-use conformance::proxied::{CHAIN, KV, PROVER};
+use conformance::proxied::{CHAIN, KV, PROVER, STATE, STATE_POLICY};
 use proxy_core::{CheckpointPolicy, Error as ProxyError, Event, Proxy, Source, Supervisor, args};
 
 use super::super::PROBE;
@@ -133,28 +133,6 @@ fn proofs_are_the_same_from_a_checkpoint_and_its_handles_stay(engine: &EngineUnd
     assert_eq!(guests::prove(&proxy, index, 7).unwrap(), before);
     assert_sound(&proxy);
 }
-
-/// `fill` makes a state of so many MiB, `look` reads each of its pages, `leak` adds pages that nobody needs.
-const STATE: &str = r#"(module
-    (memory 1)
-    (func (export "fill") (param $mib i32) (result i32)
-        (local $at i32)
-        (local.set $at (i32.shl (memory.grow (i32.shl (local.get $mib) (i32.const 4))) (i32.const 16)))
-        (memory.fill (local.get $at) (i32.const 0x5a) (i32.shl (local.get $mib) (i32.const 20)))
-        (local.get $at))
-    (func (export "leak") (param $pages i32)
-        (if (i32.eq (memory.grow (local.get $pages)) (i32.const -1)) (then (unreachable))))
-    (func (export "crash") unreachable)
-    (func (export "look") (result i32)
-        (local $at i32) (local $sum i32)
-        (loop $next
-            (local.set $sum (i32.add (local.get $sum) (i32.load8_u (local.get $at))))
-            (local.set $at (i32.add (local.get $at) (i32.const 4096)))
-            (br_if $next (i32.lt_u (local.get $at) (i32.shl (memory.size) (i32.const 16)))))
-        (local.get $sum)))"#;
-
-const STATE_POLICY: &str = "[[export]]\nmatch = \"fill\"\nrole = \"mutate\"\n\
-    [[export]]\nmatch = \"*\"\nrole = \"pure\"";
 
 #[apply(every_engine)]
 fn a_crash_costs_a_mapping_and_not_a_replay(engine: &EngineUnderTest) {

@@ -42,6 +42,11 @@ impl ArtifactSlot {
         })))
     }
 
+    /// Whether there is such a place.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// What the call is, if other calls may have the same object.
     pub(crate) fn key(&self) -> Option<CallKey> {
         self.0.as_ref()?.key

@@ -14,11 +14,12 @@ use super::{
 };
 use crate::census::Census;
 use crate::checkpoint::Checkpoints;
-use crate::event::{Listener, Observer};
+use crate::event::Listener;
 use crate::generation::new_proxy_tag;
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::memory::LargestGrowth;
+use crate::observer::Observer;
 use crate::{ArtifactStore, CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.

@@ -1,0 +1,163 @@
+//! Entries applied to a generation, as the active applied them or from artifacts, and what they gave compared.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::diverged;
+use super::guest::{CallFailure, Guest, Recorded};
+use crate::checkpoint::{Applied, How};
+use crate::journal::{Entry, EntryArg, ResultRecord};
+use crate::policy::plan::{ArtifactPlan, ExportPlan};
+use crate::recorder::Recording;
+use crate::value::Arg;
+use crate::{Divergence, DivergenceKind, Handle};
+
+impl Guest {
+    /// Applies one entry as the active applied it, and compares. Where the created object is known as
+    /// bytes, it is made from these.
+    pub(super) fn apply(&mut self, entry: &Entry) -> Result<How, Divergence> {
+        let plan = Arc::clone(self.plan.export(entry.func));
+        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
+        if let Some((artifact, bytes)) = plan.artifact.zip(entry.artifact.get()) {
+            return match self.import(entry, &plan, &args, artifact, bytes) {
+                Ok(()) => Ok(How::Imported),
+                Err(divergence) => {
+                    entry.artifact.refuse();
+                    Err(divergence)
+                }
+            };
+        }
+        self.replay(entry, &plan, &args)?;
+        match plan.artifact.filter(|_| entry.artifact.is_open()) {
+            Some(artifact) => {
+                self.export(entry, artifact)?;
+                Ok(How::Exported)
+            }
+            None => Ok(How::Called),
+        }
+    }
+
+    /// Applies one entry in the way in which it was applied to another standby, and compares.
+    pub(super) fn apply_like(&mut self, applied: &Applied) -> Result<(), Divergence> {
+        let entry = &*applied.entry;
+        let plan = Arc::clone(self.plan.export(entry.func));
+        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
+        match (&applied.how, plan.artifact, entry.artifact.get()) {
+            (How::Imported, Some(artifact), Some(bytes)) => {
+                self.import(entry, &plan, &args, artifact, bytes)
+            }
+            (How::Exported, Some(artifact), _) => {
+                self.replay(entry, &plan, &args)?;
+                // It is the export's traces in the memory that count here.
+                self.created(entry)
+                    .map_or(Ok(None), |handle| self.exported(artifact, handle))
+                    .map(drop)
+                    .map_err(|failure| not_exported(entry, &failure))
+            }
+            _ => self.replay(entry, &plan, &args),
+        }
+    }
+
+    /// Makes an object from the bytes that it was exported as, and compares.
+    fn import(
+        &mut self,
+        entry: &Entry,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        artifact: ArtifactPlan,
+        bytes: &[u8],
+    ) -> Result<(), Divergence> {
+        let outcome = self.made_from(plan, args, artifact, bytes, entry.sequence);
+        compare(entry, outcome, None)
+    }
+
+    /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
+    /// asked again, and one that died of it is of no use.
+    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) -> Result<(), Divergence> {
+        let exported = match self.created(entry) {
+            Some(handle) => self.exported(artifact, handle),
+            None => Ok(None),
+        };
+        match exported {
+            Ok(bytes) => {
+                entry.artifact.fill(bytes);
+                Ok(())
+            }
+            Err(failure) => {
+                entry.artifact.fail();
+                Err(not_exported(entry, &failure))
+            }
+        }
+    }
+
+    /// The object that an entry has just created.
+    fn created(&self, entry: &Entry) -> Option<Handle> {
+        let created = entry.creates().next().map(|(handle, _)| handle);
+        created.filter(|handle| self.objects.get(handle).is_some())
+    }
+
+    fn replay(
+        &mut self,
+        entry: &Entry,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+    ) -> Result<(), Divergence> {
+        self.recorder.begin_replay(&entry.host_calls);
+        let outcome = self.execute(plan, args, entry.sequence);
+        let Recording {
+            fault,
+            mismatch,
+            unused,
+            ..
+        } = self.recorder.finish();
+        let fewer = || (unused > 0).then(|| format!("{unused} fewer"));
+        let ended = outcome.is_err();
+        if let Some(got) = mismatch
+            .or(fault)
+            .or_else(|| if ended { None } else { fewer() })
+        {
+            let expected = format!("{} recorded host calls", entry.host_calls.len());
+            return Err(diverged(entry, DivergenceKind::HostCalls, expected, got));
+        }
+        compare(entry, outcome, None)
+    }
+}
+
+/// Compares what a repeated call gave with what it gave when it was journaled.
+fn compare(
+    entry: &Entry,
+    outcome: Result<Recorded, CallFailure>,
+    fault: Option<String>,
+) -> Result<(), Divergence> {
+    let ended = |got: String| {
+        let expected = "the call to return".to_owned();
+        diverged(entry, DivergenceKind::Outcome, expected, got)
+    };
+    if let Some(fault) = fault {
+        return Err(ended(fault));
+    }
+    let recorded = outcome.map_err(|failure| ended(failure.describe()))?;
+    if recorded.records != entry.results {
+        let describe = |records: &[ResultRecord]| {
+            records
+                .iter()
+                .map(ResultRecord::describe)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let (expected, got) = (describe(&entry.results), describe(&recorded.records));
+        return Err(diverged(entry, DivergenceKind::Results, expected, got));
+    }
+    if recorded.fingerprints != entry.fingerprints {
+        let expected = format!("{:?}", entry.fingerprints);
+        let got = format!("{:?}", recorded.fingerprints);
+        return Err(diverged(entry, DivergenceKind::Fingerprint, expected, got));
+    }
+    Ok(())
+}
+
+fn not_exported(entry: &Entry, failure: &CallFailure) -> Divergence {
+    let expected = "its artifact to be exported".to_owned();
+    diverged(entry, DivergenceKind::Outcome, expected, failure.describe())
+}
