@@ -5,12 +5,10 @@
 //! context switch) says nothing about the proxy: it is counted, and left out.
 
 use std::fs;
-use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use engine_api::{Engine, Imports, Limits, Module};
+use engine_api::{Imports, Limits};
 use hdrhistogram::Histogram;
 use proxy_core::{CheckpointPolicy, Proxy, Source, Supervisor, args};
 use serde::Serialize;
@@ -282,6 +280,11 @@ fn proofs(column: Column, effort: Effort) -> anyhow::Result<Samples> {
 /// Wizer's or wasmtime's.
 #[cfg(feature = "wasmtime")]
 pub fn peers(effort: Effort, mut done: impl FnMut(Cell)) -> anyhow::Result<()> {
+    use std::hint::black_box;
+
+    use anyhow::Context;
+    use engine_api::{Engine, Module};
+
     let engine: Arc<dyn Engine> = Arc::new(engine_wasmtime::Wasmtime::cranelift()?);
     for mib in SIZES {
         let wasm = crate::wizer::initialised(&Guest::state().wasm, mib)
