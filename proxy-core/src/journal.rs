@@ -12,6 +12,7 @@ mod identities;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Error, Handle, SequenceNumber};
 
@@ -33,6 +34,7 @@ pub(crate) struct Journal {
     frees_since_look: usize,
     /// How many entries the last compaction left.
     len_after_compaction: usize,
+    took: Duration,
     /// Host calls of the first instantiation, which every later one is given back.
     genesis: Vec<HostCall>,
     /// Up to where checkpoints hold the journal.
@@ -73,6 +75,11 @@ impl Journal {
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How long the calls of all entries took together: about as long as it takes to replay them.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
     }
 
     /// The sequence number of the newest entry, compacted away or not.
@@ -127,6 +134,7 @@ impl Journal {
             }
         }
         self.identities.note(&entry);
+        self.took += entry.took;
         self.entries.push(Arc::new(entry));
     }
 

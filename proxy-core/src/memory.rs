@@ -111,7 +111,7 @@ pub(crate) struct Situation {
     pub(crate) headroom: u64,
     /// Bytes per second.
     pub(crate) growth_rate: f64,
-    /// How long the last preparation took.
+    /// How long a preparation is expected to take.
     pub(crate) prepare_time: Duration,
     pub(crate) standby_ready: bool,
     /// What failures have added to the warning threshold.
@@ -181,11 +181,33 @@ impl Situation {
         let (swap, reason) = self.swap_at(thresholds);
         let before_swap =
             swap.saturating_sub(self.kept_free().min(swap.saturating_sub(self.baseline) / 2));
-        if reason == Reason::Headroom && before_swap < warn {
+        let (at, reason) = if reason == Reason::Headroom && before_swap < warn {
             (before_swap, Reason::Headroom)
         } else {
             (warn, Reason::Threshold)
+        };
+        let predicted = self.predicted(swap);
+        if predicted < at {
+            (predicted, Reason::Prediction)
+        } else {
+            (at, reason)
         }
+    }
+
+    /// Where a preparation has to begin to end, at this rate of growth, before the swap is due, with half of its time
+    /// to spare. Only beyond the middle between baseline and swap: a burst at the start is no trend.
+    fn predicted(&self, swap: u64) -> u64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "what is not positive becomes 0, and what is too large the largest"
+        )]
+        let growth = (self.growth_rate * self.prepare_time.as_secs_f64() * 1.5) as u64;
+        if growth == 0 {
+            return swap;
+        }
+        let middle = self.baseline.midpoint(swap);
+        swap.saturating_sub(growth).max(middle)
     }
 
     /// From here on the supervisor wants to be woken.
@@ -208,27 +230,10 @@ impl Situation {
         }
         let (prepare_at, prepare_reason) = self.prepare_at(thresholds);
         if self.used >= prepare_at {
-            return Decision::Prepare(prepare_reason);
+            Decision::Prepare(prepare_reason)
+        } else {
+            Decision::Nothing
         }
-        if self.is_growing_too_fast(swap_at) {
-            return Decision::Prepare(Reason::Prediction);
-        }
-        Decision::Nothing
-    }
-
-    /// Whether at this rate the swap is due before a preparation would end, with half of its time
-    /// to spare. Only beyond the middle between baseline and swap: a burst at the start is no trend.
-    fn is_growing_too_fast(&self, swap_at: u64) -> bool {
-        let middle = self.baseline.midpoint(swap_at);
-        if self.growth_rate <= 0.0 || self.used <= middle {
-            return false;
-        }
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "sizes of memories are exact in an f64"
-        )]
-        let seconds_left = swap_at.saturating_sub(self.used) as f64 / self.growth_rate;
-        seconds_left < self.prepare_time.as_secs_f64() * 1.5
     }
 }
 
@@ -236,7 +241,10 @@ impl Situation {
 #[derive(Debug, Default)]
 pub(crate) struct GrowthRate {
     last: Option<(Instant, u64)>,
-    bytes_per_second: f64,
+    /// The sum of the weighted samples, and of their weights: that is 1 only after a while, and an average that took
+    /// it for 1 from the start would say for many seconds that nothing grows.
+    weighted: f64,
+    weights: f64,
 }
 
 /// The time after which a sample weighs a third.
@@ -247,7 +255,7 @@ impl GrowthRate {
         if let Some((then, before)) = self.last {
             let seconds = now.saturating_duration_since(then).as_secs_f64();
             if seconds < 1e-3 {
-                return self.bytes_per_second;
+                return self.bytes_per_second();
             }
             #[expect(
                 clippy::cast_precision_loss,
@@ -255,10 +263,11 @@ impl GrowthRate {
             )]
             let rate = bytes.saturating_sub(before) as f64 / seconds;
             let weight = 1.0 - (-seconds / GROWTH_MEMORY.as_secs_f64()).exp();
-            self.bytes_per_second += weight * (rate - self.bytes_per_second);
+            self.weighted += weight * (rate - self.weighted);
+            self.weights += weight * (1.0 - self.weights);
         }
         self.last = Some((now, bytes));
-        self.bytes_per_second
+        self.bytes_per_second()
     }
 
     /// After a swap: the size jumps, the rate stays.
@@ -267,7 +276,11 @@ impl GrowthRate {
     }
 
     pub(crate) fn bytes_per_second(&self) -> f64 {
-        self.bytes_per_second
+        if self.weights > 0.0 {
+            self.weighted / self.weights
+        } else {
+            0.0
+        }
     }
 }
 
@@ -384,6 +397,16 @@ mod tests {
             }),
             Decision::Nothing
         );
+        let slow = Situation {
+            growth_rate: 100.0 * MIB,
+            ..fast
+        };
+        assert_eq!(decide(slow), Decision::Nothing);
+        let long = Situation {
+            prepare_time: Duration::from_secs(3),
+            ..slow
+        };
+        assert_eq!(decide(long), Decision::Prepare(Reason::Prediction));
     }
 
     #[test]
@@ -401,9 +424,10 @@ mod tests {
     #[test]
     fn the_supervisor_is_woken_where_it_decides() {
         for percent in 1..100 {
-            for standby_ready in [false, true] {
+            for (standby_ready, growth_rate) in [(false, 0.0), (true, 0.0), (false, 200.0 * MIB)] {
                 let situation = Situation {
                     standby_ready,
+                    growth_rate,
                     ..at(percent)
                 };
                 let due = situation.used >= situation.wake_at(Thresholds::default());
@@ -418,8 +442,10 @@ mod tests {
         let start = Instant::now();
         for second in 0..60 {
             rate.sample(start + Duration::from_secs(second), second << 20);
+            if second > 0 {
+                assert!((rate.bytes_per_second() / MIB - 1.0).abs() < 0.01);
+            }
         }
-        assert!((rate.bytes_per_second() / MIB - 1.0).abs() < 0.01);
         rate.rebase();
         rate.sample(start + Duration::from_mins(1), 0);
         assert!((rate.bytes_per_second() / MIB - 1.0).abs() < 0.01);

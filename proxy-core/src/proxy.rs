@@ -153,12 +153,13 @@ struct Status {
 }
 
 /// What `debug_info` shows of the journal, which is locked while a journaled call runs. Written by who holds it:
-/// three stores for each entry, and no lock.
+/// four stores for each entry, and no lock.
 #[derive(Debug, Default)]
 struct Tally {
     entries: AtomicUsize,
     last: AtomicU64,
     objects: AtomicUsize,
+    took_ns: AtomicU64,
 }
 
 impl Tally {
@@ -166,6 +167,13 @@ impl Tally {
         self.entries.store(journal.len(), Ordering::Relaxed);
         self.last.store(journal.last().0, Ordering::Relaxed);
         self.objects.store(journal.live_count(), Ordering::Relaxed);
+        let took = u64::try_from(journal.took().as_nanos()).unwrap_or(u64::MAX);
+        self.took_ns.store(took, Ordering::Relaxed);
+    }
+
+    /// How long the calls took that the journal has.
+    fn took(&self) -> Duration {
+        Duration::from_nanos(self.took_ns.load(Ordering::Relaxed))
     }
 }
 

@@ -37,11 +37,12 @@ impl Journal {
         let needed = self.needed(&self.horizons(horizon));
         let before = self.entries.len();
         let mut position = 0;
-        let objects = &mut self.objects;
+        let (objects, took) = (&mut self.objects, &mut self.took);
         self.entries.retain(|entry| {
             position += 1;
             let keep = needed[position - 1];
             if !keep {
+                *took = took.saturating_sub(entry.took);
                 for (handle, _) in entry.creates() {
                     objects.remove(&handle);
                 }
@@ -153,6 +154,7 @@ impl super::Entry {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use engine_api::{FuncIndex, Val};
     use proptest::prelude::*;
@@ -162,6 +164,7 @@ mod tests {
     use crate::journal::{Entry, EntryArg, ResultRecord};
 
     const EVERYTHING: SequenceNumber = SequenceNumber(u64::MAX);
+    const TOOK: Duration = Duration::from_millis(3);
 
     fn entry(journal: &Journal, args: &[Handle], frees: &[Handle], changes: Changes) -> Entry {
         Entry {
@@ -179,6 +182,7 @@ mod tests {
             changes,
             needs: None,
             artifact: crate::journal::ArtifactSlot::default(),
+            took: TOOK,
         }
     }
 
@@ -380,6 +384,8 @@ mod tests {
                 }
             }
             prop_assert_eq!(replay(&journal), replay(&compacted));
+            let entries = u32::try_from(compacted.len()).unwrap();
+            prop_assert_eq!(compacted.took(), TOOK * entries);
             // Nothing dead is kept: compacting everything that was freed leaves nothing.
             for handle in live {
                 free(&mut compacted, handle);

@@ -1,6 +1,7 @@
 //! One journaled call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
 use smallvec::SmallVec;
@@ -28,6 +29,8 @@ pub struct Entry {
     pub(crate) needs: Option<Handle>,
     /// The created object as bytes, once there are any.
     pub(crate) artifact: ArtifactSlot,
+    /// How long the call took.
+    pub(crate) took: Duration,
 }
 
 /// An argument as the journal keeps it: the input, never what the guest made of it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -246,6 +246,7 @@ impl Inner {
                 guest.call_journaled(plan, args, sequence)
             }),
         };
+        let took = started.elapsed();
         let mut recorded = match outcome {
             Ok(recorded) => recorded,
             Err(Failed {
@@ -270,7 +271,7 @@ impl Inner {
         // What could not be created has left nothing; any other call may have changed something
         // before it gave its error, and replay has to change it too.
         if outcome.is_ok() || !plan.only_creates() {
-            let made = (recorded, artifact);
+            let made = (recorded, artifact, took);
             self.append(&mut journal, plan, args, recorded_args, sequence, made);
         }
         if outcome.is_ok() {
@@ -278,7 +279,7 @@ impl Inner {
         }
         drop(journal);
         drop(guest);
-        self.observer.call_took(started.elapsed());
+        self.observer.call_took(took);
         outcome
     }
 
@@ -289,7 +290,7 @@ impl Inner {
         args: &[Arg<'_>],
         recorded_args: SmallVec<[EntryArg; 2]>,
         sequence: SequenceNumber,
-        (recorded, artifact): (Recorded, ArtifactSlot),
+        (recorded, artifact, took): (Recorded, ArtifactSlot, Duration),
     ) {
         let frees = consumed(plan, args);
         let shrank = !frees.is_empty();
@@ -305,6 +306,7 @@ impl Inner {
             changes: plan.changes.clone(),
             needs: recorded.needs,
             artifact,
+            took,
         });
         if shrank {
             self.objects_freed.store(true, Ordering::Relaxed);

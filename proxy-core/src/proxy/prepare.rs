@@ -181,7 +181,7 @@ impl Inner {
             Ok((generation, entries, source)) => {
                 let duration = started.elapsed();
                 upkeep.step(Step::CaughtUp);
-                upkeep.prepare_time = duration;
+                upkeep.prepare_time = Some(duration);
                 upkeep.degradation.succeeded();
                 let memory = generation.memory_bytes();
                 upkeep.standby = Some(Standby {

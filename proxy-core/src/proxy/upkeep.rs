@@ -27,7 +27,8 @@ pub(super) struct Upkeep {
     pub(super) checkpoints: Checkpoints,
     /// Until when none is tried in the background.
     pub(super) checkpoint_pause: Option<Instant>,
-    pub(super) prepare_time: Duration,
+    /// How long the last preparation took, if there was one.
+    pub(super) prepare_time: Option<Duration>,
     /// The dead generation that an attempt was made to replace.
     pub(super) mourned: Option<u64>,
     /// The number of the newest generation.
@@ -56,7 +57,7 @@ impl Upkeep {
             growth: GrowthRate::default(),
             checkpoints,
             checkpoint_pause: None,
-            prepare_time: Duration::ZERO,
+            prepare_time: None,
             mourned: None,
             newest: 1,
         }
@@ -176,7 +177,8 @@ impl Inner {
             baseline: status.baseline,
             headroom: self.largest_growth.bytes(),
             growth_rate: status.growth_rate,
-            prepare_time: upkeep.prepare_time,
+            // Of the first one it is known how long its calls took.
+            prepare_time: upkeep.prepare_time.unwrap_or(self.tally.took()),
             standby_ready: upkeep.state == SwapState::Ready,
             warn_step: upkeep.degradation.warn_step(),
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine_api::Error as EngineError;
+use engine_api::{Error as EngineError, Val};
 use proxy_core::{Error, Event, Patience, Proxy, Reason, SwapState, Thresholds, args};
 
 use super::world::{World, counter, leak_pages, swap, until_live, value};
@@ -280,16 +280,39 @@ fn fast_growth_prepares_before_the_threshold() {
     tick();
     leak_to(&proxy, 66);
     tick();
-    let reasons: Vec<Reason> = world
-        .events
-        .all()
-        .into_iter()
-        .filter_map(|event| match event {
-            Event::StandbyPrepareStart { reason, .. } => Some(reason),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(reasons, [Reason::Prediction]);
+    assert_eq!(reasons(&world), [Reason::Prediction]);
+}
+
+/// Why standbys were prepared.
+fn reasons(world: &World) -> Vec<Reason> {
+    let events = world.events.all();
+    let reasons = events.into_iter().filter_map(|event| match event {
+        Event::StandbyPrepareStart { reason, .. } => Some(reason),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+#[test]
+fn a_state_that_took_long_to_make_has_its_first_standby_in_time() {
+    for (took, expected) in [(0, &[][..]), (450, &[Reason::Prediction])] {
+        let world = World::new().leaking().pages(100).script(|script| {
+            script.func("counter_new", "(result i32)", move |guest, _| {
+                std::thread::sleep(Duration::from_millis(took));
+                let address = guest.alloc(16)?;
+                guest.objects.insert(address, 0);
+                Ok(vec![Val::from(address)])
+            })
+        });
+        let (proxy, _) = world.build();
+        let start = Instant::now();
+        counter(&proxy);
+        proxy.tick(start);
+        leak_to(&proxy, 55);
+        // At 60 pages a second, the 35 that are left would be full before the call is made again.
+        proxy.tick(start + Duration::from_millis(900));
+        assert_eq!(reasons(&world), expected, "{took} ms");
+    }
 }
 
 #[test]
@@ -312,14 +335,10 @@ fn what_the_module_reports_counts_too() {
             "[module]\nmemory_usage_export = \"usage\"\ncritical_memory_export = \"critical\"\n",
         )
         .func("usage", "(result i32)", "role = \"pure\"", |guest, _| {
-            Ok(vec![engine_api::Val::from(if guest.number == 1 {
-                38
-            } else {
-                4
-            })])
+            Ok(vec![Val::from(if guest.number == 1 { 38 } else { 4 })])
         })
         .func("critical", "(result f64)", "role = \"pure\"", |_, _| {
-            Ok(vec![engine_api::Val::from(40.0)])
+            Ok(vec![Val::from(40.0)])
         });
     let (proxy, _) = world.build();
     assert_eq!(proxy.memory_limit_bytes(), 40 << 20);
