@@ -8,12 +8,8 @@ pub mod engines;
 pub mod guests;
 mod native;
 pub mod results;
-pub mod swap_tables;
 pub mod swaps;
-
 mod thread_time;
-#[cfg(feature = "wasmtime")]
-mod wizer;
 
 use std::time::Duration;
 

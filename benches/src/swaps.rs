@@ -4,14 +4,22 @@
 //! Times are on the wall. A sample in whose middle the system put the thread aside for another process (an involuntary
 //! context switch) says nothing about the proxy: it is counted, and left out.
 
+mod figures;
+#[cfg(feature = "wasmtime")]
+mod peers;
+mod tables;
+#[cfg(feature = "wasmtime")]
+mod wizer;
+
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use comparison::Origin;
 use engine_api::{Imports, Limits};
 use hdrhistogram::Histogram;
 use proxy_core::{CheckpointPolicy, Proxy, Source, Supervisor, args};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engines::Column;
 use crate::guests::Guest;
@@ -33,8 +41,34 @@ pub struct Effort {
     pub others: u32,
 }
 
+impl Effort {
+    /// As the tables have it: about a minute for all engines.
+    pub const FULL: Self = Self {
+        checkpointed: 2_000,
+        replayed: 5,
+        others: 1_000,
+    };
+
+    /// Enough to see that it works.
+    pub const QUICK: Self = Self {
+        checkpointed: 50,
+        replayed: 2,
+        others: 20,
+    };
+}
+
+/// What was measured. The JSON form is this, field by field; `docs/benchmarks.md` describes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Swaps {
+    /// Where it is from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// One for each engine, thing measured, and place on an axis.
+    pub cells: Vec<Cell>,
+}
+
 /// Percentiles of one thing measured, in nanoseconds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// Samples that count.
     pub samples: u64,
@@ -50,21 +84,83 @@ pub struct Summary {
     pub max: u64,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A standby, until it is ready.
+    Prepare,
+    /// A swap, for as long as calls wait for it.
+    Pause,
+    /// The prover, from the binary format to machine code.
+    Compile,
+    /// The same, from what was compiled before.
+    Load,
+    /// The same, from machine code to an instance.
+    Instantiate,
+    /// A proof through the proxy.
+    Proof,
+    /// An instance of a module that Wizer made.
+    Wizer,
+    /// A copy of the memory.
+    Memcpy,
+}
+
+/// What a standby is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// A checkpoint.
+    Checkpoint,
+    /// The journal alone.
+    Replay,
+}
+
+impl By {
+    /// Both, in the order of the tables.
+    pub const ALL: [Self; 2] = [Self::Checkpoint, Self::Replay];
+}
+
 /// One cell of the tables.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cell {
-    /// As in `wasmtime.cranelift`.
-    pub engine: String,
-    /// `prepare`, `pause`, `compile`, `load`, `instantiate`, `proof`, `wizer` or `memcpy`.
-    pub what: &'static str,
-    /// `checkpoint` or `replay` for `prepare` and `pause`.
-    pub source: Option<&'static str>,
+    /// As in `wasmtime.cranelift`; `None` where no engine is in it.
+    pub engine: Option<String>,
+    /// What was measured.
+    pub what: What,
+    /// From what, for `prepare` and `pause`.
+    pub by: Option<By>,
     /// MiB of state, if that is what varies.
     pub mib: Option<i32>,
     /// Entries of the journal, if that is what varies.
     pub entries: Option<i32>,
-    /// What was measured.
+    /// How it was.
     pub summary: Summary,
+}
+
+impl Swaps {
+    /// The engines, in the order in which they were measured.
+    fn engines(&self) -> Vec<&str> {
+        let mut engines = Vec::new();
+        for cell in self.cells.iter().filter(|cell| cell.by.is_some()) {
+            engines.extend(cell.engine.as_deref());
+        }
+        engines.dedup();
+        engines
+    }
+
+    /// The cells of one line: what, by what, on which engine.
+    fn line<'a>(
+        &'a self,
+        what: What,
+        by: Option<By>,
+        engine: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Cell> {
+        self.cells.iter().filter(move |cell| {
+            let is_there = engine.is_none() || cell.engine.as_deref() == engine;
+            is_there && (cell.what, cell.by) == (what, by)
+        })
+    }
 }
 
 /// Ten minutes: what takes longer is counted as this.
@@ -88,16 +184,16 @@ impl Samples {
         let before = put_aside();
         let started = Instant::now();
         let result = run();
-        self.note(started.elapsed(), before);
+        self.note(started.elapsed(), put_aside() != before);
         result
     }
 
-    fn note(&mut self, took: Duration, before: u64) {
-        if put_aside() == before {
+    fn note(&mut self, took: Duration, was_put_aside: bool) {
+        if was_put_aside {
+            self.put_aside += 1;
+        } else {
             self.taken
                 .saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        } else {
-            self.put_aside += 1;
         }
     }
 
@@ -123,24 +219,43 @@ fn put_aside() -> u64 {
         .unwrap_or(0)
 }
 
-/// Measures one engine, and tells `done` each cell as it comes.
+/// Measures the peers and these engines. `on_progress` is told what comes next.
 ///
 /// # Errors
 ///
-/// The engine's or the proxy's.
-pub fn measure(column: Column, effort: Effort, mut done: impl FnMut(Cell)) -> anyhow::Result<()> {
+/// An engine's, the proxy's, or Wizer's.
+pub fn measure(
+    columns: &[Column],
+    effort: Effort,
+    origin: Origin,
+    on_progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Swaps> {
+    let mut cells = Vec::new();
+    #[cfg(feature = "wasmtime")]
+    {
+        on_progress("swaps, the peers");
+        peers::measure(effort, &mut cells)?;
+    }
+    for column in columns {
+        on_progress(&format!("swaps, {}", column.name));
+        engine(*column, effort, &mut cells)?;
+    }
+    Ok(Swaps { origin, cells })
+}
+
+fn engine(column: Column, effort: Effort, cells: &mut Vec<Cell>) -> anyhow::Result<()> {
     let cell = |what, samples: &Samples| Cell {
-        engine: column.name.to_owned(),
+        engine: Some(column.name.to_owned()),
         what,
-        source: None,
+        by: None,
         mib: None,
         entries: None,
         summary: samples.summary(),
     };
     for (what, samples) in modules(column, effort)? {
-        done(cell(what, &samples));
+        cells.push(cell(what, &samples));
     }
-    done(cell("proof", &proofs(column, effort)?));
+    cells.push(cell(What::Proof, &proofs(column, effort)?));
     let state = Guest::state();
     let engine = column.engine();
     let module = engine.compile(&state.wasm)?;
@@ -149,29 +264,24 @@ pub fn measure(column: Column, effort: Effort, mut done: impl FnMut(Cell)) -> an
         .into_iter()
         .chain(LENGTHS.map(|entries| (None, Some(entries))));
     for (mib, entries) in axes {
-        for is_checkpointed in [true, false] {
+        for by in By::ALL {
             let proxy = Proxy::builder(Arc::clone(&engine))
                 .module(state.wasm.clone())
                 .compiled(Arc::clone(&module))
                 .policy(state.policy.clone())
-                .checkpoints(if is_checkpointed {
-                    CheckpointPolicy {
+                .checkpoints(match by {
+                    By::Checkpoint => CheckpointPolicy {
                         verify_every: 0,
                         ..CheckpointPolicy::default()
-                    }
-                } else {
-                    CheckpointPolicy::off()
+                    },
+                    By::Replay => CheckpointPolicy::off(),
                 })
                 .build()?;
             fill(&proxy, mib, entries)?;
-            let (prepare, pause) = swaps(&proxy, is_checkpointed, effort)?;
-            for (what, samples) in [("prepare", &prepare), ("pause", &pause)] {
-                done(Cell {
-                    source: Some(if is_checkpointed {
-                        "checkpoint"
-                    } else {
-                        "replay"
-                    }),
+            let (prepare, pause) = swaps(&proxy, by, effort)?;
+            for (what, samples) in [(What::Prepare, &prepare), (What::Pause, &pause)] {
+                cells.push(Cell {
+                    by: Some(by),
                     mib,
                     entries,
                     ..cell(what, samples)
@@ -195,20 +305,15 @@ fn fill(proxy: &Proxy, mib: Option<i32>, entries: Option<i32>) -> anyhow::Result
 }
 
 /// Swaps of a proxy whose old generations a reaper frees, as they happen in operation.
-fn swaps(
-    proxy: &Proxy,
-    is_checkpointed: bool,
-    effort: Effort,
-) -> anyhow::Result<(Samples, Samples)> {
+fn swaps(proxy: &Proxy, by: By, effort: Effort) -> anyhow::Result<(Samples, Samples)> {
     let supervisor = Supervisor::start(proxy, Duration::from_hours(1))?;
     let (mut prepare, mut pause) = (Samples::new(), Samples::new());
-    if is_checkpointed {
-        proxy.checkpoint()?;
-    }
-    let rounds = if is_checkpointed {
-        effort.checkpointed
-    } else {
-        effort.replayed
+    let rounds = match by {
+        By::Checkpoint => {
+            proxy.checkpoint()?;
+            effort.checkpointed
+        }
+        By::Replay => effort.replayed,
     };
     for _ in 0..rounds {
         // What the reaper still frees would be waited for.
@@ -217,13 +322,13 @@ fn swaps(
         }
         let prepared = prepare.time(|| proxy.prepare_standby())?;
         anyhow::ensure!(
-            matches!(prepared.source, Source::Checkpoint(_)) == is_checkpointed,
+            matches!(prepared.source, Source::Checkpoint(_)) == (by == By::Checkpoint),
             "the standby was made by {}",
             prepared.source
         );
         let before = put_aside();
         let swapped = proxy.swap()?;
-        pause.note(swapped.pause, before);
+        pause.note(swapped.pause, put_aside() != before);
     }
     drop(supervisor);
     anyhow::ensure!(proxy.shutdown(), "the proxy is not used any more");
@@ -231,7 +336,7 @@ fn swaps(
 }
 
 /// Compiling, loading and instantiating the prover.
-fn modules(column: Column, effort: Effort) -> anyhow::Result<Vec<(&'static str, Samples)>> {
+fn modules(column: Column, effort: Effort) -> anyhow::Result<[(What, Samples); 3]> {
     let guest = Guest::prover();
     let engine = column.engine();
     let (mut compile, mut load, mut instantiate) = (Samples::new(), Samples::new(), Samples::new());
@@ -246,10 +351,10 @@ fn modules(column: Column, effort: Effort) -> anyhow::Result<Vec<(&'static str, 
     for _ in 0..effort.others {
         instantiate.time(|| module.instantiate(&Imports::new(), &Limits::default()))?;
     }
-    Ok(vec![
-        ("compile", compile),
-        ("load", load),
-        ("instantiate", instantiate),
+    Ok([
+        (What::Compile, compile),
+        (What::Load, load),
+        (What::Instantiate, instantiate),
     ])
 }
 
@@ -272,49 +377,78 @@ fn proofs(column: Column, effort: Effort) -> anyhow::Result<Samples> {
     Ok(proof)
 }
 
-/// What others do for a state of each size: a module that Wizer has initialised, instantiated on wasmtime, whose images are
-/// mapped copy-on-write too; and a copy of the memory.
-///
-/// # Errors
-///
-/// Wizer's or wasmtime's.
-#[cfg(feature = "wasmtime")]
-pub fn peers(effort: Effort, mut done: impl FnMut(Cell)) -> anyhow::Result<()> {
-    use std::hint::black_box;
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
 
-    use anyhow::Context;
-    use engine_api::{Engine, Module};
+    use super::*;
 
-    let engine: Arc<dyn Engine> = Arc::new(engine_wasmtime::Wasmtime::cranelift()?);
-    for mib in SIZES {
-        let wasm = crate::wizer::initialised(&Guest::state().wasm, mib)
-            .with_context(|| format!("initialise {mib} MiB"))?;
-        let module: Arc<dyn Module> = engine.compile(&wasm)?;
-        drop(wasm);
-        let mut instantiate = Samples::new();
-        for _ in 0..effort.checkpointed {
-            instantiate.time(|| module.instantiate(&Imports::new(), &Limits::default()))?;
-        }
-        let bytes = usize::try_from(mib)? << 20;
-        let from = vec![7_u8; bytes];
-        let mut memcpy = Samples::new();
-        for _ in 0..effort.replayed {
-            // A fresh place each time, as a new instance has.
-            drop(memcpy.time(|| black_box(black_box(&from).clone())));
-        }
-        for (what, engine, samples) in [
-            ("wizer", "wasmtime.cranelift", &instantiate),
-            ("memcpy", "-", &memcpy),
+    /// One engine, with medians that tell the cells apart.
+    fn measured() -> Swaps {
+        let mut cells = Vec::new();
+        for (what, by, mib, entries) in [
+            (What::Prepare, Some(By::Checkpoint), Some(1), None),
+            (What::Prepare, Some(By::Checkpoint), Some(512), None),
+            (What::Prepare, Some(By::Replay), None, Some(10)),
+            (What::Pause, Some(By::Replay), Some(16), None),
+            (What::Load, None, None, None),
+            (What::Wizer, None, Some(64), None),
         ] {
-            done(Cell {
-                engine: engine.to_owned(),
+            let mut samples = Samples::new();
+            samples.note(Duration::from_nanos(100), false);
+            cells.push(Cell {
+                engine: Some("e".to_owned()),
                 what,
-                source: None,
-                mib: Some(mib),
-                entries: None,
+                by,
+                mib,
+                entries,
                 summary: samples.summary(),
             });
         }
+        for (cell, p50) in cells.iter_mut().zip(101..) {
+            cell.summary.p50 = p50;
+        }
+        Swaps {
+            origin: Origin::now("c".to_owned(), BTreeMap::new()),
+            cells,
+        }
     }
-    Ok(())
+
+    #[test]
+    fn each_cell_is_in_its_row() {
+        let tables = measured().markdown();
+        for row in [
+            "| 1 MiB, checkpoint | 101 ns / 100 ns |",
+            "| 512 MiB, checkpoint | 102 ns / 100 ns |",
+            "| 10 entries, replay | 103 ns / 100 ns |",
+            "| 16 MiB, replay | 104 ns / 100 ns |",
+            "| load | 105 ns |",
+            "|  |  | 106 ns / 100 ns |  |  |",
+        ] {
+            assert!(tables.contains(row), "no {row} in\n{tables}");
+        }
+    }
+
+    #[test]
+    fn the_json_gives_the_same_tables_and_plots() {
+        let measured = measured();
+        let json = serde_json::to_string(&measured).unwrap();
+        let read: Swaps = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.markdown(), measured.markdown());
+        let [figure] = &read.figures()[..] else {
+            panic!("one figure");
+        };
+        assert_eq!(figure, &measured.figures()[0]);
+        assert!(figure.drawing.svg().contains("Wizer"));
+    }
+
+    #[test]
+    fn what_the_system_put_aside_is_counted_apart() {
+        let mut samples = Samples::new();
+        samples.note(Duration::from_secs(1), true);
+        samples.note(Duration::from_micros(2), false);
+        let summary = samples.summary();
+        assert_eq!((summary.samples, summary.put_aside), (1, 1));
+        assert!((1_990..2_010).contains(&summary.max));
+    }
 }

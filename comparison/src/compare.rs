@@ -15,9 +15,7 @@ use crate::kit::Kit;
 use crate::measure::Measured;
 use crate::report::FORMAT;
 use crate::serve::MarkKind;
-use crate::{
-    EngineReport, Job, JobReport, Latency, Machine, Report, Row, Series, Spread, Strategy, machine,
-};
+use crate::{EngineReport, Job, JobReport, Latency, Origin, Report, Row, Series, Spread, Strategy};
 
 /// How to compare.
 #[derive(Clone, Debug)]
@@ -108,11 +106,7 @@ pub fn compare(
         .collect();
     Ok(Report {
         format: FORMAT,
-        command: settings.command.clone(),
-        date: machine::today(),
-        commit: machine::commit(),
-        machine: Machine::this(),
-        versions: settings.versions.clone(),
+        origin: Origin::now(settings.command.clone(), settings.versions.clone()),
         job: job_report(job, settings, prepared.first().map(|(.., kit)| kit))?,
         engines,
     })
@@ -159,9 +153,15 @@ fn engine_report(name: &str, strategies: &[Strategy], measured: &Runs) -> Engine
     let reference = [Strategy::Checkpoints, Strategy::Replay]
         .iter()
         .find_map(|strategy| measured.get(strategy)?.first());
-    let rows = strategies
-        .iter()
-        .filter_map(|strategy| row(*strategy, measured.get(strategy)?, first_turns, reference));
+    let bare: Vec<Option<f64>> = bare
+        .into_iter()
+        .flatten()
+        .map(|run| run.rate_over(first_turns))
+        .collect();
+    let rows = strategies.iter().filter_map(|strategy| {
+        let runs = measured.get(strategy)?;
+        row(*strategy, runs, (first_turns, &bare), reference)
+    });
     EngineReport {
         engine: name.to_owned(),
         first_turns,
@@ -172,7 +172,7 @@ fn engine_report(name: &str, strategies: &[Strategy], measured: &Runs) -> Engine
 fn row(
     strategy: Strategy,
     runs: &[Measured],
-    first_turns: u64,
+    (first_turns, bare): (u64, &[Option<f64>]),
     reference: Option<&Measured>,
 ) -> Option<Row> {
     let first = runs.first()?;
@@ -180,6 +180,13 @@ fn row(
     let all = |figure: &dyn Fn(&Measured) -> Option<f64>| {
         let values: Option<Vec<f64>> = runs.iter().map(figure).collect();
         values.and_then(Spread::of)
+    };
+    let share_of_bare = || {
+        // Round by round, because what the machine does beside changes from round to round.
+        let pairs = runs.iter().zip(bare);
+        let shares = pairs.map(|(run, bare)| Some(run.rate_over(first_turns)? / (*bare)?));
+        let shares: Vec<f64> = shares.collect::<Option<_>>()?;
+        Spread::of(shares)
     };
     let deaths = runs.iter().filter_map(|run| run.died_at_turn.map(count));
     let others = |reference: &Measured| {
@@ -201,6 +208,8 @@ fn row(
         start_ms: spread(&|run| run.start_ms)?,
         turns_per_second: spread(&Measured::rate)?,
         turns_per_second_first: all(&|run| run.rate_over(first_turns)),
+        share_of_bare_first: share_of_bare(),
+        cpu_ms_per_turn: all(&|run| Some(run.cpu_s? * 1e3 / count(run.turns.max(1)))),
         latency_us: latency(runs),
         restarts: spread(&|run| count(run.count(MarkKind::Restart)))?,
         swaps: spread(&|run| count(run.count(MarkKind::Swap)))?,
@@ -268,7 +277,7 @@ mod tests {
         let turns = digests.len() as u64;
         serde_json::from_value(serde_json::json!({
             "turns": turns, "failed": 0, "error": null, "died_at_turn": died_at_turn,
-            "cut_short": false, "start_ms": 1.0, "duration_s": count(turns) / count(rate),
+            "cut_short": false, "start_ms": 1.0, "duration_s": count(turns) / count(rate), "cpu_s": 0.5,
             "latency_us": [[0.5, 10.0], [0.99, 20.0], [0.999, 30.0], [1.0, 40.0]],
             "ends_us": (1..=turns).map(|turn| turn * 1_000_000 / rate).collect::<Vec<_>>(),
             "digests": digests, "pss_start": 0, "pss_peak": 3 << 20, "memory_peak": 0,
@@ -294,6 +303,9 @@ mod tests {
         };
         assert!((rate(Strategy::Bare) - 10.0).abs() < 1e-6);
         assert!((rate(Strategy::Replay) - 30.0).abs() < 1e-6);
+        // There is one round of the bare instance.
+        let share = report.row(Strategy::Replay).unwrap().share_of_bare_first;
+        assert!((share.unwrap().median - 2.0).abs() < 1e-6);
         let bare = report.row(Strategy::Bare).unwrap();
         assert!((bare.died_at_turn.unwrap().median - 3.0).abs() < 1e-9);
         assert!((bare.pss_peak_mib.max - 3.0).abs() < 1e-9);

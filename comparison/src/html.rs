@@ -31,7 +31,7 @@ pub fn page(report: &Report) -> String {
     let _ = writeln!(
         out,
         "<p>Command: <code>{}</code></p>",
-        escape(&report.command)
+        escape(&report.origin.command)
     );
     for engine in &report.engines {
         let _ = writeln!(out, "<h2>{}</h2>", escape(&engine.engine));

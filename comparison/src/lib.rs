@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `job`, `kit` | what is compared; bound to a compiled module |
 //! | `strategy`, `serve` | the strategies; each as something that serves turns |
-//! | `measure`, `sampler` | times turns; looks at memory meanwhile |
+//! | `measure`, `sampler`, `cpu` | times turns; looks at memory meanwhile, and at processor time |
 //! | `child` | one strategy in a process of its own |
 //! | `compare` | rounds of children, and what they gave |
 //! | `report`, `machine` | the figures, and where they are from |
@@ -22,6 +22,7 @@
 
 pub mod child;
 mod compare;
+mod cpu;
 pub mod figures;
 pub mod html;
 mod job;
@@ -39,7 +40,7 @@ pub mod table;
 pub use compare::{Children, Progress, Settings, compare};
 pub use job::Job;
 pub use kit::Kit;
-pub use machine::Machine;
+pub use machine::{Machine, Origin};
 pub use report::{EngineReport, JobReport, Latency, Report, Row, Series, Spread};
 pub use serve::MarkKind;
 pub use strategy::Strategy;

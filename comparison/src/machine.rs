@@ -1,5 +1,6 @@
 //! Where figures are from.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::process::Command;
@@ -41,6 +42,57 @@ impl Machine {
     }
 }
 
+/// Where figures are from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What was typed to get them.
+    pub command: String,
+    /// In UTC, as in `2026-01-31`.
+    pub date: String,
+    /// The commit of the working tree, where there is one.
+    pub commit: Option<String>,
+    /// What they were measured on.
+    pub machine: Machine,
+    /// What the front end knows of versions: the compiler's, the runtimes'.
+    pub versions: BTreeMap<String, String>,
+}
+
+impl Origin {
+    /// Of what is measured here and now.
+    #[must_use]
+    pub fn now(command: String, versions: BTreeMap<String, String>) -> Self {
+        Self {
+            command,
+            date: today(),
+            commit: commit(),
+            machine: Machine::this(),
+            versions,
+        }
+    }
+
+    /// In a sentence, but for the command.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let machine = &self.machine;
+        let versions = self.versions.iter();
+        let versions: Vec<String> = versions
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        let commit = self.commit.as_deref();
+        let commit = commit.map_or_else(String::new, |commit| format!(", commit {commit}"));
+        format!(
+            "Measured on {}: {}, {} threads, {} MiB ({}, {}){commit}; {}.",
+            self.date,
+            machine.cpu,
+            machine.cores,
+            machine.memory_mib,
+            machine.arch,
+            machine.system,
+            versions.join(", ")
+        )
+    }
+}
+
 /// The value after `name :` in a file of such lines.
 fn field(text: &str, name: &str) -> Option<String> {
     text.lines()
@@ -50,14 +102,12 @@ fn field(text: &str, name: &str) -> Option<String> {
 }
 
 /// Today in UTC, as in `2026-01-31`.
-#[must_use]
-pub fn today() -> String {
+fn today() -> String {
     said("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(unknown)
 }
 
 /// The commit of the working tree that is the current folder, with `+` behind it where files differ from it.
-#[must_use]
-pub fn commit() -> Option<String> {
+fn commit() -> Option<String> {
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"])?;
     let changed = said("git", &["status", "--porcelain", "--untracked-files=no"])?;
     let mark = if changed.is_empty() { "" } else { "+" };

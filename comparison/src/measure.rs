@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::child::Again;
+use crate::cpu;
 use crate::kit::Kit;
 use crate::sampler::{Sample, Sampler, thinned};
 use crate::serve::{Gauge, Mark, MarkKind, start};
@@ -39,6 +40,8 @@ pub(crate) struct Measured {
     /// How long it took until the first turn could begin.
     pub(crate) start_ms: f64,
     pub(crate) duration_s: f64,
+    /// Processor time of the turns and of all that was done beside them.
+    pub(crate) cpu_s: Option<f64>,
     /// Quantile and microseconds of successful turns.
     pub(crate) latency_us: Vec<(f64, f64)>,
     /// When each turn had ended, from the beginning of the first.
@@ -90,6 +93,7 @@ pub(crate) fn measure(
         .context("cannot make a histogram")?;
     let mut measured = Measured::empty(start_ms);
     let mut results = Vec::new();
+    let cpu_before = cpu::seconds();
     let began = Instant::now();
     for index in 0..turns_max {
         results.clear();
@@ -120,6 +124,9 @@ pub(crate) fn measure(
         }
     }
     measured.duration_s = began.elapsed().as_secs_f64();
+    measured.cpu_s = cpu::seconds()
+        .zip(cpu_before)
+        .map(|(now, before)| now - before);
     measured.marks = gauge.marks();
     measured.sampled(&sampler.end());
     drop(server);
@@ -137,6 +144,7 @@ impl Measured {
             cut_short: false,
             start_ms,
             duration_s: 0.0,
+            cpu_s: None,
             latency_us: Vec::new(),
             ends_us: Vec::new(),
             digests: Vec::new(),

@@ -1,11 +1,9 @@
 //! What a comparison gave. The JSON form is this, field by field; `docs/benchmarks.md` describes it.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::serve::MarkKind;
-use crate::{Machine, Strategy};
+use crate::{Origin, Strategy};
 
 /// The version of the JSON form.
 pub(crate) const FORMAT: u32 = 1;
@@ -15,16 +13,9 @@ pub(crate) const FORMAT: u32 = 1;
 pub struct Report {
     /// The version of this form: 1.
     pub format: u32,
-    /// What was typed to get it.
-    pub command: String,
-    /// In UTC, as in `2026-01-31`.
-    pub date: String,
-    /// The commit of the working tree, where there is one.
-    pub commit: Option<String>,
-    /// What it was measured on.
-    pub machine: Machine,
-    /// What the front end knows of versions: the compiler's, the runtimes'.
-    pub versions: BTreeMap<String, String>,
+    /// Where it is from.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// What was run.
     pub job: JobReport,
     /// In the order in which they were named.
@@ -97,8 +88,13 @@ pub struct Row {
     pub turns_per_second: Spread,
     /// Turns per second over the first turns, which the bare instance made too; `None` if there were not so many.
     pub turns_per_second_first: Option<Spread>,
+    /// Those in proportion to those of the bare instance in the same round; `None` if there was none.
+    pub share_of_bare_first: Option<Spread>,
     /// Of successful turns, restarts that they waited for included; `None` if there were none.
     pub latency_us: Option<Latency>,
+    /// Processor time for each turn that was begun, in milliseconds: of all threads and children, with all that was
+    /// done beside the turns. `None` where the system does not say.
+    pub cpu_ms_per_turn: Option<Spread>,
     /// Instances made anew while a caller waited.
     pub restarts: Spread,
     /// Swaps of the proxy.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How many instances [`Strategy::Rotation`] has.
-pub(crate) const ROTATION: usize = 4;
+pub(crate) const ROTATION: usize = 2;
 
 /// What an operator could do about a module that leaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl Strategy {
             Self::Restart => "restart when dead",
             Self::Fresh => "instance per turn",
             Self::Process => "process per turn",
-            Self::Rotation => "rotation of 4",
+            Self::Rotation => "rotation of 2",
             Self::Replay => "proxy, replay",
             Self::Checkpoints => "proxy, checkpoints",
         }
@@ -65,7 +65,7 @@ impl Strategy {
             }
             Self::Process => "a new process for every turn, which builds the state anew",
             Self::Rotation => {
-                "four instances in turn; one that is at 90 % of the limit or dead is made anew, on the caller's thread, \
+                "two instances in turn; one that is at 90 % of the limit or dead is made anew, on the caller's thread, \
                  before its next turn"
             }
             Self::Replay => {

@@ -63,7 +63,7 @@ impl Table {
 /// How fast, and what became of it.
 #[must_use]
 pub fn speed(report: &Report, engine: &EngineReport) -> Table {
-    let first = format!("over the first {}", engine.first_turns);
+    let first = format!("of bare, first {}", engine.first_turns);
     let columns = [
         "strategy", "turns/s", &first, "p50", "p99", "p99.9", "max", "turns", "failed", "end",
     ];
@@ -75,9 +75,7 @@ pub fn speed(report: &Report, engine: &EngineReport) -> Table {
         vec![
             row.strategy.name().to_owned(),
             spread(&row.turns_per_second),
-            row.turns_per_second_first
-                .as_ref()
-                .map_or_else(none, spread),
+            row.share_of_bare_first.as_ref().map_or_else(none, percent),
             latency(&|l| l.p50),
             latency(&|l| l.p99),
             latency(&|l| l.p999),
@@ -103,6 +101,7 @@ pub fn cost(engine: &EngineReport) -> Table {
         "peak linear memory, MiB",
         "restarts",
         "swaps",
+        "CPU per turn",
         "until the first turn",
         "turns with other results",
     ];
@@ -115,6 +114,8 @@ pub fn cost(engine: &EngineReport) -> Table {
             spread(&row.memory_peak_mib),
             whole(&row.restarts),
             whole(&row.swaps),
+            row.cpu_ms_per_turn
+                .map_or_else(none, |cpu| time(cpu.median * 1e3)),
             time(row.start_ms.median * 1e3),
             others.map_or_else(none, |count| count.to_string()),
         ]
@@ -142,29 +143,12 @@ pub fn markdown(report: &Report) -> String {
 #[must_use]
 pub fn circumstances(report: &Report) -> Vec<String> {
     let job = &report.job;
-    let machine = &report.machine;
-    let versions: Vec<String> = report
-        .versions
-        .iter()
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect();
-    let commit = report.commit.as_deref();
-    let commit = commit.map_or_else(String::new, |commit| format!(", commit {commit}"));
     let left_out = match job.calls_left_out {
         0 => String::new(),
         calls => format!(" {calls} calls after the repeat are left out."),
     };
     vec![
-        format!(
-            "Measured on {}: {}, {} threads, {} MiB ({}, {}){commit}; {}.",
-            report.date,
-            machine.cpu,
-            machine.cores,
-            machine.memory_mib,
-            machine.arch,
-            machine.system,
-            versions.join(", ")
-        ),
+        report.origin.sentence(),
         format!(
             "{} with {}: {} calls build the state, {} make a turn; {} turns, or {} s; {} MiB of linear memory per \
              instance.{left_out}",
@@ -230,6 +214,16 @@ fn spread(spread: &Spread) -> String {
             number(spread.min),
             number(spread.max)
         )
+    }
+}
+
+/// A share in percent.
+fn percent(spread: &Spread) -> String {
+    let [median, min, max] = [spread.median, spread.min, spread.max].map(|share| share * 100.0);
+    if spread.is_constant() {
+        format!("{median:.0} %")
+    } else {
+        format!("{median:.0} % ({min:.0}–{max:.0})")
     }
 }
 

@@ -230,7 +230,7 @@ pub(crate) struct InspectArgs {
 
 const BENCH_HELP: &str = "\
 Compared are a bare instance until it dies, a restart when it is dead, an instance per turn, a process per turn, a
-rotation of four instances, and the proxy without and with checkpoints; each in a process of its own.
+rotation of two instances, and the proxy without and with checkpoints; each in a process of its own.
 Of the repeats at the workload's top the one with the most calls is what is compared: a turn of it is what an
 application asks for at a time. What stands before it builds the state; what stands after it is left out.
 The form of workloads is in `wasm-proxy run --help`.";

@@ -1,5 +1,6 @@
-//! `comparison`: the proxy and the alternatives on the leaking prover, on every engine, as one JSON file, plots and
-//! tables. `docs/benchmarks.md` has what it gave, and says how to read it.
+//! `comparison`: the proxy and the alternatives on a leaking prover, and swaps against the size of the state and the length
+//! of the journal, on every engine: one JSON file, plots and tables. `docs/benchmarks.md` has what it gave, and says how
+//! to read it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,27 +12,39 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use benches::engines::{Column, all};
 use benches::guests::Guest;
-use clap::Parser;
+use benches::swaps::{self, Effort, Swaps};
+use clap::{Parser, ValueEnum};
 use comparison::child::{Again, Order};
-use comparison::figures::figures;
-use comparison::{Children, Job, Report, Settings, Strategy, compare, machine, page, table};
+use comparison::figures::{Figure, figures};
+use comparison::{
+    Children, Job, Origin, Report, Settings, Strategy, compare, machine, page, table,
+};
 use engine_api::{Engine, Imports, Limits};
 use proxy_core::Thresholds;
+use serde::{Deserialize, Serialize};
 use workload::Workload;
 
-/// Compares the proxy with the alternatives, on the prover that loses 1 MiB with each proof, in 64 MiB
+/// Compares the proxy with the alternatives, on a prover that loses 1 MiB with each proof, in 64 MiB; and measures swaps
 #[derive(Debug, Parser)]
 struct Args {
     /// The engine, once or several times [default: all that are compiled in]
     #[arg(long, value_name = "ENGINE")]
     engine: Vec<String>,
 
-    /// One round of fewer turns on one engine, in about a minute
+    /// Measure one part; the other one stays as the JSON has it
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+
+    /// One round of fewer turns on one engine, and few swaps, in about two minutes
     #[arg(long)]
     quick: bool,
 
+    /// Another workload for the prover
+    #[arg(long, value_name = "F.jsonl")]
+    workload: Option<PathBuf>,
+
     /// How many proofs each strategy makes
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 130)]
     turns: u64,
 
     /// How often everything is run
@@ -59,10 +72,23 @@ struct Args {
     child: bool,
 }
 
-const WORKLOAD: &str = include_str!("../../../guests/workloads/prover.jsonl");
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The proxy and what else can be done
+    Alternatives,
+    /// Standbys and pauses, by the size of the state and the length of the journal
+    Swaps,
+}
 
-/// What the part of the page is called that is written here.
-const PART: &str = "comparison";
+/// The JSON file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Measured {
+    alternatives: Option<Report>,
+    swaps: Option<Swaps>,
+}
+
+const WORKLOAD: &str = include_str!("../../../guests/workloads/two_circuits.jsonl");
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -71,28 +97,93 @@ fn main() -> Result<()> {
         let engine = column(&order.engine).map(|column| column.engine());
         return order.execute(job(&args), engine);
     }
-    let report = match &args.from {
-        Some(path) => {
-            let text = fs::read_to_string(path)
-                .with_context(|| format!("cannot read `{}`", path.display()))?;
-            serde_json::from_str(&text).context("that is no report of a comparison")?
+    let file = args.out.join("comparison.json");
+    let measured = match (&args.from, args.only) {
+        (Some(path), _) => read(path)?,
+        (None, Some(only)) => {
+            let before = if file.exists() {
+                read(&file)?
+            } else {
+                Measured::default()
+            };
+            measure(&args, only, before)?
         }
-        None => measured(&args)?,
+        (None, None) => {
+            let swaps = measure(&args, Part::Swaps, Measured::default())?;
+            measure(&args, Part::Alternatives, swaps)?
+        }
     };
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder `{}`", args.out.display()))?;
-    let mut json = serde_json::to_vec_pretty(&report)?;
+    let mut json = serde_json::to_vec_pretty(&measured)?;
     json.push(b'\n');
-    fs::write(args.out.join("comparison.json"), json)?;
-    plots(&report, &args.out)?;
-    if let Some(path) = &args.page {
-        write_page(&report, path)?;
+    fs::write(&file, json).with_context(|| format!("cannot write `{}`", file.display()))?;
+    let parts = measured.parts();
+    for (.., figures) in &parts {
+        plots(figures, &args.out)?;
     }
-    std::io::stdout().write_all(table::markdown(&report).as_bytes())?;
+    if let Some(path) = &args.page {
+        write_page(&parts, path)?;
+    }
+    for (_, text, _) in parts {
+        writeln!(std::io::stdout(), "{text}")?;
+    }
     Ok(())
 }
 
-fn measured(args: &Args) -> Result<Report> {
+fn read(path: &Path) -> Result<Measured> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    serde_json::from_str(&text).with_context(|| {
+        format!(
+            "`{}` is no file of this program, or one of another version: measure again",
+            path.display()
+        )
+    })
+}
+
+impl Measured {
+    /// For each part: its name on the page, its text, and its plots.
+    fn parts(&self) -> Vec<(&'static str, String, Vec<Figure>)> {
+        let alternatives = self.alternatives.iter().map(|report| {
+            let text = written(&report.origin, &table::markdown(report));
+            ("comparison", text, figures(report))
+        });
+        let swaps = self.swaps.iter().map(|swaps| {
+            let tables = format!("{}\n\n{}", swaps.origin.sentence(), swaps.markdown());
+            ("swaps", written(&swaps.origin, &tables), swaps.figures())
+        });
+        alternatives.chain(swaps).collect()
+    }
+}
+
+fn written(origin: &Origin, tables: &str) -> String {
+    format!("```sh\n{}\n```\n\n{tables}", origin.command)
+}
+
+fn measure(args: &Args, part: Part, mut measured: Measured) -> Result<Measured> {
+    match part {
+        Part::Alternatives => measured.alternatives = Some(alternatives(args)?),
+        Part::Swaps => {
+            let effort = if args.quick {
+                Effort::QUICK
+            } else {
+                Effort::FULL
+            };
+            let origin = Origin::now(command(), versions());
+            let on_progress = &mut |what: &str| eprintln!("{what}");
+            measured.swaps = Some(swaps::measure(
+                &columns(args)?,
+                effort,
+                origin,
+                on_progress,
+            )?);
+        }
+    }
+    Ok(measured)
+}
+
+fn alternatives(args: &Args) -> Result<Report> {
     let engines = columns(args)?
         .into_iter()
         .map(|column| (column.name.to_owned(), column.engine()))
@@ -125,7 +216,14 @@ fn measured(args: &Args) -> Result<Report> {
 
 /// The command that was typed, without what only says where the output goes.
 fn command() -> String {
-    let mut typed = vec!["cargo run --release -p benches --bin comparison --".to_owned()];
+    let features = if cfg!(feature = "llvm") {
+        " --features llvm"
+    } else {
+        ""
+    };
+    let mut typed = vec![format!(
+        "cargo run --release -p benches{features} --bin comparison --"
+    )];
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -138,12 +236,16 @@ fn command() -> String {
 
 fn job(args: &Args) -> Result<Job> {
     let guest = Guest::prover();
+    let workload = match &args.workload {
+        Some(path) => Workload::read(path)?,
+        None => Workload::parse("two_circuits.jsonl", WORKLOAD)?,
+    };
     let mut job = Job {
         name: "prover.wasm".to_owned(),
         wasm: guest.wasm,
         policy: guest.policy,
         imports: Imports::new(),
-        workload: Workload::parse("prover.jsonl", WORKLOAD)?,
+        workload,
         limits: Limits {
             memory_bytes_max: Some(64 << 20),
             ..Limits::default()
@@ -151,7 +253,7 @@ fn job(args: &Args) -> Result<Job> {
         thresholds: Thresholds::default(),
         drain_timeout: Duration::from_secs(30),
     };
-    job.set_turns(if args.quick { 150 } else { args.turns })?;
+    job.set_turns(if args.quick { 70 } else { args.turns })?;
     Ok(job)
 }
 
@@ -186,8 +288,8 @@ fn versions() -> BTreeMap<String, String> {
     .collect()
 }
 
-fn plots(report: &Report, folder: &Path) -> Result<()> {
-    for figure in figures(report) {
+fn plots(figures: &[Figure], folder: &Path) -> Result<()> {
+    for figure in figures {
         let path = folder.join(format!("{}.svg", figure.name));
         fs::write(&path, figure.drawing.svg())
             .with_context(|| format!("cannot write `{}`", path.display()))?;
@@ -195,8 +297,8 @@ fn plots(report: &Report, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write_page(report: &Report, path: &Path) -> Result<()> {
-    let text = fs::read_to_string(path)
+fn write_page(parts: &[(&str, String, Vec<Figure>)], path: &Path) -> Result<()> {
+    let mut text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the page `{}`", path.display()))?;
     let folder = path.with_extension("");
     let name = folder
@@ -204,20 +306,19 @@ fn write_page(report: &Report, path: &Path) -> Result<()> {
         .context("the page has no name")?
         .to_string_lossy()
         .into_owned();
-    let mut content = format!(
-        "```sh\n{}\n```\n\n{}",
-        report.command,
-        table::markdown(report)
-    );
-    for figure in figures(report) {
-        content += format!(
-            "\n![{0}]({name}/{1}.svg)\n\n{0}\n",
-            figure.caption, figure.name
-        )
-        .as_str();
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    for (part, tables, figures) in parts {
+        let mut content = tables.clone();
+        for figure in figures {
+            content += format!(
+                "\n![{0}]({name}/{1}.svg)\n\n{0}\n",
+                figure.caption, figure.name
+            )
+            .as_str();
+        }
+        plots(figures, &folder)?;
+        text = page::replace(&text, part, &content)?;
     }
-    fs::create_dir_all(&folder)?;
-    plots(report, &folder)?;
-    fs::write(path, page::replace(&text, PART, &content)?)
-        .with_context(|| format!("cannot write the page `{}`", path.display()))
+    fs::write(path, text).with_context(|| format!("cannot write the page `{}`", path.display()))
 }

@@ -7,7 +7,7 @@ use super::{COLOURS, Drawing};
 /// A line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// What it is of.
+    /// What it is of; empty if the legend has its colour already.
     pub name: String,
     /// Its points, in order.
     pub points: Vec<(f64, f64)>,
@@ -50,7 +50,7 @@ pub fn lines(plot: &Lines) -> Drawing {
     let (width, height) = plot.size;
     let mut body = String::new();
     title(&mut body, 12.0, 22.0, &plot.heading);
-    let (left, right, top, bottom) = (66.0, width - 16.0, 58.0, height - 46.0);
+    let (left, right, top, bottom) = (66.0, width - 30.0, 58.0, height - 46.0);
     let points = || plot.lines.iter().flat_map(|line| line.points.iter());
     let x = Axis::new(
         plot.x_scale,
@@ -147,7 +147,7 @@ fn legend(body: &mut String, plot: &Lines, left: f64) {
         return;
     }
     let mut at = left;
-    for series in &plot.lines {
+    for series in plot.lines.iter().filter(|line| !line.name.is_empty()) {
         let colour = COLOURS[series.colour % COLOURS.len()];
         line(body, (at, 40.0), (at + 18.0, 40.0), colour, 3.0);
         text(

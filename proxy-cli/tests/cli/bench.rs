@@ -38,7 +38,7 @@ const NAMES: [&str; 7] = [
     "restart when dead",
     "instance per turn",
     "process per turn",
-    "rotation of 4",
+    "rotation of 2",
     "proxy, replay",
     "proxy, checkpoints",
 ];

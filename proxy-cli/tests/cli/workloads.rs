@@ -159,15 +159,16 @@ fn calls_can_be_limited_within_a_workload() {
 
 #[test]
 fn the_other_guests_run_with_their_policies_and_workloads() {
-    for (name, options) in [
-        ("chain", &["--calls", "400", "--memory-limit", "64MiB"][..]),
-        ("kv", &["--calls", "6000", "--memory-limit", "64MiB"]),
+    for (name, workload, calls) in [
+        ("chain", "chain", "400"),
+        ("kv", "kv", "6000"),
+        ("prover", "two_circuits", "13"),
     ] {
         let module = guest(&format!("prebuilt/{name}.wasm"));
         let policy = guest(&format!("policies/{name}.toml"));
-        let workload = guest(&format!("workloads/{name}.jsonl"));
+        let workload = guest(&format!("workloads/{workload}.jsonl"));
         let mut args = vec!["run", &module, "--policy", &policy, "--workload", &workload];
-        args.extend(options);
+        args.extend(["--calls", calls, "--memory-limit", "64MiB"]);
         wasm_proxy(&args).assert_code(0);
     }
 }

@@ -1,4 +1,4 @@
-//! A peer: the state of a module as its initial memory, made by Wizer.
+//! The state of a module as its initial memory, made by Wizer.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 /// # Errors
 ///
 /// Wizer's or wasmtime's.
-pub(crate) fn initialised(wasm: &[u8], mib: i32) -> anyhow::Result<Vec<u8>> {
+pub(super) fn initialised(wasm: &[u8], mib: i32) -> anyhow::Result<Vec<u8>> {
     let mut wizer = Wizer::new();
     // The guest's state is made from outside, so nothing is called; but Wizer wants a name.
     wizer.init_func("look").keep_init_func(true);

@@ -1,0 +1,110 @@
+//! The tables, as Markdown.
+
+use std::fmt::Write as _;
+
+use super::{By, LENGTHS, SIZES, Summary, Swaps, What};
+use crate::results::show_ns;
+
+impl Swaps {
+    /// Tables of standbys, pauses, modules, and of what others do.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let tables = [
+            self.rows("a standby is ready: p50 / p99", What::Prepare, |summary| {
+                pair(summary.p50, summary.p99)
+            }),
+            self.rows("pause of a swap: p50 / p99.9", What::Pause, |summary| {
+                pair(summary.p50, summary.p999)
+            }),
+            self.modules(),
+            self.peers(),
+        ];
+        tables.join("\n")
+    }
+
+    /// One row for each size and length, by each source; one column for each engine.
+    fn rows(&self, title: &str, what: What, show: impl Fn(&Summary) -> String) -> String {
+        let engines = self.engines();
+        let mut table = head(title, &engines);
+        let sizes = SIZES.map(|mib| (format!("{mib} MiB"), Some(mib), None));
+        let lengths = LENGTHS.map(|entries| (format!("{entries} entries"), None, Some(entries)));
+        for (name, mib, entries) in sizes.into_iter().chain(lengths) {
+            for (by, source) in By::ALL.into_iter().zip(["checkpoint", "replay"]) {
+                let values = engines.iter().map(|engine| {
+                    let mut cells = self.line(what, Some(by), Some(engine));
+                    let cell = cells.find(|cell| (cell.mib, cell.entries) == (mib, entries));
+                    cell.map_or_else(String::new, |cell| show(&cell.summary))
+                });
+                row(&mut table, &format!("{name}, {source}"), values);
+            }
+        }
+        table
+    }
+
+    fn modules(&self) -> String {
+        let engines = self.engines();
+        let mut table = head("the prover: p50", &engines);
+        for (name, what) in [
+            ("compile", What::Compile),
+            ("load", What::Load),
+            ("instantiate", What::Instantiate),
+            ("proof", What::Proof),
+        ] {
+            let values = engines.iter().map(|engine| {
+                let cell = self.line(what, None, Some(engine)).next();
+                cell.map_or_else(String::new, |cell| shown(cell.summary.p50))
+            });
+            row(&mut table, name, values);
+        }
+        table
+    }
+
+    fn peers(&self) -> String {
+        let columns = SIZES.map(|mib| format!("{mib} MiB"));
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let mut table = head("others, for the same state", &columns);
+        for (name, what) in [
+            (
+                "a module made by Wizer, instantiated: p50 / p99",
+                What::Wizer,
+            ),
+            ("a copy of the memory: p50 / p99", What::Memcpy),
+        ] {
+            let values = SIZES.iter().map(|mib| {
+                let mut cells = self.line(what, None, None);
+                let cell = cells.find(|cell| cell.mib == Some(*mib));
+                cell.map_or_else(String::new, |cell| pair(cell.summary.p50, cell.summary.p99))
+            });
+            row(&mut table, name, values);
+        }
+        table
+    }
+}
+
+fn head(title: &str, columns: &[&str]) -> String {
+    let mut table = String::new();
+    row(
+        &mut table,
+        title,
+        columns.iter().map(|column| (*column).to_owned()),
+    );
+    let _ = writeln!(table, "|---|{}", "--:|".repeat(columns.len()));
+    table
+}
+
+fn row(table: &mut String, name: &str, values: impl Iterator<Item = String>) {
+    let values: Vec<String> = values.collect();
+    let _ = writeln!(table, "| {name} | {} |", values.join(" | "));
+}
+
+fn pair(one: u64, other: u64) -> String {
+    format!("{} / {}", shown(one), shown(other))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "durations are far below the precision of an f64"
+)]
+fn shown(nanoseconds: u64) -> String {
+    show_ns(nanoseconds as f64)
+}
