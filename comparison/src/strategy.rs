@@ -1,5 +1,7 @@
 //! What an operator could do about a module that leaks.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// How many instances [`Strategy::Rotation`] has.
@@ -36,6 +38,20 @@ impl Strategy {
         Self::Replay,
         Self::Checkpoints,
     ];
+
+    /// What it is called in the JSON form, and by who chooses it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Restart => "restart",
+            Self::Fresh => "fresh",
+            Self::Process => "process",
+            Self::Rotation => "rotation",
+            Self::Replay => "replay",
+            Self::Checkpoints => "checkpoints",
+        }
+    }
 
     /// What it is called in tables.
     #[must_use]
@@ -84,9 +100,32 @@ impl Strategy {
     }
 }
 
+impl FromStr for Strategy {
+    type Err = String;
+
+    fn from_str(key: &str) -> Result<Self, String> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|strategy| strategy.key() == key).ok_or_else(|| {
+            let keys = Self::ALL.map(Self::key);
+            format!("there is none; choose among: {}", keys.join(", "))
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_strategy_is_chosen_by_what_the_json_calls_it() {
+        for strategy in Strategy::ALL {
+            assert_eq!(strategy.key().parse(), Ok(strategy));
+            let json = serde_json::to_value(strategy).unwrap();
+            assert_eq!(json, strategy.key());
+        }
+        let error = "fast".parse::<Strategy>().unwrap_err();
+        assert!(error.contains("rotation"), "{error}");
+    }
 
     #[test]
     fn every_strategy_has_a_name_of_its_own_and_a_description() {

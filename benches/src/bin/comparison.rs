@@ -31,6 +31,10 @@ struct Args {
     #[arg(long, value_name = "ENGINE")]
     engine: Vec<String>,
 
+    /// The strategy, once or several times [default: all]
+    #[arg(long, value_name = "STRATEGY")]
+    strategy: Vec<Strategy>,
+
     /// Measure one part; the other one stays as the JSON has it
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
@@ -195,7 +199,11 @@ fn alternatives(args: &Args) -> Result<Report> {
         engines,
     };
     let settings = Settings {
-        strategies: Strategy::ALL.to_vec(),
+        strategies: if args.strategy.is_empty() {
+            Strategy::ALL.to_vec()
+        } else {
+            args.strategy.clone()
+        },
         rounds: if args.quick { 1 } else { args.rounds },
         time_max: Duration::from_secs(if args.quick { 8 } else { args.time_max }),
         command: command(),
