@@ -426,8 +426,8 @@ mod tests {
         for percent in 1..100 {
             for (standby_ready, growth_rate) in [(false, 0.0), (true, 0.0), (false, 200.0 * MIB)] {
                 let situation = Situation {
-                    standby_ready,
                     growth_rate,
+                    standby_ready,
                     ..at(percent)
                 };
                 let due = situation.used >= situation.wake_at(Thresholds::default());
