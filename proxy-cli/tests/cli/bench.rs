@@ -128,8 +128,10 @@ fn every_strategy_is_run_on_every_engine_and_only_the_bare_instance_dies() {
             assert!(median(row, "turns_per_second") > 0.0);
             assert!(median(row, "pss_peak_mib") > 0.0);
             let failed = median(row, "turns_failed");
-            // One that waits until its instance dies loses the turn that killed it.
-            assert_eq!(failed > 0.0, strategy == "restart", "{row:#}");
+            // What waits until its instance dies loses the turn that killed it. So does what makes one anew at 90 %, where
+            // a turn takes a quarter of the memory; the proxy keeps as much free.
+            let is_late = ["restart", "rotation"].contains(&strategy);
+            assert_eq!(failed > 0.0, is_late, "{row:#}");
         }
         assert!((median(row(engine, "restart"), "restarts") - 2.0).abs() < 1e-9);
         for strategy in ["replay", "checkpoints"] {
