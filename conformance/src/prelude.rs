@@ -6,7 +6,8 @@ pub use std::time::{Duration, Instant};
 pub use engine_api::{
     Caller, Capabilities, Engine, EngineConfig, Error, Extern, ExternRef, ExternType, FuncIndex,
     FuncRef, FuncType, GlobalIndex, GlobalType, Imports, Instance, InstanceExt, Limits,
-    MemoryIndex, MemoryType, Module, PAGE_BYTES, TableIndex, TableType, Trap, Val, ValType,
+    MemoryIndex, MemoryType, Module, PAGE_BYTES, TABLE_ELEMENTS_MAX, TableIndex, TableType, Trap,
+    Val, ValType,
 };
 pub use rstest::rstest;
 pub use rstest_reuse::apply;

@@ -64,7 +64,7 @@ pub use error::Error;
 pub use imports::{Extern, HostFunc, Imports};
 pub use instance::{Caller, Instance, InstanceExt, Interrupt, Interrupter};
 pub use instrument::{Instrumented, RESERVED};
-pub use limits::{EngineConfig, Limits};
+pub use limits::{EngineConfig, Limits, TABLE_ELEMENTS_MAX};
 pub use memory_image::{ImageError, MemoryImage};
 pub use memory_meter::MemoryMeter;
 pub use module_info::{Export, ExportKind, Feature, FunctionInfo, Import, ModuleInfo};

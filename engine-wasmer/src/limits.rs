@@ -16,11 +16,6 @@ use wasmer_vm::{
 use crate::interrupt::Watched;
 use crate::shared_memory::{AttachedMemory, SharedState};
 
-/// Elements that a table can have at most, whatever its module says: wasmer allocates tables on the
-/// heap, where a request too large ends the process. It is the limit of the JavaScript embeddings
-/// (WebAssembly JavaScript interface, section 5.9).
-const TABLE_ELEMENTS_MAX: u64 = 10_000_000;
-
 /// The memories of one instance.
 pub(crate) struct Account {
     meter: MemoryMeter,
@@ -150,7 +145,7 @@ impl InstanceTunables {
         Self {
             base: base(),
             account: Arc::new(Account::new(limits.memory_bytes_max)),
-            elements_max: elements_max(limits),
+            elements_max: limits.table_elements(),
             watched: Arc::clone(watched),
         }
     }
@@ -190,13 +185,6 @@ impl InstanceTunables {
 /// its base never moves.
 pub(crate) fn base() -> BaseTunables {
     BaseTunables::for_target(&Target::default())
-}
-
-fn elements_max(limits: &Limits) -> u64 {
-    limits
-        .table_elements_max
-        .unwrap_or(TABLE_ELEMENTS_MAX)
-        .min(TABLE_ELEMENTS_MAX)
 }
 
 impl Tunables for InstanceTunables {
@@ -307,5 +295,5 @@ pub(crate) fn check_start(
         bytes,
         limits.memory_bytes_max.unwrap_or(u64::MAX),
     )?;
-    check("table elements", elements, elements_max(limits))
+    check("table elements", elements, limits.table_elements())
 }

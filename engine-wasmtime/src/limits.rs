@@ -35,7 +35,7 @@ impl Limiter {
             memory_bytes: 0,
             memory_bytes_max: memory_bytes_max.saturating_add(shared_bytes),
             shared_bytes,
-            table_elements_max: limits.table_elements_max.unwrap_or(u64::MAX),
+            table_elements_max: limits.table_elements(),
             last_growth: 0,
             in_gc_heap: false,
             meter: MemoryMeter::default(),
@@ -135,11 +135,8 @@ pub(crate) fn check_start(
         .fold(0, u64::saturating_add);
     check("bytes of memory", needed, limits.memory_bytes_max)?;
     for table in tables {
-        check(
-            "table elements",
-            table.elements_min,
-            limits.table_elements_max,
-        )?;
+        let limit = Some(limits.table_elements());
+        check("table elements", table.elements_min, limit)?;
     }
     Ok(())
 }

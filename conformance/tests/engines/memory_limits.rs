@@ -274,6 +274,31 @@ fn a_table_that_starts_larger_than_its_limit_is_refused(engine: &EngineUnderTest
 }
 
 #[apply(every_engine)]
+fn a_table_has_the_same_limit_on_every_engine_where_none_is_given(engine: &EngineUnderTest) {
+    let text = r#"(module
+        (table 2 funcref)
+        (func (export "grow_table") (param i32) (result i32)
+            (table.grow (ref.null func) (local.get 0))))"#;
+    let mut instance = engine
+        .instantiate_with(text, &Imports::new(), &Limits::default())
+        .unwrap();
+    let beyond = i32::try_from(TABLE_ELEMENTS_MAX).unwrap() - 1;
+    assert_eq!(i32_of(instance.as_mut(), "grow_table", Some(beyond)), -1);
+    assert_eq!(i32_of(instance.as_mut(), "grow_table", Some(1)), 2);
+    let text = format!("(module (table {} funcref))", TABLE_ELEMENTS_MAX + 1);
+    for table_elements_max in [None, Some(u64::MAX)] {
+        let limits = Limits {
+            table_elements_max,
+            ..Limits::default()
+        };
+        match refused(engine.instantiate_with(&text, &Imports::new(), &limits)) {
+            Error::Limit { limit, .. } => assert_eq!(limit, TABLE_ELEMENTS_MAX),
+            error => panic!("{error:?}"),
+        }
+    }
+}
+
+#[apply(every_engine)]
 fn the_largest_memory_is_refused_under_a_limit_before_it_is_made(engine: &EngineUnderTest) {
     let text = r#"(module (memory (export "memory") 65536))"#;
     match refused(engine.instantiate_with(text, &Imports::new(), &limited(1_000))) {
