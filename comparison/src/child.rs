@@ -1,14 +1,15 @@
 //! One strategy in a process of its own: the front end's program again, as a child.
 //!
 //! A child is started with the arguments of its parent and a mark, so that it makes the same [`Job`]. It reads its
-//! [`Order`] from standard input and answers with JSON lines on standard output.
+//! [`Order`] from standard input, ends when that does, and answers with JSON lines on standard output.
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -73,11 +74,21 @@ impl Order {
     ///
     /// Standard input holds none: a person started the child by hand.
     pub fn read() -> Result<Self> {
-        let mut text = String::new();
+        let mut line = String::new();
         io::stdin()
-            .read_to_string(&mut text)
+            .read_line(&mut line)
             .context("cannot read standard input")?;
-        serde_json::from_str(&text).context("this is started by the comparison, and not by hand")
+        let order = serde_json::from_str(&line)
+            .context("this is started by the comparison, and not by hand")?;
+        // A parent that was ended in whatever way closes it, and nobody is there any more to be measured for.
+        thread::Builder::new()
+            .name("parent".to_owned())
+            .spawn(|| {
+                let _ = io::copy(&mut io::stdin(), &mut io::sink());
+                process::exit(1);
+            })
+            .context("cannot start the thread that watches the parent")?;
+        Ok(order)
     }
 
     /// Does what it says, and answers. What goes wrong is said to the parent.
@@ -227,9 +238,12 @@ impl Again {
         );
         on_start(child.0.id());
         let mut stdin = child.0.stdin.take().context("the child has no input")?;
+        let mut line = serde_json::to_vec(&order)?;
+        line.push(b'\n');
         // A child that ended at once says why below.
-        let _ = stdin.write_all(&serde_json::to_vec(&order)?);
-        drop(stdin);
+        let _ = stdin.write_all(&line);
+        // As long as this is open, the child knows that it has a parent.
+        let _stdin = stdin;
         let stdout = child.0.stdout.take().context("the child has no output")?;
         for line in BufReader::new(stdout).lines() {
             match serde_json::from_str(&line?).context("the child said what is no answer")? {

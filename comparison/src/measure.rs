@@ -20,6 +20,9 @@ const TURNS_KEPT: usize = 20_000;
 /// So many failed turns end a run in which they are more than one in ten.
 const FAILED_MAX: u64 = 20;
 
+/// Less processor time than this is not told: the system counts it in hundredths of a second.
+const CPU_SECONDS_MIN: f64 = 0.2;
+
 /// Percentiles of the distribution that is kept.
 const QUANTILES: [f64; 12] = [
     0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0,
@@ -126,8 +129,10 @@ pub(crate) fn measure(
     measured.duration_s = began.elapsed().as_secs_f64();
     measured.cpu_s = cpu::seconds()
         .zip(cpu_before)
-        .map(|(now, before)| now - before);
+        .map(|(now, before)| now - before)
+        .filter(|spent| *spent >= CPU_SECONDS_MIN);
     measured.marks = gauge.marks();
+    measured.memory_peak = gauge.memory_peak();
     measured.sampled(&sampler.end());
     drop(server);
     measured.latency_us = quantiles(&latency);
@@ -168,7 +173,6 @@ impl Measured {
     fn sampled(&mut self, samples: &[Sample]) {
         self.pss_start = samples.first().map_or(0, |sample| sample.pss_bytes);
         self.pss_peak = samples.iter().map(|s| s.pss_bytes).max().unwrap_or(0);
-        self.memory_peak = samples.iter().map(|s| s.memory_bytes).max().unwrap_or(0);
         self.samples = thinned(samples);
     }
 }

@@ -93,7 +93,7 @@ pub struct Row {
     /// Of successful turns, restarts that they waited for included; `None` if there were none.
     pub latency_us: Option<Latency>,
     /// Processor time for each turn that was begun, in milliseconds: of all threads and children, with all that was
-    /// done beside the turns. `None` where the system does not say.
+    /// done beside the turns. `None` where the system does not say, or it was too little in all to be told.
     pub cpu_ms_per_turn: Option<Spread>,
     /// Instances made anew while a caller waited.
     pub restarts: Spread,
@@ -103,7 +103,7 @@ pub struct Row {
     pub pss_start_mib: Spread,
     /// The largest that was seen, children included.
     pub pss_peak_mib: Spread,
-    /// The largest size of all linear memories together that was seen.
+    /// The largest size of all linear memories together, after a turn or, of the proxy, every 5 ms.
     pub memory_peak_mib: Spread,
     /// How it went in the first round.
     pub series: Series,

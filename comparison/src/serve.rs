@@ -32,6 +32,7 @@ pub(crate) trait Server {
 pub(crate) struct Gauge {
     started: Instant,
     memory: AtomicU64,
+    memory_peak: AtomicU64,
     /// The process that serves for this one, or 0.
     process: AtomicU32,
     marks: Mutex<Vec<Mark>>,
@@ -63,6 +64,7 @@ impl Gauge {
         Self {
             started: Instant::now(),
             memory: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
             process: AtomicU32::new(0),
             marks: Mutex::new(Vec::new()),
         }
@@ -76,6 +78,12 @@ impl Gauge {
     /// Notes what all linear memories have together.
     pub(crate) fn note_memory(&self, bytes: u64) {
         self.memory.store(bytes, Ordering::Relaxed);
+        self.memory_peak.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// The most that was noted, be it for less time than passes between two samples.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        self.memory_peak.load(Ordering::Relaxed)
     }
 
     pub(crate) fn memory(&self) -> u64 {

@@ -31,7 +31,7 @@ Environment:
   WASM_PROXY_ENABLED=false   start switched off, as with --without-proxy (`true` overrules that option)
   WASM_PROXY_LOG=info        log to standard error, in place of the progress bar
 
-Exit codes: 0 every call succeeded, 1 calls failed, 2 the input is wrong.";
+Exit codes: 0 every call succeeded, of `bench` every one behind the proxy; 1 calls failed; 2 the input is wrong.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -35,6 +35,14 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     for path in [&args.report, &args.json].into_iter().flatten() {
         check_writable(path)?;
     }
+    if let (Some(report), Some(json)) = (&args.report, &args.json)
+        && report.canonicalize().ok() == json.canonicalize().ok()
+    {
+        bail!(
+            "--report and --json both name `{}`, and one would replace the other; give two files",
+            json.display()
+        );
+    }
     let info = ModuleInfo::parse(&job.wasm)?;
     let engines = engine_names(args)
         .into_iter()
@@ -72,7 +80,18 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
         json.push(b'\n');
         write(path, &json)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(&report))
+}
+
+/// As of `run`: whether all calls succeeded behind the proxy. That other strategies fail is what they are shown for.
+fn exit_code(report: &Report) -> ExitCode {
+    let rows = report.engines.iter().flat_map(|engine| &engine.rows);
+    let mut proxied = rows.filter(|row| row.strategy.is_proxy());
+    if proxied.any(|row| row.turns_failed.max > 0.0) {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Runs one strategy, or one turn, for the process that started this one.
@@ -207,7 +226,7 @@ fn check_writable(path: &Path) -> Result<()> {
         .open(path);
     file.map(|_| ()).with_context(|| {
         format!(
-            "cannot write `{}`; check that its folder exists",
+            "cannot write `{}`; check that its folder exists, and that you may write there",
             path.display()
         )
     })

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Folder, engines, wasm_proxy};
+use super::{Folder, command, engines, wasm_proxy};
 
 /// A counter whose reading loses 16 pages: in 4 MiB a bare instance reads it three times.
 const LEAKY: &str = r#"(module
@@ -191,6 +192,7 @@ fn wrong_input_is_refused_with_a_way_out_before_anything_runs() {
         "other.jsonl",
         "{\"repeat\":2,\"do\":[{\"call\":\"nothing\"}]}",
     );
+    let same = bench.folder.path("same").display().to_string();
     let with = |more: &[&str]| -> Vec<String> {
         let first = ["bench", &bench.module, "--policy", &bench.policy];
         let all = first.iter().chain(more);
@@ -229,9 +231,69 @@ fn wrong_input_is_refused_with_a_way_out_before_anything_runs() {
             with(&["--workload", &bench.workload, "--rounds", "0"]),
             "--rounds",
         ),
+        (
+            with(&[
+                "--workload",
+                &bench.workload,
+                "--report",
+                &same,
+                "--json",
+                &same,
+            ]),
+            "give two files",
+        ),
     ] {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         wasm_proxy(&args).assert_code(2).assert_says(way_out);
+    }
+}
+
+#[test]
+fn calls_that_fail_behind_the_proxy_are_in_the_exit_code() {
+    let bench = Bench::new("leaky.wat");
+    let wrong = WORKLOAD.replace("\"expect\":7", "\"expect\":8");
+    let wrong = bench.folder.file("wrong.jsonl", &wrong);
+    let mut args = bench.args();
+    args.pop();
+    args.extend([wrong.as_str(), "--rounds", "1", "--calls", "2"]);
+    wasm_proxy(&args)
+        .assert_code(1)
+        .assert_says("proxy, checkpoints");
+}
+
+#[test]
+fn a_child_ends_with_its_parent() {
+    let bench = Bench::new("leaky.wat");
+    // What loses nothing goes on for as long as it may.
+    let long = bench.folder.file(
+        "long.jsonl",
+        "{\"repeat\":1000000000,\"do\":[{\"call\":\"counter_new\"}]}",
+    );
+    let mut args = bench.args();
+    args.pop();
+    args.extend([long.as_str(), "--rounds", "1", "--time-max", "600s"]);
+    let mut parent = command(&args).spawn().expect("the program starts");
+    let child = loop {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", parent.id()));
+        let children = children.expect("Linux names the children of a process");
+        if let Some(child) = children.split_whitespace().next() {
+            break child.to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    parent.kill().expect("it runs");
+    parent.wait().expect("it was started here");
+    let place = format!("/proc/{child}/stat");
+    let is_there = || {
+        // One that has ended, and that nobody has asked about, is a zombie.
+        let stat = fs::read_to_string(&place).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while is_there() {
+        assert!(Instant::now() < deadline, "the child goes on alone");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

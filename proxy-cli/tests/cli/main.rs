@@ -47,17 +47,22 @@ impl Ran {
 }
 
 fn wasm_proxy(args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_wasm-proxy"))
-        .args(args)
-        .env_remove("WASM_PROXY_ENABLED")
-        .env_remove("WASM_PROXY_LOG")
-        .output()
-        .expect("the program starts");
+    let output = command(args).output().expect("the program starts");
     Ran {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// The program, about to be started.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wasm-proxy"));
+    command
+        .args(args)
+        .env_remove("WASM_PROXY_ENABLED")
+        .env_remove("WASM_PROXY_LOG");
+    command
 }
 
 /// The engines that this build has.
