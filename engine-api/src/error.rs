@@ -15,7 +15,9 @@ pub enum Error {
     },
 
     /// This engine cannot do that. Choose another engine, or do without.
-    #[error("{engine} does not support {what}; `wasm-proxy engines` lists what each engine can do")]
+    #[error(
+        "{engine} does not support {what}; `wasm-proxy inspect MODULE` says which engine can run a module"
+    )]
     Unsupported {
         /// The engine that was asked.
         engine: EngineId,

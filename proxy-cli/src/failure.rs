@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use engine_api::Error as EngineError;
+use engine_api::{Error as EngineError, Trap};
 use proxy_core::Error;
 
 use crate::output;
@@ -97,13 +97,20 @@ fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
             )
         }
         EngineError::Unsupported { .. } => {
-            Some("another --engine; `wasm-proxy inspect MODULE` says which can run the module")
+            Some("another --engine, if there is one that can; else build the module without it")
         }
         EngineError::Import { .. } => Some(
             "--stub-imports gives what is missing as stubs, which is enough where the calls do not \
              use them",
         ),
+        EngineError::Limit {
+            what: "table elements",
+            ..
+        } => Some("build the module with a smaller table: no option changes this limit"),
         EngineError::Limit { .. } => Some("a larger --memory-limit, such as 256MiB"),
+        EngineError::Trap(Trap::DeadlineExceeded) => {
+            Some("a longer --deadline: it is also that of the module's start function")
+        }
         EngineError::Trap(_) => Some(
             "the module's start function or its data ended the instantiation; build it otherwise",
         ),

@@ -155,7 +155,7 @@ fn create(path: &Path) -> Result<File> {
         .open(path);
     file.with_context(|| {
         format!(
-            "cannot write the report `{}`; check that its folder exists",
+            "cannot write the report `{}`; check that its folder exists, and that you may write there",
             path.display()
         )
     })
