@@ -99,6 +99,10 @@ fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
         EngineError::Unsupported { .. } => {
             Some("another --engine, if there is one that can; else build the module without it")
         }
+        EngineError::Import { reason, .. } if reason.starts_with("only a stub") => Some(
+            "leave the call out, or write a program of your own with the library, whose `Imports` have \
+             that host function",
+        ),
         EngineError::Import { .. } => Some(
             "--stub-imports gives what is missing as stubs, which is enough where the calls do not \
              use them",

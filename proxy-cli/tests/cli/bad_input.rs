@@ -178,6 +178,15 @@ fn a_missing_import_is_named_with_the_way_to_a_stub() {
     wasm_proxy(&["run", &module, "--workload", &workload, "--stub-imports"])
         .assert_code(0)
         .assert_says("the policy does not list `double`");
+    // A stub that is called at the start is not mended by more stubs.
+    let starts = folder.file(
+        "starts.wat",
+        r#"(module (func $f (import "e" "f")) (start $f) (func (export "double")))"#,
+    );
+    wasm_proxy(&["run", &starts, "--workload", &workload, "--stub-imports"])
+        .assert_code(2)
+        .assert_says("only a stub")
+        .assert_says("a program of your own");
 }
 
 #[test]
