@@ -1,6 +1,6 @@
 //! The tables, as Markdown.
 
-use std::fmt::Write as _;
+use comparison::table::Table;
 
 use super::{By, LENGTHS, SIZES, Summary, Swaps, What};
 use crate::results::show_ns;
@@ -19,11 +19,11 @@ impl Swaps {
             self.modules(),
             self.peers(),
         ];
-        tables.join("\n")
+        tables.map(|table| table.markdown()).join("\n")
     }
 
     /// One row for each size and length, by each source; one column for each engine.
-    fn rows(&self, title: &str, what: What, show: impl Fn(&Summary) -> String) -> String {
+    fn rows(&self, title: &str, what: What, show: impl Fn(&Summary) -> String) -> Table {
         let engines = self.engines();
         let mut table = head(title, &engines);
         let sizes = SIZES.map(|mib| (format!("{mib} MiB"), Some(mib), None));
@@ -41,7 +41,7 @@ impl Swaps {
         table
     }
 
-    fn modules(&self) -> String {
+    fn modules(&self) -> Table {
         let engines = self.engines();
         let mut table = head("the prover: p50", &engines);
         for (name, what) in [
@@ -59,7 +59,7 @@ impl Swaps {
         table
     }
 
-    fn peers(&self) -> String {
+    fn peers(&self) -> Table {
         let columns = SIZES.map(|mib| format!("{mib} MiB"));
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         let mut table = head("others, for the same state", &columns);
@@ -81,20 +81,18 @@ impl Swaps {
     }
 }
 
-fn head(title: &str, columns: &[&str]) -> String {
-    let mut table = String::new();
-    row(
-        &mut table,
-        title,
-        columns.iter().map(|column| (*column).to_owned()),
-    );
-    let _ = writeln!(table, "|---|{}", "--:|".repeat(columns.len()));
-    table
+/// A table without rows.
+fn head(title: &str, columns: &[&str]) -> Table {
+    let columns = std::iter::once(&title).chain(columns);
+    Table {
+        columns: columns.map(|column| (*column).to_owned()).collect(),
+        rows: Vec::new(),
+    }
 }
 
-fn row(table: &mut String, name: &str, values: impl Iterator<Item = String>) {
-    let values: Vec<String> = values.collect();
-    let _ = writeln!(table, "| {name} | {} |", values.join(" | "));
+fn row(table: &mut Table, name: &str, values: impl Iterator<Item = String>) {
+    let name = std::iter::once(name.to_owned());
+    table.rows.push(name.chain(values).collect());
 }
 
 fn pair(one: u64, other: u64) -> String {

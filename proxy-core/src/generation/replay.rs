@@ -69,7 +69,7 @@ impl Guest {
         bytes: &[u8],
     ) -> Result<(), Divergence> {
         let outcome = self.made_from(plan, args, artifact, bytes, entry.sequence);
-        compare(entry, outcome, None)
+        compare(entry, outcome)
     }
 
     /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
@@ -120,23 +120,16 @@ impl Guest {
             let expected = format!("{} recorded host calls", entry.host_calls.len());
             return Err(diverged(entry, DivergenceKind::HostCalls, expected, got));
         }
-        compare(entry, outcome, None)
+        compare(entry, outcome)
     }
 }
 
 /// Compares what a repeated call gave with what it gave when it was journaled.
-fn compare(
-    entry: &Entry,
-    outcome: Result<Recorded, CallFailure>,
-    fault: Option<String>,
-) -> Result<(), Divergence> {
+fn compare(entry: &Entry, outcome: Result<Recorded, CallFailure>) -> Result<(), Divergence> {
     let ended = |got: String| {
         let expected = "the call to return".to_owned();
         diverged(entry, DivergenceKind::Outcome, expected, got)
     };
-    if let Some(fault) = fault {
-        return Err(ended(fault));
-    }
     let recorded = outcome.map_err(|failure| ended(failure.describe()))?;
     if recorded.records != entry.results {
         let describe = |records: &[ResultRecord]| {
