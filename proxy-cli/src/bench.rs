@@ -19,7 +19,7 @@ use workload::Workload;
 
 use crate::args::BenchArgs;
 use crate::chosen_policy::ChosenPolicy;
-use crate::run::thresholds;
+use crate::run::{create, thresholds};
 use crate::{embedded, engines, module_file, output};
 
 /// Proofs, where there is no workload: five times what a bare instance makes.
@@ -33,7 +33,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let job = job(args)?;
     // Looked at first: the comparison takes minutes.
     for path in [&args.report, &args.json].into_iter().flatten() {
-        check_writable(path)?;
+        create(path)?;
     }
     if let (Some(report), Some(json)) = (&args.report, &args.json)
         && report.canonicalize().ok() == json.canonicalize().ok()
@@ -215,21 +215,6 @@ fn text(report: &Report) -> String {
         parts.push("\n".to_owned());
     }
     parts.concat()
-}
-
-fn check_writable(path: &Path) -> Result<()> {
-    // An older file stays until there is a new one.
-    let file = fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(path);
-    file.map(|_| ()).with_context(|| {
-        format!(
-            "cannot write `{}`; check that its folder exists, and that you may write there",
-            path.display()
-        )
-    })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

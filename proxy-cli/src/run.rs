@@ -146,7 +146,8 @@ impl Job {
     }
 }
 
-fn create(path: &Path) -> Result<File> {
+/// The file of a report, opened before anything runs: that it cannot be written is to be said first.
+pub(crate) fn create(path: &Path) -> Result<File> {
     // An older report stays until there is a new one.
     let file = File::options()
         .create(true)
