@@ -439,7 +439,7 @@ mod tests {
             panic!("one figure");
         };
         assert_eq!(figure, &measured.figures()[0]);
-        assert!(figure.drawing.svg().contains("Wizer"));
+        assert!(figure.svg.contains("Wizer"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use crate::figures::figures;
-use crate::plot::escape;
+use crate::plot::printable;
 use crate::table::{Table, circumstances, cost, speed};
 use crate::{Report, Strategy};
 
@@ -45,7 +45,7 @@ pub fn page(report: &Report) -> String {
             out,
             "<figure id=\"{}\">\n{}<figcaption>{}</figcaption>\n</figure>",
             escape(&figure.name),
-            figure.drawing.svg(),
+            figure.svg,
             escape(&figure.caption)
         );
     }
@@ -93,5 +93,28 @@ fn errors(out: &mut String, engine: &crate::EngineReport) {
                 escape(error)
             );
         }
+    }
+}
+
+/// Text that cannot end an element or an attribute.
+fn escape(text: &str) -> String {
+    printable(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_stays_text() {
+        assert_eq!(
+            escape("<script>alert('x')</script>&\"\u{0}\n"),
+            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;\u{fffd}\u{fffd}"
+        );
     }
 }

@@ -31,6 +31,7 @@ pub mod machine;
 mod measure;
 pub mod page;
 pub mod plot;
+mod quantity;
 mod report;
 mod sampler;
 mod serve;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::quantity::{number, time};
 use crate::{EngineReport, Report, Row, Spread};
 
 /// A table: its columns, and as many cells in each row.
@@ -225,15 +226,6 @@ fn percent(spread: &Spread) -> String {
     } else {
         format!("{median:.0} % ({min:.0}–{max:.0})")
     }
-}
-
-/// Three digits.
-fn number(value: f64) -> String {
-    crate::plot::number(value)
-}
-
-fn time(micros: f64) -> String {
-    crate::plot::time(micros)
 }
 
 #[cfg(test)]

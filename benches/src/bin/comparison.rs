@@ -299,7 +299,7 @@ fn versions() -> BTreeMap<String, String> {
 fn plots(figures: &[Figure], folder: &Path) -> Result<()> {
     for figure in figures {
         let path = folder.join(format!("{}.svg", figure.name));
-        fs::write(&path, figure.drawing.svg())
+        fs::write(&path, &figure.svg)
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     Ok(())
