@@ -10,11 +10,12 @@ use anyhow::{Context, Result};
 use engine_api::{Engine, ModuleHash};
 use tempfile::TempDir;
 
-use crate::child::{Again, Task};
+use crate::again::Again;
+use crate::gauge::MarkKind;
 use crate::kit::Kit;
-use crate::measure::Measured;
+use crate::measured::Measured;
+use crate::order::Task;
 use crate::report::FORMAT;
-use crate::serve::MarkKind;
 use crate::{EngineReport, Job, JobReport, Latency, Origin, Report, Row, Series, Spread, Strategy};
 
 /// How to compare.

@@ -20,15 +20,19 @@
 //!
 //! No runtime is named here: engines come from outside.
 
+mod again;
 pub mod child;
 mod compare;
 mod cpu;
 pub mod figures;
 pub mod html;
+mod gauge;
 mod job;
 mod kit;
 pub mod machine;
 mod measure;
+mod measured;
+mod order;
 pub mod page;
 pub mod plot;
 mod quantity;
@@ -39,9 +43,9 @@ mod strategy;
 pub mod table;
 
 pub use compare::{Children, Progress, Settings, compare};
+pub use gauge::MarkKind;
 pub use job::Job;
 pub use kit::Kit;
 pub use machine::{Machine, Origin};
 pub use report::{EngineReport, JobReport, Latency, Report, Row, Series, Spread};
-pub use serve::MarkKind;
 pub use strategy::Strategy;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::serve::MarkKind;
+use crate::gauge::MarkKind;
 use crate::{Origin, Strategy};
 
 /// The version of the JSON form.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::serve::Gauge;
+use crate::gauge::Gauge;
 
 /// How often it looks. The kernel walks all page tables for each look.
 const INTERVAL: Duration = Duration::from_millis(10);

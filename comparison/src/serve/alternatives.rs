@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use proxy_core::BareInstance;
 
-use super::{Gauge, MarkKind, Server};
+use super::Server;
+use crate::gauge::{Gauge, MarkKind};
 use crate::kit::{Artifacts, Ended, Kit, Live};
 use crate::strategy::ROTATION;
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{Gauge, Server};
-use crate::child::{Again, Task};
+use super::Server;
+use crate::again::Again;
+use crate::gauge::Gauge;
 use crate::kit::{Ended, Kit};
+use crate::order::Task;
 
 /// Starts this program again for every turn.
 pub(super) struct Processes<'a> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use proxy_core::{CheckpointPolicy, Event, Proxy, Supervisor};
 
-use super::{Gauge, MarkKind, Server};
+use super::Server;
+use crate::gauge::{Gauge, MarkKind};
 use crate::kit::{Ended, Kit, Live};
 
 /// The supervisor looks this often; calls that cross a threshold wake it at once.
