@@ -67,7 +67,11 @@ fn throughput(report: &Report) -> Figure {
     Figure {
         name: "throughput".to_owned(),
         caption: "Throughput by strategy.".to_owned(),
-        svg: bars("Throughput", &unit, &rows(report).map(bar).collect::<Vec<_>>()),
+        svg: bars(
+            "Throughput",
+            &unit,
+            &rows(report).map(bar).collect::<Vec<_>>(),
+        ),
     }
 }
 
