@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use engine_api::{Artifact, Engine};
 
-pub use crate::again::Again;
 use crate::Job;
-use crate::kit::Kit;
+pub use crate::again::Again;
 use crate::measure::{digest, measure};
 pub use crate::order::Order;
 use crate::order::{Answer, Task, Turn};
+use crate::setup::Setup;
 
 /// How often a child says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -59,13 +59,13 @@ impl Order {
     fn answer(&self, job: Job, engine: Arc<dyn Engine>) -> Result<Answer> {
         let compiled = self.compiled.as_deref();
         let artifact = compiled.map(Artifact::from_private_file).transpose()?;
-        let kit = Kit::new(job, engine, artifact.as_ref())?;
+        let setup = Setup::new(job, engine, artifact.as_ref())?;
         drop(artifact);
         match self.task {
             Task::Turn { index } => {
                 let mut results = Vec::new();
-                let mut live = kit.instance()?;
-                let outcome = kit.turn(&mut live, index, &mut results);
+                let mut live = setup.instance()?;
+                let outcome = setup.turn(&mut live, index, &mut results);
                 Ok(Answer::Turn(Turn {
                     outcome: outcome
                         .map(|()| digest(&results))
@@ -81,7 +81,7 @@ impl Order {
                 let again = Again::this(self)?;
                 let mut said = Instant::now();
                 let measured = measure(
-                    &kit,
+                    &setup,
                     strategy,
                     (turns_max, Duration::from_millis(time_max_ms)),
                     &again,

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::again::Again;
 use crate::gauge::MarkKind;
-use crate::kit::Kit;
 use crate::measured::Measured;
 use crate::order::Task;
 use crate::report::FORMAT;
+use crate::setup::Setup;
 use crate::{EngineReport, Job, JobReport, Latency, Origin, Report, Row, Series, Spread, Strategy};
 
 /// How to compare.
@@ -70,15 +70,15 @@ pub fn compare(
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let mut prepared = Vec::new();
     for (name, engine) in &children.engines {
-        let kit = Kit::new(job.clone(), Arc::clone(engine), None)
+        let setup = Setup::new(job.clone(), Arc::clone(engine), None)
             .with_context(|| format!("cannot run `{}` on {name}", job.name))?;
-        let compiled = keep(&folder, name, &kit)?;
-        prepared.push((name, compiled, kit));
+        let compiled = keep(&folder, name, &setup)?;
+        prepared.push((name, compiled, setup));
     }
     let mut measured: Vec<BTreeMap<Strategy, Vec<Measured>>> =
         vec![BTreeMap::new(); prepared.len()];
     for round in 1..=settings.rounds {
-        for ((name, compiled, kit), measured) in prepared.iter().zip(&mut measured) {
+        for ((name, compiled, setup), measured) in prepared.iter().zip(&mut measured) {
             let again = children.again.on(name, compiled.as_deref());
             for strategy in settings.strategies.iter().copied() {
                 let progress = |turns| Progress {
@@ -90,7 +90,7 @@ pub fn compare(
                 on_progress(progress(0));
                 let task = Task::Measure {
                     strategy,
-                    turns_max: kit.turns(),
+                    turns_max: setup.turns(),
                     time_max_ms: u64::try_from(settings.time_max.as_millis()).unwrap_or(u64::MAX),
                 };
                 let run = again
@@ -108,14 +108,14 @@ pub fn compare(
     Ok(Report {
         format: FORMAT,
         origin: Origin::now(settings.command.clone(), settings.versions.clone()),
-        job: job_report(job, settings, prepared.first().map(|(.., kit)| kit))?,
+        job: job_report(job, settings, prepared.first().map(|(.., setup)| setup))?,
         engines,
     })
 }
 
 /// Writes the compiled module for the children, where the engine can.
-fn keep(folder: &TempDir, name: &str, kit: &Kit) -> Result<Option<PathBuf>> {
-    let Some(artifact) = kit.compiled() else {
+fn keep(folder: &TempDir, name: &str, setup: &Setup) -> Result<Option<PathBuf>> {
+    let Some(artifact) = setup.compiled() else {
         return Ok(None);
     };
     let path = folder.path().join(name);
@@ -123,9 +123,12 @@ fn keep(folder: &TempDir, name: &str, kit: &Kit) -> Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
-fn job_report(job: &Job, settings: &Settings, kit: Option<&Kit>) -> Result<JobReport> {
-    let (state_calls, turn_calls, calls_left_out) = kit.map_or((0, 0, 0), Kit::calls);
-    let has_artifacts = kit.map(Kit::has_artifacts).transpose()?.unwrap_or(false);
+fn job_report(job: &Job, settings: &Settings, setup: Option<&Setup>) -> Result<JobReport> {
+    let (state_calls, turn_calls, calls_left_out) = setup.map_or((0, 0, 0), Setup::calls);
+    let has_artifacts = setup
+        .map(Setup::has_artifacts)
+        .transpose()?
+        .unwrap_or(false);
     Ok(JobReport {
         module: job.name.clone(),
         module_hash: ModuleHash::of(&job.wasm).to_string(),
@@ -133,10 +136,10 @@ fn job_report(job: &Job, settings: &Settings, kit: Option<&Kit>) -> Result<JobRe
         state_calls,
         turn_calls,
         calls_left_out,
-        turns: kit.map_or(0, Kit::turns),
+        turns: setup.map_or(0, Setup::turns),
         time_max_s: settings.time_max.as_secs_f64(),
         rounds: settings.rounds,
-        memory_limit_mib: kit.map_or(0.0, |kit| mib(kit.bare.memory_limit_bytes())),
+        memory_limit_mib: setup.map_or(0.0, |setup| mib(setup.bare.memory_limit_bytes())),
         warn: job.thresholds.warn(),
         critical: job.thresholds.critical(),
         artifacts: has_artifacts,

@@ -6,7 +6,7 @@
 //!
 //! | file | its job |
 //! |---|---|
-//! | `job`, `kit` | what is compared; bound to a compiled module |
+//! | `job`, `setup` | what is compared; bound to a compiled module |
 //! | `strategy`, `serve` | the strategies; each as something that serves turns |
 //! | `measure`, `sampler`, `cpu` | times turns; looks at memory meanwhile, and at processor time |
 //! | `child` | one strategy in a process of its own |
@@ -28,7 +28,7 @@ pub mod figures;
 pub mod html;
 mod gauge;
 mod job;
-mod kit;
+mod setup;
 pub mod machine;
 mod measure;
 mod measured;
@@ -45,7 +45,7 @@ pub mod table;
 pub use compare::{Children, Progress, Settings, compare};
 pub use gauge::MarkKind;
 pub use job::Job;
-pub use kit::Kit;
+pub use setup::Setup;
 pub use machine::{Machine, Origin};
 pub use report::{EngineReport, JobReport, Latency, Report, Row, Series, Spread};
 pub use strategy::Strategy;

@@ -9,10 +9,10 @@ use hdrhistogram::Histogram;
 use crate::again::Again;
 use crate::cpu;
 use crate::gauge::Gauge;
-use crate::kit::Kit;
 use crate::measured::Measured;
 use crate::sampler::Sampler;
 use crate::serve::start;
+use crate::setup::Setup;
 use crate::strategy::Strategy;
 
 /// So many failed turns end a run in which they are more than one in ten.
@@ -28,7 +28,7 @@ const QUANTILES: [f64; 12] = [
 
 /// Runs a strategy for at most `turns_max` turns and `time_max`. `on_turn` is told how many turns there were.
 pub(crate) fn measure(
-    kit: &Kit,
+    setup: &Setup,
     strategy: Strategy,
     (turns_max, time_max): (u64, Duration),
     again: &Again,
@@ -37,7 +37,7 @@ pub(crate) fn measure(
     let gauge = Arc::new(Gauge::new());
     let sampler =
         Sampler::start(Arc::clone(&gauge)).context("cannot start the sampler's thread")?;
-    let mut server = start(strategy, kit, &gauge, again)?;
+    let mut server = start(strategy, setup, &gauge, again)?;
     let start_ms = gauge.now() * 1e3;
     let mut latency = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3)
         .context("cannot make a histogram")?;

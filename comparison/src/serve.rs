@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::again::Again;
 use crate::gauge::Gauge;
-use crate::kit::{Ended, Kit};
+use crate::setup::{Ended, Setup};
 use crate::strategy::Strategy;
 
 /// Serves turns.
@@ -32,18 +32,18 @@ pub(crate) trait Server {
 /// The state cannot be built.
 pub(crate) fn start<'a>(
     strategy: Strategy,
-    kit: &'a Kit,
+    setup: &'a Setup,
     gauge: &Arc<Gauge>,
     again: &'a Again,
 ) -> Result<Box<dyn Server + 'a>> {
     let gauge = Arc::clone(gauge);
     Ok(match strategy {
-        Strategy::Bare => Box::new(alternatives::Single::start(kit, gauge, false)?),
-        Strategy::Restart => Box::new(alternatives::Single::start(kit, gauge, true)?),
-        Strategy::Fresh => Box::new(alternatives::Fresh::start(kit, gauge)?),
-        Strategy::Process => Box::new(processes::Processes::start(kit, gauge, again)?),
-        Strategy::Rotation => Box::new(alternatives::Rotation::start(kit, gauge)?),
-        Strategy::Replay => Box::new(proxied::Proxied::start(kit, &gauge, false)?),
-        Strategy::Checkpoints => Box::new(proxied::Proxied::start(kit, &gauge, true)?),
+        Strategy::Bare => Box::new(alternatives::Single::start(setup, gauge, false)?),
+        Strategy::Restart => Box::new(alternatives::Single::start(setup, gauge, true)?),
+        Strategy::Fresh => Box::new(alternatives::Fresh::start(setup, gauge)?),
+        Strategy::Process => Box::new(processes::Processes::start(setup, gauge, again)?),
+        Strategy::Rotation => Box::new(alternatives::Rotation::start(setup, gauge)?),
+        Strategy::Replay => Box::new(proxied::Proxied::start(setup, &gauge, false)?),
+        Strategy::Checkpoints => Box::new(proxied::Proxied::start(setup, &gauge, true)?),
     })
 }

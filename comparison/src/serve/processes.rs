@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::Server;
 use crate::again::Again;
 use crate::gauge::Gauge;
-use crate::kit::{Ended, Kit};
 use crate::order::Task;
+use crate::setup::{Ended, Setup};
 
 /// Starts this program again for every turn.
 pub(super) struct Processes<'a> {
@@ -18,8 +18,8 @@ pub(super) struct Processes<'a> {
 
 impl<'a> Processes<'a> {
     /// Checks here that the state can be built at all, for a better message.
-    pub(super) fn start(kit: &Kit, gauge: Arc<Gauge>, again: &'a Again) -> Result<Self> {
-        kit.instance()?;
+    pub(super) fn start(setup: &Setup, gauge: Arc<Gauge>, again: &'a Again) -> Result<Self> {
+        setup.instance()?;
         Ok(Self { gauge, again })
     }
 }

@@ -10,7 +10,7 @@ use proxy_core::{CheckpointPolicy, Event, Proxy, Supervisor};
 
 use super::Server;
 use crate::gauge::{Gauge, MarkKind};
-use crate::kit::{Ended, Kit, Live};
+use crate::setup::{Ended, Live, Setup};
 
 /// The supervisor looks this often; calls that cross a threshold wake it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A proxy with its supervisor.
 pub(super) struct Proxied<'a> {
-    kit: &'a Kit,
+    setup: &'a Setup,
     live: Live<Proxy>,
     supervisor: Option<Supervisor>,
     stop: Arc<AtomicBool>,
@@ -28,17 +28,17 @@ pub(super) struct Proxied<'a> {
 }
 
 impl<'a> Proxied<'a> {
-    pub(super) fn start(kit: &'a Kit, gauge: &Arc<Gauge>, checkpoints: bool) -> Result<Self> {
+    pub(super) fn start(setup: &'a Setup, gauge: &Arc<Gauge>, checkpoints: bool) -> Result<Self> {
         let marks = Arc::clone(gauge);
-        let job = &kit.job;
+        let job = &setup.job;
         let policy = if checkpoints {
             CheckpointPolicy::default()
         } else {
             CheckpointPolicy::off()
         };
-        let proxy = Proxy::builder(Arc::clone(&kit.engine))
+        let proxy = Proxy::builder(Arc::clone(&setup.engine))
             .module(job.wasm.clone())
-            .compiled(Arc::clone(&kit.module))
+            .compiled(Arc::clone(&setup.module))
             .policy(job.policy.clone())
             .imports(job.imports.clone())
             .limits(job.limits.clone())
@@ -53,7 +53,7 @@ impl<'a> Proxied<'a> {
             .build()?;
         let supervisor = Supervisor::start(&proxy, SUPERVISOR_INTERVAL)
             .context("cannot start the supervisor's threads")?;
-        let live = kit.with_state(proxy)?;
+        let live = setup.with_state(proxy)?;
         let stop = Arc::new(AtomicBool::new(false));
         // Apart, so that turns do not pay for it.
         let watcher = thread::Builder::new().name("watcher".to_owned()).spawn({
@@ -67,7 +67,7 @@ impl<'a> Proxied<'a> {
             }
         })?;
         Ok(Self {
-            kit,
+            setup,
             live,
             supervisor: Some(supervisor),
             stop,
@@ -78,7 +78,7 @@ impl<'a> Proxied<'a> {
 
 impl Server for Proxied<'_> {
     fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
-        self.kit.turn(&mut self.live, index, results)?;
+        self.setup.turn(&mut self.live, index, results)?;
         Ok(None)
     }
 }

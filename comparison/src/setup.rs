@@ -16,7 +16,7 @@ use crate::Job;
 
 /// A job bound to a module that an engine compiled.
 #[derive(Debug)]
-pub struct Kit {
+pub struct Setup {
     pub(crate) job: Job,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) module: Arc<dyn Module>,
@@ -161,8 +161,8 @@ impl Scoped for Importing<'_> {
     }
 }
 
-impl Kit {
-    /// Compiles the module, or loads what an earlier kit compiled, and checks the workload against it.
+impl Setup {
+    /// Compiles the module, or loads what an earlier one compiled, and checks the workload against it.
     ///
     /// # Errors
     ///
