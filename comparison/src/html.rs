@@ -18,7 +18,7 @@ const STYLE: &str = "body{font:16px/1.5 Helvetica,Arial,sans-serif;color:#222;ba
 
 /// The page.
 #[must_use]
-pub fn page(report: &Report) -> String {
+pub fn report_page(report: &Report) -> String {
     let module = escape(&report.job.module);
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" \

@@ -12,7 +12,7 @@
 //! | `child` | one strategy in a process of its own |
 //! | `compare` | rounds of children, and what they gave |
 //! | `report`, `machine` | the figures, and where they are from |
-//! | `table`, `figures`, `html`, `page` | how they are shown |
+//! | `table`, `figures`, `html`, `report_page` | how they are shown |
 //! | `plot` | bars, lines and ranges as SVG, of whatever numbers |
 //!
 //! A *turn* is one turn of the workload's repeat: all that an application asks for at a time, such as to prove, read the
@@ -25,27 +25,27 @@ pub mod child;
 mod compare;
 mod cpu;
 pub mod figures;
-pub mod html;
 mod gauge;
+pub mod html;
 mod job;
-mod setup;
 pub mod machine;
 mod measure;
 mod measured;
 mod order;
-pub mod page;
 pub mod plot;
 mod quantity;
 mod report;
+pub mod report_page;
 mod sampler;
 mod serve;
+mod setup;
 mod strategy;
 pub mod table;
 
 pub use compare::{Children, Progress, Settings, compare};
 pub use gauge::MarkKind;
 pub use job::Job;
-pub use setup::Setup;
 pub use machine::{Machine, Origin};
 pub use report::{EngineReport, JobReport, Latency, Report, Row, Series, Spread};
+pub use setup::Setup;
 pub use strategy::Strategy;

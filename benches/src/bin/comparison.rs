@@ -17,7 +17,7 @@ use clap::{Parser, ValueEnum};
 use comparison::child::{Again, Order};
 use comparison::figures::{Figure, figures};
 use comparison::{
-    Children, Job, Origin, Report, Settings, Strategy, compare, machine, page, table,
+    Children, Job, Origin, Report, Settings, Strategy, compare, machine, report_page, table,
 };
 use engine_api::{Engine, Imports, Limits};
 use proxy_core::Thresholds;
@@ -65,7 +65,7 @@ struct Args {
 
     /// Write the tables into this page, between its markers, and the plots into the folder of its name
     #[arg(long, value_name = "F.md")]
-    page: Option<PathBuf>,
+    report_page: Option<PathBuf>,
 
     /// Do not measure: show again what is in the JSON
     #[arg(long, value_name = "F.json")]
@@ -126,8 +126,8 @@ fn main() -> Result<()> {
     for (.., figures) in &parts {
         plots(figures, &args.out)?;
     }
-    if let Some(path) = &args.page {
-        write_page(&parts, path)?;
+    if let Some(path) = &args.report_page {
+        write_report_page(&parts, path)?;
     }
     for (_, text, _) in parts {
         writeln!(std::io::stdout(), "{text}")?;
@@ -235,7 +235,7 @@ fn command() -> String {
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--out" | "--page" => drop(args.next()),
+            "--out" | "--report-page" => drop(args.next()),
             _ => typed.push(arg),
         }
     }
@@ -305,7 +305,7 @@ fn plots(figures: &[Figure], folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write_page(parts: &[(&str, String, Vec<Figure>)], path: &Path) -> Result<()> {
+fn write_report_page(parts: &[(&str, String, Vec<Figure>)], path: &Path) -> Result<()> {
     let mut text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the page `{}`", path.display()))?;
     let folder = path.with_extension("");
@@ -326,7 +326,7 @@ fn write_page(parts: &[(&str, String, Vec<Figure>)], path: &Path) -> Result<()> 
             .as_str();
         }
         plots(figures, &folder)?;
-        text = page::replace(&text, part, &content)?;
+        text = report_page::replace(&text, part, &content)?;
     }
     fs::write(path, text).with_context(|| format!("cannot write the page `{}`", path.display()))
 }
