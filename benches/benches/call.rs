@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use benches::OnThread;
 use benches::engines::{self, Column};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
 use benches::results::{CALL, call};
 use criterion::{BenchmarkGroup, BenchmarkId};
 use engine_api::{Imports, Limits, Val};
@@ -35,7 +35,7 @@ fn main() {
 }
 
 fn without_proxy(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
-    let native = LazyCell::new(|| RefCell::new(column.native_add(&Guest::calls())));
+    let native = LazyCell::new(|| RefCell::new(column.native_add(&GuestModule::calls())));
     group.bench_function(BenchmarkId::new(call::NATIVE, column.name), |bencher| {
         bencher.iter_custom(|iters| native.borrow_mut()(iters));
     });
@@ -44,7 +44,7 @@ fn without_proxy(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
         (call::TRAIT_DEADLINE, Some(Duration::from_mins(1))),
     ] {
         let instance = LazyCell::new(|| {
-            let module = column.compile(&Guest::calls());
+            let module = column.compile(&GuestModule::calls());
             let limits = Limits {
                 deadline,
                 ..Limits::default()
@@ -66,7 +66,7 @@ fn without_proxy(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
 }
 
 fn pure(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
-    let proxy = LazyCell::new(|| column.proxy(&Guest::calls()));
+    let proxy = LazyCell::new(|| column.proxy(&GuestModule::calls()));
     group.bench_function(BenchmarkId::new(call::PURE_TYPED, column.name), |bencher| {
         let add = proxy.typed::<(i32, i32), i32>("add").expect(SERVED);
         bencher.iter(|| add.call((black_box(1), black_box(2))).expect(SERVED));
@@ -106,7 +106,7 @@ fn pure(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
 
 /// The time of one of two threads, each with a proxy of its own. They share nothing, so it is what it is alone.
 fn beside(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
-    let proxies = LazyCell::new(|| column.proxies(&Guest::calls()));
+    let proxies = LazyCell::new(|| column.proxies(&GuestModule::calls()));
     for (row, export) in [
         (call::PURE_BESIDE, "add"),
         (call::JOURNALED_BESIDE, "add_journaled"),
@@ -117,7 +117,7 @@ fn beside(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
                 let ended = AtomicBool::new(false);
                 thread::scope(|scope| {
                     let mut other = fresh();
-                    let again = column.proxies(&Guest::calls());
+                    let again = column.proxies(&GuestModule::calls());
                     let ended = &ended;
                     scope.spawn(move || {
                         while !ended.load(Ordering::Relaxed) {
@@ -148,7 +148,7 @@ fn object_of(proxy: &Proxy) -> Handle {
 }
 
 fn journaled(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
-    let fresh = LazyCell::new(|| column.proxies(&Guest::calls()));
+    let fresh = LazyCell::new(|| column.proxies(&GuestModule::calls()));
     group.bench_function(
         BenchmarkId::new(call::JOURNALED_TYPED, column.name),
         |bencher| {
@@ -168,7 +168,7 @@ fn journaled(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
             })
         });
     });
-    let proxy = LazyCell::new(|| column.proxy(&Guest::calls()));
+    let proxy = LazyCell::new(|| column.proxy(&GuestModule::calls()));
     group.bench_function(
         BenchmarkId::new(call::CREATE_FREE, column.name),
         |bencher| {

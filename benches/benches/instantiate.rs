@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use benches::OnThread;
 use benches::engines::{self, Column};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
 use benches::results::{COMPILE, INSTANTIATE, INSTANTIATE_DROP, LOAD, module};
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode};
 use engine_api::{Imports, Instance, Limits, Module};
@@ -23,8 +23,8 @@ fn main() {
     let mut on_thread = benches::criterion().with_measurement(OnThread);
     for column in engines::all() {
         for (row, guest) in [
-            (module::TINY, Guest::tiny()),
-            (module::PROVER, Guest::prover()),
+            (module::TINY, GuestModule::tiny()),
+            (module::PROVER, GuestModule::prover()),
         ] {
             let engine = column.engine();
             compile(&mut on_wall, column, row, &|| engine.compile(&guest.wasm));

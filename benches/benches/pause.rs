@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use benches::engines::{self, Column};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
 use benches::results::{latency_folder, show_ns};
 use hdrhistogram::Histogram;
 use proxy_core::{Error, Handle, Proxy, args};
@@ -95,7 +95,7 @@ struct Latency {
 
 impl Latency {
     fn measure(column: Column, swaps: u32) -> anyhow::Result<Self> {
-        let proxy = column.proxy(&Guest::prover());
+        let proxy = column.proxy(&GuestModule::prover());
         let srs = proxy.call("srs_create", args![SRS_K])?.handle()?;
         let index = proxy.call("index_create", args![srs, CIRCUIT])?.handle()?;
         let [quiet, _] = observe(&proxy, index, |_| {
@@ -249,7 +249,7 @@ struct InFlight {
 
 impl InFlight {
     fn measure(column: Column, swaps: u32) -> anyhow::Result<Self> {
-        let proxy = column.proxy(&Guest::state());
+        let proxy = column.proxy(&GuestModule::state());
         proxy.call("fill_mib", args![16])?;
         let spin = proxy.typed::<(i64,), i64>("spin")?;
         let look = proxy.typed::<(), i32>("look")?;

@@ -4,14 +4,14 @@ use proxy_core::Policy;
 
 /// A module with its policy.
 #[derive(Clone, Debug)]
-pub struct Guest {
+pub struct GuestModule {
     /// In the binary format.
     pub wasm: Vec<u8>,
     /// What its exports do.
     pub policy: Policy,
 }
 
-impl Guest {
+impl GuestModule {
     fn new(text: &str, policy: &str) -> Self {
         Self {
             wasm: wat::parse_str(text).expect("the text is a module"),

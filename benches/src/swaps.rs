@@ -22,7 +22,7 @@ use proxy_core::{CheckpointPolicy, Proxy, Source, Supervisor, args};
 use serde::{Deserialize, Serialize};
 
 use crate::engines::Column;
-use crate::guests::Guest;
+use crate::guests::GuestModule;
 
 /// Sizes of the state in MiB.
 pub const SIZES: [i32; 5] = [1, 16, 64, 256, 512];
@@ -63,7 +63,7 @@ pub struct Swaps {
     /// Where it is from.
     #[serde(flatten)]
     pub origin: Origin,
-    /// One for each engine, thing measured, and place on an axis.
+    /// One for each engine, thing measured, and size or length.
     pub cells: Vec<Cell>,
 }
 
@@ -256,7 +256,7 @@ fn engine(column: Column, effort: Effort, cells: &mut Vec<Cell>) -> anyhow::Resu
         cells.push(cell(what, &samples));
     }
     cells.push(cell(What::Proof, &proofs(column, effort)?));
-    let state = Guest::state();
+    let state = GuestModule::state();
     let engine = column.engine();
     let module = engine.compile(&state.wasm)?;
     let axes = SIZES
@@ -337,7 +337,7 @@ fn swaps(proxy: &Proxy, by: By, effort: Effort) -> anyhow::Result<(Samples, Samp
 
 /// Compiling, loading and instantiating the prover.
 fn modules(column: Column, effort: Effort) -> anyhow::Result<[(What, Samples); 3]> {
-    let guest = Guest::prover();
+    let guest = GuestModule::prover();
     let engine = column.engine();
     let (mut compile, mut load, mut instantiate) = (Samples::new(), Samples::new(), Samples::new());
     for _ in 0..effort.replayed.min(5) {
@@ -360,7 +360,7 @@ fn modules(column: Column, effort: Effort) -> anyhow::Result<[(What, Samples); 3
 
 /// Proofs of the prover through the proxy.
 fn proofs(column: Column, effort: Effort) -> anyhow::Result<Samples> {
-    let proxy = column.proxy(&Guest::prover());
+    let proxy = column.proxy(&GuestModule::prover());
     let srs = proxy.call("srs_create", args![4])?.handle()?;
     let index = proxy.call("index_create", args![srs, 0])?.handle()?;
     let mut proof = Samples::new();

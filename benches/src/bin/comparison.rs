@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use benches::engines::{Column, all};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
 use benches::swaps::{self, Effort, Swaps};
 use clap::{Parser, ValueEnum};
 use comparison::child::{Again, Order};
@@ -243,7 +243,7 @@ fn command() -> String {
 }
 
 fn job(args: &Args) -> Result<Job> {
-    let guest = Guest::prover();
+    let guest = GuestModule::prover();
     let workload = match &args.workload {
         Some(path) => Workload::read(path)?,
         None => Workload::parse("two_circuits.jsonl", WORKLOAD)?,

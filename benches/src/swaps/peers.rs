@@ -12,12 +12,12 @@ use engine_api::{Engine, Imports, Instance, Limits, Module};
 
 use super::wizer::initialised;
 use super::{Cell, Effort, SIZES, Samples, What};
-use crate::guests::Guest;
+use crate::guests::GuestModule;
 
 pub(super) fn measure(effort: Effort, cells: &mut Vec<Cell>) -> anyhow::Result<()> {
     let engine: Arc<dyn Engine> = Arc::new(engine_wasmtime::Wasmtime::cranelift()?);
     for mib in SIZES {
-        let wasm = initialised(&Guest::state().wasm, mib)
+        let wasm = initialised(&GuestModule::state().wasm, mib)
             .with_context(|| format!("initialise {mib} MiB"))?;
         let module = engine.compile(&wasm)?;
         drop(wasm);
