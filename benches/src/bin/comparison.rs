@@ -2,7 +2,6 @@
 //! of the journal, on every engine: one JSON file, plots and tables. `docs/benchmarks.md` has what it gave, and says how
 //! to read it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,13 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use benches::engines::{Column, all};
 use benches::guests::GuestModule;
+use benches::results::{read_json, versions, write_json};
 use benches::swaps::{self, Effort, Swaps};
 use clap::{Parser, ValueEnum};
 use comparison::child::{Again, Order};
 use comparison::figures::{Figure, figures};
-use comparison::{
-    Children, Job, Origin, Report, Settings, Strategy, compare, machine, report_page, table,
-};
+use comparison::{Children, Job, Origin, Report, Settings, Strategy, compare, report_page, table};
 use engine_api::{Engine, Imports, Limits};
 use proxy_core::Thresholds;
 use serde::{Deserialize, Serialize};
@@ -63,7 +61,7 @@ struct Args {
     #[arg(long, value_name = "FOLDER", default_value = "target/comparison")]
     out: PathBuf,
 
-    /// Write the tables into this page, between its markers, and the plots into the folder of its name
+    /// Write the tables between the markers of this report page, and the plots into the folder of its name
     #[arg(long, value_name = "F.md")]
     report_page: Option<PathBuf>,
 
@@ -103,10 +101,10 @@ fn main() -> Result<()> {
     }
     let file = args.out.join("comparison.json");
     let measured = match (&args.from, args.only) {
-        (Some(path), _) => read(path)?,
+        (Some(path), _) => read_json(path)?,
         (None, Some(only)) => {
             let before = if file.exists() {
-                read(&file)?
+                read_json(&file)?
             } else {
                 Measured::default()
             };
@@ -119,9 +117,7 @@ fn main() -> Result<()> {
     };
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder `{}`", args.out.display()))?;
-    let mut json = serde_json::to_vec_pretty(&measured)?;
-    json.push(b'\n');
-    fs::write(&file, json).with_context(|| format!("cannot write `{}`", file.display()))?;
+    write_json(&file, &measured)?;
     let parts = measured.parts();
     for (.., figures) in &parts {
         plots(figures, &args.out)?;
@@ -133,17 +129,6 @@ fn main() -> Result<()> {
         writeln!(std::io::stdout(), "{text}")?;
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Measured> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    serde_json::from_str(&text).with_context(|| {
-        format!(
-            "`{}` is no file of this program, or one of another version: measure again",
-            path.display()
-        )
-    })
 }
 
 impl Measured {
@@ -279,21 +264,6 @@ fn column(name: &str) -> Result<Column> {
         bail!("no engine `{name}`; choose among: {}", names.join(", "));
     };
     Ok(column)
-}
-
-fn versions() -> BTreeMap<String, String> {
-    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
-    let lock = fs::read_to_string(lock).unwrap_or_default();
-    let rustc = machine::said("rustc", &["--version"]);
-    let rustc = rustc.and_then(|said| Some(said.split(' ').nth(1)?.to_owned()));
-    [
-        ("Rust", rustc),
-        ("wasmtime", machine::locked(&lock, "wasmtime")),
-        ("Wasmer", machine::locked(&lock, "wasmer")),
-    ]
-    .into_iter()
-    .filter_map(|(name, version)| Some((name.to_owned(), version?)))
-    .collect()
 }
 
 fn plots(figures: &[Figure], folder: &Path) -> Result<()> {
