@@ -27,6 +27,7 @@ fn main() {
         let mut group = criterion.benchmark_group(CALL);
         without_proxy(&mut group, column);
         pure(&mut group, column);
+        buffers(&mut group, column);
         journaled(&mut group, column);
         beside(&mut group, column);
         group.finish();
@@ -101,6 +102,37 @@ fn pure(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
                 .pinned::<_, Error>(|pinned| pinned.call("add", args![black_box(1), black_box(2)]));
             sum.expect(SERVED)
         });
+    });
+}
+
+/// Pure calls that return a buffer: a proof of some kilobytes, and 1 MiB.
+fn buffers(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
+    let prover = LazyCell::new(|| {
+        let proxy = column.proxy(&GuestModule::prover());
+        let srs = proxy.call("srs_create", args![4]).expect(SERVED);
+        let srs = srs.handle().expect("the policy says it is a handle");
+        let index = proxy.call("index_create", args![srs, 0]).expect(SERVED);
+        (
+            proxy,
+            index.handle().expect("the policy says it is a handle"),
+        )
+    });
+    group.bench_function(
+        BenchmarkId::new(call::BUFFER_PROOF, column.name),
+        |bencher| {
+            let (proxy, index) = &*prover;
+            // A proof is a raw pointer, which is good inside one scope.
+            let read = proxy.pinned::<_, Error>(|pinned| {
+                let proof = pinned.call("prove", args![*index, 7_u64])?.pointer()?;
+                bencher.iter(|| pinned.call("proof_bytes", args![proof]).expect(SERVED));
+                pinned.call("proof_free", args![proof])
+            });
+            read.expect(SERVED);
+        },
+    );
+    let buffer = LazyCell::new(|| column.proxy(&GuestModule::buffer()));
+    group.bench_function(BenchmarkId::new(call::BUFFER_MIB, column.name), |bencher| {
+        bencher.iter(|| buffer.call("mebibyte", args![]).expect(SERVED));
     });
 }
 

@@ -75,6 +75,22 @@ impl GuestModule {
         )
     }
 
+    /// A pure export `mebibyte` that returns a buffer of 1 MiB, which stays the guest's.
+    #[must_use]
+    pub fn buffer() -> Self {
+        Self::new(
+            r#"(module
+                 (memory (export "memory") 17)
+                 ;; The pointer is 64 KiB, and the length is in the upper half.
+                 (func (export "mebibyte") (result i64) (i64.const 0x00100000_00010000)))"#,
+            r#"strict = true
+               [[export]]
+               match = "mebibyte"
+               role = "pure"
+               results = ["bytes:borrowed"]"#,
+        )
+    }
+
     /// A state of any size, made by few calls or by many, and a call that only takes time.
     #[must_use]
     pub fn state() -> Self {

@@ -42,6 +42,10 @@ pub mod call {
     pub const HANDLE_TYPED: &str = "proxy, pure, typed, handle";
     /// The same by name.
     pub const HANDLE: &str = "proxy, pure, dynamic, handle";
+    /// The reading of a proof, by name: a pure call that returns a buffer of kilobytes.
+    pub const BUFFER_PROOF: &str = "proxy, pure, dynamic, a proof's bytes";
+    /// A pure call by name that returns a buffer of 1 MiB, which the guest has ready.
+    pub const BUFFER_MIB: &str = "proxy, pure, dynamic, 1 MiB returned";
     /// A pinned scope with one call by name.
     pub const PINNED: &str = "proxy, pinned scope, one call";
     /// An addition that is journaled, types resolved once.
@@ -79,7 +83,7 @@ pub mod srs {
 }
 
 /// All rows, in the order of the tables.
-pub const ROWS: [&str; 19] = [
+pub const ROWS: [&str; 21] = [
     call::NATIVE,
     call::TRAIT,
     call::TRAIT_DEADLINE,
@@ -88,6 +92,8 @@ pub const ROWS: [&str; 19] = [
     call::PURE,
     call::HANDLE_TYPED,
     call::HANDLE,
+    call::BUFFER_PROOF,
+    call::BUFFER_MIB,
     call::PINNED,
     call::JOURNALED_TYPED,
     call::JOURNALED_BESIDE,
