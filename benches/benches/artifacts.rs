@@ -1,8 +1,8 @@
-//! What bytes save where an object takes long to compute: a standby's preparation, and the first call of a
-//! process that finds the bytes in a directory, on every engine.
+//! What bytes save where an object takes long to compute: a standby's preparation, and the first
+//! call of a process that finds the bytes in a directory, on every engine.
 //!
-//! The object is a structured reference string of the prover. Both happen on the thread that asks for them, so it
-//! is that thread's time that is measured.
+//! The object is a structured reference string of the prover. Both happen on the thread that asks
+//! for them, so it is that thread's time that is measured.
 
 use std::cell::LazyCell;
 use std::time::Duration;
@@ -54,8 +54,8 @@ fn create(proxy: &Proxy) {
     proxy.call("srs_create", args![srs::K]).expect(SERVED);
 }
 
-/// The first call of a process: each iteration has a proxy and a store of its own. With a directory, an
-/// earlier process has left the bytes there.
+/// The first call of a process: each iteration has a proxy and a store of its own. With a
+/// directory, an earlier process has left the bytes there.
 fn call(
     criterion: &mut Criterion<OnThread>,
     column: Column,

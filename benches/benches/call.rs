@@ -1,5 +1,5 @@
-//! What a call costs, on every engine: by the engine's own interface, by the engine contract, and by
-//! the proxy in every way it can be called.
+//! What a call costs, on every engine: by the engine's own interface, by the engine contract, and
+//! by the proxy in every way it can be called.
 
 use std::cell::{LazyCell, RefCell};
 use std::hint::black_box;
@@ -15,7 +15,7 @@ use criterion::{BenchmarkGroup, BenchmarkId};
 use engine_api::{Imports, Limits, Val};
 use proxy_core::{Error, Handle, Proxy, Typed, args};
 
-/// Entries that a journal gets before a fresh proxy takes over, so that memory stays bounded.
+/// Entries that a journal gets before a fresh proxy takes over. It bounds the memory.
 const ENTRIES_MAX: u64 = 50_000;
 
 const SERVED: &str = "the guest's functions do not fail";
@@ -23,7 +23,7 @@ const SERVED: &str = "the guest's functions do not fail";
 fn main() {
     let mut criterion = benches::criterion().with_measurement(OnThread);
     for column in engines::all() {
-        // All rows of one engine one after the other: the machine's mood changes slowly.
+        // All rows of one engine one after the other, because the machine's mood changes slowly.
         let mut group = criterion.benchmark_group(CALL);
         without_proxy(&mut group, column);
         pure(&mut group, column);
@@ -136,7 +136,8 @@ fn buffers(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
     });
 }
 
-/// The time of one of two threads, each with a proxy of its own. They share nothing, so it is what it is alone.
+/// The time of one of two threads, each with a proxy of its own. The threads share nothing, so it
+/// should be the time of one thread alone.
 fn beside(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
     let proxies = LazyCell::new(|| column.proxies(&GuestModule::calls()));
     for (row, export) in [

@@ -1,4 +1,4 @@
-//! Names and places of results: what the benches write and `bench-table` reads.
+//! Names of results, and the files that the benches write and `bench-table` reads.
 
 use std::collections::BTreeMap;
 use std::env;

@@ -44,7 +44,7 @@ impl Again {
         })
     }
 
-    /// For an engine, with the module that it compiled.
+    /// The same for an engine, with the path of the module that it compiled.
     pub(crate) fn on(&self, engine: &str, compiled: Option<&Path>) -> Self {
         Self {
             engine: engine.to_owned(),
@@ -53,7 +53,7 @@ impl Again {
         }
     }
 
-    /// Has a child make one turn. `on_start` is told its id.
+    /// Has a child make one turn. `on_start` gets its process id.
     pub(crate) fn turn(&self, task: Task, on_start: &mut dyn FnMut(u32)) -> Result<Turn> {
         match self.run(task, on_start, &mut |_| {})? {
             Answer::Turn(turn) => Ok(turn),
@@ -62,7 +62,7 @@ impl Again {
         }
     }
 
-    /// Has a child run a strategy. `on_turn` is told how far it is.
+    /// Has a child run a strategy. `on_turn` gets the number of turns so far.
     pub(crate) fn measure(&self, task: Task, on_turn: &mut dyn FnMut(u64)) -> Result<Measured> {
         match self.run(task, &mut |_| {}, on_turn)? {
             Answer::Measured(measured) => Ok(*measured),
@@ -86,7 +86,7 @@ impl Again {
         let mut child = Ended(
             Command::new(&self.program)
                 .args(&self.args)
-                // It would switch the proxy off, or bare instances to it.
+                // The variable would turn the proxy off, or bare instances into proxies.
                 .env_remove("WASM_PROXY_ENABLED")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -98,13 +98,13 @@ impl Again {
         let mut stdin = child.0.stdin.take().context("the child has no input")?;
         let mut line = serde_json::to_vec(&order)?;
         line.push(b'\n');
-        // A child that ended at once says why below.
+        // If the child ended at once, its exit status below says why.
         let _ = stdin.write_all(&line);
-        // As long as this is open, the child knows that it has a parent.
+        // The child lives as long as this is open.
         let _stdin = stdin;
         let stdout = child.0.stdout.take().context("the child has no output")?;
         for line in BufReader::new(stdout).lines() {
-            match serde_json::from_str(&line?).context("the child said what is no answer")? {
+            match serde_json::from_str(&line?).context("the child's answer cannot be read")? {
                 Answer::Turns(turns) => on_turn(turns),
                 answer => {
                     child.0.wait()?;
@@ -123,12 +123,12 @@ impl Again {
     }
 }
 
-/// A child that does not outlive whoever waits for it.
+/// A child process that is killed when its owner is dropped.
 struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // Of one that has ended, neither does anything.
+        // Both do nothing if the child has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

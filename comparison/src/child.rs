@@ -1,7 +1,8 @@
 //! One strategy in a process of its own: the front end's program again, as a child.
 //!
-//! A child is started with the arguments of its parent and a mark, so that it makes the same [`Job`]. It reads its
-//! [`Order`] from standard input, ends when that does, and answers with JSON lines on standard output.
+//! A child gets the arguments of its parent and a mark, so it makes the same [`Job`]. It reads its
+//! [`Order`] from standard input, ends when standard input ends, and answers with lines of JSON on
+//! standard output.
 
 use std::io::{self, Write};
 use std::process;
@@ -19,11 +20,12 @@ pub use crate::order::Order;
 use crate::order::{Answer, Task, Turn};
 use crate::setup::Setup;
 
-/// How often a child says how far it is.
+/// How often a child reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Order {
-    /// Reads the order of this process. The front end makes the engine of its name, and [executes](Order::execute) it.
+    /// Reads the order of this process. The front end makes the engine of its name, and
+    /// [executes](Order::execute) it.
     ///
     /// # Errors
     ///
@@ -34,8 +36,8 @@ impl Order {
             .read_line(&mut line)
             .context("cannot read standard input")?;
         let order = serde_json::from_str(&line)
-            .context("this is started by the comparison, and not by hand")?;
-        // A parent that was ended in whatever way closes it, and nobody is there any more to be measured for.
+            .context("the comparison starts this; it is not for use by hand")?;
+        // However the parent ends, the system closes this pipe; nobody needs the figures any more.
         thread::Builder::new()
             .name("parent".to_owned())
             .spawn(|| {
@@ -46,7 +48,7 @@ impl Order {
         Ok(order)
     }
 
-    /// Does what it says, and answers. What goes wrong is said to the parent.
+    /// Carries out the order and answers. Failures are answers too.
     ///
     /// # Errors
     ///
@@ -88,7 +90,7 @@ impl Order {
                     &mut |turns| {
                         if said.elapsed() >= PROGRESS_INTERVAL {
                             said = Instant::now();
-                            // A parent that is gone is found out in the end.
+                            // The last answer finds out whether the parent is gone.
                             let _ = say(&Answer::Turns(turns));
                         }
                     },

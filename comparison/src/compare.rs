@@ -1,4 +1,4 @@
-//! Rounds of children, and what they gave.
+//! Rounds of children, and their figures.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,13 +23,14 @@ use crate::{EngineReport, Job, JobReport, Latency, Origin, Report, Row, Series, 
 pub struct Settings {
     /// Which strategies.
     pub strategies: Vec<Strategy>,
-    /// How often each is run. All strategies of all engines are run once before the first is run again.
+    /// How often each is run. All strategies of all engines are run once before the first is run
+    /// again.
     pub rounds: u32,
     /// How long a strategy may take, in one round.
     pub time_max: Duration,
     /// What was typed.
     pub command: String,
-    /// What is known of versions.
+    /// Versions of the compiler and the runtimes.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -59,8 +60,8 @@ pub struct Progress<'a> {
 ///
 /// # Errors
 ///
-/// An engine refuses the module, or the policy or the workload does not fit it; a state cannot be built; a child
-/// dies. Turns that fail are figures, and no errors.
+/// An engine refuses the module, or the policy or the workload does not fit it; a state cannot be
+/// built; a child dies. Failed turns are figures, not errors.
 pub fn compare(
     job: &Job,
     children: &Children,
@@ -113,7 +114,7 @@ pub fn compare(
     })
 }
 
-/// Writes the compiled module for the children, where the engine can.
+/// Writes the compiled module for the children, if the engine can write it.
 fn keep(folder: &TempDir, name: &str, setup: &Setup) -> Result<Option<PathBuf>> {
     let Some(artifact) = setup.compiled() else {
         return Ok(None);
@@ -186,7 +187,7 @@ fn row(
         values.and_then(Spread::of)
     };
     let share_of_bare = || {
-        // Round by round, because what the machine does beside changes from round to round.
+        // Round by round, because the machine's other work changes from round to round.
         let pairs = runs.iter().zip(bare);
         let shares = pairs.map(|(run, bare)| Some(run.rate_over(first_turns)? / (*bare)?));
         let shares: Vec<f64> = shares.collect::<Option<_>>()?;
@@ -268,7 +269,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }
 
-/// To thousandths: what a plot shows, and a file need not have more of.
+/// To thousandths, which is more than a plot shows.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

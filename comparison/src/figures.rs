@@ -27,7 +27,7 @@ fn colour(strategy: Strategy) -> usize {
     all.position(|other| *other == strategy).unwrap_or(0)
 }
 
-/// What became of a strategy, where it is not what was asked for.
+/// How a strategy ended, if it did not make all its turns.
 fn fate(row: &Row) -> String {
     let died = row
         .died_at_turn
@@ -37,7 +37,7 @@ fn fate(row: &Row) -> String {
     died.or(failed).unwrap_or_default()
 }
 
-/// The rows of all engines, each with what a plot says of it.
+/// The rows of all engines, each with its name and colour in a plot.
 fn rows(report: &Report) -> impl Iterator<Item = (&Row, plot::Row)> {
     report.engines.iter().flat_map(|engine| {
         engine.rows.iter().map(|row| {
@@ -95,7 +95,7 @@ fn latency(report: &Report) -> Figure {
     }
 }
 
-/// One panel per strategy with the same vertical axis, so that heights can be compared.
+/// One panel per strategy, all with the same vertical axis.
 fn memory(report: &Report, engine: &EngineReport) -> Figure {
     let rows = engine.rows.iter();
     let highest = rows

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// What happens while a strategy serves: written by it, read by the sampler.
+/// The latest sizes, the process that serves, and the moments of replacement.
 #[derive(Debug)]
 pub(crate) struct Gauge {
     started: Instant,
@@ -22,7 +22,6 @@ pub(crate) struct Gauge {
 pub(crate) struct Mark {
     /// Seconds since the start.
     pub(crate) at_s: f64,
-    /// What happened.
     pub(crate) what: MarkKind,
 }
 
@@ -60,7 +59,7 @@ impl Gauge {
         self.memory_peak.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// The most that was noted, be it for less time than passes between two samples.
+    /// The largest size that was noted, even if no sample fell into its time.
     pub(crate) fn memory_peak(&self) -> u64 {
         self.memory_peak.load(Ordering::Relaxed)
     }

@@ -15,10 +15,10 @@ use crate::serve::start;
 use crate::setup::Setup;
 use crate::strategy::Strategy;
 
-/// So many failed turns end a run in which they are more than one in ten.
+/// A run ends after so many failed turns, if they are more than one in ten.
 const FAILED_MAX: u64 = 20;
 
-/// Less processor time than this is not told: the system counts it in hundredths of a second.
+/// Less processor time than this is left out, because the system counts in hundredths of a second.
 const CPU_SECONDS_MIN: f64 = 0.2;
 
 /// Percentiles of the distribution that is kept.
@@ -26,7 +26,8 @@ const QUANTILES: [f64; 12] = [
     0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0,
 ];
 
-/// Runs a strategy for at most `turns_max` turns and `time_max`. `on_turn` is told how many turns there were.
+/// Runs a strategy for at most `turns_max` turns and `time_max`. `on_turn` gets the number of turns
+/// so far.
 pub(crate) fn measure(
     setup: &Setup,
     strategy: Strategy,
@@ -86,7 +87,7 @@ pub(crate) fn measure(
     Ok(measured)
 }
 
-/// What stands for the results of a turn.
+/// A hash that stands for the results of a turn.
 pub(crate) fn digest(results: &[u8]) -> u64 {
     let hash = blake3::hash(results);
     let bytes = hash

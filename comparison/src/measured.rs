@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::gauge::{Mark, MarkKind};
 use crate::sampler::{Sample, thinned};
 
-/// How many turns are kept one by one, to be compared with those of other strategies.
+/// The results of so many turns are kept one by one, for comparison with other strategies.
 const TURNS_KEPT: usize = 20_000;
 
 /// What one run gave. Times are in the unit that ends their name.
@@ -20,18 +20,18 @@ pub(crate) struct Measured {
     pub(crate) error: Option<String>,
     /// The number of the turn, from 1, in which the strategy died.
     pub(crate) died_at_turn: Option<u64>,
-    /// Whether it was ended before its last turn: out of time, or because turns kept failing.
+    /// Whether the run ended before its last turn: it was out of time, or turns kept failing.
     pub(crate) cut_short: bool,
-    /// How long it took until the first turn could begin.
+    /// The time until the first turn could begin.
     pub(crate) start_ms: f64,
     pub(crate) duration_s: f64,
-    /// Processor time of the turns and of all that was done beside them.
+    /// Processor time of the turns and of all other threads.
     pub(crate) cpu_s: Option<f64>,
     /// Quantile and microseconds of successful turns.
     pub(crate) latency_us: Vec<(f64, f64)>,
     /// When each turn had ended, from the beginning of the first.
     pub(crate) ends_us: Vec<u64>,
-    /// What each turn gave; `None` where it failed.
+    /// The digest of each turn's results; `None` where the turn failed.
     pub(crate) digests: Vec<Option<u64>>,
     pub(crate) pss_start: u64,
     pub(crate) pss_peak: u64,
@@ -45,7 +45,7 @@ impl Measured {
         self.marks.iter().filter(|mark| mark.what == what).count() as u64
     }
 
-    /// Turns per second over the first `turns`, if there were so many and each is known.
+    /// Turns per second over the first `turns`; `None` if fewer of them were kept.
     pub(crate) fn rate_over(&self, turns: u64) -> Option<f64> {
         let last = usize::try_from(turns).ok()?.checked_sub(1)?;
         let end = *self.ends_us.get(last)?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Strategy;
 use crate::measured::Measured;
 
-/// What a child is told.
+/// What a parent tells its child.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
     /// The name of the engine.
@@ -35,18 +35,18 @@ pub(crate) enum Task {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
-    /// How many turns there were so far.
+    /// The number of turns so far.
     Turns(u64),
     Measured(Box<Measured>),
     Turn(Turn),
-    /// It cannot do what it is told, and why.
+    /// Why the child cannot do its task.
     Error(String),
 }
 
-/// What one turn in a process of its own gave.
+/// The result of one turn in a process of its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Turn {
-    /// What it gave, or why it failed.
+    /// The digest of its results, or why it failed.
     pub(crate) outcome: Result<u64, String>,
     pub(crate) memory_bytes: u64,
 }

@@ -15,8 +15,8 @@ use crate::strategy::Strategy;
 
 /// Serves turns.
 pub(crate) trait Server {
-    /// Makes a turn, with all that is to be done before it. What it gave is appended to `results`, or its digest is
-    /// returned where another process has it.
+    /// Makes a turn, with the restarts that it needs first, and appends its results to `results`.
+    /// If another process has the results, returns their digest.
     fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended>;
 
     /// Whether no further turn can succeed.
@@ -25,7 +25,7 @@ pub(crate) trait Server {
     }
 }
 
-/// Starts a strategy: afterwards the state is built, where it is built once.
+/// Starts a strategy, and builds the state if it is built once for all turns.
 ///
 /// # Errors
 ///

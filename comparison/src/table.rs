@@ -61,7 +61,7 @@ impl Table {
     }
 }
 
-/// How fast, and what became of it.
+/// Throughput, latency, and how each strategy ended.
 #[must_use]
 pub fn speed(report: &Report, engine: &EngineReport) -> Table {
     let first = format!("of bare, first {}", engine.first_turns);
@@ -92,7 +92,7 @@ pub fn speed(report: &Report, engine: &EngineReport) -> Table {
     }
 }
 
-/// What it took, and whether the results were right.
+/// Memory, processor time and restarts, and whether the results were right.
 #[must_use]
 pub fn cost(engine: &EngineReport) -> Table {
     let columns = [
@@ -178,7 +178,7 @@ pub fn circumstances(report: &Report) -> Vec<String> {
     ]
 }
 
-/// What became of a strategy, in few words.
+/// How a strategy ended, in few words.
 #[must_use]
 pub fn end(row: &Row, turns: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]

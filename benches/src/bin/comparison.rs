@@ -1,6 +1,6 @@
-//! `comparison`: the proxy and the alternatives on a leaking prover, and swaps against the size of the state and the length
-//! of the journal, on every engine: one JSON file, plots and tables. `docs/benchmarks.md` has what it gave, and says how
-//! to read it.
+//! `comparison`: the proxy and the alternatives on a leaking prover, and swaps against the size of
+//! the state and the length of the journal, on every engine: one JSON file, plots and tables.
+//! `docs/benchmarks.md` has what it gave, and says how to read it.
 
 use std::fs;
 use std::io::Write as _;
@@ -22,7 +22,8 @@ use proxy_core::Thresholds;
 use serde::{Deserialize, Serialize};
 use workload::Workload;
 
-/// Compares the proxy with the alternatives, on a prover that loses 1 MiB with each proof, in 64 MiB; and measures swaps
+/// Compares the proxy with the alternatives, on a prover that loses 1 MiB with each proof, in 64
+/// MiB; and measures swaps
 #[derive(Debug, Parser)]
 struct Args {
     /// The engine, once or several times [default: all that are compiled in]
@@ -61,7 +62,8 @@ struct Args {
     #[arg(long, value_name = "FOLDER", default_value = "target/comparison")]
     out: PathBuf,
 
-    /// Write the tables between the markers of this report page, and the plots into the folder of its name
+    /// Write the tables between the markers of this report page, and the plots into the folder of
+    /// its name
     #[arg(long, value_name = "F.md")]
     report_page: Option<PathBuf>,
 

@@ -1,5 +1,5 @@
-//! `bench-table`: what criterion and the bench `pause` have measured, as markdown with the machine's
-//! name on it. Shown are medians.
+//! `bench-table`: what criterion and the bench `pause` have measured, as markdown with the
+//! machine's name on it, and as JSON. All times are medians.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,8 @@ use comparison::Origin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Columns in the order of the list of engines, which may have more than this program is built with.
+/// Columns in the order of the list of engines. Results may come from more engines than this
+/// program is built with.
 const COLUMNS: [&str; 5] = [
     "wasmtime.cranelift",
     "wasmtime.winch",

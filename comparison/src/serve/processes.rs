@@ -17,7 +17,7 @@ pub(super) struct Processes<'a> {
 }
 
 impl<'a> Processes<'a> {
-    /// Checks here that the state can be built at all, for a better message.
+    /// Builds the state once in this process, which gives a better message if that fails.
     pub(super) fn start(setup: &Setup, gauge: Arc<Gauge>, again: &'a Again) -> Result<Self> {
         setup.instance()?;
         Ok(Self { gauge, again })

@@ -12,10 +12,10 @@ use super::Server;
 use crate::gauge::{Gauge, MarkKind};
 use crate::setup::{Ended, Live, Setup};
 
-/// The supervisor looks this often; calls that cross a threshold wake it at once.
+/// The supervisor's interval; a call that crosses a threshold wakes it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often it is noted what the generations have.
+/// How often the sizes of the generations are noted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A proxy with its supervisor.
@@ -55,7 +55,7 @@ impl<'a> Proxied<'a> {
             .context("cannot start the supervisor's threads")?;
         let live = setup.with_state(proxy)?;
         let stop = Arc::new(AtomicBool::new(false));
-        // Apart, so that turns do not pay for it.
+        // On a thread of its own, or turns would pay for it.
         let watcher = thread::Builder::new().name("watcher".to_owned()).spawn({
             let (proxy, stop, gauge) = (live.site.clone(), Arc::clone(&stop), Arc::clone(gauge));
             move || {
@@ -91,7 +91,7 @@ impl Drop for Proxied<'_> {
             let _ = watcher.join();
         }
         drop(self.supervisor.take());
-        // Whether a host function keeps memory does not matter to a process that ends.
+        // This process ends, so memory that a host function keeps does not matter.
         let _ = self.live.site.shutdown();
     }
 }
