@@ -36,7 +36,7 @@ impl Order {
             .read_line(&mut line)
             .context("cannot read standard input")?;
         let order = serde_json::from_str(&line)
-            .context("the comparison starts this; it is not for use by hand")?;
+            .context("this is started by the comparison, and not by hand")?;
         // However the parent ends, the system closes this pipe; nobody needs the figures any more.
         thread::Builder::new()
             .name("parent".to_owned())
