@@ -15,6 +15,7 @@ use crate::gauge::MarkKind;
 use crate::measured::Measured;
 use crate::order::Task;
 use crate::report::FORMAT;
+use crate::sampler::Sample;
 use crate::setup::Setup;
 use crate::{EngineReport, Job, JobReport, Latency, Origin, Report, Row, Series, Spread, Strategy};
 
@@ -202,6 +203,10 @@ fn row(
         };
         runs.iter().map(other).max().unwrap_or(0)
     };
+    let samples = |size: &dyn Fn(&Sample) -> f64| {
+        let sizes = first.samples.iter().map(size);
+        sizes.map(rounded).collect()
+    };
     Some(Row {
         strategy,
         turns: spread(&|run| count(run.turns))?,
@@ -222,17 +227,9 @@ fn row(
         pss_peak_mib: spread(&|run| mib(run.pss_peak))?,
         memory_peak_mib: spread(&|run| mib(run.memory_peak))?,
         series: Series {
-            at_s: first.samples.iter().map(|s| rounded(s.at_s)).collect(),
-            memory_mib: first
-                .samples
-                .iter()
-                .map(|s| rounded(mib(s.memory_bytes)))
-                .collect(),
-            pss_mib: first
-                .samples
-                .iter()
-                .map(|s| rounded(mib(s.pss_bytes)))
-                .collect(),
+            at_s: samples(&|s| s.at_s),
+            memory_mib: samples(&|s| mib(s.memory_bytes)),
+            pss_mib: samples(&|s| mib(s.pss_bytes)),
             marks: first.marks.iter().map(|m| (m.at_s, m.what)).collect(),
         },
     })

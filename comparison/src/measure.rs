@@ -42,7 +42,10 @@ pub(crate) fn measure(
     let start_ms = gauge.now() * 1e3;
     let mut latency = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3)
         .context("cannot make a histogram")?;
-    let mut measured = Measured::empty(start_ms);
+    let mut measured = Measured {
+        start_ms,
+        ..Measured::default()
+    };
     let mut results = Vec::new();
     let cpu_before = cpu::seconds();
     let began = Instant::now();

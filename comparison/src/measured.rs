@@ -11,7 +11,7 @@ use crate::sampler::{Sample, thinned};
 const TURNS_KEPT: usize = 20_000;
 
 /// What one run gave. Times are in the unit that ends their name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Turns that were begun.
     pub(crate) turns: u64,
@@ -58,27 +58,6 @@ impl Measured {
         #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
         let succeeded = (self.turns - self.failed) as f64;
         succeeded / self.duration_s.max(1e-9)
-    }
-
-    pub(crate) fn empty(start_ms: f64) -> Self {
-        Self {
-            turns: 0,
-            failed: 0,
-            error: None,
-            died_at_turn: None,
-            cut_short: false,
-            start_ms,
-            duration_s: 0.0,
-            cpu_s: None,
-            latency_us: Vec::new(),
-            ends_us: Vec::new(),
-            digests: Vec::new(),
-            pss_start: 0,
-            pss_peak: 0,
-            memory_peak: 0,
-            samples: Vec::new(),
-            marks: Vec::new(),
-        }
     }
 
     pub(crate) fn note(&mut self, at: Duration, digest: Option<u64>) {

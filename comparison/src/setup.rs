@@ -41,6 +41,14 @@ pub(crate) struct Ended {
     pub(crate) cause: String,
 }
 
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            cause: format!("{error:#}"),
+        }
+    }
+}
+
 /// Where calls and scopes are made.
 pub(crate) trait Site {
     fn call<'a>(

@@ -32,7 +32,7 @@ impl<'a> Single<'a> {
 impl Server for Single<'_> {
     fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
         if self.restarts && self.live.site.died().is_some() {
-            self.live = self.setup.instance().map_err(rebuild)?;
+            self.live = self.setup.instance()?;
             self.gauge.mark(MarkKind::Restart);
         }
         let outcome = self.setup.turn(&mut self.live, index, results);
@@ -67,7 +67,7 @@ impl<'a> Fresh<'a> {
 
 impl Server for Fresh<'_> {
     fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
-        let mut live = self.setup.instance_from(&self.artifacts).map_err(rebuild)?;
+        let mut live = self.setup.instance_from(&self.artifacts)?;
         let outcome = self.setup.turn(&mut live, index, results);
         self.gauge.note_memory(live.site.memory_bytes());
         outcome.map(|()| None)
@@ -112,19 +112,12 @@ impl Server for Rotation<'_> {
         self.next = (at + 1) % self.lives.len();
         let live = &mut self.lives[at];
         if live.site.died().is_some() || live.site.memory_bytes() >= self.full_bytes {
-            *live = self.setup.instance().map_err(rebuild)?;
+            *live = self.setup.instance()?;
             self.gauge.mark(MarkKind::Restart);
         }
         let outcome = self.setup.turn(live, index, results);
         let bytes = self.lives.iter().map(|live| live.site.memory_bytes()).sum();
         self.gauge.note_memory(bytes);
         outcome.map(|()| None)
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-fn rebuild(error: anyhow::Error) -> Ended {
-    Ended {
-        cause: format!("{error:#}"),
     }
 }

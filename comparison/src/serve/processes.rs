@@ -31,13 +31,8 @@ impl Server for Processes<'_> {
             .again
             .turn(task, &mut |process| self.gauge.note_process(process));
         self.gauge.note_process(0);
-        let turn = outcome.map_err(|error| Ended {
-            cause: format!("{error:#}"),
-        })?;
+        let turn = outcome?;
         self.gauge.note_memory(turn.memory_bytes);
-        match turn.outcome {
-            Ok(digest) => Ok(Some(digest)),
-            Err(cause) => Err(Ended { cause }),
-        }
+        turn.outcome.map(Some).map_err(|cause| Ended { cause })
     }
 }
