@@ -1,15 +1,15 @@
-//! What bytes save where an object takes long to compute: a standby's preparation, and the first call of a
-//! process that finds the bytes in a directory, on every engine.
+//! What bytes save where an object takes long to compute: a standby's preparation, and the first
+//! call of a process that finds the bytes in a directory, on every engine.
 //!
-//! The object is a structured reference string of the prover. Both happen on the thread that asks for them, so it
-//! is that thread's time that is measured.
+//! The object is a structured reference string of the prover. Both happen on the thread that asks
+//! for them, so it is that thread's time that is measured.
 
 use std::cell::LazyCell;
 use std::time::Duration;
 
 use benches::OnThread;
 use benches::engines::{self, Column};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
 use benches::results::{SRS, srs};
 use cpu_time::ThreadTime;
 use criterion::{BenchmarkId, Criterion, SamplingMode};
@@ -21,11 +21,11 @@ const SERVED: &str = "the guest's functions do not fail";
 fn main() {
     let mut criterion = benches::criterion().with_measurement(OnThread);
     for column in engines::all() {
-        let computing = Guest {
+        let computing = GuestModule {
             policy: without_artifacts(),
-            ..Guest::prover()
+            ..GuestModule::prover()
         };
-        let reading = Guest::prover();
+        let reading = GuestModule::prover();
         let directory = tempfile::tempdir().expect("there is room for a directory");
         call(&mut criterion, column, srs::CALL_COMPUTED, &computing, None);
         call(
@@ -43,7 +43,7 @@ fn main() {
 
 /// The prover's policy, without a word of bytes.
 fn without_artifacts() -> Policy {
-    let mut policy = Guest::prover().policy;
+    let mut policy = GuestModule::prover().policy;
     for export in &mut policy.exports {
         export.artifact = None;
     }
@@ -54,13 +54,13 @@ fn create(proxy: &Proxy) {
     proxy.call("srs_create", args![srs::K]).expect(SERVED);
 }
 
-/// The first call of a process: each iteration has a proxy and a store of its own. With a directory, an
-/// earlier process has left the bytes there.
+/// The first call of a process: each iteration has a proxy and a store of its own. With a
+/// directory, an earlier process has left the bytes there.
 fn call(
     criterion: &mut Criterion<OnThread>,
     column: Column,
     row: &str,
-    guest: &Guest,
+    guest: &GuestModule,
     directory: Option<&TempDir>,
 ) {
     let process = LazyCell::new(|| {
@@ -88,7 +88,7 @@ fn call(
 }
 
 /// A standby. The first one, which exports where there is something to export, is not counted.
-fn prepare(criterion: &mut Criterion<OnThread>, column: Column, row: &str, guest: &Guest) {
+fn prepare(criterion: &mut Criterion<OnThread>, column: Column, row: &str, guest: &GuestModule) {
     let proxy = LazyCell::new(|| {
         let proxy = column.proxies_with(guest)(ArtifactStore::memory());
         create(&proxy);

@@ -1,5 +1,5 @@
-//! What a call costs, on every engine: by the engine's own interface, by the engine contract, and by
-//! the proxy in every way it can be called.
+//! What a call costs, on every engine: by the engine's own interface, by the engine contract, and
+//! by the proxy in every way it can be called.
 
 use std::cell::{LazyCell, RefCell};
 use std::hint::black_box;
@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use benches::OnThread;
 use benches::engines::{self, Column};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
 use benches::results::{CALL, call};
 use criterion::{BenchmarkGroup, BenchmarkId};
 use engine_api::{Imports, Limits, Val};
 use proxy_core::{Error, Handle, Proxy, Typed, args};
 
-/// Entries that a journal gets before a fresh proxy takes over, so that memory stays bounded.
+/// Entries that a journal gets before a fresh proxy takes over. It bounds the memory.
 const ENTRIES_MAX: u64 = 50_000;
 
 const SERVED: &str = "the guest's functions do not fail";
@@ -23,10 +23,11 @@ const SERVED: &str = "the guest's functions do not fail";
 fn main() {
     let mut criterion = benches::criterion().with_measurement(OnThread);
     for column in engines::all() {
-        // All rows of one engine one after the other: the machine's mood changes slowly.
+        // All rows of one engine one after the other, because the machine's mood changes slowly.
         let mut group = criterion.benchmark_group(CALL);
         without_proxy(&mut group, column);
         pure(&mut group, column);
+        buffers(&mut group, column);
         journaled(&mut group, column);
         beside(&mut group, column);
         group.finish();
@@ -35,7 +36,7 @@ fn main() {
 }
 
 fn without_proxy(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
-    let native = LazyCell::new(|| RefCell::new(column.native_add(&Guest::calls())));
+    let native = LazyCell::new(|| RefCell::new(column.native_add(&GuestModule::calls())));
     group.bench_function(BenchmarkId::new(call::NATIVE, column.name), |bencher| {
         bencher.iter_custom(|iters| native.borrow_mut()(iters));
     });
@@ -44,7 +45,7 @@ fn without_proxy(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
         (call::TRAIT_DEADLINE, Some(Duration::from_mins(1))),
     ] {
         let instance = LazyCell::new(|| {
-            let module = column.compile(&Guest::calls());
+            let module = column.compile(&GuestModule::calls());
             let limits = Limits {
                 deadline,
                 ..Limits::default()
@@ -66,7 +67,7 @@ fn without_proxy(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
 }
 
 fn pure(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
-    let proxy = LazyCell::new(|| column.proxy(&Guest::calls()));
+    let proxy = LazyCell::new(|| column.proxy(&GuestModule::calls()));
     group.bench_function(BenchmarkId::new(call::PURE_TYPED, column.name), |bencher| {
         let add = proxy.typed::<(i32, i32), i32>("add").expect(SERVED);
         bencher.iter(|| add.call((black_box(1), black_box(2))).expect(SERVED));
@@ -104,9 +105,41 @@ fn pure(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
     });
 }
 
-/// The time of one of two threads, each with a proxy of its own. They share nothing, so it is what it is alone.
+/// Pure calls that return a buffer: a proof of some kilobytes, and 1 MiB.
+fn buffers(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
+    let prover = LazyCell::new(|| {
+        let proxy = column.proxy(&GuestModule::prover());
+        let srs = proxy.call("srs_create", args![4]).expect(SERVED);
+        let srs = srs.handle().expect("the policy says it is a handle");
+        let index = proxy.call("index_create", args![srs, 0]).expect(SERVED);
+        (
+            proxy,
+            index.handle().expect("the policy says it is a handle"),
+        )
+    });
+    group.bench_function(
+        BenchmarkId::new(call::BUFFER_PROOF, column.name),
+        |bencher| {
+            let (proxy, index) = &*prover;
+            // A proof is a raw pointer, which is good inside one scope.
+            let read = proxy.pinned::<_, Error>(|pinned| {
+                let proof = pinned.call("prove", args![*index, 7_u64])?.pointer()?;
+                bencher.iter(|| pinned.call("proof_bytes", args![proof]).expect(SERVED));
+                pinned.call("proof_free", args![proof])
+            });
+            read.expect(SERVED);
+        },
+    );
+    let buffer = LazyCell::new(|| column.proxy(&GuestModule::buffer()));
+    group.bench_function(BenchmarkId::new(call::BUFFER_MIB, column.name), |bencher| {
+        bencher.iter(|| buffer.call("mebibyte", args![]).expect(SERVED));
+    });
+}
+
+/// The time of one of two threads, each with a proxy of its own. The threads share nothing, so it
+/// should be the time of one thread alone.
 fn beside(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
-    let proxies = LazyCell::new(|| column.proxies(&Guest::calls()));
+    let proxies = LazyCell::new(|| column.proxies(&GuestModule::calls()));
     for (row, export) in [
         (call::PURE_BESIDE, "add"),
         (call::JOURNALED_BESIDE, "add_journaled"),
@@ -117,7 +150,7 @@ fn beside(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
                 let ended = AtomicBool::new(false);
                 thread::scope(|scope| {
                     let mut other = fresh();
-                    let again = column.proxies(&Guest::calls());
+                    let again = column.proxies(&GuestModule::calls());
                     let ended = &ended;
                     scope.spawn(move || {
                         while !ended.load(Ordering::Relaxed) {
@@ -148,7 +181,7 @@ fn object_of(proxy: &Proxy) -> Handle {
 }
 
 fn journaled(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
-    let fresh = LazyCell::new(|| column.proxies(&Guest::calls()));
+    let fresh = LazyCell::new(|| column.proxies(&GuestModule::calls()));
     group.bench_function(
         BenchmarkId::new(call::JOURNALED_TYPED, column.name),
         |bencher| {
@@ -168,7 +201,7 @@ fn journaled(group: &mut BenchmarkGroup<'_, OnThread>, column: Column) {
             })
         });
     });
-    let proxy = LazyCell::new(|| column.proxy(&Guest::calls()));
+    let proxy = LazyCell::new(|| column.proxy(&GuestModule::calls()));
     group.bench_function(
         BenchmarkId::new(call::CREATE_FREE, column.name),
         |bencher| {

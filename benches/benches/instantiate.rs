@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use benches::OnThread;
 use benches::engines::{self, Column};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
 use benches::results::{COMPILE, INSTANTIATE, INSTANTIATE_DROP, LOAD, module};
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode};
 use engine_api::{Imports, Instance, Limits, Module};
 
-/// Not one, because reading the clock takes as long as a small part of an instantiation; not many, because each
-/// instance reserves gibibytes of address space until it is dropped.
+/// Not one, because reading the clock takes as long as a small part of an instantiation; not many,
+/// because each instance reserves gibibytes of address space until it is dropped.
 const FEW: BatchSize = BatchSize::NumIterations(16);
 
 const MODULE: &str = "every engine compiles the guests";
@@ -23,8 +23,8 @@ fn main() {
     let mut on_thread = benches::criterion().with_measurement(OnThread);
     for column in engines::all() {
         for (row, guest) in [
-            (module::TINY, Guest::tiny()),
-            (module::PROVER, Guest::prover()),
+            (module::TINY, GuestModule::tiny()),
+            (module::PROVER, GuestModule::prover()),
         ] {
             let engine = column.engine();
             compile(&mut on_wall, column, row, &|| engine.compile(&guest.wasm));
@@ -41,7 +41,8 @@ fn main() {
 
 type Compiled = Result<Arc<dyn Module>, engine_api::Error>;
 
-/// On the wall, since some compilers use several threads. Compiling the prover takes from a tenth of a second to many: as few samples as criterion allows.
+/// On the wall, since some compilers use several threads. Compiling the prover takes from a tenth
+/// of a second to many: as few samples as criterion allows.
 fn compile(criterion: &mut Criterion, column: Column, row: &str, compile: &dyn Fn() -> Compiled) {
     let mut group = criterion.benchmark_group(COMPILE);
     group

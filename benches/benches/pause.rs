@@ -1,17 +1,18 @@
 //! What a swap does to pure calls, on every engine.
 //!
-//! *Latency*: one thread calls the prover's `index_digest` in a tight loop and times every call, while
-//! another prepares and swaps. Calls that overlap a swap, and the first one after it, are kept apart
-//! from the others, and from those of a run without swaps. Where the machine has other work, the scheduler puts
-//! threads aside for milliseconds, and a swap often happens just because the caller was: a call with
-//! an involuntary context switch in it says nothing about the proxy, and goes into a histogram of its
-//! own. A call that waits for a lock switches voluntarily, and stays.
+//! *Latency*: one thread calls the prover's `index_digest` in a tight loop and times every call,
+//! while another prepares and swaps. Calls that overlap a swap, and the first one after it, are
+//! kept apart from the others, and from those of a run without swaps. Where the machine has other
+//! work, the scheduler puts threads aside for milliseconds, and a swap often happens just because
+//! the caller was: a call with an involuntary context switch in it says nothing about the proxy,
+//! and goes into a histogram of its own. A call that waits for a lock switches voluntarily, and
+//! stays.
 //!
-//! *In flight*: a pure call that takes two seconds is on the old generation while a standby is prepared
-//! and swapped in.
+//! *In flight*: a pure call that takes two seconds is on the old generation while a standby is
+//! prepared and swapped in.
 //!
-//! Criterion measures what repeats; this is about the worst of many. So the bench has its own form, and
-//! takes criterion's `--test` and a filter over the engines' names.
+//! Criterion measures what repeats, and this is about the worst of many. The bench has a form of its
+//! own, and takes criterion's `--test` and a filter over the engines' names.
 
 use std::env;
 use std::fs;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use benches::engines::{self, Column};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
 use benches::results::{latency_folder, show_ns};
 use hdrhistogram::Histogram;
 use proxy_core::{Error, Handle, Proxy, args};
@@ -95,7 +96,7 @@ struct Latency {
 
 impl Latency {
     fn measure(column: Column, swaps: u32) -> anyhow::Result<Self> {
-        let proxy = column.proxy(&Guest::prover());
+        let proxy = column.proxy(&GuestModule::prover());
         let srs = proxy.call("srs_create", args![SRS_K])?.handle()?;
         let index = proxy.call("index_create", args![srs, CIRCUIT])?.handle()?;
         let [quiet, _] = observe(&proxy, index, |_| {
@@ -160,8 +161,8 @@ impl Calls {
     }
 }
 
-/// Prepares a standby. On a machine with much to do, the caller may have been put aside in a call on the
-/// generation before, which is then waited for.
+/// Prepares a standby. On a busy machine the caller may have been put aside in a call on the
+/// generation before; the preparation waits for that call.
 fn prepare(proxy: &Proxy) -> Result<(), Error> {
     loop {
         match proxy.prepare_standby() {
@@ -171,9 +172,9 @@ fn prepare(proxy: &Proxy) -> Result<(), Error> {
     }
 }
 
-/// Times calls on a thread of their own while `act` runs. `act` makes the number odd while it swaps.
-/// The first result is of calls that met no swap; the second of those that did, or were the first
-/// to begin after it.
+/// Times calls on a thread of their own while `act` runs. `act` makes the number odd while it
+/// swaps. The first result is of calls that met no swap; the second of those that did, or were the
+/// first to begin after it.
 fn observe(
     proxy: &Proxy,
     index: Handle,
@@ -249,7 +250,7 @@ struct InFlight {
 
 impl InFlight {
     fn measure(column: Column, swaps: u32) -> anyhow::Result<Self> {
-        let proxy = column.proxy(&Guest::state());
+        let proxy = column.proxy(&GuestModule::state());
         proxy.call("fill_mib", args![16])?;
         let spin = proxy.typed::<(i64,), i64>("spin")?;
         let look = proxy.typed::<(), i32>("look")?;

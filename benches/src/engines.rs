@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine_api::{Engine, Module};
 use proxy_core::{ArtifactStore, Builder, CheckpointPolicy, Proxy};
 
-use crate::guests::Guest;
+use crate::guests::GuestModule;
 
 /// One column of the tables.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ impl Column {
 
     /// A guest, compiled.
     #[must_use]
-    pub fn compile(&self, guest: &Guest) -> Arc<dyn Module> {
+    pub fn compile(&self, guest: &GuestModule) -> Arc<dyn Module> {
         self.engine()
             .compile(&guest.wasm)
             .expect("every engine compiles the guests")
@@ -38,18 +38,18 @@ impl Column {
 
     /// A proxy for a guest, which is compiled here.
     #[must_use]
-    pub fn proxy(&self, guest: &Guest) -> Proxy {
+    pub fn proxy(&self, guest: &GuestModule) -> Proxy {
         Self::built(self.builder(guest))
     }
 
     /// Makes proxies for a guest that is compiled once, here.
-    pub fn proxies(&self, guest: &Guest) -> impl Fn() -> Proxy + use<> {
+    pub fn proxies(&self, guest: &GuestModule) -> impl Fn() -> Proxy + use<> {
         let fresh = self.proxies_with(guest);
         move || fresh(ArtifactStore::memory())
     }
 
     /// The same, each with the artifact store that it is given.
-    pub fn proxies_with(&self, guest: &Guest) -> impl Fn(ArtifactStore) -> Proxy + use<> {
+    pub fn proxies_with(&self, guest: &GuestModule) -> impl Fn(ArtifactStore) -> Proxy + use<> {
         let (guest, engine) = (guest.clone(), self.engine());
         let module = engine
             .compile(&guest.wasm)
@@ -67,11 +67,11 @@ impl Column {
 
     /// The runtime's own typed call of `add` in a guest that exports it.
     #[must_use]
-    pub fn native_add(&self, guest: &Guest) -> NativeAdd {
+    pub fn native_add(&self, guest: &GuestModule) -> NativeAdd {
         (self.native)(&guest.wasm).expect("the runtime runs the guest")
     }
 
-    fn builder(&self, guest: &Guest) -> Builder {
+    fn builder(&self, guest: &GuestModule) -> Builder {
         Proxy::builder(self.engine())
             .module(guest.wasm.clone())
             .policy(guest.policy.clone())

@@ -4,14 +4,14 @@ use proxy_core::Policy;
 
 /// A module with its policy.
 #[derive(Clone, Debug)]
-pub struct Guest {
+pub struct GuestModule {
     /// In the binary format.
     pub wasm: Vec<u8>,
     /// What its exports do.
     pub policy: Policy,
 }
 
-impl Guest {
+impl GuestModule {
     fn new(text: &str, policy: &str) -> Self {
         Self {
             wasm: wat::parse_str(text).expect("the text is a module"),
@@ -72,6 +72,22 @@ impl Guest {
                match = "object_free"
                role = "free"
                args = ["handle:object"]"#,
+        )
+    }
+
+    /// A pure export `mebibyte` that returns a buffer of 1 MiB, which stays the guest's.
+    #[must_use]
+    pub fn buffer() -> Self {
+        Self::new(
+            r#"(module
+                 (memory (export "memory") 17)
+                 ;; The pointer is 64 KiB, and the length is in the upper half.
+                 (func (export "mebibyte") (result i64) (i64.const 0x00100000_00010000)))"#,
+            r#"strict = true
+               [[export]]
+               match = "mebibyte"
+               role = "pure"
+               results = ["bytes:borrowed"]"#,
         )
     }
 

@@ -1,8 +1,8 @@
-//! What the benches share: the engines, the guests, and where results are kept.
+//! What the benches share: the engines, the guests, and the results.
 //!
-//! Every bench measures all engines that are compiled in. A row of the tables is what is measured, a
-//! column is an engine: criterion's names are `group/row/engine`, so that
-//! `cargo bench -p benches -- wasmtime.winch` measures one engine.
+//! Every bench measures all engines that are compiled in. A row of the tables is what is measured,
+//! a column is an engine. Criterion's names are `group/row/engine`, so one engine is measured by
+//! `cargo bench -p benches -- wasmtime.winch`.
 
 pub mod engines;
 pub mod guests;
@@ -18,7 +18,7 @@ use criterion::Criterion;
 
 pub use thread_time::OnThread;
 
-/// Criterion, set so that all benches together take minutes. Command line arguments win.
+/// Criterion with settings under which all benches together take minutes; arguments override them.
 #[must_use]
 pub fn criterion() -> Criterion {
     Criterion::default()
@@ -29,10 +29,10 @@ pub fn criterion() -> Criterion {
         .configure_from_args()
 }
 
-/// The time of this thread that `iters` calls of `run` take, `chunk` at a time on what `fresh` makes. Making and
-/// dropping that is not measured.
+/// The time of this thread that `iters` calls of `run` take, `chunk` at a time on what `fresh`
+/// makes. Making and dropping that is not measured.
 ///
-/// A journaled call makes the journal longer for ever: so its cost is measured on a journal of 0 to
+/// A journaled call makes the journal longer for ever, so its cost is measured on a journal of 0 to
 /// `chunk` entries.
 pub fn chunked<T>(
     iters: u64,

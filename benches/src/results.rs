@@ -1,7 +1,14 @@
-//! Names and places of results: what the benches write and `bench-table` reads.
+//! Names of results, and the files that the benches write and `bench-table` reads.
 
+use std::collections::BTreeMap;
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use comparison::machine;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Group: one call.
 pub const CALL: &str = "call";
@@ -35,6 +42,10 @@ pub mod call {
     pub const HANDLE_TYPED: &str = "proxy, pure, typed, handle";
     /// The same by name.
     pub const HANDLE: &str = "proxy, pure, dynamic, handle";
+    /// The reading of a proof, by name: a pure call that returns a buffer of kilobytes.
+    pub const BUFFER_PROOF: &str = "proxy, pure, dynamic, a proof's bytes";
+    /// A pure call by name that returns a buffer of 1 MiB, which the guest has ready.
+    pub const BUFFER_MIB: &str = "proxy, pure, dynamic, 1 MiB returned";
     /// A pinned scope with one call by name.
     pub const PINNED: &str = "proxy, pinned scope, one call";
     /// An addition that is journaled, types resolved once.
@@ -72,7 +83,7 @@ pub mod srs {
 }
 
 /// All rows, in the order of the tables.
-pub const ROWS: [&str; 19] = [
+pub const ROWS: [&str; 21] = [
     call::NATIVE,
     call::TRAIT,
     call::TRAIT_DEADLINE,
@@ -81,6 +92,8 @@ pub const ROWS: [&str; 19] = [
     call::PURE,
     call::HANDLE_TYPED,
     call::HANDLE,
+    call::BUFFER_PROOF,
+    call::BUFFER_MIB,
     call::PINNED,
     call::JOURNALED_TYPED,
     call::JOURNALED_BESIDE,
@@ -111,6 +124,50 @@ pub fn folder() -> PathBuf {
 #[must_use]
 pub fn latency_folder() -> PathBuf {
     folder().join("latency")
+}
+
+/// Reads a file that [`write_json`] wrote.
+///
+/// # Errors
+///
+/// The file cannot be read, or is of another form.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    serde_json::from_str(&text).with_context(|| {
+        format!(
+            "`{}` is not of this program, or of another version of it: measure again",
+            path.display()
+        )
+    })
+}
+
+/// Writes what was measured.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn write_json(path: &Path, measured: &impl Serialize) -> anyhow::Result<()> {
+    let mut json = serde_json::to_vec_pretty(measured)?;
+    json.push(b'\n');
+    fs::write(path, json).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// Versions of the compiler and the runtimes, for the origin of figures.
+#[must_use]
+pub fn versions() -> BTreeMap<String, String> {
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
+    let lock = fs::read_to_string(lock).unwrap_or_default();
+    let rustc = machine::said("rustc", &["--version"]);
+    let rustc = rustc.and_then(|said| Some(said.split(' ').nth(1)?.to_owned()));
+    [
+        ("Rust", rustc),
+        ("wasmtime", machine::locked(&lock, "wasmtime")),
+        ("Wasmer", machine::locked(&lock, "wasmer")),
+    ]
+    .into_iter()
+    .filter_map(|(name, version)| Some((name.to_owned(), version?)))
+    .collect()
 }
 
 /// A duration with three digits that mean something.

@@ -1,8 +1,9 @@
-//! How long a standby takes and how long a swap pauses, against the size of the state and the length of the journal, by
-//! replay and from a checkpoint, with what others do for the same state beside it.
+//! How long a standby takes and how long a swap pauses, against the size of the state and the
+//! length of the journal, by replay and from a checkpoint, with what others do for the same state
+//! beside it.
 //!
-//! Times are on the wall. A sample in whose middle the system put the thread aside for another process (an involuntary
-//! context switch) says nothing about the proxy: it is counted, and left out.
+//! Times are on the wall. If the system put the thread aside for another process during a sample (an
+//! involuntary context switch), the sample says nothing about the proxy: it is counted and left out.
 
 mod figures;
 #[cfg(feature = "wasmtime")]
@@ -22,7 +23,7 @@ use proxy_core::{CheckpointPolicy, Proxy, Source, Supervisor, args};
 use serde::{Deserialize, Serialize};
 
 use crate::engines::Column;
-use crate::guests::Guest;
+use crate::guests::GuestModule;
 
 /// Sizes of the state in MiB.
 pub const SIZES: [i32; 5] = [1, 16, 64, 256, 512];
@@ -57,13 +58,14 @@ impl Effort {
     };
 }
 
-/// What was measured. The JSON form is this, field by field; `docs/benchmarks.md` describes it.
+/// Everything that was measured. The JSON form is this, field by field; `docs/benchmarks.md`
+/// describes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Swaps {
     /// Where it is from.
     #[serde(flatten)]
     pub origin: Origin,
-    /// One for each engine, thing measured, and place on an axis.
+    /// One for each engine, thing measured, and size or length.
     pub cells: Vec<Cell>,
 }
 
@@ -128,7 +130,7 @@ pub struct Cell {
     pub engine: Option<String>,
     /// What was measured.
     pub what: What,
-    /// From what, for `prepare` and `pause`.
+    /// What the standby is made from, for `prepare` and `pause`.
     pub by: Option<By>,
     /// MiB of state, if that is what varies.
     pub mib: Option<i32>,
@@ -163,7 +165,7 @@ impl Swaps {
     }
 }
 
-/// Ten minutes: what takes longer is counted as this.
+/// Ten minutes; longer times count as this.
 const LONGEST_NS: u64 = 600_000_000_000;
 
 struct Samples {
@@ -209,7 +211,7 @@ impl Samples {
     }
 }
 
-/// How often this thread was put aside against its will.
+/// The number of involuntary context switches of this thread.
 fn put_aside() -> u64 {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let line = status
@@ -219,7 +221,7 @@ fn put_aside() -> u64 {
         .unwrap_or(0)
 }
 
-/// Measures the peers and these engines. `on_progress` is told what comes next.
+/// Measures the peers and these engines. `on_progress` gets a line about what comes next.
 ///
 /// # Errors
 ///
@@ -256,7 +258,7 @@ fn engine(column: Column, effort: Effort, cells: &mut Vec<Cell>) -> anyhow::Resu
         cells.push(cell(what, &samples));
     }
     cells.push(cell(What::Proof, &proofs(column, effort)?));
-    let state = Guest::state();
+    let state = GuestModule::state();
     let engine = column.engine();
     let module = engine.compile(&state.wasm)?;
     let axes = SIZES
@@ -316,7 +318,7 @@ fn swaps(proxy: &Proxy, by: By, effort: Effort) -> anyhow::Result<(Samples, Samp
         By::Replay => effort.replayed,
     };
     for _ in 0..rounds {
-        // What the reaper still frees would be waited for.
+        // Otherwise the preparation would wait for what the reaper still frees.
         while proxy.debug_info().generations_alive > 1 {
             std::thread::yield_now();
         }
@@ -337,7 +339,7 @@ fn swaps(proxy: &Proxy, by: By, effort: Effort) -> anyhow::Result<(Samples, Samp
 
 /// Compiling, loading and instantiating the prover.
 fn modules(column: Column, effort: Effort) -> anyhow::Result<[(What, Samples); 3]> {
-    let guest = Guest::prover();
+    let guest = GuestModule::prover();
     let engine = column.engine();
     let (mut compile, mut load, mut instantiate) = (Samples::new(), Samples::new(), Samples::new());
     for _ in 0..effort.replayed.min(5) {
@@ -360,7 +362,7 @@ fn modules(column: Column, effort: Effort) -> anyhow::Result<[(What, Samples); 3
 
 /// Proofs of the prover through the proxy.
 fn proofs(column: Column, effort: Effort) -> anyhow::Result<Samples> {
-    let proxy = column.proxy(&Guest::prover());
+    let proxy = column.proxy(&GuestModule::prover());
     let srs = proxy.call("srs_create", args![4])?.handle()?;
     let index = proxy.call("index_create", args![srs, 0])?.handle()?;
     let mut proof = Samples::new();
@@ -439,7 +441,7 @@ mod tests {
             panic!("one figure");
         };
         assert_eq!(figure, &measured.figures()[0]);
-        assert!(figure.drawing.svg().contains("Wizer"));
+        assert!(figure.svg.contains("Wizer"));
     }
 
     #[test]

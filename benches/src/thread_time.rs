@@ -7,8 +7,8 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 
 /// The time that the processor spends on the thread, the kernel's part for it included.
 ///
-/// A call waits for nothing, so on an idle machine this is the time on the wall; on one with other work it is
-/// what the call costs, and not how often the thread was put aside.
+/// A call waits for nothing, so on an idle machine this is the time on the wall; on one with other
+/// work it is what the call costs, and not how often the thread was put aside.
 #[derive(Clone, Copy, Debug)]
 pub struct OnThread;
 

@@ -1,4 +1,4 @@
-//! Rounds of children, and what they gave.
+//! Rounds of children, and their figures.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,13 @@ use anyhow::{Context, Result};
 use engine_api::{Engine, ModuleHash};
 use tempfile::TempDir;
 
-use crate::child::{Again, Task};
-use crate::kit::Kit;
-use crate::measure::Measured;
+use crate::again::Again;
+use crate::gauge::MarkKind;
+use crate::measured::Measured;
+use crate::order::Task;
 use crate::report::FORMAT;
-use crate::serve::MarkKind;
+use crate::sampler::Sample;
+use crate::setup::Setup;
 use crate::{EngineReport, Job, JobReport, Latency, Origin, Report, Row, Series, Spread, Strategy};
 
 /// How to compare.
@@ -22,13 +24,14 @@ use crate::{EngineReport, Job, JobReport, Latency, Origin, Report, Row, Series, 
 pub struct Settings {
     /// Which strategies.
     pub strategies: Vec<Strategy>,
-    /// How often each is run. All strategies of all engines are run once before the first is run again.
+    /// How often each is run. All strategies of all engines are run once before the first is run
+    /// again.
     pub rounds: u32,
     /// How long a strategy may take, in one round.
     pub time_max: Duration,
     /// What was typed.
     pub command: String,
-    /// What is known of versions.
+    /// Versions of the compiler and the runtimes.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -58,8 +61,8 @@ pub struct Progress<'a> {
 ///
 /// # Errors
 ///
-/// An engine refuses the module, or the policy or the workload does not fit it; a state cannot be built; a child
-/// dies. Turns that fail are figures, and no errors.
+/// An engine refuses the module, or the policy or the workload does not fit it; a state cannot be
+/// built; a child dies. Failed turns are figures, not errors.
 pub fn compare(
     job: &Job,
     children: &Children,
@@ -69,15 +72,15 @@ pub fn compare(
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let mut prepared = Vec::new();
     for (name, engine) in &children.engines {
-        let kit = Kit::new(job.clone(), Arc::clone(engine), None)
+        let setup = Setup::new(job.clone(), Arc::clone(engine), None)
             .with_context(|| format!("cannot run `{}` on {name}", job.name))?;
-        let compiled = keep(&folder, name, &kit)?;
-        prepared.push((name, compiled, kit));
+        let compiled = keep(&folder, name, &setup)?;
+        prepared.push((name, compiled, setup));
     }
     let mut measured: Vec<BTreeMap<Strategy, Vec<Measured>>> =
         vec![BTreeMap::new(); prepared.len()];
     for round in 1..=settings.rounds {
-        for ((name, compiled, kit), measured) in prepared.iter().zip(&mut measured) {
+        for ((name, compiled, setup), measured) in prepared.iter().zip(&mut measured) {
             let again = children.again.on(name, compiled.as_deref());
             for strategy in settings.strategies.iter().copied() {
                 let progress = |turns| Progress {
@@ -89,7 +92,7 @@ pub fn compare(
                 on_progress(progress(0));
                 let task = Task::Measure {
                     strategy,
-                    turns_max: kit.turns(),
+                    turns_max: setup.turns(),
                     time_max_ms: u64::try_from(settings.time_max.as_millis()).unwrap_or(u64::MAX),
                 };
                 let run = again
@@ -107,14 +110,14 @@ pub fn compare(
     Ok(Report {
         format: FORMAT,
         origin: Origin::now(settings.command.clone(), settings.versions.clone()),
-        job: job_report(job, settings, prepared.first().map(|(.., kit)| kit))?,
+        job: job_report(job, settings, prepared.first().map(|(.., setup)| setup))?,
         engines,
     })
 }
 
-/// Writes the compiled module for the children, where the engine can.
-fn keep(folder: &TempDir, name: &str, kit: &Kit) -> Result<Option<PathBuf>> {
-    let Some(artifact) = kit.compiled() else {
+/// Writes the compiled module for the children, if the engine can write it.
+fn keep(folder: &TempDir, name: &str, setup: &Setup) -> Result<Option<PathBuf>> {
+    let Some(artifact) = setup.compiled() else {
         return Ok(None);
     };
     let path = folder.path().join(name);
@@ -122,9 +125,12 @@ fn keep(folder: &TempDir, name: &str, kit: &Kit) -> Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
-fn job_report(job: &Job, settings: &Settings, kit: Option<&Kit>) -> Result<JobReport> {
-    let (state_calls, turn_calls, calls_left_out) = kit.map_or((0, 0, 0), Kit::calls);
-    let has_artifacts = kit.map(Kit::has_artifacts).transpose()?.unwrap_or(false);
+fn job_report(job: &Job, settings: &Settings, setup: Option<&Setup>) -> Result<JobReport> {
+    let (state_calls, turn_calls, calls_left_out) = setup.map_or((0, 0, 0), Setup::calls);
+    let has_artifacts = setup
+        .map(Setup::has_artifacts)
+        .transpose()?
+        .unwrap_or(false);
     Ok(JobReport {
         module: job.name.clone(),
         module_hash: ModuleHash::of(&job.wasm).to_string(),
@@ -132,10 +138,10 @@ fn job_report(job: &Job, settings: &Settings, kit: Option<&Kit>) -> Result<JobRe
         state_calls,
         turn_calls,
         calls_left_out,
-        turns: kit.map_or(0, Kit::turns),
+        turns: setup.map_or(0, Setup::turns),
         time_max_s: settings.time_max.as_secs_f64(),
         rounds: settings.rounds,
-        memory_limit_mib: kit.map_or(0.0, |kit| mib(kit.bare.memory_limit_bytes())),
+        memory_limit_mib: setup.map_or(0.0, |setup| mib(setup.bare.memory_limit_bytes())),
         warn: job.thresholds.warn(),
         critical: job.thresholds.critical(),
         artifacts: has_artifacts,
@@ -182,7 +188,7 @@ fn row(
         values.and_then(Spread::of)
     };
     let share_of_bare = || {
-        // Round by round, because what the machine does beside changes from round to round.
+        // Round by round, because the machine's other work changes from round to round.
         let pairs = runs.iter().zip(bare);
         let shares = pairs.map(|(run, bare)| Some(run.rate_over(first_turns)? / (*bare)?));
         let shares: Vec<f64> = shares.collect::<Option<_>>()?;
@@ -196,6 +202,10 @@ fn row(
             pairs.filter(differ).count() as u64
         };
         runs.iter().map(other).max().unwrap_or(0)
+    };
+    let samples = |size: &dyn Fn(&Sample) -> f64| {
+        let sizes = first.samples.iter().map(size);
+        sizes.map(rounded).collect()
     };
     Some(Row {
         strategy,
@@ -217,17 +227,9 @@ fn row(
         pss_peak_mib: spread(&|run| mib(run.pss_peak))?,
         memory_peak_mib: spread(&|run| mib(run.memory_peak))?,
         series: Series {
-            at_s: first.samples.iter().map(|s| rounded(s.at_s)).collect(),
-            memory_mib: first
-                .samples
-                .iter()
-                .map(|s| rounded(mib(s.memory_bytes)))
-                .collect(),
-            pss_mib: first
-                .samples
-                .iter()
-                .map(|s| rounded(mib(s.pss_bytes)))
-                .collect(),
+            at_s: samples(&|s| s.at_s),
+            memory_mib: samples(&|s| mib(s.memory_bytes)),
+            pss_mib: samples(&|s| mib(s.pss_bytes)),
             marks: first.marks.iter().map(|m| (m.at_s, m.what)).collect(),
         },
     })
@@ -264,7 +266,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }
 
-/// To thousandths: what a plot shows, and a file need not have more of.
+/// To thousandths, which is more than a plot shows.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

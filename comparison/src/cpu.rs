@@ -2,17 +2,18 @@
 
 use std::fs;
 
-/// Ticks per second of the times in `/proc`, whatever the kernel's own clock does: part of Linux's interface.
+/// Ticks per second of the times in `/proc`, whatever the kernel's own clock does: part of Linux's
+/// interface.
 const TICKS: f64 = 100.0;
 
-/// Seconds of processor time that this process has used, all its threads, and its children that have ended; `None` where
-/// the system does not say.
+/// Seconds of processor time that this process has used, all its threads, and its children that
+/// have ended; `None` where the system does not say.
 pub(crate) fn seconds() -> Option<f64> {
     parse(&fs::read_to_string("/proc/self/stat").ok()?)
 }
 
 fn parse(stat: &str) -> Option<f64> {
-    // The name of the program stands in parentheses, and may have some itself.
+    // The program's name is in parentheses, and may contain some.
     let (_, rest) = stat.rsplit_once(") ")?;
     let times: Vec<u32> = rest
         .split_whitespace()

@@ -1,6 +1,6 @@
 //! The plots of a report.
 
-use crate::plot::{Bar, Drawing, Line, Lines, Range, Scale, bars, lines, panels, ranges};
+use crate::plot::{self, Bar, Line, Lines, Scale, Times, bars, panels, ranges};
 use crate::{EngineReport, MarkKind, Report, Row, Strategy};
 
 /// A plot with the name of its file.
@@ -10,8 +10,8 @@ pub struct Figure {
     pub name: String,
     /// What it shows, in a sentence.
     pub caption: String,
-    /// The plot.
-    pub drawing: Drawing,
+    /// The plot, an `svg` element.
+    pub svg: String,
 }
 
 /// All plots of a report: throughput and latency of all engines, memory over time for each.
@@ -27,7 +27,7 @@ fn colour(strategy: Strategy) -> usize {
     all.position(|other| *other == strategy).unwrap_or(0)
 }
 
-/// What became of a strategy, where it is not what was asked for.
+/// How a strategy ended, if it did not make all its turns.
 fn fate(row: &Row) -> String {
     let died = row
         .died_at_turn
@@ -37,21 +37,27 @@ fn fate(row: &Row) -> String {
     died.or(failed).unwrap_or_default()
 }
 
-fn throughput(report: &Report) -> Figure {
-    let rows = report
-        .engines
-        .iter()
-        .flat_map(|engine| engine.rows.iter().map(move |row| (engine, row)));
-    let all: Vec<Bar> = rows
-        .map(|(engine, row)| Bar {
-            name: row.strategy.name().to_owned(),
-            group: engine.engine.clone(),
-            value: row.turns_per_second.median,
-            whisker: Some((row.turns_per_second.min, row.turns_per_second.max)),
-            note: fate(row),
-            colour: colour(row.strategy),
+/// The rows of all engines, each with its name and colour in a plot.
+fn rows(report: &Report) -> impl Iterator<Item = (&Row, plot::Row)> {
+    report.engines.iter().flat_map(|engine| {
+        engine.rows.iter().map(|row| {
+            let named = plot::Row {
+                name: row.strategy.name().to_owned(),
+                group: engine.engine.clone(),
+                colour: colour(row.strategy),
+            };
+            (row, named)
         })
-        .collect();
+    })
+}
+
+fn throughput(report: &Report) -> Figure {
+    let bar = |(row, named): (&Row, plot::Row)| Bar {
+        row: named,
+        value: row.turns_per_second.median,
+        whisker: (row.turns_per_second.min, row.turns_per_second.max),
+        note: fate(row),
+    };
     let unit = match report.job.rounds {
         1 => "successful turns per second, in one round".to_owned(),
         rounds => format!(
@@ -61,42 +67,38 @@ fn throughput(report: &Report) -> Figure {
     Figure {
         name: "throughput".to_owned(),
         caption: "Throughput by strategy.".to_owned(),
-        drawing: bars("Throughput", &unit, &all),
-    }
-}
-
-fn latency(report: &Report) -> Figure {
-    let rows = report
-        .engines
-        .iter()
-        .flat_map(|engine| engine.rows.iter().map(move |row| (engine, row)));
-    let all: Vec<Range> = rows
-        .map(|(engine, row)| Range {
-            name: row.strategy.name().to_owned(),
-            group: engine.engine.clone(),
-            points_us: row.latency_us.as_ref().map_or_else(Vec::new, |latency| {
-                [latency.p50, latency.p99, latency.p999, latency.max]
-                    .map(|spread| spread.median)
-                    .to_vec()
-            }),
-            colour: colour(row.strategy),
-        })
-        .collect();
-    Figure {
-        name: "latency".to_owned(),
-        caption: "How long a turn took, restarts that it waited for included.".to_owned(),
-        drawing: ranges(
-            "Latency of a turn (logarithmic)",
-            &["p50", "p99", "p99.9", "max"],
-            &all,
+        svg: bars(
+            "Throughput",
+            &unit,
+            &rows(report).map(bar).collect::<Vec<_>>(),
         ),
     }
 }
 
-/// One panel per strategy with the same vertical axis, so that heights can be compared.
+fn latency(report: &Report) -> Figure {
+    let times = |(row, named): (&Row, plot::Row)| Times {
+        row: named,
+        micros: row.latency_us.as_ref().map_or_else(Vec::new, |latency| {
+            [latency.p50, latency.p99, latency.p999, latency.max]
+                .map(|spread| spread.median)
+                .to_vec()
+        }),
+    };
+    Figure {
+        name: "latency".to_owned(),
+        caption: "How long a turn took, restarts that it waited for included.".to_owned(),
+        svg: ranges(
+            "Latency of a turn (logarithmic)",
+            &["p50", "p99", "p99.9", "max"],
+            &rows(report).map(times).collect::<Vec<_>>(),
+        ),
+    }
+}
+
+/// One panel per strategy, all with the same vertical axis.
 fn memory(report: &Report, engine: &EngineReport) -> Figure {
-    let rows = || engine.rows.iter();
-    let highest = rows()
+    let rows = engine.rows.iter();
+    let highest = rows
         .flat_map(|row| row.series.memory_mib.iter().chain(&row.series.pss_mib))
         .copied()
         .fold(report.job.memory_limit_mib, f64::max);
@@ -118,14 +120,12 @@ fn memory(report: &Report, engine: &EngineReport) -> Figure {
             MarkKind::Restart => (*at, 1),
             MarkKind::Death => (*at, 6),
         };
-        lines(&Lines {
+        Lines {
             heading: format!("{}{}", row.strategy.name(), happened(row)),
             x_label: "seconds".to_owned(),
             y_label: "MiB".to_owned(),
-            x_scale: Scale::Linear,
-            y_scale: Scale::Linear,
+            scale: Scale::Linear,
             y_max: Some(highest),
-            x_max: None,
             lines: vec![
                 line("linear memories", &series.memory_mib, 5),
                 line("PSS", &series.pss_mib, 0),
@@ -135,10 +135,9 @@ fn memory(report: &Report, engine: &EngineReport) -> Figure {
                 report.job.memory_limit_mib,
                 "limit of one instance".to_owned(),
             )),
-            size: (430.0, 250.0),
-        })
+        }
     };
-    let drawings: Vec<Drawing> = rows().map(panel).collect();
+    let all: Vec<Lines> = engine.rows.iter().map(panel).collect();
     Figure {
         name: format!("memory-{}", engine.engine),
         caption: format!(
@@ -146,7 +145,7 @@ fn memory(report: &Report, engine: &EngineReport) -> Figure {
              the process. Vertical lines: a swap (green), an instance made anew (orange), death (red).",
             engine.engine
         ),
-        drawing: panels(&drawings, 2),
+        svg: panels(&all, 2, (430, 250)),
     }
 }
 

@@ -29,8 +29,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// Which step of the workload is compared: of the repeats at its top, the one with the most calls. What stands
-    /// before it builds the state; what stands after it is left out.
+    /// The step that is compared: the repeat with the most calls at the workload's top. Steps
+    /// before it build the state; steps after it are left out.
     ///
     /// # Errors
     ///
@@ -42,11 +42,11 @@ impl Job {
         };
         let steps = self.workload.steps.iter().enumerate();
         let repeats = steps.filter_map(|(at, step)| Some((calls(step)?, at)));
-        // Of equal ones the first.
+        // The first of equal ones.
         let most = repeats.max_by_key(|(calls, at)| (*calls, usize::MAX - at));
         let Some((_, at)) = most else {
             bail!(
-                "the workload `{}` repeats nothing, so that there is nothing to compare; write the calls that an \
+                "the workload `{}` repeats nothing, so there is nothing to compare; write the calls that an \
                  application makes again and again as {{\"repeat\":300,\"do\":[...]}}, after those that build the state",
                 self.workload.name
             );

@@ -1,46 +1,53 @@
-//! The comparison with the alternatives: the same leaking workload under every strategy that an operator could choose.
+//! The comparison with the alternatives: the same leaking workload under every strategy that an
+//! operator could choose.
 //!
-//! A front end makes a [`Job`] and the engines; [`compare`] runs each [`Strategy`] in a process of its own, which is the
-//! front end's program again in the role of a child, and gives a [`Report`]: JSON as it is, Markdown by
-//! [`table`], SVG by [`figures`], a page for a browser by [`html`].
+//! A front end makes a [`Job`] and the engines; [`compare`] runs each [`Strategy`] in a process of
+//! its own, which is the front end's program again in the role of a child, and gives a [`Report`]:
+//! JSON as it is, Markdown by [`table`], SVG by [`figures`], a page for a browser by [`html`].
 //!
 //! | file | its job |
 //! |---|---|
-//! | `job`, `kit` | what is compared; bound to a compiled module |
-//! | `strategy`, `serve` | the strategies; each as something that serves turns |
-//! | `measure`, `sampler`, `cpu` | times turns; looks at memory meanwhile, and at processor time |
-//! | `child` | one strategy in a process of its own |
-//! | `compare` | rounds of children, and what they gave |
-//! | `report`, `machine` | the figures, and where they are from |
-//! | `table`, `figures`, `html`, `page` | how they are shown |
-//! | `plot` | bars, lines and ranges as SVG, of whatever numbers |
+//! | `job`, `setup` | the module with its workload; bound to compiled code |
+//! | `strategy`, `serve` | the strategies; each as a server of turns |
+//! | `measure`, `measured` | times turns; the figures of one run |
+//! | `gauge`, `sampler`, `cpu` | what a strategy does meanwhile; memory; processor time |
+//! | `order`, `again`, `child` | one strategy in a process of its own: protocol, parent, child |
+//! | `compare` | rounds of children, and their figures |
+//! | `report`, `machine` | the figures, and the machine that they are from |
+//! | `table`, `figures`, `html`, `report_page` | how they are shown |
+//! | `plot`, `quantity` | bars, lines and ranges as SVG; numbers as people read them |
 //!
-//! A *turn* is one turn of the workload's repeat: all that an application asks for at a time, such as to prove, read the
-//! proof, free and verify it.
+//! A *turn* is one turn of the workload's repeat: one request of an application, such as to prove,
+//! and to read, free and verify the proof.
 //!
 //! No runtime is named here: engines come from outside.
 
+mod again;
 pub mod child;
 mod compare;
 mod cpu;
 pub mod figures;
+mod gauge;
 pub mod html;
 mod job;
-mod kit;
 pub mod machine;
 mod measure;
-pub mod page;
+mod measured;
+mod order;
 pub mod plot;
+mod quantity;
 mod report;
+pub mod report_page;
 mod sampler;
 mod serve;
+mod setup;
 mod strategy;
 pub mod table;
 
 pub use compare::{Children, Progress, Settings, compare};
+pub use gauge::MarkKind;
 pub use job::Job;
-pub use kit::Kit;
 pub use machine::{Machine, Origin};
 pub use report::{EngineReport, JobReport, Latency, Report, Row, Series, Spread};
-pub use serve::MarkKind;
+pub use setup::Setup;
 pub use strategy::Strategy;

@@ -53,12 +53,12 @@ pub struct Origin {
     pub commit: Option<String>,
     /// What they were measured on.
     pub machine: Machine,
-    /// What the front end knows of versions: the compiler's, the runtimes'.
+    /// Versions of the compiler and the runtimes, by name.
     pub versions: BTreeMap<String, String>,
 }
 
 impl Origin {
-    /// Of what is measured here and now.
+    /// The origin of figures that are measured here and now.
     #[must_use]
     pub fn now(command: String, versions: BTreeMap<String, String>) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Origin {
         }
     }
 
-    /// In a sentence, but for the command.
+    /// A sentence with everything but the command.
     #[must_use]
     pub fn sentence(&self) -> String {
         let machine = &self.machine;
@@ -106,7 +106,8 @@ fn today() -> String {
     said("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(unknown)
 }
 
-/// The commit of the working tree that is the current folder, with `+` behind it where files differ from it.
+/// The commit of the working tree that is the current folder, with `+` behind it where files differ
+/// from it.
 fn commit() -> Option<String> {
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"])?;
     let changed = said("git", &["status", "--porcelain", "--untracked-files=no"])?;
@@ -114,7 +115,7 @@ fn commit() -> Option<String> {
     Some(format!("{commit}{mark}"))
 }
 
-/// What a program says, if it can be run.
+/// The standard output of a program, if it runs and succeeds.
 #[must_use]
 pub fn said(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;

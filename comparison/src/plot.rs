@@ -1,66 +1,88 @@
-//! Plots as SVG: [`bars`], [`lines`] and [`ranges`], and several of them [side by side](panels).
+//! Plots as SVG: [`bars`], [`ranges`], and [`panels`] of lines. `plotters` draws them without its
+//! font features, because the reader's browser chooses the font of an SVG anyway.
 //!
-//! Written here, and not by a plot library: what is needed of one is axes, rectangles and text, and `plotters` without
-//! its font features guesses the width of text just as this does, while it brings its own numbers of digits and colours
-//! that some people cannot tell apart. What is written here is the same for the same numbers, byte by byte, so that a
-//! changed plot in the repository is a changed figure.
-//!
-//! Every text is escaped: names are hostile input.
+//! The same numbers give the same bytes, so a changed plot in the repository is a changed figure.
+//! Names are hostile input: `plotters` escapes text, and `printable` replaces what XML cannot hold.
 
-mod axis;
-mod bars;
+mod canvas;
 mod lines;
-mod ranges;
-mod svg;
+mod rows;
 
-pub use axis::Scale;
-pub(crate) use axis::{number, time};
-pub use bars::{Bar, bars};
-pub use lines::{Line, Lines, lines};
-pub use ranges::{Range, ranges};
-pub(crate) use svg::escape;
+pub(crate) use canvas::printable;
+pub use lines::{Line, Lines, Scale, panels};
+pub use rows::{Bar, Row, Times, bars, ranges};
 
-/// Colours that people with every kind of colour vision tell apart (Okabe and Ito), on white.
-pub const COLOURS: [&str; 7] = [
-    "#000000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00",
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A drawing: an SVG element with a size.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Drawing {
-    /// Its width in pixels.
-    pub width: f64,
-    /// Its height in pixels.
-    pub height: f64,
-    body: String,
-}
+    const HOSTILE: &str = "</text><script>alert('x')</script>&\"\u{0}";
 
-impl Drawing {
-    /// The drawing as an `svg` element, for a page or, as it is, for a file.
-    #[must_use]
-    pub fn svg(&self) -> String {
-        svg::document(self.width, self.height, &self.body)
-    }
-}
-
-/// Several drawings in rows of `columns` each.
-#[must_use]
-pub fn panels(drawings: &[Drawing], columns: usize) -> Drawing {
-    let columns = columns.max(1);
-    let mut body = String::new();
-    let (mut width, mut y) = (0.0_f64, 0.0);
-    for row in drawings.chunks(columns) {
-        let mut x = 0.0;
-        for drawing in row {
-            svg::moved(&mut body, x, y, &drawing.body);
-            x += drawing.width;
+    fn row() -> Row {
+        Row {
+            name: HOSTILE.to_owned(),
+            group: HOSTILE.to_owned(),
+            colour: 9,
         }
-        width = width.max(x);
-        y += row.iter().map(|d| d.height).fold(0.0, f64::max);
     }
-    Drawing {
-        width,
-        height: y,
-        body,
+
+    fn lines(scale: Scale, points: &[(f64, f64)]) -> Lines {
+        Lines {
+            heading: HOSTILE.to_owned(),
+            x_label: HOSTILE.to_owned(),
+            y_label: HOSTILE.to_owned(),
+            scale,
+            y_max: None,
+            lines: ["", HOSTILE, "other"]
+                .map(|name| Line {
+                    name: name.to_owned(),
+                    points: points.to_vec(),
+                    colour: 0,
+                    dots: true,
+                })
+                .to_vec(),
+            marks: vec![(1.0, 3)],
+            level: Some((2.0, HOSTILE.to_owned())),
+        }
+    }
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let bar = Bar {
+            row: row(),
+            value: 1.0,
+            whisker: (0.5, 2.0),
+            note: HOSTILE.to_owned(),
+        };
+        let times = Times {
+            row: row(),
+            micros: vec![1.0, 20.0],
+        };
+        let names = [HOSTILE, HOSTILE];
+        for svg in [
+            bars(HOSTILE, HOSTILE, &[bar]),
+            ranges(HOSTILE, &names, &[times]),
+            panels(&[lines(Scale::Linear, &[(1.0, 2.0)])], 1, (430, 250)),
+        ] {
+            assert!(svg.contains("&lt;script&gt;"), "{svg}");
+            assert!(!svg.contains("<script") && !svg.contains('\u{0}'), "{svg}");
+        }
+    }
+
+    #[test]
+    fn what_no_axis_can_show_is_left_out() {
+        let points = [(0.0, -1.0), (f64::NAN, 1.0), (10.0, f64::INFINITY)];
+        for scale in [Scale::Linear, Scale::Log] {
+            for points in [&points[..], &[]] {
+                let svg = panels(&[lines(scale, points)], 2, (430, 250));
+                assert!(svg.ends_with("</svg>\n"), "{svg}");
+            }
+        }
+        let times = Times {
+            row: row(),
+            micros: Vec::new(),
+        };
+        assert!(ranges("", &[], &[times]).contains("no turn succeeded"));
+        assert!(bars("", "", &[]).ends_with("</svg>\n"));
     }
 }

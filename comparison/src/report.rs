@@ -1,8 +1,9 @@
-//! What a comparison gave. The JSON form is this, field by field; `docs/benchmarks.md` describes it.
+//! What a comparison gave. The JSON form is this, field by field; `docs/benchmarks.md` describes
+//! it.
 
 use serde::{Deserialize, Serialize};
 
-use crate::serve::MarkKind;
+use crate::gauge::MarkKind;
 use crate::{Origin, Strategy};
 
 /// The version of the JSON form.
@@ -58,8 +59,8 @@ pub struct JobReport {
 pub struct EngineReport {
     /// As in `wasmtime.cranelift`.
     pub engine: String,
-    /// How many turns the bare instance made before the one in which it died, in every round; all of them if it
-    /// lived. Rates in [`Row::turns_per_second_first`] are over so many.
+    /// How many turns the bare instance made before the one in which it died, in every round; all
+    /// of them if it lived. Rates in [`Row::turns_per_second_first`] are over so many.
     pub first_turns: u64,
     /// One row per strategy.
     pub rows: Vec<Row>,
@@ -78,28 +79,34 @@ pub struct Row {
     pub error: Option<String>,
     /// The number of the turn, from 1, that it died in; `None` if it lived in every round.
     pub died_at_turn: Option<Spread>,
-    /// Whether a round was ended before its last turn, because its time was over or its turns kept failing.
+    /// Whether a round was ended before its last turn, because its time was over or its turns kept
+    /// failing.
     pub cut_short: bool,
-    /// Turns whose results were others than those of the proxy, which keeps all state; `None` where that is not known.
+    /// Turns whose results differ from those of the proxy, which keeps all state; `None` if no
+    /// proxy ran.
     pub turns_with_other_results: Option<u64>,
-    /// Until the first turn could begin: instantiation and state, not compilation.
+    /// The time until the first turn could begin: instantiation and state, not compilation.
     pub start_ms: Spread,
     /// Successful turns per second.
     pub turns_per_second: Spread,
-    /// Turns per second over the first turns, which the bare instance made too; `None` if there were not so many.
+    /// Turns per second over the first turns, which the bare instance made too; `None` if there
+    /// were not so many.
     pub turns_per_second_first: Option<Spread>,
-    /// Those in proportion to those of the bare instance in the same round; `None` if there was none.
+    /// This rate as a share of the bare instance's in the same round; `None` if there was none.
     pub share_of_bare_first: Option<Spread>,
-    /// Of successful turns, restarts that they waited for included; `None` if there were none.
+    /// The latency of successful turns, with the restarts that they waited for; `None` if there
+    /// were none.
     pub latency_us: Option<Latency>,
-    /// Processor time for each turn that was begun, in milliseconds: of all threads and children, with all that was
-    /// done beside the turns. `None` where the system does not say, or it was too little in all to be told.
+    /// Processor time for each turn that was begun, in milliseconds: of all threads and children,
+    /// with all that was done beside the turns. `None` where the system does not say, or it was too
+    /// little in all to be told.
     pub cpu_ms_per_turn: Option<Spread>,
     /// Instances made anew while a caller waited.
     pub restarts: Spread,
     /// Swaps of the proxy.
     pub swaps: Spread,
-    /// The proportional set size of the process before its first instance: the program and the compiled code.
+    /// The proportional set size of the process before its first instance: the program and the
+    /// compiled code.
     pub pss_start_mib: Spread,
     /// The largest that was seen, children included.
     pub pss_peak_mib: Spread,
@@ -112,7 +119,7 @@ pub struct Row {
 /// A figure of several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The median; of two in the middle the mean.
+    /// The median; the mean of the two in the middle if there are two.
     pub median: f64,
     /// The smallest.
     pub min: f64,

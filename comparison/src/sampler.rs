@@ -1,4 +1,4 @@
-//! Looks at what the process has, from a thread of its own.
+//! Samples the memory of the process, from a thread of its own.
 
 use std::fs;
 use std::io;
@@ -9,25 +9,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::serve::Gauge;
+use crate::gauge::Gauge;
 
-/// How often it looks. The kernel walks all page tables for each look.
+/// The time between two samples. The kernel walks all page tables for each.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// How many samples are kept: more than a plot has pixels.
 const SAMPLES_MAX: usize = 400;
 
-/// What there was at a moment.
+/// Sizes at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) at_s: f64,
-    /// What all linear memories have.
+    /// The size of all linear memories.
     pub(crate) memory_bytes: u64,
-    /// The proportional set size of the process, and of the one that serves for it.
+    /// The proportional set size of the process, and of the child that serves for it.
     pub(crate) pss_bytes: u64,
 }
 
-/// The proportional set size of a process in bytes: of pages that several processes share, a part.
+/// The proportional set size of a process in bytes; a page that processes share counts in parts.
 pub(crate) fn pss_bytes(process: Option<u32>) -> Option<u64> {
     let path = match process {
         None => "/proc/self/smaps_rollup".to_owned(),
@@ -42,7 +42,7 @@ fn parse(rollup: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Takes samples until it is ended.
+/// Takes samples until its end.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
@@ -66,7 +66,7 @@ impl Sampler {
         Ok(Self { stop, thread })
     }
 
-    /// Ends it, and gives what it saw.
+    /// Stops the thread, and returns the samples.
     pub(crate) fn end(self) -> Vec<Sample> {
         self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
@@ -76,7 +76,7 @@ impl Sampler {
 
 fn look(gauge: &Gauge) -> Sample {
     let own = pss_bytes(None).unwrap_or(0);
-    // A process that has just ended has nothing any more.
+    // A process that has just ended has no memory any more.
     let other = gauge.process().and_then(|id| pss_bytes(Some(id)));
     Sample {
         at_s: gauge.now(),
@@ -85,7 +85,7 @@ fn look(gauge: &Gauge) -> Sample {
     }
 }
 
-/// Fewer samples with the same peaks: of each stretch of time the largest of either size.
+/// Fewer samples with the same peaks: the largest of either size in each stretch of time.
 pub(crate) fn thinned(samples: &[Sample]) -> Vec<Sample> {
     let width = samples.len().div_ceil(SAMPLES_MAX).max(1);
     samples

@@ -15,7 +15,8 @@ pub enum Strategy {
     Bare,
     /// Wait until it dies, then make a new instance and build the state anew.
     Restart,
-    /// A fresh instance for every turn, its state made from artifacts where the policy names them, else built anew.
+    /// A fresh instance for every turn, its state made from artifacts where the policy names them,
+    /// else built anew.
     Fresh,
     /// A process for every turn, which builds the state.
     Process,
@@ -39,7 +40,7 @@ impl Strategy {
         Self::Checkpoints,
     ];
 
-    /// What it is called in the JSON form, and by who chooses it.
+    /// Its name in the JSON form and on the command line.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
@@ -53,7 +54,7 @@ impl Strategy {
         }
     }
 
-    /// What it is called in tables.
+    /// Its name in tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::quantity::{number, time};
 use crate::{EngineReport, Report, Row, Spread};
 
 /// A table: its columns, and as many cells in each row.
@@ -60,7 +61,7 @@ impl Table {
     }
 }
 
-/// How fast, and what became of it.
+/// Throughput, latency, and how each strategy ended.
 #[must_use]
 pub fn speed(report: &Report, engine: &EngineReport) -> Table {
     let first = format!("of bare, first {}", engine.first_turns);
@@ -91,7 +92,7 @@ pub fn speed(report: &Report, engine: &EngineReport) -> Table {
     }
 }
 
-/// What it took, and whether the results were right.
+/// Memory, processor time and restarts, and whether the results were right.
 #[must_use]
 pub fn cost(engine: &EngineReport) -> Table {
     let columns = [
@@ -177,7 +178,7 @@ pub fn circumstances(report: &Report) -> Vec<String> {
     ]
 }
 
-/// What became of a strategy, in few words.
+/// How a strategy ended, in few words.
 #[must_use]
 pub fn end(row: &Row, turns: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
@@ -225,15 +226,6 @@ fn percent(spread: &Spread) -> String {
     } else {
         format!("{median:.0} % ({min:.0}–{max:.0})")
     }
-}
-
-/// Three digits.
-fn number(value: f64) -> String {
-    crate::plot::number(value)
-}
-
-fn time(micros: f64) -> String {
-    crate::plot::time(micros)
 }
 
 #[cfg(test)]

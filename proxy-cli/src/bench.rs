@@ -73,7 +73,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let report = report?;
     output::print(&text(&report))?;
     if let Some(path) = &args.report {
-        write(path, html::page(&report).as_bytes())?;
+        write(path, html::report_page(&report).as_bytes())?;
     }
     if let Some(path) = &args.json {
         let mut json = serde_json::to_vec_pretty(&report).context("cannot write JSON")?;

@@ -1,8 +1,7 @@
-//! `comparison`: the proxy and the alternatives on a leaking prover, and swaps against the size of the state and the length
-//! of the journal, on every engine: one JSON file, plots and tables. `docs/benchmarks.md` has what it gave, and says how
-//! to read it.
+//! `comparison`: the proxy and the alternatives on a leaking prover, and swaps against the size of
+//! the state and the length of the journal, on every engine: one JSON file, plots and tables.
+//! `docs/benchmarks.md` has what it gave, and says how to read it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,20 +10,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use benches::engines::{Column, all};
-use benches::guests::Guest;
+use benches::guests::GuestModule;
+use benches::results::{read_json, versions, write_json};
 use benches::swaps::{self, Effort, Swaps};
 use clap::{Parser, ValueEnum};
 use comparison::child::{Again, Order};
 use comparison::figures::{Figure, figures};
-use comparison::{
-    Children, Job, Origin, Report, Settings, Strategy, compare, machine, page, table,
-};
+use comparison::{Children, Job, Origin, Report, Settings, Strategy, compare, report_page, table};
 use engine_api::{Engine, Imports, Limits};
 use proxy_core::Thresholds;
 use serde::{Deserialize, Serialize};
 use workload::Workload;
 
-/// Compares the proxy with the alternatives, on a prover that loses 1 MiB with each proof, in 64 MiB; and measures swaps
+/// Compares the proxy with the alternatives, on a prover that loses 1 MiB with each proof, in 64
+/// MiB; and measures swaps
 #[derive(Debug, Parser)]
 struct Args {
     /// The engine, once or several times [default: all that are compiled in]
@@ -63,9 +62,10 @@ struct Args {
     #[arg(long, value_name = "FOLDER", default_value = "target/comparison")]
     out: PathBuf,
 
-    /// Write the tables into this page, between its markers, and the plots into the folder of its name
+    /// Write the tables between the markers of this report page, and the plots into the folder of
+    /// its name
     #[arg(long, value_name = "F.md")]
-    page: Option<PathBuf>,
+    report_page: Option<PathBuf>,
 
     /// Do not measure: show again what is in the JSON
     #[arg(long, value_name = "F.json")]
@@ -103,10 +103,10 @@ fn main() -> Result<()> {
     }
     let file = args.out.join("comparison.json");
     let measured = match (&args.from, args.only) {
-        (Some(path), _) => read(path)?,
+        (Some(path), _) => read_json(path)?,
         (None, Some(only)) => {
             let before = if file.exists() {
-                read(&file)?
+                read_json(&file)?
             } else {
                 Measured::default()
             };
@@ -119,31 +119,18 @@ fn main() -> Result<()> {
     };
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder `{}`", args.out.display()))?;
-    let mut json = serde_json::to_vec_pretty(&measured)?;
-    json.push(b'\n');
-    fs::write(&file, json).with_context(|| format!("cannot write `{}`", file.display()))?;
+    write_json(&file, &measured)?;
     let parts = measured.parts();
     for (.., figures) in &parts {
         plots(figures, &args.out)?;
     }
-    if let Some(path) = &args.page {
-        write_page(&parts, path)?;
+    if let Some(path) = &args.report_page {
+        write_report_page(&parts, path)?;
     }
     for (_, text, _) in parts {
         writeln!(std::io::stdout(), "{text}")?;
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Measured> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    serde_json::from_str(&text).with_context(|| {
-        format!(
-            "`{}` is no file of this program, or one of another version: measure again",
-            path.display()
-        )
-    })
 }
 
 impl Measured {
@@ -235,7 +222,7 @@ fn command() -> String {
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--out" | "--page" => drop(args.next()),
+            "--out" | "--report-page" => drop(args.next()),
             _ => typed.push(arg),
         }
     }
@@ -243,7 +230,7 @@ fn command() -> String {
 }
 
 fn job(args: &Args) -> Result<Job> {
-    let guest = Guest::prover();
+    let guest = GuestModule::prover();
     let workload = match &args.workload {
         Some(path) => Workload::read(path)?,
         None => Workload::parse("two_circuits.jsonl", WORKLOAD)?,
@@ -281,31 +268,16 @@ fn column(name: &str) -> Result<Column> {
     Ok(column)
 }
 
-fn versions() -> BTreeMap<String, String> {
-    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
-    let lock = fs::read_to_string(lock).unwrap_or_default();
-    let rustc = machine::said("rustc", &["--version"]);
-    let rustc = rustc.and_then(|said| Some(said.split(' ').nth(1)?.to_owned()));
-    [
-        ("Rust", rustc),
-        ("wasmtime", machine::locked(&lock, "wasmtime")),
-        ("Wasmer", machine::locked(&lock, "wasmer")),
-    ]
-    .into_iter()
-    .filter_map(|(name, version)| Some((name.to_owned(), version?)))
-    .collect()
-}
-
 fn plots(figures: &[Figure], folder: &Path) -> Result<()> {
     for figure in figures {
         let path = folder.join(format!("{}.svg", figure.name));
-        fs::write(&path, figure.drawing.svg())
+        fs::write(&path, &figure.svg)
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     Ok(())
 }
 
-fn write_page(parts: &[(&str, String, Vec<Figure>)], path: &Path) -> Result<()> {
+fn write_report_page(parts: &[(&str, String, Vec<Figure>)], path: &Path) -> Result<()> {
     let mut text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the page `{}`", path.display()))?;
     let folder = path.with_extension("");
@@ -326,7 +298,7 @@ fn write_page(parts: &[(&str, String, Vec<Figure>)], path: &Path) -> Result<()> 
             .as_str();
         }
         plots(figures, &folder)?;
-        text = page::replace(&text, part, &content)?;
+        text = report_page::replace(&text, part, &content)?;
     }
     fs::write(path, text).with_context(|| format!("cannot write the page `{}`", path.display()))
 }

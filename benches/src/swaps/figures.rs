@@ -1,21 +1,22 @@
 //! The plots: time against the size of the state and the length of the journal.
 
 use comparison::figures::Figure;
-use comparison::plot::{Drawing, Line, Lines, Scale, lines, panels};
+use comparison::plot::{Line, Lines, Scale, panels};
 
 use super::{By, Cell, Swaps, What};
 
-/// Colours of the peers; engines have those between them.
+/// Colours of the peers. Engines have the colours between them.
 const WIZER: usize = 0;
 const MEMCPY: usize = 6;
 
-type Place = fn(&Cell) -> Option<i32>;
+/// What varies along a horizontal axis; `None` for a cell in which it did not vary.
+type Variable = fn(&Cell) -> Option<i32>;
 
 impl Swaps {
     /// One figure: standbys and pauses, each against both axes.
     #[must_use]
     pub fn figures(&self) -> Vec<Figure> {
-        let axes: [(&str, Place); 2] = [
+        let axes: [(&str, Variable); 2] = [
             ("MiB of state", |cell| cell.mib),
             ("entries of the journal", |cell| cell.entries),
         ];
@@ -23,7 +24,7 @@ impl Swaps {
             ("A standby is ready: median", What::Prepare),
             ("Pause of a swap: median", What::Pause),
         ];
-        let drawings: Vec<Drawing> = plots
+        let all: Vec<Lines> = plots
             .into_iter()
             .flat_map(|plot| axes.map(|axis| self.plot(plot, axis)))
             .collect();
@@ -31,15 +32,15 @@ impl Swaps {
             name: "swaps".to_owned(),
             caption: "Swaps by compiler, on logarithmic axes: from a checkpoint with dots, by replay without."
                 .to_owned(),
-            drawing: panels(&drawings, 1),
+            svg: panels(&all, 1, (960, 300)),
         }]
     }
 
-    fn plot(&self, (heading, what): (&str, What), (x_label, place): (&str, Place)) -> Drawing {
+    fn plot(&self, (heading, what): (&str, What), (x_label, variable): (&str, Variable)) -> Lines {
         let line = |name: &str, cells: &mut dyn Iterator<Item = &Cell>, colour, dots| Line {
             name: name.to_owned(),
             points: cells
-                .filter_map(|cell| Some((f64::from(place(cell)?), micros(cell.summary.p50))))
+                .filter_map(|cell| Some((f64::from(variable(cell)?), micros(cell.summary.p50))))
                 .collect(),
             colour,
             dots,
@@ -64,19 +65,16 @@ impl Swaps {
             }
         }
         all.retain(|line| !line.points.is_empty());
-        lines(&Lines {
+        Lines {
             heading: heading.to_owned(),
             x_label: x_label.to_owned(),
             y_label: "µs".to_owned(),
-            x_scale: Scale::Log,
-            y_scale: Scale::Log,
+            scale: Scale::Log,
             y_max: None,
-            x_max: None,
             lines: all,
             marks: Vec::new(),
             level: None,
-            size: (960.0, 300.0),
-        })
+        }
     }
 }
 

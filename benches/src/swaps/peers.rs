@@ -1,5 +1,5 @@
-//! What others do for the same state: a module that Wizer has initialised, instantiated on wasmtime, whose images are mapped
-//! copy-on-write too; and a copy of the memory.
+//! What others do for the same state: a module that Wizer has initialised, instantiated on
+//! wasmtime, whose images are mapped copy-on-write too; and a copy of the memory.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use engine_api::{Engine, Imports, Instance, Limits, Module};
 
 use super::wizer::initialised;
 use super::{Cell, Effort, SIZES, Samples, What};
-use crate::guests::Guest;
+use crate::guests::GuestModule;
 
 pub(super) fn measure(effort: Effort, cells: &mut Vec<Cell>) -> anyhow::Result<()> {
     let engine: Arc<dyn Engine> = Arc::new(engine_wasmtime::Wasmtime::cranelift()?);
     for mib in SIZES {
-        let wasm = initialised(&Guest::state().wasm, mib)
+        let wasm = initialised(&GuestModule::state().wasm, mib)
             .with_context(|| format!("initialise {mib} MiB"))?;
         let module = engine.compile(&wasm)?;
         drop(wasm);
@@ -46,8 +46,8 @@ pub(super) fn measure(effort: Effort, cells: &mut Vec<Cell>) -> anyhow::Result<(
     Ok(())
 }
 
-/// Instances that another thread frees and that are waited for, as is done with the generations of a proxy: where the
-/// same thread frees each and makes the next, all that both touch is in the processor's caches.
+/// Times instances. Another thread frees each before the next is made, as with the generations of a
+/// proxy. If one thread did both, all that they touch would be in the processor's caches.
 fn instances(module: &dyn Module, count: u32) -> anyhow::Result<Samples> {
     let mut samples = Samples::new();
     let (bury, buried) = mpsc::channel::<Box<dyn Instance>>();

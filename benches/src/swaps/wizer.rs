@@ -54,7 +54,7 @@ impl InstanceState for State {
     }
 }
 
-/// What a future gives that is ready at once.
+/// The output of a future that is ready at once.
 fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut context = Context::from_waker(Waker::noop());
     match pin!(future).poll(&mut context) {

@@ -1,19 +1,33 @@
 //! Lines over a horizontal axis, with marks at moments.
 
-use super::axis::{Axis, Scale, number};
-use super::svg::{Anchor, circle, line, polyline, text, title, upwards, width_of};
-use super::{COLOURS, Drawing};
+use plotters::coord::ranged1d::ValueFormatter;
+use plotters::prelude::*;
+
+use super::canvas::{
+    ABOVE, Area, BELOW, Chart, Drawn, INK, LIMIT, PALE, Swatch, TEXT, colour, document, font, head,
+    linear, logarithmic, pixels, printable,
+};
+use crate::quantity::number;
+
+/// How numbers are laid out along both axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// From 0, equal steps for equal differences.
+    Linear,
+    /// Equal steps for equal ratios; numbers that are not above 0 are left out.
+    Log,
+}
 
 /// A line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// What it is of; empty if the legend has its colour already.
+    /// Its name in the legend; empty if another line of its colour is there already.
     pub name: String,
     /// Its points, in order.
     pub points: Vec<(f64, f64)>,
-    /// Which of the [`COLOURS`].
+    /// Which of the seven colours.
     pub colour: usize,
-    /// Whether each point is shown.
+    /// Whether each point has a dot.
     pub dots: bool,
 }
 
@@ -22,141 +36,105 @@ pub struct Line {
 pub struct Lines {
     /// What stands above.
     pub heading: String,
-    /// What the horizontal axis counts, with its unit.
+    /// What the horizontal axis counts.
     pub x_label: String,
-    /// What the vertical axis counts, with its unit.
+    /// What the vertical axis counts.
     pub y_label: String,
-    /// The horizontal axis.
-    pub x_scale: Scale,
-    /// The vertical axis.
-    pub y_scale: Scale,
-    /// The smallest value at which the vertical axis ends, for plots that are compared.
+    /// Both axes.
+    pub scale: Scale,
+    /// A number that the vertical axis reaches, for plots that stand side by side.
     pub y_max: Option<f64>,
-    /// The same of the horizontal axis.
-    pub x_max: Option<f64>,
     /// The lines.
     pub lines: Vec<Line>,
-    /// Moments, shown as thin vertical lines, and which of the [`COLOURS`] they have.
+    /// Moments, drawn as thin vertical lines, each with its colour.
     pub marks: Vec<(f64, usize)>,
-    /// A level, shown as a dashed line, and what it is called.
+    /// A level, drawn as a horizontal line, with its name in the legend.
     pub level: Option<(f64, String)>,
-    /// The size in pixels.
-    pub size: (f64, f64),
 }
 
-/// Lines over a horizontal axis.
+/// Plots of lines in rows of `columns`, each of `size` pixels.
 #[must_use]
-pub fn lines(plot: &Lines) -> Drawing {
-    let (width, height) = plot.size;
-    let mut body = String::new();
-    title(&mut body, 12.0, 22.0, &plot.heading);
-    let (left, right, top, bottom) = (66.0, width - 30.0, 58.0, height - 46.0);
+pub fn panels(all: &[Lines], columns: usize, size: (u32, u32)) -> String {
+    let lines = all.len().div_ceil(columns);
+    let whole = (size.0 * pixels(columns), size.1 * pixels(lines));
+    document(whole, |area| {
+        let parts = area.split_evenly((lines, columns));
+        for (plot, part) in all.iter().zip(&parts) {
+            draw_lines(part, plot)?;
+        }
+        Ok(())
+    })
+}
+
+fn draw_lines(area: &Area<'_>, plot: &Lines) -> Drawn {
+    let names = plot.lines.iter().filter(|line| !line.name.is_empty());
+    let level = plot.level.iter();
+    let legend: Vec<_> = names
+        .map(|line| (line.name.as_str(), Swatch::Line(colour(line.colour))))
+        .chain(level.map(|(_, name)| (name.as_str(), Swatch::Line(LIMIT))))
+        .collect();
+    head(area, 78, &plot.heading, &legend)?;
     let points = || plot.lines.iter().flat_map(|line| line.points.iter());
-    let x = Axis::new(
-        plot.x_scale,
-        points().map(|p| p.0).chain(plot.x_max),
-        left,
-        right,
+    let level = plot.level.iter().map(|(level, _)| *level);
+    let (x, y) = (
+        points().map(|point| point.0),
+        points().map(|point| point.1).chain(plot.y_max).chain(level),
     );
-    let level = plot.level.as_ref().map(|(value, _)| *value);
-    let y_values = points().map(|p| p.1).chain(plot.y_max).chain(level);
-    let y = Axis::new(plot.y_scale, y_values, bottom, top);
-    grid(&mut body, plot, (&x, &y), (left, right, top, bottom));
-    for (at, colour) in &plot.marks {
-        let at = x.at(*at);
-        let colour = COLOURS[colour % COLOURS.len()];
-        line(&mut body, (at, top), (at, bottom), colour, 0.8);
-    }
-    if let Some((value, name)) = &plot.level {
-        let at = y.at(*value);
-        line(&mut body, (left, at), (right, at), "#b00000", 1.0);
-        text(
-            &mut body,
-            (left + 6.0, at - 4.0),
-            Anchor::Start,
-            "#b00000",
-            name,
-        );
-    }
-    for series in &plot.lines {
-        let colour = COLOURS[series.colour % COLOURS.len()];
-        let shown = series
-            .points
-            .iter()
-            .filter(|p| x.shows(p.0) && y.shows(p.1));
-        let pixels: Vec<_> = shown.map(|p| (x.at(p.0), y.at(p.1))).collect();
-        polyline(&mut body, &pixels, colour, 1.6);
-        if series.dots {
-            for pixel in &pixels {
-                circle(&mut body, *pixel, 3.0, colour, "#ffffff");
-            }
+    let mut builder = ChartBuilder::on(area);
+    builder
+        .margin_top(ABOVE)
+        .margin_left(12)
+        .margin_right(30)
+        .x_label_area_size(BELOW)
+        .y_label_area_size(66);
+    match plot.scale {
+        Scale::Linear => fill(builder.build_cartesian_2d(linear(x), linear(y))?, plot),
+        Scale::Log => {
+            let (x, y) = (logarithmic(x).log_scale(), logarithmic(y).log_scale());
+            fill(builder.build_cartesian_2d(x, y)?, plot)
         }
     }
-    legend(&mut body, plot, left);
-    Drawing {
-        width,
-        height,
-        body,
-    }
 }
 
-fn grid(
-    body: &mut String,
-    plot: &Lines,
-    (x, y): (&Axis, &Axis),
-    (left, right, top, bottom): (f64, f64, f64, f64),
-) {
-    for tick in y.ticks() {
-        let at = y.at(tick);
-        line(body, (left, at), (right, at), "#e6e6e6", 1.0);
-        text(
-            body,
-            (left - 6.0, at + 4.0),
-            Anchor::End,
-            "#444444",
-            &number(tick),
-        );
+fn fill<X, Y>(mut chart: Chart<'_, '_, X, Y>, plot: &Lines) -> Drawn
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(8)
+        .y_labels(8)
+        .x_desc(printable(&plot.x_label))
+        .y_desc(printable(&plot.y_label))
+        .x_label_formatter(&|value| number(*value))
+        .y_label_formatter(&|value| number(*value))
+        .bold_line_style(PALE)
+        .light_line_style(TRANSPARENT)
+        .axis_style(INK)
+        .label_style(font(TEXT, FontStyle::Normal).color(&INK))
+        .draw()?;
+    let (x, y) = (chart.x_range(), chart.y_range());
+    let marks = plot.marks.iter().map(|(at, of)| {
+        let path = vec![(*at, y.start), (*at, y.end)];
+        PathElement::new(path, colour(*of))
+    });
+    chart.draw_series(marks)?;
+    if let Some((level, _)) = &plot.level {
+        let path = vec![(x.start, *level), (x.end, *level)];
+        chart.draw_series([PathElement::new(path, LIMIT)])?;
     }
-    for tick in x.ticks() {
-        let at = x.at(tick);
-        line(body, (at, bottom), (at, bottom + 4.0), "#444444", 1.0);
-        text(
-            body,
-            (at, bottom + 17.0),
-            Anchor::Middle,
-            "#444444",
-            &number(tick),
-        );
+    for line in &plot.lines {
+        let colour = colour(line.colour);
+        let shown = line.points.iter().copied().filter(|(x, y)| {
+            let usable = |v: &f64| v.is_finite() && (plot.scale == Scale::Linear || *v > 0.0);
+            usable(x) && usable(y)
+        });
+        chart.draw_series(LineSeries::new(shown.clone(), colour.stroke_width(2)))?;
+        if line.dots {
+            chart.draw_series(shown.map(|point| Circle::new(point, 3, colour.filled())))?;
+        }
     }
-    line(body, (left, bottom), (right, bottom), "#444444", 1.0);
-    line(body, (left, top), (left, bottom), "#444444", 1.0);
-    let middle = f64::midpoint(left, right);
-    text(
-        body,
-        (middle, bottom + 34.0),
-        Anchor::Middle,
-        "#444444",
-        &plot.x_label,
-    );
-    upwards(body, (18.0, f64::midpoint(top, bottom)), &plot.y_label);
-}
-
-/// Above the plot, in one row, where there is more than one line.
-fn legend(body: &mut String, plot: &Lines, left: f64) {
-    if plot.lines.len() < 2 {
-        return;
-    }
-    let mut at = left;
-    for series in plot.lines.iter().filter(|line| !line.name.is_empty()) {
-        let colour = COLOURS[series.colour % COLOURS.len()];
-        line(body, (at, 40.0), (at + 18.0, 40.0), colour, 3.0);
-        text(
-            body,
-            (at + 23.0, 44.0),
-            Anchor::Start,
-            "#222222",
-            &series.name,
-        );
-        at += 23.0 + width_of(&series.name) + 16.0;
-    }
+    Ok(())
 }

@@ -5,23 +5,24 @@ use std::sync::Arc;
 use anyhow::Result;
 use proxy_core::BareInstance;
 
-use super::{Gauge, MarkKind, Server};
-use crate::kit::{Artifacts, Ended, Kit, Live};
+use super::Server;
+use crate::gauge::{Gauge, MarkKind};
+use crate::setup::{Artifacts, Ended, Live, Setup};
 use crate::strategy::ROTATION;
 
 /// One instance, which is made anew when it is dead, or not.
 pub(super) struct Single<'a> {
-    kit: &'a Kit,
+    setup: &'a Setup,
     gauge: Arc<Gauge>,
     live: Live<BareInstance>,
     restarts: bool,
 }
 
 impl<'a> Single<'a> {
-    pub(super) fn start(kit: &'a Kit, gauge: Arc<Gauge>, restarts: bool) -> Result<Self> {
+    pub(super) fn start(setup: &'a Setup, gauge: Arc<Gauge>, restarts: bool) -> Result<Self> {
         Ok(Self {
-            live: kit.instance()?,
-            kit,
+            live: setup.instance()?,
+            setup,
             gauge,
             restarts,
         })
@@ -31,10 +32,10 @@ impl<'a> Single<'a> {
 impl Server for Single<'_> {
     fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
         if self.restarts && self.live.site.died().is_some() {
-            self.live = self.kit.instance().map_err(rebuild)?;
+            self.live = self.setup.instance()?;
             self.gauge.mark(MarkKind::Restart);
         }
-        let outcome = self.kit.turn(&mut self.live, index, results);
+        let outcome = self.setup.turn(&mut self.live, index, results);
         self.gauge.note_memory(self.live.site.memory_bytes());
         if !self.restarts && self.is_dead() {
             self.gauge.mark(MarkKind::Death);
@@ -49,16 +50,16 @@ impl Server for Single<'_> {
 
 /// A fresh instance for every turn.
 pub(super) struct Fresh<'a> {
-    kit: &'a Kit,
+    setup: &'a Setup,
     gauge: Arc<Gauge>,
     artifacts: Artifacts,
 }
 
 impl<'a> Fresh<'a> {
-    pub(super) fn start(kit: &'a Kit, gauge: Arc<Gauge>) -> Result<Self> {
+    pub(super) fn start(setup: &'a Setup, gauge: Arc<Gauge>) -> Result<Self> {
         Ok(Self {
-            artifacts: kit.artifacts()?,
-            kit,
+            artifacts: setup.artifacts()?,
+            setup,
             gauge,
         })
     }
@@ -66,8 +67,8 @@ impl<'a> Fresh<'a> {
 
 impl Server for Fresh<'_> {
     fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
-        let mut live = self.kit.instance_from(&self.artifacts).map_err(rebuild)?;
-        let outcome = self.kit.turn(&mut live, index, results);
+        let mut live = self.setup.instance_from(&self.artifacts)?;
+        let outcome = self.setup.turn(&mut live, index, results);
         self.gauge.note_memory(live.site.memory_bytes());
         outcome.map(|()| None)
     }
@@ -75,7 +76,7 @@ impl Server for Fresh<'_> {
 
 /// Several instances in turn.
 pub(super) struct Rotation<'a> {
-    kit: &'a Kit,
+    setup: &'a Setup,
     gauge: Arc<Gauge>,
     lives: Vec<Live<BareInstance>>,
     next: usize,
@@ -83,9 +84,9 @@ pub(super) struct Rotation<'a> {
 }
 
 impl<'a> Rotation<'a> {
-    pub(super) fn start(kit: &'a Kit, gauge: Arc<Gauge>) -> Result<Self> {
+    pub(super) fn start(setup: &'a Setup, gauge: Arc<Gauge>) -> Result<Self> {
         let lives = (0..ROTATION)
-            .map(|_| kit.instance())
+            .map(|_| setup.instance())
             .collect::<Result<_>>()?;
         #[expect(
             clippy::cast_precision_loss,
@@ -94,9 +95,9 @@ impl<'a> Rotation<'a> {
             reason = "a share of a size"
         )]
         let full_bytes =
-            (kit.bare.memory_limit_bytes() as f64 * kit.job.thresholds.critical()) as u64;
+            (setup.bare.memory_limit_bytes() as f64 * setup.job.thresholds.critical()) as u64;
         Ok(Self {
-            kit,
+            setup,
             gauge,
             lives,
             next: 0,
@@ -111,19 +112,12 @@ impl Server for Rotation<'_> {
         self.next = (at + 1) % self.lives.len();
         let live = &mut self.lives[at];
         if live.site.died().is_some() || live.site.memory_bytes() >= self.full_bytes {
-            *live = self.kit.instance().map_err(rebuild)?;
+            *live = self.setup.instance()?;
             self.gauge.mark(MarkKind::Restart);
         }
-        let outcome = self.kit.turn(live, index, results);
+        let outcome = self.setup.turn(live, index, results);
         let bytes = self.lives.iter().map(|live| live.site.memory_bytes()).sum();
         self.gauge.note_memory(bytes);
         outcome.map(|()| None)
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-fn rebuild(error: anyhow::Error) -> Ended {
-    Ended {
-        cause: format!("{error:#}"),
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{Gauge, Server};
-use crate::child::{Again, Task};
-use crate::kit::{Ended, Kit};
+use super::Server;
+use crate::again::Again;
+use crate::gauge::Gauge;
+use crate::order::Task;
+use crate::setup::{Ended, Setup};
 
 /// Starts this program again for every turn.
 pub(super) struct Processes<'a> {
@@ -15,9 +17,9 @@ pub(super) struct Processes<'a> {
 }
 
 impl<'a> Processes<'a> {
-    /// Checks here that the state can be built at all, for a better message.
-    pub(super) fn start(kit: &Kit, gauge: Arc<Gauge>, again: &'a Again) -> Result<Self> {
-        kit.instance()?;
+    /// Builds the state once in this process, which gives a better message if that fails.
+    pub(super) fn start(setup: &Setup, gauge: Arc<Gauge>, again: &'a Again) -> Result<Self> {
+        setup.instance()?;
         Ok(Self { gauge, again })
     }
 }
@@ -29,13 +31,8 @@ impl Server for Processes<'_> {
             .again
             .turn(task, &mut |process| self.gauge.note_process(process));
         self.gauge.note_process(0);
-        let turn = outcome.map_err(|error| Ended {
-            cause: format!("{error:#}"),
-        })?;
+        let turn = outcome?;
         self.gauge.note_memory(turn.memory_bytes);
-        match turn.outcome {
-            Ok(digest) => Ok(Some(digest)),
-            Err(cause) => Err(Ended { cause }),
-        }
+        turn.outcome.map(Some).map_err(|cause| Ended { cause })
     }
 }

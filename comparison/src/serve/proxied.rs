@@ -8,18 +8,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use proxy_core::{CheckpointPolicy, Event, Proxy, Supervisor};
 
-use super::{Gauge, MarkKind, Server};
-use crate::kit::{Ended, Kit, Live};
+use super::Server;
+use crate::gauge::{Gauge, MarkKind};
+use crate::setup::{Ended, Live, Setup};
 
-/// The supervisor looks this often; calls that cross a threshold wake it at once.
+/// The supervisor's interval; a call that crosses a threshold wakes it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often it is noted what the generations have.
+/// How often the sizes of the generations are noted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A proxy with its supervisor.
 pub(super) struct Proxied<'a> {
-    kit: &'a Kit,
+    setup: &'a Setup,
     live: Live<Proxy>,
     supervisor: Option<Supervisor>,
     stop: Arc<AtomicBool>,
@@ -27,17 +28,17 @@ pub(super) struct Proxied<'a> {
 }
 
 impl<'a> Proxied<'a> {
-    pub(super) fn start(kit: &'a Kit, gauge: &Arc<Gauge>, checkpoints: bool) -> Result<Self> {
+    pub(super) fn start(setup: &'a Setup, gauge: &Arc<Gauge>, checkpoints: bool) -> Result<Self> {
         let marks = Arc::clone(gauge);
-        let job = &kit.job;
+        let job = &setup.job;
         let policy = if checkpoints {
             CheckpointPolicy::default()
         } else {
             CheckpointPolicy::off()
         };
-        let proxy = Proxy::builder(Arc::clone(&kit.engine))
+        let proxy = Proxy::builder(Arc::clone(&setup.engine))
             .module(job.wasm.clone())
-            .compiled(Arc::clone(&kit.module))
+            .compiled(Arc::clone(&setup.module))
             .policy(job.policy.clone())
             .imports(job.imports.clone())
             .limits(job.limits.clone())
@@ -52,9 +53,9 @@ impl<'a> Proxied<'a> {
             .build()?;
         let supervisor = Supervisor::start(&proxy, SUPERVISOR_INTERVAL)
             .context("cannot start the supervisor's threads")?;
-        let live = kit.with_state(proxy)?;
+        let live = setup.with_state(proxy)?;
         let stop = Arc::new(AtomicBool::new(false));
-        // Apart, so that turns do not pay for it.
+        // On a thread of its own, or turns would pay for it.
         let watcher = thread::Builder::new().name("watcher".to_owned()).spawn({
             let (proxy, stop, gauge) = (live.site.clone(), Arc::clone(&stop), Arc::clone(gauge));
             move || {
@@ -66,7 +67,7 @@ impl<'a> Proxied<'a> {
             }
         })?;
         Ok(Self {
-            kit,
+            setup,
             live,
             supervisor: Some(supervisor),
             stop,
@@ -77,7 +78,7 @@ impl<'a> Proxied<'a> {
 
 impl Server for Proxied<'_> {
     fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
-        self.kit.turn(&mut self.live, index, results)?;
+        self.setup.turn(&mut self.live, index, results)?;
         Ok(None)
     }
 }
@@ -90,7 +91,7 @@ impl Drop for Proxied<'_> {
             let _ = watcher.join();
         }
         drop(self.supervisor.take());
-        // Whether a host function keeps memory does not matter to a process that ends.
+        // This process ends, so memory that a host function keeps does not matter.
         let _ = self.live.site.shutdown();
     }
 }

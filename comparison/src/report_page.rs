@@ -1,12 +1,14 @@
-//! The part of a page that is written by a program: between two markers, which are comments in Markdown.
+//! The part of a report page that a program writes: between two markers, which are comments in
+//! Markdown.
 
 use anyhow::{Result, bail};
 
-/// Puts `content` between `<!-- begin NAME -->` and `<!-- end NAME -->`, in place of what was there.
+/// Puts `content` between `<!-- begin NAME -->` and `<!-- end NAME -->`, in place of what was
+/// there.
 ///
 /// # Errors
 ///
-/// The page has not exactly one of each, in this order.
+/// The page does not have exactly one of each, in this order.
 pub fn replace(page: &str, name: &str, content: &str) -> Result<String> {
     let (begin, end) = (
         format!("<!-- begin {name} -->\n"),
@@ -18,7 +20,7 @@ pub fn replace(page: &str, name: &str, content: &str) -> Result<String> {
     });
     let Some((before, after)) = parts else {
         bail!(
-            "the page has no lines `{}` and `{end}` in this order; write them where the figures are to be",
+            "the page has no lines `{}` and `{end}` in this order; write them where the figures belong",
             begin.trim_end()
         );
     };

@@ -1,4 +1,4 @@
-//! A job bound to a compiled module: what instances with the state are made from.
+//! A job bound to a compiled module. It makes instances that have the state.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::Job;
 
 /// A job bound to a module that an engine compiled.
 #[derive(Debug)]
-pub struct Kit {
+pub struct Setup {
     pub(crate) job: Job,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) module: Arc<dyn Module>,
@@ -25,19 +25,28 @@ pub struct Kit {
     at: usize,
 }
 
-/// An instance that has the state, or what behaves like one.
+/// An instance with the state, or a proxy with it.
 pub(crate) struct Live<S> {
     pub(crate) site: S,
     pub(crate) slots: Vec<Slot>,
 }
 
-/// The objects of a state as bytes, in the order of the calls that make it; `None` for calls without an artifact.
+/// The objects of a state as bytes, in the order of the calls that make it; `None` for calls
+/// without an artifact.
 pub(crate) type Artifacts = Vec<Option<Vec<u8>>>;
 
 /// Why a turn ended before its end.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) cause: String,
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            cause: format!("{error:#}"),
+        }
+    }
 }
 
 /// Where calls and scopes are made.
@@ -105,7 +114,7 @@ impl<C: Callee + Scoped> Site for C {
     }
 }
 
-/// What has one instance, on which scopes begin.
+/// A callee with one instance, on which scopes begin.
 pub(crate) trait Scoped {
     fn begin_scope(&mut self);
 }
@@ -116,7 +125,7 @@ impl Scoped for BareInstance {
     }
 }
 
-/// Builds a state, and exports what it can of it.
+/// Builds a state, and exports the objects that the policy can write as bytes.
 struct Exporting {
     instance: BareInstance,
     artifacts: Artifacts,
@@ -140,7 +149,7 @@ impl Scoped for Exporting {
     }
 }
 
-/// Builds a state from what was exported, and by calls where nothing was.
+/// Builds a state from exported bytes, and by calls where there are none.
 struct Importing<'a> {
     instance: BareInstance,
     artifacts: VecDeque<&'a Option<Vec<u8>>>,
@@ -161,12 +170,13 @@ impl Scoped for Importing<'_> {
     }
 }
 
-impl Kit {
-    /// Compiles the module, or loads what an earlier kit compiled, and checks the workload against it.
+impl Setup {
+    /// Compiles the module, or loads it compiled, and checks the workload against it.
     ///
     /// # Errors
     ///
-    /// The engine refuses the module; the policy or the workload does not fit it; the workload repeats nothing.
+    /// The engine refuses the module; the policy or the workload does not fit it; the workload
+    /// repeats nothing.
     pub fn new(job: Job, engine: Arc<dyn Engine>, compiled: Option<&Artifact>) -> Result<Self> {
         let at = job.repeat()?;
         let module = match compiled {
@@ -199,7 +209,7 @@ impl Kit {
         self.module.artifact().ok()
     }
 
-    /// How many turns the compared repeat has.
+    /// The number of turns of the compared repeat.
     #[must_use]
     pub fn turns(&self) -> u64 {
         match &self.bound.steps[self.at] {
@@ -208,7 +218,8 @@ impl Kit {
         }
     }
 
-    /// How many calls build the state, one turn makes, and stand after the repeat and are left out.
+    /// Numbers of calls: those that build the state, those of one turn, and those after the repeat,
+    /// which are left out.
     #[must_use]
     pub fn calls(&self) -> (u64, u64, u64) {
         let steps = &self.job.workload.steps;
@@ -217,7 +228,7 @@ impl Kit {
         (count(&steps[..self.at]), turn, count(&steps[self.at + 1..]))
     }
 
-    /// Whether anything of a state can be exported.
+    /// Whether any object of the state has an artifact.
     pub(crate) fn has_artifacts(&self) -> Result<bool> {
         Ok(self.artifacts()?.iter().any(Option::is_some))
     }
@@ -227,7 +238,7 @@ impl Kit {
         self.with_state(self.bare.instance()?)
     }
 
-    /// What can be exported of a state.
+    /// The objects of a state as bytes.
     pub(crate) fn artifacts(&self) -> Result<Artifacts> {
         let live = self.with_state(Exporting {
             instance: self.bare.instance()?,
@@ -236,7 +247,7 @@ impl Kit {
         Ok(live.site.artifacts)
     }
 
-    /// A bare instance with the state, made from artifacts as far as there are any.
+    /// A bare instance with the state, made from artifacts where there are any.
     pub(crate) fn instance_from(&self, artifacts: &Artifacts) -> Result<Live<BareInstance>> {
         let Live { site, slots } = self.with_state(Importing {
             instance: self.bare.instance()?,
@@ -262,7 +273,7 @@ impl Kit {
         Ok(live)
     }
 
-    /// Makes a turn. What it gave is appended to `results`.
+    /// Makes a turn, and appends its results to `results`.
     pub(crate) fn turn<S: Site>(
         &self,
         live: &mut Live<S>,
