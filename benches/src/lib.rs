@@ -2,7 +2,7 @@
 //!
 //! Every bench measures all engines that are compiled in. A row of the tables is what is measured, a
 //! column is an engine: criterion's names are `group/row/engine`, so that
-//! `cargo bench -p benches -- wasmtime.winch` measures one engine.
+//! `cargo bench -p wasm-proxy-benches -- wasmtime.winch` measures one engine.
 
 pub mod engines;
 pub mod guests;

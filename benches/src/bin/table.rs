@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<()> {
     collect(&folder, &mut measured)?;
     ensure!(
         !measured.is_empty(),
-        "nothing in {}: run `cargo bench -p benches` first",
+        "nothing in {}: run `cargo bench -p wasm-proxy-benches` first",
         folder.display()
     );
     let mut out = machine()?;
