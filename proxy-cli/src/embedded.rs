@@ -3,10 +3,12 @@
 use proxy_core::Policy;
 use workload::Workload;
 
+// The files are links into `guests/`, which cargo follows when it packages the program.
+
 /// A `halo2` prover compiled to wasm; `guests/README.md` describes it.
-const PROVER: &[u8] = include_bytes!("../../guests/prebuilt/prover.wasm");
-const POLICY: &str = include_str!("../../guests/policies/prover.toml");
-const WORKLOAD: &str = include_str!("../../guests/workloads/prover.jsonl");
+const PROVER: &[u8] = include_bytes!("../embedded/prover.wasm");
+const POLICY: &str = include_str!("../embedded/prover.toml");
+const WORKLOAD: &str = include_str!("../embedded/prover.jsonl");
 
 /// What the prover is called in messages.
 pub(crate) const NAME: &str = "prover (embedded)";
