@@ -6,7 +6,7 @@
 
 pub mod engines;
 pub mod guests;
-mod native;
+pub mod native;
 pub mod results;
 pub mod swaps;
 mod thread_time;

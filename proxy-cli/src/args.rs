@@ -6,8 +6,6 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::engines;
-
 /// Keeps a growing WebAssembly module running for ever
 ///
 /// A module's memory only grows, and at its limit the module dies with all its state. wasm-proxy keeps
@@ -119,7 +117,7 @@ pub(crate) struct RunArgs {
     pub(crate) workload: Option<PathBuf>,
 
     /// The runtime and compiler; `wasm-proxy engines` lists them
-    #[arg(long, default_value_t = engines::default_name().to_owned())]
+    #[arg(long, default_value = engines::default_name().unwrap_or("none"))]
     pub(crate) engine: String,
 
     /// Stop after so many calls (a pinned scope is finished); without a workload: make so many proofs

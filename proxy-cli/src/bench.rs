@@ -20,7 +20,7 @@ use workload::Workload;
 use crate::args::BenchArgs;
 use crate::chosen_policy::ChosenPolicy;
 use crate::run::{create, thresholds};
-use crate::{embedded, engines, module_file, output};
+use crate::{embedded, module_file, output};
 
 /// Proofs, where there is no workload: five times what a bare instance makes.
 const PROOFS: u64 = 300;
@@ -44,10 +44,10 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
         );
     }
     let info = ModuleInfo::parse(&job.wasm)?;
-    let engines = engine_names(args)
+    let engines = engine_names(args)?
         .into_iter()
         .map(|name| {
-            let engine = engines::make_for(&name, &info, options(args))?;
+            let engine = engines::engine_for(&name, &info, options(args))?;
             Ok((name, engine))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -100,7 +100,7 @@ pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
     let job = job(args);
     let engine = job.as_ref().map_err(|_| ()).and_then(|job| {
         let info = ModuleInfo::parse(&job.wasm).map_err(|_| ())?;
-        Ok(engines::make_for(&order.engine, &info, options(args)))
+        Ok(engines::engine_for(&order.engine, &info, options(args)).map_err(Into::into))
     });
     let engine = engine.unwrap_or_else(|()| bail!("the module cannot be read any more"));
     order.execute(job, engine)?;
@@ -173,12 +173,11 @@ fn options(args: &BenchArgs) -> Options {
     options
 }
 
-fn engine_names(args: &BenchArgs) -> Vec<String> {
+fn engine_names(args: &BenchArgs) -> Result<Vec<String>> {
     if args.engine.is_empty() {
-        vec![engines::default_name().to_owned()]
-    } else {
-        args.engine.clone()
+        return Ok(vec![engines::default_name()?.to_owned()]);
     }
+    Ok(args.engine.clone())
 }
 
 /// The arguments of this process, with the child's command in place of `bench`.

@@ -4,7 +4,7 @@
 //! | file | its job |
 //! |---|---|
 //! | `args` | the command line |
-//! | `engines` | the one place that names engines |
+//! | `engine_list` | the engines, what each can do and when to take it |
 //! | `embedded` | the prover that `run` runs without a module |
 //! | `module_file` | a module from a file |
 //! | `chosen_policy` | the policy that the command line names |
@@ -22,7 +22,7 @@ mod chosen_policy;
 mod display;
 mod draft;
 mod embedded;
-mod engines;
+mod engine_list;
 mod failure;
 mod inspect;
 mod module_file;
@@ -38,6 +38,9 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
 
+#[cfg(not(any(feature = "wasmer", feature = "wasmtime")))]
+compile_error!("choose at least one runtime: `--features wasmer` or `--features wasmtime`");
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = output::init_log().and_then(|()| match cli.command {
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::bench(&args),
         Command::BenchChild(args) => bench::child(&args),
         Command::Inspect(args) => inspect::inspect(&args),
-        Command::Engines => output::print(&engines::table()),
+        Command::Engines => output::print(&engine_list::text()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wasm-proxy", &mut script);

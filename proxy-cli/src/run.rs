@@ -20,7 +20,7 @@ use crate::chosen_policy::ChosenPolicy;
 use crate::display::{Console, Watcher, mib};
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report};
-use crate::{embedded, engines, failure, module_file, output};
+use crate::{embedded, failure, module_file, output};
 use calls::Outcome;
 
 /// The supervisor looks this often; calls that cross a threshold wake it at once.
@@ -172,7 +172,7 @@ fn build(
     if let Some(exit) = args.subject.worker_exit {
         options.worker_exit = exit.into();
     }
-    let engine = engines::make_for(&args.engine, &job.info, options)?;
+    let engine = engines::engine_for(&args.engine, &job.info, options)?;
     let cannot_run = || format!("cannot run `{}` on {}", job.name, args.engine);
     let mut imports = if bindgen_host::is_bindgen(&job.info) {
         bindgen_host::system()

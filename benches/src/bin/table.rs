@@ -12,15 +12,6 @@ use anyhow::{Context, ensure};
 use benches::results::{self, CALL, GROUPS, ROWS, call, show_ns};
 use serde_json::Value;
 
-/// Columns in the order of the list of engines, which may have more than this program is built with.
-const COLUMNS: [&str; 5] = [
-    "wasmtime.cranelift",
-    "wasmtime.winch",
-    "wasmer.cranelift",
-    "wasmer.singlepass",
-    "wasmer.llvm",
-];
-
 /// Nanoseconds by group, row and column.
 type Measured = BTreeMap<(String, String, String), f64>;
 
@@ -40,6 +31,11 @@ fn main() -> anyhow::Result<()> {
     latency(&mut out)?;
     std::io::stdout().write_all(out.as_bytes())?;
     Ok(())
+}
+
+/// Columns in the order of the list, which may have more engines than this program is built with.
+fn columns() -> impl Iterator<Item = &'static str> {
+    engines::LIST.iter().map(|listed| listed.name)
 }
 
 /// Finds every `new/benchmark.json` with its `estimates.json`.
@@ -79,8 +75,7 @@ fn table(out: &mut String, group: &str, measured: &Measured) -> anyhow::Result<(
         let key = (group.to_owned(), row.to_owned(), column.to_owned());
         measured.get(&key).copied()
     };
-    let columns: Vec<&str> = COLUMNS
-        .into_iter()
+    let columns: Vec<&str> = columns()
         .filter(|column| ROWS.iter().any(|row| at(row, column).is_some()))
         .collect();
     if columns.is_empty() {
@@ -124,7 +119,7 @@ fn head(out: &mut String, title: &str, columns: &[&str]) -> anyhow::Result<()> {
 /// What the bench `pause` kept.
 fn latency(out: &mut String) -> anyhow::Result<()> {
     let mut kept: Vec<(&str, Value)> = Vec::new();
-    for column in COLUMNS {
+    for column in columns() {
         let file = results::latency_folder().join(format!("{column}.json"));
         if file.exists() {
             kept.push((column, read(&file)?));

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use bindgen_host::{BindgenHost, Options, WorkerExit};
+use bindgen_host::{Options, WorkerExit};
 use clap::Parser;
-use engine_api::{Engine, EngineConfig, Limits, Module};
+use engine_api::{Engine, Limits, Module};
 use proxy_core::{ArtifactStore, Event, Policy, Proxy, Supervisor};
 
 use bare::Bare;
@@ -51,9 +51,9 @@ struct Args {
     /// The guest's memory, in MiB.
     #[arg(long, default_value_t = 64)]
     memory_limit_mib: u64,
-    /// wasmtime.cranelift, wasmtime.winch, wasmer.cranelift, wasmer.singlepass or wasmer.llvm.
-    #[arg(long, default_value = "wasmtime.cranelift")]
-    engine: String,
+    /// The runtime and compiler; `wasm-proxy engines` lists them [default: the first that is compiled in].
+    #[arg(long)]
+    engine: Option<String>,
     /// On one instance, without the proxy.
     #[arg(long)]
     bare: bool,
@@ -88,14 +88,18 @@ fn main() -> Result<ExitCode> {
     if args.abandon_workers {
         options.worker_exit = WorkerExit::Abandon;
     }
-    let host = Arc::new(BindgenHost::new(engine(&args.engine)?, options));
+    let name = match &args.engine {
+        Some(name) => name,
+        None => engines::default_name()?,
+    };
+    let engine = engines::hosting_engine(name, options)?;
     let started = Instant::now();
-    let module = host.compile(&wasm)?;
-    let mut report = Report::new(&args.engine, started.elapsed());
+    let module = engine.compile(&wasm)?;
+    let mut report = Report::new(name, started.elapsed());
     if args.bare {
         run_bare(&args, &circuit, &*module, &mut report)?;
     } else {
-        run(&args, &circuit, &wasm, &host, &module, &mut report)?;
+        run(&args, &circuit, &wasm, &engine, &module, &mut report)?;
     }
     report.end();
     println!("{report}");
@@ -109,43 +113,6 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// The engine of a name. Provers go deeper than the default stack.
-fn engine(name: &str) -> Result<Arc<dyn Engine>> {
-    let config = EngineConfig {
-        stack_bytes_max: 4 << 20,
-        ..EngineConfig::default()
-    };
-    #[cfg(feature = "wasmtime")]
-    {
-        use engine_wasmtime::{Compiler, Wasmtime};
-        for (known, compiler) in [
-            ("wasmtime.cranelift", Compiler::Cranelift),
-            ("wasmtime.winch", Compiler::Winch),
-        ] {
-            if name == known {
-                return Ok(Arc::new(Wasmtime::with_config(compiler, &config)?));
-            }
-        }
-    }
-    #[cfg(feature = "wasmer")]
-    {
-        use engine_wasmer::{Compiler, Wasmer};
-        for (known, compiler) in [
-            ("wasmer.cranelift", Compiler::Cranelift),
-            ("wasmer.singlepass", Compiler::Singlepass),
-            #[cfg(feature = "llvm")]
-            ("wasmer.llvm", Compiler::Llvm),
-        ] {
-            if name == known {
-                return Ok(Arc::new(Wasmer::with_config(compiler, &config)?));
-            }
-        }
-    }
-    bail!(
-        "no engine `{name}` in this build; see --help for the names, and the features of this crate"
-    )
 }
 
 fn limits(args: &Args) -> Limits {
@@ -205,7 +172,7 @@ fn run(
     args: &Args,
     circuit: &Circuit,
     wasm: &[u8],
-    host: &Arc<BindgenHost>,
+    engine: &Arc<dyn Engine>,
     module: &Arc<dyn Module>,
     report: &mut Report,
 ) -> Result<()> {
@@ -223,7 +190,7 @@ fn run(
         }
         None => ArtifactStore::memory(),
     };
-    let proxy = Proxy::builder(Arc::clone(host) as Arc<dyn Engine>)
+    let proxy = Proxy::builder(Arc::clone(engine))
         .artifacts(artifacts)
         .module(wasm)
         .compiled(Arc::clone(module))
