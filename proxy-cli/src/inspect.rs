@@ -15,7 +15,7 @@ use engine_api::{ExportKind, ExternType, MemoryType, ModuleInfo, PAGE_BYTES};
 
 use crate::args::InspectArgs;
 use crate::chosen_policy::ChosenPolicy;
-use crate::display::mib;
+use crate::console::mib;
 use crate::draft::Draft;
 use crate::{module_file, output};
 

@@ -12,6 +12,7 @@
 //! | `bench` | `bench`: every strategy on the module, and the report |
 //! | `run::calls` | makes the calls of a workload, measures and compares them |
 //! | `observed` | what happened during a run |
+//! | `console` | where lines go while it runs |
 //! | `display`, `report` | how it is shown, while it runs and at the end |
 //! | `inspect`, `draft` | what is in a module, and a policy drafted from its names |
 //! | `failure` | errors with a way out, and exit codes |
@@ -19,6 +20,7 @@
 mod args;
 mod bench;
 mod chosen_policy;
+mod console;
 mod display;
 mod draft;
 mod embedded;

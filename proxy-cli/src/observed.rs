@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use proxy_core::Event;
 
-use crate::display::{Console, mib};
+use crate::console::{Console, mib};
 use crate::rss;
 
 /// How many warnings are shown.

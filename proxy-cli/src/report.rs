@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use proxy_core::{DebugInfo, Proxy};
 use serde::Serialize;
 
-use crate::display::mib;
+use crate::console::mib;
 use crate::observed::Observed;
 use crate::run::calls::Outcome;
 

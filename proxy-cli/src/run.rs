@@ -17,7 +17,8 @@ use workload::Workload;
 
 use crate::args::RunArgs;
 use crate::chosen_policy::ChosenPolicy;
-use crate::display::{Console, Watcher, mib};
+use crate::console::{Console, mib};
+use crate::display::Watcher;
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report};
 use crate::{embedded, failure, module_file, output};
