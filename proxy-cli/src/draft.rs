@@ -1,7 +1,7 @@
 //! A policy drafted from an export's name and type.
 //!
-//! Names are a convention, not a promise: a draft is a start for whoever knows the module. Where no
-//! convention helps it takes the safe side, `mutate` on the whole module, whose calls are all replayed.
+//! Names promise nothing: a draft is a start for somebody who knows the module. An export that no
+//! naming rule knows is `mutate` on the whole module, which is safe: all its calls are replayed.
 
 mod emit;
 mod rules;

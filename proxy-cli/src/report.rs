@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::console::mib;
 use crate::observed::Observed;
-use crate::run::calls::Outcome;
+use crate::run::calls::CallFigures;
 
 /// The report of a run. Units are in the names of the fields.
 #[derive(Debug, Serialize)]
@@ -118,7 +118,7 @@ impl Report {
     /// Collects the figures. What the process occupies at the end is not yet known.
     pub(crate) fn new(
         circumstances: Circumstances,
-        outcome: Outcome,
+        made: CallFigures,
         observed: &Observed,
         proxy: &Proxy,
     ) -> Self {
@@ -139,18 +139,16 @@ impl Report {
         let swaps = observed.swaps();
         let seconds = circumstances.duration.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
-        let calls_per_second = outcome.calls as f64 / seconds.max(1e-9);
-        let (died_at_call, died_because) = outcome
-            .died
-            .map(|death| (death.at_call, death.cause))
-            .unzip();
+        let calls_per_second = made.calls as f64 / seconds.max(1e-9);
+        let (died_at_call, died_because) =
+            made.died.map(|death| (death.at_call, death.cause)).unzip();
         Self {
             module: circumstances.module,
             engine: engine.to_string(),
             mode: if enabled { "proxy" } else { "bare" },
             calls: Calls {
-                total: outcome.calls,
-                failed: outcome.failed,
+                total: made.calls,
+                failed: made.failed,
                 retried: retries,
             },
             swaps: SwapFigures {
@@ -164,7 +162,7 @@ impl Report {
             },
             memory_mib: Memory {
                 limit: mib(proxy.memory_limit_bytes()),
-                baseline: mib(outcome.baseline.unwrap_or(circumstances.first_memory)),
+                baseline: mib(made.baseline.unwrap_or(circumstances.first_memory)),
                 peak: mib(observed.memory_peak()),
                 after_swap_max: mib(swaps.memory_after_max),
                 rss_start: circumstances.rss_start.map(mib),
@@ -182,16 +180,16 @@ impl Report {
                 refused: artifact_refusals,
                 unusable: artifact_faults,
             },
-            latency_us: Latency::of_nanos(&outcome.latency),
-            result_digest: outcome.digest.to_hex().to_string(),
+            latency_us: Latency::of_nanos(&made.latency),
+            result_digest: made.digest.to_hex().to_string(),
             died_at_call,
             duration_s: seconds,
             calls_per_second,
             unlisted_exports: observed.unlisted(),
             journal_entries,
-            errors: outcome.errors,
+            errors: made.errors,
             died_because,
-            given_up: outcome.given_up,
+            given_up: made.given_up,
             calls_planned: circumstances.calls_planned,
         }
     }

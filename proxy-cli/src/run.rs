@@ -22,7 +22,7 @@ use crate::display::Watcher;
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report};
 use crate::{embedded, failure, module_file, output};
-use calls::Outcome;
+use calls::CallFigures;
 
 /// The supervisor looks this often; calls that cross a threshold wake it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let rss_start = observed.sample_process();
     let first_memory = proxy.memory_bytes();
     let started = Instant::now();
-    let outcome = {
+    let made = {
         let _watcher = Watcher::start(
             console.clone(),
             proxy.clone(),
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         rss_start,
         first_memory,
     };
-    let report = finish(circumstances, outcome, &observed, proxy, &console);
+    let report = finish(circumstances, made, &observed, proxy, &console);
     output::print(&report.to_string())?;
     if let Some(file) = report_file {
         write(&report, file)?;
@@ -255,12 +255,12 @@ fn announce(console: &Console, args: &RunArgs, job: &Job, proxy: &Proxy, calls: 
 /// Collects the figures, and gives the proxy's memory back before the last look at the process.
 fn finish(
     circumstances: Circumstances,
-    outcome: Outcome,
+    made: CallFigures,
     observed: &Observed,
     proxy: Proxy,
     console: &Console,
 ) -> Report {
-    let mut report = Report::new(circumstances, outcome, observed, &proxy);
+    let mut report = Report::new(circumstances, made, observed, &proxy);
     if !proxy.shutdown() {
         console.line("warning: a host function still keeps a generation");
     }

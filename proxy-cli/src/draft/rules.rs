@@ -1,4 +1,4 @@
-//! What names say: conventions of wasm-bindgen, Emscripten and hand-written C interfaces.
+//! What names say: naming rules of wasm-bindgen, Emscripten and hand-written C interfaces.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use proxy_core::Role;
 
 use super::{is_creator, is_destructor};
 
-/// What the conventions say of an export.
+/// What the naming rules say of an export.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) role: Role,
@@ -29,6 +29,9 @@ pub(super) enum Buffer {
     Bytes,
     Text,
 }
+
+/// The reason for the role of an export that no rule knows.
+pub(super) const UNKNOWN_NAME: &str = "no naming rule knows it: journaled, to be safe";
 
 /// The allocators that the proxy knows by their names.
 pub(super) const ALLOCATORS: [(&str, &str); 3] = [
@@ -211,7 +214,7 @@ pub(super) fn object_of<'t>(name: &str, types: &'t BTreeSet<String>) -> Option<&
         .map(String::as_str)
 }
 
-/// What the conventions say of an export.
+/// What the naming rules say of an export.
 pub(super) fn rule_for(function: &FunctionInfo, types: &BTreeSet<String>) -> Rule {
     let name = function.name.as_str();
     let rule = |role, reason| Rule {
@@ -280,12 +283,7 @@ pub(super) fn rule_for(function: &FunctionInfo, types: &BTreeSet<String>) -> Rul
             ..rule(Role::Mutate, "its name says that it changes something")
         };
     }
-    reader(function).unwrap_or_else(|| {
-        rule(
-            Role::Mutate,
-            "no convention knows the name: journaled, to be safe",
-        )
-    })
+    reader(function).unwrap_or_else(|| rule(Role::Mutate, UNKNOWN_NAME))
 }
 
 fn created<'a>(name: &'a str, types: &BTreeSet<String>) -> Option<&'a str> {

@@ -18,7 +18,7 @@ struct Line<'a> {
     args: Option<Vec<ArgKind>>,
     results: Option<Vec<ResultKind>>,
     why: String,
-    /// Whether something decided, a convention or an entry.
+    /// Whether something decided, a naming rule or an entry.
     listed: bool,
 }
 

@@ -23,7 +23,7 @@ const FAILURE_SCORE_MAX: u64 = 1000;
 
 /// What a run gave.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct CallFigures {
     /// Calls made, each once, however often it was repeated.
     pub(crate) calls: u64,
     /// Calls that failed, or did not return what was expected.
@@ -68,7 +68,7 @@ struct Runner<'a> {
     slots: Vec<Slot>,
     batch: Batch,
     hasher: blake3::Hasher,
-    outcome: Outcome,
+    figures: CallFigures,
 }
 
 /// Runs a workload, at most `calls_max` calls of it.
@@ -81,7 +81,7 @@ pub(crate) fn run(
     proxy: &Proxy,
     watched: &Observed,
     calls_max: Option<u64>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<CallFigures> {
     let mut runner = Runner {
         proxy,
         file: &workload.name,
@@ -91,7 +91,7 @@ pub(crate) fn run(
         slots: vec![Slot::Empty; workload.slots],
         batch: Batch::default(),
         hasher: blake3::Hasher::new(),
-        outcome: Outcome {
+        figures: CallFigures {
             calls: 0,
             failed: 0,
             errors: Vec::new(),
@@ -106,26 +106,26 @@ pub(crate) fn run(
         ControlFlow::Break(Stop::WrongInput(error)) => {
             return Err(error.context("the workload was stopped"));
         }
-        ControlFlow::Break(Stop::Died(death)) => runner.outcome.died = Some(death),
-        ControlFlow::Break(Stop::Hopeless) => runner.outcome.given_up = true,
+        ControlFlow::Break(Stop::Died(death)) => runner.figures.died = Some(death),
+        ControlFlow::Break(Stop::Hopeless) => runner.figures.given_up = true,
         ControlFlow::Break(Stop::Enough) | ControlFlow::Continue(()) => {}
     }
-    runner.outcome.digest = runner.hasher.finalize();
-    Ok(runner.outcome)
+    runner.figures.digest = runner.hasher.finalize();
+    Ok(runner.figures)
 }
 
 impl Runner<'_> {
     fn steps(&mut self, steps: &[BoundStep], index: u64) -> ControlFlow<Stop> {
         for step in steps {
-            if self.outcome.calls >= self.calls_max {
+            if self.figures.calls >= self.calls_max {
                 return ControlFlow::Break(Stop::Enough);
             }
             match step {
                 BoundStep::Call(call) => self.single(call, index)?,
                 BoundStep::Pinned(scope) => self.scope(scope, index)?,
                 BoundStep::Repeat { times, steps } => {
-                    if self.outcome.baseline.is_none() {
-                        self.outcome.baseline = Some(self.proxy.memory_bytes());
+                    if self.figures.baseline.is_none() {
+                        self.figures.baseline = Some(self.proxy.memory_bytes());
                     }
                     for turn in 0..*times {
                         self.steps(steps, turn)?;
@@ -139,7 +139,7 @@ impl Runner<'_> {
     fn single(&mut self, call: &BoundCall, index: u64) -> ControlFlow<Stop> {
         let mut batch = mem::take(&mut self.batch);
         let started = Instant::now();
-        let outcome = perform(
+        let performed = perform(
             &mut self.proxy,
             call,
             index,
@@ -147,7 +147,7 @@ impl Runner<'_> {
             &mut batch,
             started,
         );
-        let settled = self.settle(&mut batch, outcome, call.line, &call.fills);
+        let settled = self.settle(&mut batch, performed, call.line, &call.fills);
         batch.clear();
         self.batch = batch;
         settled
@@ -155,8 +155,8 @@ impl Runner<'_> {
 
     fn scope(&mut self, scope: &Scope, index: u64) -> ControlFlow<Stop> {
         let mut batch = mem::take(&mut self.batch);
-        let outcome = perform_pinned(self.proxy, scope, index, &mut self.slots, &mut batch);
-        let settled = self.settle(&mut batch, outcome, scope.line, &scope.fills);
+        let performed = perform_pinned(self.proxy, scope, index, &mut self.slots, &mut batch);
+        let settled = self.settle(&mut batch, performed, scope.line, &scope.fills);
         batch.clear();
         self.batch = batch;
         settled
@@ -166,12 +166,12 @@ impl Runner<'_> {
     fn settle(
         &mut self,
         batch: &mut Batch,
-        outcome: Result<(), Failure<'_>>,
+        performed: Result<(), Failure<'_>>,
         line: usize,
         fills: &[usize],
     ) -> ControlFlow<Stop> {
         let mut stop = None;
-        if let Err(Failure { call, why }) = outcome {
+        if let Err(Failure { call, why }) = performed {
             for slot in fills {
                 self.slots[*slot] = Slot::Failed(line);
             }
@@ -185,7 +185,7 @@ impl Runner<'_> {
                 Why::Argument(cause) => cause,
             };
             if self.is_dead() {
-                let at_call = self.outcome.calls + batch.latencies.len() as u64 + 1;
+                let at_call = self.figures.calls + batch.latencies.len() as u64 + 1;
                 let cause = cause.clone();
                 stop = Some(Stop::Died(Death { at_call, cause }));
             }
@@ -196,7 +196,7 @@ impl Runner<'_> {
             batch.failures.push(format!("line {line}: {cause}"));
             batch.results.push(FAILED);
             // The one that failed; those that returned before it in its scope follow.
-            self.outcome.calls += 1;
+            self.figures.calls += 1;
         }
         self.failure_score = self
             .failure_score
@@ -207,25 +207,25 @@ impl Runner<'_> {
 
     fn count(&mut self, batch: &mut Batch) {
         self.hasher.update(&batch.results);
-        self.outcome.calls += batch.latencies.len() as u64;
+        self.figures.calls += batch.latencies.len() as u64;
         for latency in &batch.latencies {
             let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-            self.outcome.latency.saturating_record(nanos);
+            self.figures.latency.saturating_record(nanos);
         }
-        self.outcome.failed += batch.failures.len() as u64;
-        let room = ERRORS_KEPT.saturating_sub(self.outcome.errors.len());
-        self.outcome
+        self.figures.failed += batch.failures.len() as u64;
+        let room = ERRORS_KEPT.saturating_sub(self.figures.errors.len());
+        self.figures
             .errors
             .extend(batch.failures.drain(..).take(room));
         self.observed
-            .note_calls(self.outcome.calls, self.outcome.failed);
+            .note_calls(self.figures.calls, self.figures.failed);
         self.observed.note_memory(self.proxy.memory_bytes());
     }
 
     /// Whether an earlier failure explains an error that otherwise the workload's author has to mend: what
     /// a call needs is not there because its creation failed.
     fn explains(&self, error: &Error) -> bool {
-        matches!(error, Error::Needs { .. }) && self.outcome.failed > 0
+        matches!(error, Error::Needs { .. }) && self.figures.failed > 0
     }
 
     /// Whether this is a bare instance, and dead.
