@@ -55,7 +55,7 @@ pub(crate) enum Command {
     },
 }
 
-/// The module, and what its instances may use: what `run` and `bench` have in common.
+/// The module and the limits of its instances, for `run` and `bench` alike.
 #[derive(Debug, Args)]
 pub(crate) struct SubjectArgs {
     /// The module, binary or text [default: the embedded prover, which loses 1 MiB with each proof]
@@ -75,7 +75,7 @@ pub(crate) struct SubjectArgs {
     )]
     pub(crate) preset: Option<String>,
 
-    /// What the memories of one instance may have together
+    /// The limit of all memories of one instance together
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) memory_limit: u64,
 
@@ -87,11 +87,11 @@ pub(crate) struct SubjectArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     pub(crate) critical: f64,
 
-    /// Give imports that the module needs as stubs, whose calls fail
+    /// Serve missing imports by stubs, whose calls fail
     #[arg(long)]
     pub(crate) stub_imports: bool,
 
-    /// For a wasm-bindgen module with a thread pool: what becomes of the workers' memory when a pool ends
+    /// What becomes of the workers' memory when a thread pool of a wasm-bindgen module ends
     /// [default: destroy]
     #[arg(long, value_name = "HOW")]
     pub(crate) worker_exit: Option<WorkerExit>,
@@ -124,11 +124,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
-    /// A directory where objects are kept as bytes, for later runs: those that the policy gives an artifact
+    /// A directory that keeps objects as bytes for later runs, where the policy gives them an artifact
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,
 
-    /// What the files in that directory may take; what was used longest ago makes room
+    /// The limit of all files in that directory; the least recently used are deleted
     #[arg(
         long,
         value_name = "SIZE",
@@ -227,10 +227,10 @@ pub(crate) struct InspectArgs {
 }
 
 const BENCH_HELP: &str = "\
-Compared are a bare instance until it dies, a restart when it is dead, an instance per turn, a process per turn, a
-rotation of two instances, and the proxy without and with checkpoints; each in a process of its own.
-Of the repeats at the workload's top the one with the most calls is what is compared: a turn of it is what an
-application asks for at a time. What stands before it builds the state; what stands after it is left out.
+The strategies are: a bare instance until it dies, a restart when it is dead, an instance per turn, a process per
+turn, a rotation of two instances, and the proxy without and with checkpoints. Each has a process of its own.
+The longest repeat at the workload's top is compared, and each of its turns stands for one request to an
+application. The calls before it build the state; those after it are left out.
 The form of workloads is in `wasm-proxy run --help`.";
 
 const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank lines and those that begin with # or // are skipped:

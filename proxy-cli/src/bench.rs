@@ -22,16 +22,15 @@ use crate::chosen_policy::ChosenPolicy;
 use crate::run::{create, thresholds};
 use crate::{embedded, module_file, output};
 
-/// Proofs, where there is no workload: five times what a bare instance makes.
+/// Proofs without a workload: five times as many as a bare instance makes before it dies.
 const PROOFS: u64 = 300;
 
 /// The argument under which this program is a child of itself.
 pub(crate) const CHILD: &str = "bench-child";
 
-/// Compares, and shows what came out.
 pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let job = job(args)?;
-    // Looked at first: the comparison takes minutes.
+    // Opened first: the comparison takes minutes.
     for path in [&args.report, &args.json].into_iter().flatten() {
         create(path)?;
     }
@@ -83,7 +82,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     Ok(exit_code(&report))
 }
 
-/// As of `run`: whether all calls succeeded behind the proxy. That other strategies fail is what they are shown for.
+/// As of `run`, whether all calls succeeded behind the proxy. The other strategies are expected to fail.
 fn exit_code(report: &Report) -> ExitCode {
     let rows = report.engines.iter().flat_map(|engine| &engine.rows);
     let mut proxied = rows.filter(|row| row.strategy.is_proxy());
@@ -189,7 +188,7 @@ fn child_args() -> Vec<OsString> {
     args
 }
 
-/// What the user typed.
+/// The command line, for the report.
 fn typed() -> String {
     let args = std::env::args_os().skip(1);
     let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -221,7 +220,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write `{}`; is the disk full?", path.display()))
 }
 
-/// What a person sees while it runs: a bar on a terminal, a line per strategy elsewhere.
+/// The progress of a comparison: a bar on a terminal, a line per strategy elsewhere.
 struct Display {
     bar: Option<ProgressBar>,
     rounds: u32,

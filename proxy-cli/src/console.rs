@@ -25,7 +25,7 @@ pub(crate) enum Console {
 }
 
 impl Console {
-    /// A live display if standard error is a terminal and nobody wants a log there.
+    /// A live display if standard error is a terminal without a log.
     pub(crate) fn detect(calls: u64) -> Self {
         if !io::stderr().is_terminal() || output::is_logging() {
             return Self::Plain;
@@ -37,7 +37,7 @@ impl Console {
         Self::Live(ProgressBar::new(calls).with_style(style))
     }
 
-    /// A line for everybody.
+    /// Writes a line, whether there is a live display or not.
     pub(crate) fn line(&self, line: &str) {
         match self {
             Console::Live(bar) => bar.suspend(|| output::note(line)),
@@ -45,7 +45,7 @@ impl Console {
         }
     }
 
-    /// A line for those who see no live display.
+    /// Writes a line of progress, which a live display shows by itself.
     pub(crate) fn progress(&self, line: &str) {
         if let Console::Plain = self {
             output::note(line);

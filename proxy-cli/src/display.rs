@@ -12,20 +12,19 @@ use proxy_core::{DebugInfo, Proxy, Thresholds};
 use crate::console::{Console, mib};
 use crate::observed::Observed;
 
-/// How often the display is drawn and the process looked at.
+/// How often the display is drawn and the process sampled.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many characters the gauge of a memory has.
+/// The characters of a gauge.
 const GAUGE_WIDTH: usize = 40;
 
-/// Draws the live display and looks at the process, from a thread of its own, until it is dropped.
+/// Draws the live display and samples the process, on a thread of its own, until it is dropped.
 pub(crate) struct Watcher {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watcher {
-    /// Starts to watch.
     pub(crate) fn start(
         console: Console,
         proxy: Proxy,
@@ -76,7 +75,7 @@ fn draw(bar: &ProgressBar, proxy: &Proxy, observed: &Observed, thresholds: Thres
     ));
 }
 
-/// Active and standby against the thresholds, and what happened.
+/// The memory of active and standby against the thresholds, and the counts so far.
 fn state(info: &DebugInfo, swaps: u64, failed: u64, thresholds: Thresholds) -> String {
     let gauge = |bytes| gauge(bytes, info.memory_limit, thresholds);
     let standby = match (info.standby_memory, info.enabled) {

@@ -10,15 +10,13 @@ const PROVER: &[u8] = include_bytes!("../embedded/prover.wasm");
 const POLICY: &str = include_str!("../embedded/prover.toml");
 const WORKLOAD: &str = include_str!("../embedded/prover.jsonl");
 
-/// What the prover is called in messages.
+/// The prover's name in messages.
 pub(crate) const NAME: &str = "prover (embedded)";
 
-/// The module.
 pub(crate) fn module() -> Vec<u8> {
     PROVER.to_vec()
 }
 
-/// Its policy.
 pub(crate) fn policy() -> Policy {
     POLICY.parse().expect("the embedded policy is a policy")
 }

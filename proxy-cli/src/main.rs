@@ -1,5 +1,5 @@
-//! The program `wasm-proxy`: runs a workload on a module behind the proxy, compares that with the alternatives, and
-//! says what is in a module and which engines there are.
+//! The program `wasm-proxy`: runs a workload on a module behind the proxy, compares the proxy with its
+//! alternatives, inspects modules, and lists the engines.
 //!
 //! | file | its job |
 //! |---|---|
@@ -11,10 +11,10 @@
 //! | `run` | `run`: puts the proxy, the workload and the display together |
 //! | `bench` | `bench`: every strategy on the module, and the report |
 //! | `run::calls` | makes the calls of a workload, measures and compares them |
-//! | `observed` | what happened during a run |
+//! | `observed` | the events of a run |
 //! | `console` | where lines go while it runs |
 //! | `display`, `report` | how it is shown, while it runs and at the end |
-//! | `inspect`, `draft` | what is in a module, and a policy drafted from its names |
+//! | `inspect`, `draft` | a module's parts, and a policy drafted from its names |
 //! | `failure` | errors with a way out, and exit codes |
 
 mod args;

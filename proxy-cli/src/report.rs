@@ -1,4 +1,4 @@
-//! What a run gave, as JSON for machines and as a summary for people.
+//! The report of a run, as JSON for machines and as a summary for people.
 
 use std::fmt;
 use std::time::Duration;
@@ -99,23 +99,22 @@ struct Artifacts {
     unusable: u64,
 }
 
-/// What is known of a run besides its calls.
+/// The setting of a run, besides its calls.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
-    /// The module's name.
     pub(crate) module: String,
-    /// How many calls there were to be.
+    /// Calls of the workload, made or not.
     pub(crate) calls_planned: u64,
-    /// How long they took.
+    /// From before the first call to after the last.
     pub(crate) duration: Duration,
-    /// What the process occupied before the first call, in bytes.
+    /// The resident size of the process before the first call, in bytes.
     pub(crate) rss_start: Option<u64>,
-    /// What the first generation's memories had, in bytes.
+    /// The size of the first generation's memories before the first call, in bytes.
     pub(crate) first_memory: u64,
 }
 
 impl Report {
-    /// Collects the figures. What the process occupies at the end is not yet known.
+    /// Collects the figures, but for the resident sizes, which [`Report::end`] adds.
     pub(crate) fn new(
         circumstances: Circumstances,
         made: CallFigures,
@@ -194,14 +193,13 @@ impl Report {
         }
     }
 
-    /// Adds what the process occupies now that the proxy is shut down, and what it did at most.
+    /// Adds the resident size of the process after the proxy is shut down, and its peak.
     pub(crate) fn end(&mut self, observed: &Observed) {
         let rss_end = observed.sample_process();
         self.memory_mib.rss_end = rss_end.map(mib);
         self.memory_mib.rss_peak = rss_end.map(|_| mib(observed.process_peak()));
     }
 
-    /// Whether every call succeeded.
     pub(crate) fn is_success(&self) -> bool {
         self.calls.failed == 0 && self.died_at_call.is_none()
     }

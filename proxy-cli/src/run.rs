@@ -27,20 +27,19 @@ use calls::CallFigures;
 /// The supervisor looks this often; calls that cross a threshold wake it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is to be run.
+/// A module with its policy and its workload.
 struct Job {
     name: String,
     wasm: Vec<u8>,
     info: Arc<ModuleInfo>,
     policy: Policy,
-    /// Where the policy comes from, if the command line names one.
+    /// The policy with its origin, if the command line names one.
     chosen: Option<ChosenPolicy>,
     workload: Workload,
     /// Where to stop within the workload.
     calls_max: Option<u64>,
 }
 
-/// Runs what the command line says.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let job = Job::new(args)?;
     let thresholds = thresholds(args.subject.warn, args.subject.critical)?;
@@ -147,7 +146,8 @@ impl Job {
     }
 }
 
-/// The file of a report, opened before anything runs: that it cannot be written is to be said first.
+/// Opens the file of a report. Called before anything runs: a user should not learn after minutes that
+/// the file cannot be written.
 pub(crate) fn create(path: &Path) -> Result<File> {
     // An older report stays until there is a new one.
     let file = File::options()
@@ -181,7 +181,7 @@ fn build(
         Imports::new()
     };
     if args.subject.stub_imports {
-        // What the host serves is not among what it shows, and must not become stubs.
+        // The hosted module lacks the imports that the host serves: those must not become stubs.
         imports.stub_missing(&bindgen_host::hosted_info(&job.info));
     }
     let artifacts = match &args.artifacts {
@@ -252,7 +252,7 @@ fn announce(console: &Console, args: &RunArgs, job: &Job, proxy: &Proxy, calls: 
     }
 }
 
-/// Collects the figures, and gives the proxy's memory back before the last look at the process.
+/// Collects the figures, and frees the proxy's memory before the process is sampled a last time.
 fn finish(
     circumstances: Circumstances,
     made: CallFigures,
@@ -270,7 +270,7 @@ fn finish(
 }
 
 fn write(report: &Report, file: File) -> Result<()> {
-    // What is no regular file has no length.
+    // A pipe or a device has no length.
     let _ = file.set_len(0);
     let mut writer = BufWriter::new(file);
     serde_json::to_writer_pretty(&mut writer, report)

@@ -1,5 +1,5 @@
 //! The unmodified o1js prover behind wasm-proxy: proofs without end on a module that loses memory with
-//! every pool of threads. `README.md` beside this crate says how to get the module.
+//! every pool of threads. `README.md` beside this crate says where the module comes from.
 
 mod bare;
 mod circuit;
@@ -41,7 +41,7 @@ struct Args {
     /// Threads of the guest's pool.
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// Start the pool anew around every proof, as o1js up to 2.14 does.
+    /// Stop and start the pool around every proof, as o1js up to 2.14 does.
     #[arg(long)]
     cycle_pool: bool,
     /// End workers without giving back their stacks, as o1js up to 2.14 does: about 1 MiB is lost for each
@@ -63,8 +63,8 @@ struct Args {
     /// After the run, prepare this many standbys and swap to them, while another thread goes on proving.
     #[arg(long, default_value_t = 0)]
     swaps: u32,
-    /// Before the run, look at every export of the module: that the policy lists it, and that it is reached
-    /// through the proxy with the arguments that it takes.
+    /// Before the run, check for every export of the module that the policy lists it, and that the proxy
+    /// reaches it with the arguments that it takes.
     #[arg(long)]
     walk: bool,
     /// A directory where the reference string is kept as bytes: the next run reads it.
@@ -209,7 +209,7 @@ fn run(
     if args.cycle_pool
         && let Some(first) = pool.take()
     {
-        // The pool that the indexes were made with is part of what every generation goes through.
+        // Every generation replays this pool, because the indexes were made with it.
         first.stop(&proxy)?;
         pool = Some(Pool::start(&proxy, args.workers)?);
     }
@@ -218,7 +218,7 @@ fn run(
         let started = Instant::now();
         let outcome = (|| {
             if args.cycle_pool {
-                // A pool that was lost with a failed start is not there to be stopped.
+                // After a failed start there is no pool to stop.
                 if let Some(last) = pool.take() {
                     last.stop(&proxy)?;
                 }
@@ -258,8 +258,8 @@ fn run(
     Ok(())
 }
 
-/// Looks at every export, by its name and its type. One argument too many is refused by the proxy in
-/// words that say how many there are, before the guest runs: so none of them is really called.
+/// Visits every export with one argument too many. The proxy refuses it and names the right count
+/// before the guest runs, which shows that the export is reached without calling it.
 fn walk(proxy: &Proxy) -> Result<usize> {
     let functions = proxy.module_info().functions();
     for function in functions {
@@ -302,7 +302,7 @@ fn note(event: &Event, swaps: &Mutex<Vec<Swap>>) {
     }
 }
 
-/// Proves in turns, so that whatever else the machine does meets both alike.
+/// Proves in turns: a disturbance of the machine then hits both alike.
 fn compare(
     args: &Args,
     circuit: &Circuit,
@@ -344,7 +344,7 @@ fn swap_while_proving(
         let mut prepared = Vec::new();
         let swapped = (|| {
             for _ in 0..swaps {
-                // The generation before goes when its last proof is done.
+                // The generation before is freed when its last proof is done.
                 let mut started = Instant::now();
                 while let Err(error) = proxy.prepare_standby() {
                     if !matches!(error, proxy_core::Error::StillDraining) {

@@ -169,7 +169,6 @@ mod tests {
         text + "\""
     }
 
-    /// What the file says, entry by entry and name by name.
     fn read(toml: &str) -> Policy {
         toml.parse()
             .unwrap_or_else(|error| panic!("{error}\n{toml}"))

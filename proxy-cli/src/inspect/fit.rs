@@ -17,7 +17,7 @@ use proxy_core::{Error, Policy, Proxy};
 const COMPILED_BYTES_MAX: usize = 2 << 20;
 
 /// An engine that compiles nothing and runs nothing: the proxy's builder binds the policy before it
-/// instantiates, and so says what is wrong with a policy without the cost of a compiler.
+/// instantiates, and so finds the faults of a policy without the cost of a compiler.
 #[derive(Debug)]
 struct NoEngine;
 
@@ -63,7 +63,7 @@ impl Engine for NoEngine {
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, EngineError> {
         let info = Arc::new(ModuleInfo::parse(wasm)?);
-        // Policies are for what a host shows of a module.
+        // A policy is about the hosted module, whose host adds functions.
         Ok(Arc::new(NoModule(bindgen_host::hosted_info(&info))))
     }
 

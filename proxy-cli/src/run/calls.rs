@@ -21,20 +21,20 @@ const ERRORS_KEPT: usize = 10;
 const FAILURE_SCORE: u64 = 10;
 const FAILURE_SCORE_MAX: u64 = 1000;
 
-/// What a run gave.
+/// The figures of a run's calls.
 #[derive(Debug)]
 pub(crate) struct CallFigures {
     /// Calls made, each once, however often it was repeated.
     pub(crate) calls: u64,
-    /// Calls that failed, or did not return what was expected.
+    /// Calls that failed, or whose results are not the expected ones.
     pub(crate) failed: u64,
     /// The first errors.
     pub(crate) errors: Vec<String>,
-    /// How long calls took, in nanoseconds.
+    /// Times of calls in nanoseconds.
     pub(crate) latency: Histogram<u64>,
     /// The digest of all results in order.
     pub(crate) digest: blake3::Hash,
-    /// The bare instance's end.
+    /// The death of a bare instance.
     pub(crate) died: Option<Death>,
     /// Whether the run was given up, because calls kept failing.
     pub(crate) given_up: bool,
@@ -42,12 +42,11 @@ pub(crate) struct CallFigures {
     pub(crate) baseline: Option<u64>,
 }
 
-/// The end of a bare instance.
+/// When and why a bare instance died.
 #[derive(Debug)]
 pub(crate) struct Death {
     /// The number of the call, from 1.
     pub(crate) at_call: u64,
-    /// What happened.
     pub(crate) cause: String,
 }
 
@@ -75,7 +74,7 @@ struct Runner<'a> {
 ///
 /// # Errors
 ///
-/// What the workload's author has to mend. A call that fails for another reason is counted.
+/// A fault of the workload or the policy. A call that fails for another reason is counted.
 pub(crate) fn run(
     workload: &Bound,
     proxy: &Proxy,
@@ -162,7 +161,7 @@ impl Runner<'_> {
         settled
     }
 
-    /// Counts what a call or a scope gave.
+    /// Counts a call or a scope that was made, and decides whether the run goes on.
     fn settle(
         &mut self,
         batch: &mut Batch,
@@ -195,7 +194,7 @@ impl Runner<'_> {
             }
             batch.failures.push(format!("line {line}: {cause}"));
             batch.results.push(FAILED);
-            // The one that failed; those that returned before it in its scope follow.
+            // The failed call. Those of its scope that returned before it are counted below.
             self.figures.calls += 1;
         }
         self.failure_score = self
@@ -222,8 +221,8 @@ impl Runner<'_> {
         self.observed.note_memory(self.proxy.memory_bytes());
     }
 
-    /// Whether an earlier failure explains an error that otherwise the workload's author has to mend: what
-    /// a call needs is not there because its creation failed.
+    /// Whether an earlier failure explains an error that otherwise is the workload's fault: an object that
+    /// a call needs is missing because its creation failed.
     fn explains(&self, error: &Error) -> bool {
         matches!(error, Error::Needs { .. }) && self.figures.failed > 0
     }
