@@ -13,7 +13,8 @@ pub enum Error {
         name: String,
     },
 
-    /// The engine is known, and this build lacks it. Build with the feature, or choose another engine.
+    /// The engine is known, and this build lacks it. Build with the feature, or choose another
+    /// engine.
     #[error(
         "the engine `{name}` is not compiled in; build with `--features {feature}`, or choose one of: {}",
         names()

@@ -14,9 +14,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! The features `wasmer`, `wasmtime` and `llvm` compile engines in, and change nothing else. The list
-//! itself is in `list.rs`, and nowhere else: the program, the suite, the benches and the examples
-//! read it here.
+//! The features `wasmer`, `wasmtime` and `llvm` compile engines in, and change nothing else. The
+//! list itself is in `list.rs`, and nowhere else: the program, the suite, the benches and the
+//! examples read it here.
 
 mod error;
 mod list;

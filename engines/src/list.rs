@@ -112,8 +112,8 @@ impl fmt::Debug for Listed {
     }
 }
 
-/// Calls a macro with the engines that are compiled in, in the order of the list: for each a name for
-/// a function or a test, and the engine's name.
+/// Calls a macro with the engines that are compiled in, in the order of the list: for each a name
+/// for a function or a test, and the engine's name.
 ///
 /// The features of this crate decide, not those of the crate that calls it.
 ///

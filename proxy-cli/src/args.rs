@@ -8,9 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps a growing WebAssembly module running for ever
 ///
-/// A module's memory only grows, and at its limit the module dies with all its state. wasm-proxy keeps
-/// a journal of the calls that made the state, builds a second instance from it before memory runs out,
-/// compares, and swaps the two. Callers notice nothing.
+/// A module's memory only grows, and at its limit the module dies with all its state. wasm-proxy
+/// keeps a journal of the calls that made the state, builds a second instance from it before memory
+/// runs out, compares, and swaps the two. Callers notice nothing.
 #[derive(Debug, Parser)]
 #[command(name = "wasm-proxy", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -83,7 +83,8 @@ pub(crate) struct SubjectArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
     pub(crate) warn: f64,
 
-    /// The share of the limit at which the standby takes over; `bench`: and a rotation makes an instance anew
+    /// The share of the limit at which the standby takes over; `bench`: and a rotation makes an
+    /// instance anew
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     pub(crate) critical: f64,
 
@@ -120,11 +121,13 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = engines::default_name().unwrap_or("none"))]
     pub(crate) engine: String,
 
-    /// Stop after so many calls (a pinned scope is finished); without a workload: make so many proofs
+    /// Stop after so many calls (a pinned scope is finished); without a workload: make so many
+    /// proofs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
-    /// A directory that keeps objects as bytes for later runs, where the policy gives them an artifact
+    /// A directory that keeps objects as bytes for later runs, where the policy gives them an
+    /// artifact
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,
 
@@ -154,7 +157,8 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
 
-    /// The calls: those that build the state, then a repeat of those that an application makes again and again
+    /// The calls: those that build the state, then a repeat of those that an application makes
+    /// again and again
     #[arg(long, value_name = "F.jsonl")]
     pub(crate) workload: Option<PathBuf>,
 
@@ -163,7 +167,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Vec<String>,
 
-    /// How many turns of the repeat each strategy makes [default: as many as the workload says; 300 proofs]
+    /// How many turns of the repeat each strategy makes [default: as many as the workload says; 300
+    /// proofs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 

@@ -82,7 +82,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     Ok(exit_code(&report))
 }
 
-/// As of `run`, whether all calls succeeded behind the proxy. The other strategies are expected to fail.
+/// As of `run`, whether all calls succeeded behind the proxy. The other strategies are expected to
+/// fail.
 fn exit_code(report: &Report) -> ExitCode {
     let rows = report.engines.iter().flat_map(|engine| &engine.rows);
     let mut proxied = rows.filter(|row| row.strategy.is_proxy());

@@ -11,8 +11,8 @@ pub(crate) struct ChosenPolicy {
     /// The name that messages use.
     pub(crate) name: String,
     pub(crate) policy: Policy,
-    /// Whether it comes with the program. It then serves several versions of a module, and many of its
-    /// entries match nothing in any one of them.
+    /// Whether it comes with the program. It then serves several versions of a module, and many of
+    /// its entries match nothing in any one of them.
     pub(crate) is_preset: bool,
 }
 
@@ -34,8 +34,8 @@ impl ChosenPolicy {
         }
     }
 
-    /// A warning if the policy seems to be about another module: it has entries, and they match `listed`
-    /// of `exports` functions. A preset has only patterns, and so fits every module.
+    /// A warning if the policy seems to be about another module: it has entries, and they match
+    /// `listed` of `exports` functions. A preset has only patterns, and so fits every module.
     pub(crate) fn doubt(&self, listed: usize, exports: usize) -> Option<String> {
         let rest = if self.policy.strict {
             "refused"
@@ -44,7 +44,8 @@ impl ChosenPolicy {
         };
         if listed == 0 && !self.policy.exports.is_empty() {
             return Some(format!(
-                "warning: no entry of the {} matches an export of this module, so every call is {rest}; `wasm-proxy inspect MODULE --emit-policy` drafts one that fits",
+                "warning: no entry of the {} matches an export of this module, so every call is {rest}; \
+                 `wasm-proxy inspect MODULE --emit-policy` drafts one that fits",
                 self.name
             ));
         }

@@ -192,7 +192,8 @@ fn drafted(function: &FunctionInfo, types: &BTreeSet<String>, has_allocator: boo
     }
 }
 
-/// Takes the first argument for the object that the name speaks of. About the others a name says nothing.
+/// Takes the first argument for the object that the name speaks of. About the others a name says
+/// nothing.
 fn args_of(function: &FunctionInfo, rule: &Rule, types: &BTreeSet<String>) -> Option<Vec<ArgKind>> {
     let params = function.ty.params();
     if !params.first().is_some_and(|ty| is_address(*ty)) {

@@ -1,4 +1,5 @@
-//! `inspect`: the parts of a module, the engines that can run it, and the roles that a policy gives.
+//! `inspect`: the parts of a module, the engines that can run it, and the roles that a policy
+//! gives.
 
 mod checkpoints;
 mod fit;

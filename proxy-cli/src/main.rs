@@ -1,5 +1,5 @@
-//! The program `wasm-proxy`: runs a workload on a module behind the proxy, compares the proxy with its
-//! alternatives, inspects modules, and lists the engines.
+//! The program `wasm-proxy`: runs a workload on a module behind the proxy, compares the proxy with
+//! its alternatives, inspects modules, and lists the engines.
 //!
 //! | file | its job |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! The events of a run: noted by the threads that they happen on, read by the display and the report.
+//! The events of a run: noted by the threads that they happen on, read by the display and the
+//! report.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
-/// The environment variable that filters the log on standard error, in the syntax of `tracing-subscriber`'s `EnvFilter`.
+/// The environment variable that filters the log on standard error, in the syntax of
+/// `tracing-subscriber`'s `EnvFilter`.
 pub(crate) const LOG_VARIABLE: &str = "WASM_PROXY_LOG";
 
 /// Prints to standard output. A reader that went away, as `head` does, is no error.
@@ -34,8 +35,8 @@ pub(crate) fn is_logging() -> bool {
     env::var_os(LOG_VARIABLE).is_some_and(|filter| !filter.is_empty())
 }
 
-/// Starts the log. By default it has the engines' warnings alone: the proxy's are events too, and `run`
-/// shows those in its own words.
+/// Starts the log. By default it has the engines' warnings alone: the proxy's are events too, and
+/// `run` shows those in its own words.
 pub(crate) fn init_log() -> Result<()> {
     let filter = env::var(LOG_VARIABLE).unwrap_or_default();
     let filter = if filter.is_empty() {

@@ -146,8 +146,8 @@ impl Job {
     }
 }
 
-/// Opens the file of a report. Called before anything runs: a user should not learn after minutes that
-/// the file cannot be written.
+/// Opens the file of a report. Called before anything runs: a user should not learn after minutes
+/// that the file cannot be written.
 pub(crate) fn create(path: &Path) -> Result<File> {
     // An older report stays until there is a new one.
     let file = File::options()

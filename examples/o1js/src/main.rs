@@ -1,5 +1,5 @@
-//! The unmodified o1js prover behind wasm-proxy: proofs without end on a module that loses memory with
-//! every pool of threads. `README.md` beside this crate says where the module comes from.
+//! The unmodified o1js prover behind wasm-proxy: proofs without end on a module that loses memory
+//! with every pool of threads. `README.md` beside this crate says where the module comes from.
 
 mod bare;
 mod circuit;
@@ -44,27 +44,30 @@ struct Args {
     /// Stop and start the pool around every proof, as o1js up to 2.14 does.
     #[arg(long)]
     cycle_pool: bool,
-    /// End workers without giving back their stacks, as o1js up to 2.14 does: about 1 MiB is lost for each
-    /// worker and cycle.
+    /// End workers without giving back their stacks, as o1js up to 2.14 does: about 1 MiB is lost
+    /// for each worker and cycle.
     #[arg(long)]
     abandon_workers: bool,
     /// The guest's memory, in MiB.
     #[arg(long, default_value_t = 64)]
     memory_limit_mib: u64,
-    /// The runtime and compiler; `wasm-proxy engines` lists them [default: the first that is compiled in].
+    /// The runtime and compiler; `wasm-proxy engines` lists them [default: the first that is
+    /// compiled in].
     #[arg(long)]
     engine: Option<String>,
     /// On one instance, without the proxy.
     #[arg(long)]
     bare: bool,
-    /// After the run, prove in turns behind the proxy and on a bare instance, this often each, and compare.
+    /// After the run, prove in turns behind the proxy and on a bare instance, this often each, and
+    /// compare.
     #[arg(long, default_value_t = 0)]
     compare: u32,
-    /// After the run, prepare this many standbys and swap to them, while another thread goes on proving.
+    /// After the run, prepare this many standbys and swap to them, while another thread goes on
+    /// proving.
     #[arg(long, default_value_t = 0)]
     swaps: u32,
-    /// Before the run, check for every export of the module that the policy lists it, and that the proxy
-    /// reaches it with the arguments that it takes.
+    /// Before the run, check for every export of the module that the policy lists it, and that the
+    /// proxy reaches it with the arguments that it takes.
     #[arg(long)]
     walk: bool,
     /// A directory where the reference string is kept as bytes: the next run reads it.

@@ -58,7 +58,8 @@ pub(crate) struct Report {
     pub(crate) died_of: Option<String>,
     /// Creating the reference string.
     pub(crate) srs: Option<Milliseconds>,
-    /// Reference strings that the first generation, and the replays, read instead of computing them.
+    /// Reference strings that the first generation, and the replays, read instead of computing
+    /// them.
     pub(crate) srs_read: (u64, u64),
     /// After the indexes were made.
     pub(crate) baseline: u64,

@@ -1,4 +1,5 @@
-//! A draft as a file: one entry per group of exports that share everything, with the reason above it.
+//! A draft as a file: one entry per group of exports that share everything, with the reason above
+//! it.
 
 use std::fmt::Write;
 
@@ -10,8 +11,8 @@ use super::{Draft, Drafted};
 /// How long a line of names may get.
 const WIDTH: usize = 96;
 
-/// A name as a pattern that matches only it. `escape` leaves backslashes alone, which escape in patterns
-/// on some systems and separate on others: one stands for any character.
+/// A name as a pattern that matches only it. `escape` leaves backslashes alone, which escape in
+/// patterns on some systems and separate on others: one stands for any character.
 pub(super) fn pattern_of(name: &str) -> String {
     globset::escape(name).replace('\\', "?")
 }

@@ -174,8 +174,9 @@ const TEXTS: &[&str] = &[
     "*_name",
 ];
 
-/// The text for the star of the first pattern that fits, and "" for a pattern without a star. A star
-/// at a pattern's end may stand for nothing after a word of its own: `verify*` is also `verify`.
+/// The text for the star of the first pattern that fits, and "" for a pattern without a star. A
+/// star at a pattern's end may stand for nothing after a word of its own: `verify*` is also
+/// `verify`.
 pub(super) fn matched<'a>(patterns: &[&str], name: &'a str) -> Option<&'a str> {
     patterns.iter().find_map(|pattern| star_of(pattern, name))
 }

@@ -107,8 +107,9 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, chosen: &ChosenPol
     Ok(())
 }
 
-/// Whether an entry is for functions of this type, as the binding decides it: an entry may be for functions
-/// with a number of parameters, not counting where results that the function does not return are left.
+/// Whether an entry is for functions of this type, as the binding decides it: an entry may be for
+/// functions with a number of parameters, not counting where results that the function does not
+/// return are left.
 fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
     let named = entry
         .results

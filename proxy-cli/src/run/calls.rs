@@ -16,8 +16,8 @@ use crate::observed::{self, Observed};
 /// How many errors are kept in words.
 const ERRORS_KEPT: usize = 10;
 
-/// A failure adds this to the score, a call that returns takes 1 off; at the maximum the run is given
-/// up. So it goes on as long as fewer than one call in ten fails.
+/// A failure adds this to the score, a call that returns takes 1 off; at the maximum the run is
+/// given up. So it goes on as long as fewer than one call in ten fails.
 const FAILURE_SCORE: u64 = 10;
 const FAILURE_SCORE_MAX: u64 = 1000;
 
@@ -221,8 +221,8 @@ impl Runner<'_> {
         self.observed.note_memory(self.proxy.memory_bytes());
     }
 
-    /// Whether an earlier failure explains an error that otherwise is the workload's fault: an object that
-    /// a call needs is missing because its creation failed.
+    /// Whether an earlier failure explains an error that otherwise is the workload's fault: an
+    /// object that a call needs is missing because its creation failed.
     fn explains(&self, error: &Error) -> bool {
         matches!(error, Error::Needs { .. }) && self.figures.failed > 0
     }
