@@ -1,31 +1,25 @@
-//! The engines that are compared, written once.
+//! The engines that are compared: those of the list that are compiled in.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use engine_api::{Engine, Module};
 use proxy_core::{ArtifactStore, Builder, CheckpointPolicy, Proxy};
 
 use crate::guests::GuestModule;
+use crate::native::{self, NativeAdd};
 
 /// One column of the tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// As in `wasmtime.cranelift`.
+    /// As in `wasmer.cranelift`.
     pub name: &'static str,
-    make: fn() -> Result<Arc<dyn Engine>, engine_api::Error>,
-    native: fn(&[u8]) -> anyhow::Result<NativeAdd>,
 }
-
-/// Calls the export `add` as often as it is told, by the runtime's own typed interface, and says how
-/// long that took this thread. The loop is inside, so that nothing but the call is in it.
-pub type NativeAdd = Box<dyn FnMut(u64) -> Duration>;
 
 impl Column {
     /// A new engine in its default configuration.
     #[must_use]
     pub fn engine(&self) -> Arc<dyn Engine> {
-        (self.make)().expect("the engine runs on this machine")
+        ::engines::engine(self.name).expect("the engine runs on this machine")
     }
 
     /// A guest, compiled.
@@ -68,7 +62,7 @@ impl Column {
     /// The runtime's own typed call of `add` in a guest that exports it.
     #[must_use]
     pub fn native_add(&self, guest: &GuestModule) -> NativeAdd {
-        (self.native)(&guest.wasm).expect("the runtime runs the guest")
+        native::add(self.name, &guest.wasm).expect("the runtime runs the guest")
     }
 
     fn builder(&self, guest: &GuestModule) -> Builder {
@@ -84,33 +78,22 @@ impl Column {
     }
 }
 
-macro_rules! columns {
-    ($(#[cfg($enabled:meta)] $name:literal, $make:expr, $native:expr;)*) => {
-        /// Every engine that is compiled in, in the order of the tables.
-        #[must_use]
-        pub fn all() -> Vec<Column> {
-            vec![$(
-                #[cfg($enabled)]
-                Column { name: $name, make: || Ok(Arc::new($make?)), native: $native },
-            )*]
-        }
-    };
+/// Every engine that is compiled in, in the order of the tables.
+#[must_use]
+pub fn all() -> Vec<Column> {
+    ::engines::compiled_in()
+        .map(|listed| Column { name: listed.name })
+        .collect()
 }
 
-columns! {
-    #[cfg(feature = "wasmtime")]
-    "wasmtime.cranelift", engine_wasmtime::Wasmtime::cranelift(),
-        |wasm| crate::native::wasmtime_add(wasmtime::Strategy::Cranelift, wasm);
-    #[cfg(feature = "wasmtime")]
-    "wasmtime.winch", engine_wasmtime::Wasmtime::winch(),
-        |wasm| crate::native::wasmtime_add(wasmtime::Strategy::Winch, wasm);
-    #[cfg(feature = "wasmer")]
-    "wasmer.cranelift", engine_wasmer::Wasmer::cranelift(),
-        |wasm| crate::native::wasmer_add(wasmer::sys::Cranelift::new(), wasm);
-    #[cfg(feature = "wasmer")]
-    "wasmer.singlepass", engine_wasmer::Wasmer::singlepass(),
-        |wasm| crate::native::wasmer_add(wasmer::sys::Singlepass::new(), wasm);
-    #[cfg(feature = "llvm")]
-    "wasmer.llvm", engine_wasmer::Wasmer::llvm(),
-        |wasm| crate::native::wasmer_add(wasmer::sys::LLVM::new(), wasm);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_has_a_native_call() {
+        for column in all() {
+            column.native_add(&GuestModule::calls())(1);
+        }
+    }
 }

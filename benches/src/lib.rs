@@ -2,11 +2,11 @@
 //!
 //! Every bench measures all engines that are compiled in. A row of the tables is what is measured,
 //! a column is an engine. Criterion's names are `group/row/engine`, so one engine is measured by
-//! `cargo bench -p benches -- wasmtime.winch`.
+//! `cargo bench -p wasm-proxy-benches -- wasmtime.winch`.
 
 pub mod engines;
 pub mod guests;
-mod native;
+pub mod native;
 pub mod results;
 pub mod swaps;
 mod thread_time;

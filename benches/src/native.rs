@@ -1,16 +1,38 @@
 //! What the proxy is compared with: a runtime's own typed call, set up as its manual says.
 
 #[cfg(any(feature = "wasmtime", feature = "wasmer"))]
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
+use std::time::Duration;
 
 #[cfg(any(feature = "wasmtime", feature = "wasmer"))]
 use cpu_time::ThreadTime;
 
-#[cfg(any(feature = "wasmtime", feature = "wasmer"))]
-use crate::engines::NativeAdd;
+/// Calls the export `add` as often as it is told, by the runtime's own typed interface, and says
+/// how long that took this thread. The loop is inside: nothing but the call is in it.
+pub type NativeAdd = Box<dyn FnMut(u64) -> Duration>;
+
+/// The native call of an engine of the list.
+pub(crate) fn add(engine: &str, wasm: &[u8]) -> anyhow::Result<NativeAdd> {
+    match engine {
+        #[cfg(feature = "wasmer")]
+        "wasmer.cranelift" => wasmer_add(wasmer::sys::Cranelift::new(), wasm),
+        #[cfg(feature = "wasmer")]
+        "wasmer.singlepass" => wasmer_add(wasmer::sys::Singlepass::new(), wasm),
+        #[cfg(feature = "llvm")]
+        "wasmer.llvm" => wasmer_add(wasmer::sys::LLVM::new(), wasm),
+        #[cfg(feature = "wasmtime")]
+        "wasmtime.cranelift" => wasmtime_add(wasmtime::Strategy::Cranelift, wasm),
+        #[cfg(feature = "wasmtime")]
+        "wasmtime.winch" => wasmtime_add(wasmtime::Strategy::Winch, wasm),
+        _ => anyhow::bail!(
+            "no native call is written for `{engine}` with {} bytes",
+            wasm.len()
+        ),
+    }
+}
 
 #[cfg(feature = "wasmtime")]
-pub(crate) fn wasmtime_add(strategy: wasmtime::Strategy, wasm: &[u8]) -> anyhow::Result<NativeAdd> {
+fn wasmtime_add(strategy: wasmtime::Strategy, wasm: &[u8]) -> anyhow::Result<NativeAdd> {
     let mut config = wasmtime::Config::new();
     config.strategy(strategy);
     let engine = wasmtime::Engine::new(&config)?;
@@ -27,7 +49,7 @@ pub(crate) fn wasmtime_add(strategy: wasmtime::Strategy, wasm: &[u8]) -> anyhow:
 }
 
 #[cfg(feature = "wasmer")]
-pub(crate) fn wasmer_add(
+fn wasmer_add(
     compiler: impl Into<Box<dyn wasmer::sys::CompilerConfig>>,
     wasm: &[u8],
 ) -> anyhow::Result<NativeAdd> {

@@ -18,6 +18,12 @@ pub struct BindgenHost {
     options: Options,
 }
 
+impl From<BindgenHost> for Arc<dyn Engine> {
+    fn from(host: BindgenHost) -> Self {
+        Arc::new(host)
+    }
+}
+
 impl BindgenHost {
     /// A host on `engine`. Thread pools need its capabilities `threads` and `interruption`, the younger
     /// ABI needs `externref`.

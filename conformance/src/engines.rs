@@ -1,4 +1,4 @@
-//! The engines under test, written once.
+//! The engines under test: those of the list that are compiled in.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use engine_api::{Engine, EngineConfig, Error, Imports, Instance, Limits, Module};
 
 use crate::expect::{binary, refused};
-use crate::proxied::Remembering;
+use crate::remembering::Remembering;
 
-/// One engine of the list: itself in its default configuration, the way to make another one, and the
-/// modules it has compiled, because compiling is what a suite spends its time on.
+/// One engine of the list: itself in its default configuration, and the modules it has compiled,
+/// because compiling is what a suite spends its time on.
 pub struct EngineUnderTest {
     name: &'static str,
-    make: fn(&EngineConfig) -> Result<Arc<dyn Engine>, Error>,
     shared: OnceLock<Arc<dyn Engine>>,
     fuelled: OnceLock<Arc<dyn Engine>>,
     remembering: OnceLock<Arc<dyn Engine>>,
@@ -22,7 +21,17 @@ pub struct EngineUnderTest {
 }
 
 impl EngineUnderTest {
-    /// Its name, as in `wasmtime.cranelift`.
+    const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            shared: OnceLock::new(),
+            fuelled: OnceLock::new(),
+            remembering: OnceLock::new(),
+            modules: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Its name, as in `wasmer.cranelift`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -34,7 +43,11 @@ impl EngineUnderTest {
     ///
     /// As the engine's own constructor.
     pub fn with_config(&self, config: &EngineConfig) -> Result<Arc<dyn Engine>, Error> {
-        (self.make)(config)
+        let made = ::engines::find(self.name).and_then(|listed| listed.make(config));
+        made.map_err(|error| match error {
+            ::engines::Error::Engine(error) => error,
+            error => unreachable!("{} is compiled in: {error}", self.name),
+        })
     }
 
     /// The engine in its default configuration, one per process.
@@ -156,22 +169,14 @@ impl fmt::Debug for EngineUnderTest {
     }
 }
 
-/// Writes, from one list, a function per engine, [`all`] and the template [`every_engine`].
-macro_rules! engines {
-    ($(#[cfg($enabled:meta)] $function:ident $name:literal => $make:expr;)*) => {
+/// Writes a function per engine, [`all`] and the template [`every_engine`].
+macro_rules! suite {
+    ($([$function:ident $name:literal])*) => {
         $(
             #[doc = concat!("`", $name, "`.")]
-            #[cfg($enabled)]
             #[must_use]
             pub fn $function() -> &'static EngineUnderTest {
-                static ENGINE: EngineUnderTest = EngineUnderTest {
-                    name: $name,
-                    make: |config| Ok(Arc::new($make(config)?)),
-                    shared: OnceLock::new(),
-                    fuelled: OnceLock::new(),
-                    remembering: OnceLock::new(),
-                    modules: Mutex::new(BTreeMap::new()),
-                };
+                static ENGINE: EngineUnderTest = EngineUnderTest::new($name);
                 &ENGINE
             }
         )*
@@ -179,34 +184,18 @@ macro_rules! engines {
         /// Every engine that is compiled in, in the order of the list.
         #[must_use]
         pub fn all() -> Vec<&'static EngineUnderTest> {
-            vec![$(#[cfg($enabled)] $function(),)*]
+            vec![$($function()),*]
         }
 
         #[rstest_reuse::template]
         #[export]
         #[rstest]
-        $(#[cfg_attr($enabled, case::$function(conformance::engines::$function()))])*
+        $(#[case::$function(conformance::engines::$function())])*
         fn every_engine(#[case] engine: &'static conformance::engines::EngineUnderTest) {}
     };
 }
 
-engines! {
-    #[cfg(feature = "wasmtime")]
-    wasmtime_cranelift "wasmtime.cranelift" => |config|
-        engine_wasmtime::Wasmtime::with_config(engine_wasmtime::Compiler::Cranelift, config);
-    #[cfg(feature = "wasmtime")]
-    wasmtime_winch "wasmtime.winch" => |config|
-        engine_wasmtime::Wasmtime::with_config(engine_wasmtime::Compiler::Winch, config);
-    #[cfg(feature = "wasmer")]
-    wasmer_cranelift "wasmer.cranelift" => |config|
-        engine_wasmer::Wasmer::with_config(engine_wasmer::Compiler::Cranelift, config);
-    #[cfg(feature = "wasmer")]
-    wasmer_singlepass "wasmer.singlepass" => |config|
-        engine_wasmer::Wasmer::with_config(engine_wasmer::Compiler::Singlepass, config);
-    #[cfg(feature = "llvm")]
-    wasmer_llvm "wasmer.llvm" => |config|
-        engine_wasmer::Wasmer::with_config(engine_wasmer::Compiler::Llvm, config);
-}
+::engines::for_each! { suite }
 
 /// The engine of a name, as [`EngineUnderTest::name`] gives it.
 #[must_use]

@@ -1,6 +1,6 @@
 //! One suite for every engine: what `engine-api` promises, asserted on each runtime and compiler.
 //!
-//! The list of engines is written once, in [`engines`], and is also a test template: a case is
+//! The list of engines is that of the crate [`::engines`]. Here it is also a test template: a case is
 //!
 //! ```
 //! use conformance::prelude::*;
@@ -33,3 +33,4 @@ pub mod prelude;
 pub mod probe;
 pub mod process;
 pub mod proxied;
+pub mod remembering;

@@ -84,6 +84,12 @@ pub struct Wasmer {
     settings: Arc<Settings>,
 }
 
+impl From<Wasmer> for Arc<dyn Engine> {
+    fn from(engine: Wasmer) -> Self {
+        Arc::new(engine)
+    }
+}
+
 impl Wasmer {
     /// wasmer with Cranelift and the default configuration.
     ///

@@ -43,6 +43,12 @@ impl Compiler {
 #[derive(Clone)]
 pub struct Wasmtime(Arc<EngineInner>);
 
+impl From<Wasmtime> for Arc<dyn Engine> {
+    fn from(engine: Wasmtime) -> Self {
+        Arc::new(engine)
+    }
+}
+
 /// What modules and instances share of their engine.
 pub(crate) struct EngineInner {
     runtime: wasmtime::Engine,

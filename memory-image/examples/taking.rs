@@ -2,7 +2,7 @@
 //! `docs/checkpoints.md`.
 //!
 //! ```sh
-//! cargo run --release -p memory-image --example taking
+//! cargo run --release -p wasm-proxy-memory-image --example taking
 //! ```
 
 #![expect(unsafe_code, reason = "makes memories as an engine does")]

@@ -6,13 +6,11 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::engines;
-
 /// Keeps a growing WebAssembly module running for ever
 ///
-/// A module's memory only grows, and at its limit the module dies with all its state. wasm-proxy keeps
-/// a journal of the calls that made the state, builds a second instance from it before memory runs out,
-/// compares, and swaps the two. Callers notice nothing.
+/// A module's memory only grows, and at its limit the module dies with all its state. wasm-proxy
+/// keeps a journal of the calls that made the state, builds a second instance from it before memory
+/// runs out, compares, and swaps the two. Callers notice nothing.
 #[derive(Debug, Parser)]
 #[command(name = "wasm-proxy", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -57,7 +55,7 @@ pub(crate) enum Command {
     },
 }
 
-/// The module, and what its instances may use: what `run` and `bench` have in common.
+/// The module and the limits of its instances, for `run` and `bench` alike.
 #[derive(Debug, Args)]
 pub(crate) struct SubjectArgs {
     /// The module, binary or text [default: the embedded prover, which loses 1 MiB with each proof]
@@ -77,7 +75,7 @@ pub(crate) struct SubjectArgs {
     )]
     pub(crate) preset: Option<String>,
 
-    /// What the memories of one instance may have together
+    /// The limit of all memories of one instance together
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) memory_limit: u64,
 
@@ -85,15 +83,16 @@ pub(crate) struct SubjectArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
     pub(crate) warn: f64,
 
-    /// The share of the limit at which the standby takes over; `bench`: and a rotation makes an instance anew
+    /// The share of the limit at which the standby takes over; `bench`: and a rotation makes an
+    /// instance anew
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     pub(crate) critical: f64,
 
-    /// Give imports that the module needs as stubs, whose calls fail
+    /// Serve missing imports by stubs, whose calls fail
     #[arg(long)]
     pub(crate) stub_imports: bool,
 
-    /// For a wasm-bindgen module with a thread pool: what becomes of the workers' memory when a pool ends
+    /// What becomes of the workers' memory when a thread pool of a wasm-bindgen module ends
     /// [default: destroy]
     #[arg(long, value_name = "HOW")]
     pub(crate) worker_exit: Option<WorkerExit>,
@@ -119,18 +118,20 @@ pub(crate) struct RunArgs {
     pub(crate) workload: Option<PathBuf>,
 
     /// The runtime and compiler; `wasm-proxy engines` lists them
-    #[arg(long, default_value_t = engines::default_name().to_owned())]
+    #[arg(long, default_value = engines::default_name().unwrap_or("none"))]
     pub(crate) engine: String,
 
-    /// Stop after so many calls (a pinned scope is finished); without a workload: make so many proofs
+    /// Stop after so many calls (a pinned scope is finished); without a workload: make so many
+    /// proofs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
-    /// A directory where objects are kept as bytes, for later runs: those that the policy gives an artifact
+    /// A directory that keeps objects as bytes for later runs, where the policy gives them an
+    /// artifact
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,
 
-    /// What the files in that directory may take; what was used longest ago makes room
+    /// The limit of all files in that directory; the least recently used are deleted
     #[arg(
         long,
         value_name = "SIZE",
@@ -156,7 +157,8 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
 
-    /// The calls: those that build the state, then a repeat of those that an application makes again and again
+    /// The calls: those that build the state, then a repeat of those that an application makes
+    /// again and again
     #[arg(long, value_name = "F.jsonl")]
     pub(crate) workload: Option<PathBuf>,
 
@@ -165,7 +167,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Vec<String>,
 
-    /// How many turns of the repeat each strategy makes [default: as many as the workload says; 300 proofs]
+    /// How many turns of the repeat each strategy makes [default: as many as the workload says; 300
+    /// proofs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
@@ -229,10 +232,10 @@ pub(crate) struct InspectArgs {
 }
 
 const BENCH_HELP: &str = "\
-Compared are a bare instance until it dies, a restart when it is dead, an instance per turn, a process per turn, a
-rotation of two instances, and the proxy without and with checkpoints; each in a process of its own.
-Of the repeats at the workload's top the one with the most calls is what is compared: a turn of it is what an
-application asks for at a time. What stands before it builds the state; what stands after it is left out.
+The strategies are: a bare instance until it dies, a restart when it is dead, an instance per turn, a process per
+turn, a rotation of two instances, and the proxy without and with checkpoints. Each has a process of its own.
+The longest repeat at the workload's top is compared, and each of its turns stands for one request to an
+application. The calls before it build the state; those after it are left out.
 The form of workloads is in `wasm-proxy run --help`.";
 
 const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank lines and those that begin with # or // are skipped:

@@ -20,18 +20,17 @@ use workload::Workload;
 use crate::args::BenchArgs;
 use crate::chosen_policy::ChosenPolicy;
 use crate::run::{create, thresholds};
-use crate::{embedded, engines, module_file, output};
+use crate::{embedded, module_file, output};
 
-/// Proofs, where there is no workload: five times what a bare instance makes.
+/// Proofs without a workload: five times as many as a bare instance makes before it dies.
 const PROOFS: u64 = 300;
 
 /// The argument under which this program is a child of itself.
 pub(crate) const CHILD: &str = "bench-child";
 
-/// Compares, and shows what came out.
 pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let job = job(args)?;
-    // Looked at first: the comparison takes minutes.
+    // Opened first: the comparison takes minutes.
     for path in [&args.report, &args.json].into_iter().flatten() {
         create(path)?;
     }
@@ -44,10 +43,10 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
         );
     }
     let info = ModuleInfo::parse(&job.wasm)?;
-    let engines = engine_names(args)
+    let engines = engine_names(args)?
         .into_iter()
         .map(|name| {
-            let engine = engines::make_for(&name, &info, options(args))?;
+            let engine = engines::engine_for(&name, &info, options(args))?;
             Ok((name, engine))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -83,7 +82,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     Ok(exit_code(&report))
 }
 
-/// As of `run`: whether all calls succeeded behind the proxy. That other strategies fail is what they are shown for.
+/// As of `run`, whether all calls succeeded behind the proxy. The other strategies are expected to
+/// fail.
 fn exit_code(report: &Report) -> ExitCode {
     let rows = report.engines.iter().flat_map(|engine| &engine.rows);
     let mut proxied = rows.filter(|row| row.strategy.is_proxy());
@@ -100,7 +100,7 @@ pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
     let job = job(args);
     let engine = job.as_ref().map_err(|_| ()).and_then(|job| {
         let info = ModuleInfo::parse(&job.wasm).map_err(|_| ())?;
-        Ok(engines::make_for(&order.engine, &info, options(args)))
+        Ok(engines::engine_for(&order.engine, &info, options(args)).map_err(Into::into))
     });
     let engine = engine.unwrap_or_else(|()| bail!("the module cannot be read any more"));
     order.execute(job, engine)?;
@@ -173,12 +173,11 @@ fn options(args: &BenchArgs) -> Options {
     options
 }
 
-fn engine_names(args: &BenchArgs) -> Vec<String> {
+fn engine_names(args: &BenchArgs) -> Result<Vec<String>> {
     if args.engine.is_empty() {
-        vec![engines::default_name().to_owned()]
-    } else {
-        args.engine.clone()
+        return Ok(vec![engines::default_name()?.to_owned()]);
     }
+    Ok(args.engine.clone())
 }
 
 /// The arguments of this process, with the child's command in place of `bench`.
@@ -190,7 +189,7 @@ fn child_args() -> Vec<OsString> {
     args
 }
 
-/// What the user typed.
+/// The command line, for the report.
 fn typed() -> String {
     let args = std::env::args_os().skip(1);
     let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -222,7 +221,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write `{}`; is the disk full?", path.display()))
 }
 
-/// What a person sees while it runs: a bar on a terminal, a line per strategy elsewhere.
+/// The progress of a comparison: a bar on a terminal, a line per strategy elsewhere.
 struct Display {
     bar: Option<ProgressBar>,
     rounds: u32,

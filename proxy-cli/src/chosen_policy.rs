@@ -8,17 +8,16 @@ use proxy_core::Policy;
 /// A policy from a file, or one that comes with the program.
 #[derive(Debug)]
 pub(crate) struct ChosenPolicy {
-    /// What it is called in messages.
+    /// The name that messages use.
     pub(crate) name: String,
-    /// What it says.
     pub(crate) policy: Policy,
-    /// Whether it comes with the program. It is then for several versions of a module, so that many of
+    /// Whether it comes with the program. It then serves several versions of a module, and many of
     /// its entries match nothing in any one of them.
     pub(crate) is_preset: bool,
 }
 
 impl ChosenPolicy {
-    /// Reads what the command line names, if it names anything.
+    /// Reads the policy that the command line names, if it names one.
     pub(crate) fn read(file: Option<&Path>, preset: Option<&str>) -> Result<Option<Self>> {
         match (file, preset) {
             (_, Some(preset)) => Ok(Some(Self {
@@ -35,8 +34,8 @@ impl ChosenPolicy {
         }
     }
 
-    /// A warning if the policy seems to be about another module: it has entries, and they match `listed`
-    /// of `exports` functions. A preset has only patterns, so that it fits every module.
+    /// A warning if the policy seems to be about another module: it has entries, and they match
+    /// `listed` of `exports` functions. A preset has only patterns, and so fits every module.
     pub(crate) fn doubt(&self, listed: usize, exports: usize) -> Option<String> {
         let rest = if self.policy.strict {
             "refused"
@@ -45,8 +44,8 @@ impl ChosenPolicy {
         };
         if listed == 0 && !self.policy.exports.is_empty() {
             return Some(format!(
-                "warning: no entry of the {} matches an export of this module, so that every call is \
-                 {rest}; `wasm-proxy inspect MODULE --emit-policy` drafts one that fits",
+                "warning: no entry of the {} matches an export of this module, so every call is {rest}; \
+                 `wasm-proxy inspect MODULE --emit-policy` drafts one that fits",
                 self.name
             ));
         }

@@ -1,78 +1,30 @@
-//! What a person sees while a run lasts: a live display on a terminal, plain lines elsewhere.
+//! The live display of a run, on a terminal.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use proxy_core::{DebugInfo, Proxy, Thresholds};
 
+use crate::console::{Console, mib};
 use crate::observed::Observed;
-use crate::output;
 
-/// How often the display is drawn and the process looked at.
+/// How often the display is drawn and the process sampled.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many characters the gauge of a memory has.
+/// The characters of a gauge.
 const GAUGE_WIDTH: usize = 40;
 
-/// Bytes as MiB.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "sizes are exact enough in an f64"
-)]
-pub(crate) fn mib(bytes: u64) -> f64 {
-    bytes as f64 / 1_048_576.0
-}
-
-/// Where lines go while a run lasts. Clones are the same console.
-#[derive(Clone, Debug)]
-pub(crate) enum Console {
-    /// Above a live display.
-    Live(ProgressBar),
-    /// To standard error.
-    Plain,
-}
-
-impl Console {
-    /// A live display if standard error is a terminal and nobody wants a log there.
-    pub(crate) fn detect(calls: u64) -> Self {
-        if !io::stderr().is_terminal() || output::is_logging() {
-            return Self::Plain;
-        }
-        let template =
-            "{bar:40.cyan/dim} {pos} of {len} calls, {per_sec}, {elapsed} gone, {eta} left\n{msg}";
-        let style =
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self::Live(ProgressBar::new(calls).with_style(style))
-    }
-
-    /// A line for everybody.
-    pub(crate) fn line(&self, line: &str) {
-        match self {
-            Console::Live(bar) => bar.suspend(|| output::note(line)),
-            Console::Plain => output::note(line),
-        }
-    }
-
-    /// A line for those who see no live display.
-    pub(crate) fn progress(&self, line: &str) {
-        if let Console::Plain = self {
-            output::note(line);
-        }
-    }
-}
-
-/// Draws the live display and looks at the process, from a thread of its own, until it is dropped.
+/// Draws the live display and samples the process, on a thread of its own, until it is dropped.
 pub(crate) struct Watcher {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watcher {
-    /// Starts to watch.
     pub(crate) fn start(
         console: Console,
         proxy: Proxy,
@@ -123,7 +75,7 @@ fn draw(bar: &ProgressBar, proxy: &Proxy, observed: &Observed, thresholds: Thres
     ));
 }
 
-/// Active and standby against the thresholds, and what happened.
+/// The memory of active and standby against the thresholds, and the counts so far.
 fn state(info: &DebugInfo, swaps: u64, failed: u64, thresholds: Thresholds) -> String {
     let gauge = |bytes| gauge(bytes, info.memory_limit, thresholds);
     let standby = match (info.standby_memory, info.enabled) {

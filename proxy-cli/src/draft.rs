@@ -1,7 +1,7 @@
 //! A policy drafted from an export's name and type.
 //!
-//! Names are a convention, not a promise: a draft is a start for whoever knows the module. Where no
-//! convention helps it takes the safe side, `mutate` on the whole module, whose calls are all replayed.
+//! Names promise nothing: a draft is a start for somebody who knows the module. An export that no
+//! naming rule knows is `mutate` on the whole module, which is safe: all its calls are replayed.
 
 mod emit;
 mod rules;
@@ -13,20 +13,18 @@ use proxy_core::{ArgKind, ExportPolicy, ModulePolicy, Ownership, Policy, ResultK
 
 use rules::{Buffer, Rule};
 
-/// What is drafted for one export.
+/// The draft of one export.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Drafted {
-    /// The export.
     pub(crate) name: String,
-    /// What it does.
     pub(crate) role: Role,
-    /// The meaning of its arguments, if not all are plain values.
+    /// The kinds of its arguments, if not all are plain values.
     pub(crate) args: Option<Vec<ArgKind>>,
-    /// The meaning of its results, if not all are plain values.
+    /// The kinds of its results, if not all are plain values.
     pub(crate) results: Option<Vec<ResultKind>>,
     /// Whether it changes its first argument only.
     pub(crate) changes_first: bool,
-    /// Why.
+    /// Why it has this role, for the file's comments.
     pub(crate) reason: &'static str,
     /// Whether a policy can list it.
     pub(crate) listed: bool,
@@ -194,7 +192,8 @@ fn drafted(function: &FunctionInfo, types: &BTreeSet<String>, has_allocator: boo
     }
 }
 
-/// The first argument is the object that the name speaks of; the others are anybody's guess.
+/// Takes the first argument for the object that the name speaks of. About the others a name says
+/// nothing.
 fn args_of(function: &FunctionInfo, rule: &Rule, types: &BTreeSet<String>) -> Option<Vec<ArgKind>> {
     let params = function.ty.params();
     if !params.first().is_some_and(|ty| is_address(*ty)) {

@@ -3,20 +3,20 @@
 use proxy_core::Policy;
 use workload::Workload;
 
-/// A `halo2` prover compiled to wasm; `guests/README.md` describes it.
-const PROVER: &[u8] = include_bytes!("../../guests/prebuilt/prover.wasm");
-const POLICY: &str = include_str!("../../guests/policies/prover.toml");
-const WORKLOAD: &str = include_str!("../../guests/workloads/prover.jsonl");
+// The files are links into `guests/`, which cargo follows when it packages the program.
 
-/// What the prover is called in messages.
+/// A `halo2` prover compiled to wasm; `guests/README.md` describes it.
+const PROVER: &[u8] = include_bytes!("../embedded/prover.wasm");
+const POLICY: &str = include_str!("../embedded/prover.toml");
+const WORKLOAD: &str = include_str!("../embedded/prover.jsonl");
+
+/// The prover's name in messages.
 pub(crate) const NAME: &str = "prover (embedded)";
 
-/// The module.
 pub(crate) fn module() -> Vec<u8> {
     PROVER.to_vec()
 }
 
-/// Its policy.
 pub(crate) fn policy() -> Policy {
     POLICY.parse().expect("the embedded policy is a policy")
 }

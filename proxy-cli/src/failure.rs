@@ -1,4 +1,4 @@
-//! Errors: what the user can do about each, and exit codes.
+//! Errors with a way out for the user, and exit codes.
 
 use std::process::ExitCode;
 
@@ -90,7 +90,7 @@ fn way_out_of_proxy_error(error: &Error) -> Option<&'static str> {
 fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
     match error {
         EngineError::InvalidModule { reason } => {
-            // What is a truncated file, a component or the text format says so, and what to do.
+            // These three errors name the way out themselves.
             let says_it = ["truncated", "component", "text format"];
             (!says_it.iter().any(|word| reason.contains(word))).then_some(
                 "give a core module as a compiler wrote it; build it again if it was changed",

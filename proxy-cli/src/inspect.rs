@@ -1,4 +1,5 @@
-//! `inspect`: what is in a module, what can run it, and what a policy makes of it.
+//! `inspect`: the parts of a module, the engines that can run it, and the roles that a policy
+//! gives.
 
 mod checkpoints;
 mod fit;
@@ -15,16 +16,16 @@ use engine_api::{ExportKind, ExternType, MemoryType, ModuleInfo, PAGE_BYTES};
 
 use crate::args::InspectArgs;
 use crate::chosen_policy::ChosenPolicy;
-use crate::display::mib;
+use crate::console::mib;
 use crate::draft::Draft;
 use crate::{module_file, output};
 
-/// Says what the command line asks for.
+/// Prints a description of the module, or a draft of a policy.
 pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let wasm = module_file::read(&args.module)?;
     let cannot_read = || format!("cannot read `{}`", args.module.display());
     let info = Arc::new(ModuleInfo::parse(&wasm).with_context(cannot_read)?);
-    // What policies and callers see: with a host, functions are added.
+    // A host adds functions, which policies and callers see too.
     let hosted = bindgen_host::hosted_info(&info);
     if args.emit_policy {
         let draft = Draft::of(&hosted);
@@ -103,7 +104,7 @@ fn imports(text: &mut String, info: &ModuleInfo) {
     }
 }
 
-/// What stands behind an index: the names it is exported by, or that it is imported.
+/// Where a memory or a table comes from, and the names under which it is exported.
 fn known_as(info: &ModuleInfo, kind: ExportKind, imported: bool) -> String {
     let names: Vec<String> = info
         .exports()
@@ -214,7 +215,7 @@ fn printable(name: &str) -> String {
         .collect()
 }
 
-/// The width of a column, so that a single endless name does not push everything away.
+/// The width of a column. It has a maximum, because one endless name would push everything away.
 fn widest(widths: impl Iterator<Item = usize>) -> usize {
     widths.max().unwrap_or(0).min(56)
 }

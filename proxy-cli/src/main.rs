@@ -1,28 +1,30 @@
-//! The program `wasm-proxy`: runs a workload on a module behind the proxy, compares that with the alternatives, and
-//! says what is in a module and which engines there are.
+//! The program `wasm-proxy`: runs a workload on a module behind the proxy, compares the proxy with
+//! its alternatives, inspects modules, and lists the engines.
 //!
 //! | file | its job |
 //! |---|---|
 //! | `args` | the command line |
-//! | `engines` | the one place that names engines |
+//! | `engine_list` | the engines, what each can do and when to take it |
 //! | `embedded` | the prover that `run` runs without a module |
 //! | `module_file` | a module from a file |
 //! | `chosen_policy` | the policy that the command line names |
 //! | `run` | `run`: puts the proxy, the workload and the display together |
 //! | `bench` | `bench`: every strategy on the module, and the report |
 //! | `run::calls` | makes the calls of a workload, measures and compares them |
-//! | `observed` | what happened during a run |
+//! | `observed` | the events of a run |
+//! | `console` | where lines go while it runs |
 //! | `display`, `report` | how it is shown, while it runs and at the end |
-//! | `inspect`, `draft` | what is in a module, and a policy drafted from its names |
+//! | `inspect`, `draft` | a module's parts, and a policy drafted from its names |
 //! | `failure` | errors with a way out, and exit codes |
 
 mod args;
 mod bench;
 mod chosen_policy;
+mod console;
 mod display;
 mod draft;
 mod embedded;
-mod engines;
+mod engine_list;
 mod failure;
 mod inspect;
 mod module_file;
@@ -38,6 +40,9 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
 
+#[cfg(not(any(feature = "wasmer", feature = "wasmtime")))]
+compile_error!("choose at least one runtime: `--features wasmer` or `--features wasmtime`");
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = output::init_log().and_then(|()| match cli.command {
@@ -45,7 +50,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::bench(&args),
         Command::BenchChild(args) => bench::child(&args),
         Command::Inspect(args) => inspect::inspect(&args),
-        Command::Engines => output::print(&engines::table()),
+        Command::Engines => output::print(&engine_list::text()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wasm-proxy", &mut script);

@@ -1,4 +1,5 @@
-//! What happens during a run: noted by the threads it happens on, read by the display and the report.
+//! The events of a run: noted by the threads that they happen on, read by the display and the
+//! report.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,13 +9,13 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use proxy_core::Event;
 
-use crate::display::{Console, mib};
+use crate::console::{Console, mib};
 use crate::rss;
 
 /// How many warnings are shown.
 const WARNINGS_SHOWN: u64 = 20;
 
-/// What has happened so far.
+/// Counts of a run so far, and the console for events that are worth a line.
 #[derive(Debug)]
 pub(crate) struct Observed {
     console: Console,
@@ -27,10 +28,9 @@ pub(crate) struct Observed {
     swaps: Mutex<Swaps>,
 }
 
-/// What swaps took and gave.
+/// The times of swaps, and the memory after them.
 #[derive(Clone, Debug)]
 pub(crate) struct Swaps {
-    /// How many there were.
     pub(crate) count: u64,
     /// Pauses in nanoseconds.
     pub(crate) pauses: Histogram<u64>,
@@ -46,7 +46,7 @@ pub(crate) fn times() -> Result<Histogram<u64>> {
 }
 
 impl Observed {
-    /// Nothing so far. What is worth a line goes to the console.
+    /// Starts at zero.
     pub(crate) fn new(console: Console) -> Result<Self> {
         Ok(Self {
             console,
@@ -65,51 +65,48 @@ impl Observed {
         })
     }
 
-    /// Notes how many calls there were.
     pub(crate) fn note_calls(&self, calls: u64, failed: u64) {
         self.calls.store(calls, Ordering::Relaxed);
         self.failed.store(failed, Ordering::Relaxed);
     }
 
-    /// Notes what a generation's memories have.
+    /// Notes the size of a generation's memories in bytes.
     pub(crate) fn note_memory(&self, bytes: u64) {
         self.peak.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// Looks at what the process occupies.
+    /// Notes the resident size of the process, and returns it in bytes.
     pub(crate) fn sample_process(&self) -> Option<u64> {
         let bytes = rss::resident_bytes()?;
         self.rss_peak.fetch_max(bytes, Ordering::Relaxed);
         Some(bytes)
     }
 
-    /// How many calls there were, and how many of them failed.
+    /// Calls made, and how many of them failed.
     pub(crate) fn calls(&self) -> (u64, u64) {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (load(&self.calls), load(&self.failed))
     }
 
-    /// The most that a generation's memories had.
+    /// The largest size of a generation's memories, in bytes.
     pub(crate) fn memory_peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// The most that the process occupied when somebody looked.
+    /// The largest resident size among the samples, in bytes.
     pub(crate) fn process_peak(&self) -> u64 {
         self.rss_peak.load(Ordering::Relaxed)
     }
 
-    /// How many exports were called that the policy does not list.
+    /// Exports that were called although the policy does not list them.
     pub(crate) fn unlisted(&self) -> u64 {
         self.unlisted.load(Ordering::Relaxed)
     }
 
-    /// What swaps took and gave.
     pub(crate) fn swaps(&self) -> Swaps {
         self.lock_swaps().clone()
     }
 
-    /// How many swaps there were.
     pub(crate) fn swap_count(&self) -> u64 {
         self.lock_swaps().count
     }

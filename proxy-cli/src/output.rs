@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
-/// Sets what is logged to standard error, in the syntax of `tracing-subscriber`'s `EnvFilter`.
+/// The environment variable that filters the log on standard error, in the syntax of
+/// `tracing-subscriber`'s `EnvFilter`.
 pub(crate) const LOG_VARIABLE: &str = "WASM_PROXY_LOG";
 
 /// Prints to standard output. A reader that went away, as `head` does, is no error.
@@ -24,7 +25,7 @@ pub(crate) fn print(text: &str) -> Result<ExitCode> {
     }
 }
 
-/// Prints a line to standard error. If nobody reads there, nobody misses it.
+/// Prints a line to standard error. A closed standard error is no reason to fail.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
@@ -34,8 +35,8 @@ pub(crate) fn is_logging() -> bool {
     env::var_os(LOG_VARIABLE).is_some_and(|filter| !filter.is_empty())
 }
 
-/// Starts the log. Unless asked otherwise it has the warnings of the engines only: those of the proxy
-/// are events, which `run` shows in its own words.
+/// Starts the log. By default it has the engines' warnings alone: the proxy's are events too, and
+/// `run` shows those in its own words.
 pub(crate) fn init_log() -> Result<()> {
     let filter = env::var(LOG_VARIABLE).unwrap_or_default();
     let filter = if filter.is_empty() {

@@ -1,4 +1,4 @@
-//! What a run gave, as JSON for machines and as a summary for people.
+//! The report of a run, as JSON for machines and as a summary for people.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use hdrhistogram::Histogram;
 use proxy_core::{DebugInfo, Proxy};
 use serde::Serialize;
 
-use crate::display::mib;
+use crate::console::mib;
 use crate::observed::Observed;
-use crate::run::calls::Outcome;
+use crate::run::calls::CallFigures;
 
 /// The report of a run. Units are in the names of the fields.
 #[derive(Debug, Serialize)]
@@ -99,26 +99,25 @@ struct Artifacts {
     unusable: u64,
 }
 
-/// What is known of a run besides its calls.
+/// The setting of a run, besides its calls.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
-    /// The module's name.
     pub(crate) module: String,
-    /// How many calls there were to be.
+    /// Calls of the workload, made or not.
     pub(crate) calls_planned: u64,
-    /// How long they took.
+    /// From before the first call to after the last.
     pub(crate) duration: Duration,
-    /// What the process occupied before the first call, in bytes.
+    /// The resident size of the process before the first call, in bytes.
     pub(crate) rss_start: Option<u64>,
-    /// What the first generation's memories had, in bytes.
+    /// The size of the first generation's memories before the first call, in bytes.
     pub(crate) first_memory: u64,
 }
 
 impl Report {
-    /// Collects the figures. What the process occupies at the end is not yet known.
+    /// Collects the figures, but for the resident sizes, which [`Report::end`] adds.
     pub(crate) fn new(
         circumstances: Circumstances,
-        outcome: Outcome,
+        made: CallFigures,
         observed: &Observed,
         proxy: &Proxy,
     ) -> Self {
@@ -139,18 +138,16 @@ impl Report {
         let swaps = observed.swaps();
         let seconds = circumstances.duration.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
-        let calls_per_second = outcome.calls as f64 / seconds.max(1e-9);
-        let (died_at_call, died_because) = outcome
-            .died
-            .map(|death| (death.at_call, death.cause))
-            .unzip();
+        let calls_per_second = made.calls as f64 / seconds.max(1e-9);
+        let (died_at_call, died_because) =
+            made.died.map(|death| (death.at_call, death.cause)).unzip();
         Self {
             module: circumstances.module,
             engine: engine.to_string(),
             mode: if enabled { "proxy" } else { "bare" },
             calls: Calls {
-                total: outcome.calls,
-                failed: outcome.failed,
+                total: made.calls,
+                failed: made.failed,
                 retried: retries,
             },
             swaps: SwapFigures {
@@ -164,7 +161,7 @@ impl Report {
             },
             memory_mib: Memory {
                 limit: mib(proxy.memory_limit_bytes()),
-                baseline: mib(outcome.baseline.unwrap_or(circumstances.first_memory)),
+                baseline: mib(made.baseline.unwrap_or(circumstances.first_memory)),
                 peak: mib(observed.memory_peak()),
                 after_swap_max: mib(swaps.memory_after_max),
                 rss_start: circumstances.rss_start.map(mib),
@@ -182,28 +179,27 @@ impl Report {
                 refused: artifact_refusals,
                 unusable: artifact_faults,
             },
-            latency_us: Latency::of_nanos(&outcome.latency),
-            result_digest: outcome.digest.to_hex().to_string(),
+            latency_us: Latency::of_nanos(&made.latency),
+            result_digest: made.digest.to_hex().to_string(),
             died_at_call,
             duration_s: seconds,
             calls_per_second,
             unlisted_exports: observed.unlisted(),
             journal_entries,
-            errors: outcome.errors,
+            errors: made.errors,
             died_because,
-            given_up: outcome.given_up,
+            given_up: made.given_up,
             calls_planned: circumstances.calls_planned,
         }
     }
 
-    /// Adds what the process occupies now that the proxy is shut down, and what it did at most.
+    /// Adds the resident size of the process after the proxy is shut down, and its peak.
     pub(crate) fn end(&mut self, observed: &Observed) {
         let rss_end = observed.sample_process();
         self.memory_mib.rss_end = rss_end.map(mib);
         self.memory_mib.rss_peak = rss_end.map(|_| mib(observed.process_peak()));
     }
 
-    /// Whether every call succeeded.
     pub(crate) fn is_success(&self) -> bool {
         self.calls.failed == 0 && self.died_at_call.is_none()
     }

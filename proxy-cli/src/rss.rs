@@ -1,6 +1,6 @@
-//! What the process occupies.
+//! The memory of this process.
 
-/// The resident set size of this process in bytes, where the system tells.
+/// The resident set size in bytes, on Linux.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;

@@ -17,29 +17,29 @@ use workload::Workload;
 
 use crate::args::RunArgs;
 use crate::chosen_policy::ChosenPolicy;
-use crate::display::{Console, Watcher, mib};
+use crate::console::{Console, mib};
+use crate::display::Watcher;
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report};
-use crate::{embedded, engines, failure, module_file, output};
-use calls::Outcome;
+use crate::{embedded, failure, module_file, output};
+use calls::CallFigures;
 
 /// The supervisor looks this often; calls that cross a threshold wake it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is to be run.
+/// A module with its policy and its workload.
 struct Job {
     name: String,
     wasm: Vec<u8>,
     info: Arc<ModuleInfo>,
     policy: Policy,
-    /// Where the policy comes from, if the command line names one.
+    /// The policy with its origin, if the command line names one.
     chosen: Option<ChosenPolicy>,
     workload: Workload,
     /// Where to stop within the workload.
     calls_max: Option<u64>,
 }
 
-/// Runs what the command line says.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let job = Job::new(args)?;
     let thresholds = thresholds(args.subject.warn, args.subject.critical)?;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let rss_start = observed.sample_process();
     let first_memory = proxy.memory_bytes();
     let started = Instant::now();
-    let outcome = {
+    let made = {
         let _watcher = Watcher::start(
             console.clone(),
             proxy.clone(),
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         rss_start,
         first_memory,
     };
-    let report = finish(circumstances, outcome, &observed, proxy, &console);
+    let report = finish(circumstances, made, &observed, proxy, &console);
     output::print(&report.to_string())?;
     if let Some(file) = report_file {
         write(&report, file)?;
@@ -146,7 +146,8 @@ impl Job {
     }
 }
 
-/// The file of a report, opened before anything runs: that it cannot be written is to be said first.
+/// Opens the file of a report. Called before anything runs: a user should not learn after minutes
+/// that the file cannot be written.
 pub(crate) fn create(path: &Path) -> Result<File> {
     // An older report stays until there is a new one.
     let file = File::options()
@@ -172,7 +173,7 @@ fn build(
     if let Some(exit) = args.subject.worker_exit {
         options.worker_exit = exit.into();
     }
-    let engine = engines::make_for(&args.engine, &job.info, options)?;
+    let engine = engines::engine_for(&args.engine, &job.info, options)?;
     let cannot_run = || format!("cannot run `{}` on {}", job.name, args.engine);
     let mut imports = if bindgen_host::is_bindgen(&job.info) {
         bindgen_host::system()
@@ -180,7 +181,7 @@ fn build(
         Imports::new()
     };
     if args.subject.stub_imports {
-        // What the host serves is not among what it shows, and must not become stubs.
+        // The hosted module lacks the imports that the host serves: those must not become stubs.
         imports.stub_missing(&bindgen_host::hosted_info(&job.info));
     }
     let artifacts = match &args.artifacts {
@@ -251,15 +252,15 @@ fn announce(console: &Console, args: &RunArgs, job: &Job, proxy: &Proxy, calls: 
     }
 }
 
-/// Collects the figures, and gives the proxy's memory back before the last look at the process.
+/// Collects the figures, and frees the proxy's memory before the process is sampled a last time.
 fn finish(
     circumstances: Circumstances,
-    outcome: Outcome,
+    made: CallFigures,
     observed: &Observed,
     proxy: Proxy,
     console: &Console,
 ) -> Report {
-    let mut report = Report::new(circumstances, outcome, observed, &proxy);
+    let mut report = Report::new(circumstances, made, observed, &proxy);
     if !proxy.shutdown() {
         console.line("warning: a host function still keeps a generation");
     }
@@ -269,7 +270,7 @@ fn finish(
 }
 
 fn write(report: &Report, file: File) -> Result<()> {
-    // What is no regular file has no length.
+    // A pipe or a device has no length.
     let _ = file.set_len(0);
     let mut writer = BufWriter::new(file);
     serde_json::to_writer_pretty(&mut writer, report)

@@ -217,7 +217,7 @@ fn command() -> String {
         ""
     };
     let mut typed = vec![format!(
-        "cargo run --release -p benches{features} --bin comparison --"
+        "cargo run --release -p wasm-proxy-benches{features} --bin comparison --"
     )];
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {

@@ -14,15 +14,10 @@ use comparison::Origin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Columns in the order of the list of engines. Results may come from more engines than this
-/// program is built with.
-const COLUMNS: [&str; 5] = [
-    "wasmtime.cranelift",
-    "wasmtime.winch",
-    "wasmer.cranelift",
-    "wasmer.singlepass",
-    "wasmer.llvm",
-];
+/// Columns in the order of the list, which may have more engines than this program is built with.
+fn columns() -> impl Iterator<Item = &'static str> {
+    engines::LIST.iter().map(|listed| listed.name)
+}
 
 /// Prints what the benches have measured
 #[derive(Debug, Parser)]
@@ -76,20 +71,20 @@ impl Measured {
         collect(folder, &mut medians)?;
         ensure!(
             !medians.is_empty(),
-            "nothing in {}: run `cargo bench -p benches` first",
+            "nothing in {}: run `cargo bench -p wasm-proxy-benches` first",
             folder.display()
         );
         // A folder lists its entries in no order.
         medians.sort_by(|a, b| (&a.group, &a.row, &a.engine).cmp(&(&b.group, &b.row, &b.engine)));
         let mut pauses = BTreeMap::new();
-        for engine in COLUMNS {
+        for engine in columns() {
             let file = results::latency_folder().join(format!("{engine}.json"));
             if file.exists() {
                 pauses.insert(engine.to_owned(), read_json(&file)?);
             }
         }
         Ok(Self {
-            origin: Origin::now("cargo bench -p benches".to_owned(), versions()),
+            origin: Origin::now("cargo bench -p wasm-proxy-benches".to_owned(), versions()),
             medians,
             pauses,
         })
@@ -148,8 +143,7 @@ fn collect(folder: &Path, medians: &mut Vec<Median>) -> anyhow::Result<()> {
 impl Measured {
     fn table(&self, out: &mut String, group: &str) -> anyhow::Result<()> {
         let at = |row: &str, engine: &str| self.at(group, row, engine);
-        let columns: Vec<&str> = COLUMNS
-            .into_iter()
+        let columns: Vec<&str> = columns()
             .filter(|column| ROWS.iter().any(|row| at(row, column).is_some()))
             .collect();
         if columns.is_empty() {
@@ -186,7 +180,7 @@ impl Measured {
 
     /// What the bench `pause` kept.
     fn latency(&self, out: &mut String) -> anyhow::Result<()> {
-        let in_order = COLUMNS.into_iter();
+        let in_order = columns();
         let kept: Vec<(&str, &Value)> = in_order
             .filter_map(|engine| Some((engine, self.pauses.get(engine)?)))
             .collect();

@@ -24,7 +24,8 @@ pub(crate) struct Circuit {
 pub(crate) struct Gates {
     /// How many.
     pub(crate) times: u32,
-    /// Of the double generic gate: `l*w0 + r*w1 + o*w2 + m*w0*w1 + c = 0`, and the same over w3, w4, w5.
+    /// Of the double generic gate: `l*w0 + r*w1 + o*w2 + m*w0*w1 + c = 0`, and the same over w3,
+    /// w4, w5.
     pub(crate) coefficients: [i64; 10],
     /// The values of the columns w0 to w5.
     pub(crate) witness: [i64; 6],

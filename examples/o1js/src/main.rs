@@ -1,5 +1,5 @@
-//! The unmodified o1js prover behind wasm-proxy: proofs without end on a module that loses memory with
-//! every pool of threads. `README.md` beside this crate says how to get the module.
+//! The unmodified o1js prover behind wasm-proxy: proofs without end on a module that loses memory
+//! with every pool of threads. `README.md` beside this crate says where the module comes from.
 
 mod bare;
 mod circuit;
@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use bindgen_host::{BindgenHost, Options, WorkerExit};
+use bindgen_host::{Options, WorkerExit};
 use clap::Parser;
-use engine_api::{Engine, EngineConfig, Limits, Module};
+use engine_api::{Engine, Limits, Module};
 use proxy_core::{ArtifactStore, Event, Policy, Proxy, Supervisor};
 
 use bare::Bare;
@@ -41,30 +41,33 @@ struct Args {
     /// Threads of the guest's pool.
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// Start the pool anew around every proof, as o1js up to 2.14 does.
+    /// Stop and start the pool around every proof, as o1js up to 2.14 does.
     #[arg(long)]
     cycle_pool: bool,
-    /// End workers without giving back their stacks, as o1js up to 2.14 does: about 1 MiB is lost for each
-    /// worker and cycle.
+    /// End workers without giving back their stacks, as o1js up to 2.14 does: about 1 MiB is lost
+    /// for each worker and cycle.
     #[arg(long)]
     abandon_workers: bool,
     /// The guest's memory, in MiB.
     #[arg(long, default_value_t = 64)]
     memory_limit_mib: u64,
-    /// wasmtime.cranelift, wasmtime.winch, wasmer.cranelift, wasmer.singlepass or wasmer.llvm.
-    #[arg(long, default_value = "wasmtime.cranelift")]
-    engine: String,
+    /// The runtime and compiler; `wasm-proxy engines` lists them [default: the first that is
+    /// compiled in].
+    #[arg(long)]
+    engine: Option<String>,
     /// On one instance, without the proxy.
     #[arg(long)]
     bare: bool,
-    /// After the run, prove in turns behind the proxy and on a bare instance, this often each, and compare.
+    /// After the run, prove in turns behind the proxy and on a bare instance, this often each, and
+    /// compare.
     #[arg(long, default_value_t = 0)]
     compare: u32,
-    /// After the run, prepare this many standbys and swap to them, while another thread goes on proving.
+    /// After the run, prepare this many standbys and swap to them, while another thread goes on
+    /// proving.
     #[arg(long, default_value_t = 0)]
     swaps: u32,
-    /// Before the run, look at every export of the module: that the policy lists it, and that it is reached
-    /// through the proxy with the arguments that it takes.
+    /// Before the run, check for every export of the module that the policy lists it, and that the
+    /// proxy reaches it with the arguments that it takes.
     #[arg(long)]
     walk: bool,
     /// A directory where the reference string is kept as bytes: the next run reads it.
@@ -88,14 +91,18 @@ fn main() -> Result<ExitCode> {
     if args.abandon_workers {
         options.worker_exit = WorkerExit::Abandon;
     }
-    let host = Arc::new(BindgenHost::new(engine(&args.engine)?, options));
+    let name = match &args.engine {
+        Some(name) => name,
+        None => engines::default_name()?,
+    };
+    let engine = engines::hosting_engine(name, options)?;
     let started = Instant::now();
-    let module = host.compile(&wasm)?;
-    let mut report = Report::new(&args.engine, started.elapsed());
+    let module = engine.compile(&wasm)?;
+    let mut report = Report::new(name, started.elapsed());
     if args.bare {
         run_bare(&args, &circuit, &*module, &mut report)?;
     } else {
-        run(&args, &circuit, &wasm, &host, &module, &mut report)?;
+        run(&args, &circuit, &wasm, &engine, &module, &mut report)?;
     }
     report.end();
     println!("{report}");
@@ -109,43 +116,6 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// The engine of a name. Provers go deeper than the default stack.
-fn engine(name: &str) -> Result<Arc<dyn Engine>> {
-    let config = EngineConfig {
-        stack_bytes_max: 4 << 20,
-        ..EngineConfig::default()
-    };
-    #[cfg(feature = "wasmtime")]
-    {
-        use engine_wasmtime::{Compiler, Wasmtime};
-        for (known, compiler) in [
-            ("wasmtime.cranelift", Compiler::Cranelift),
-            ("wasmtime.winch", Compiler::Winch),
-        ] {
-            if name == known {
-                return Ok(Arc::new(Wasmtime::with_config(compiler, &config)?));
-            }
-        }
-    }
-    #[cfg(feature = "wasmer")]
-    {
-        use engine_wasmer::{Compiler, Wasmer};
-        for (known, compiler) in [
-            ("wasmer.cranelift", Compiler::Cranelift),
-            ("wasmer.singlepass", Compiler::Singlepass),
-            #[cfg(feature = "llvm")]
-            ("wasmer.llvm", Compiler::Llvm),
-        ] {
-            if name == known {
-                return Ok(Arc::new(Wasmer::with_config(compiler, &config)?));
-            }
-        }
-    }
-    bail!(
-        "no engine `{name}` in this build; see --help for the names, and the features of this crate"
-    )
 }
 
 fn limits(args: &Args) -> Limits {
@@ -205,7 +175,7 @@ fn run(
     args: &Args,
     circuit: &Circuit,
     wasm: &[u8],
-    host: &Arc<BindgenHost>,
+    engine: &Arc<dyn Engine>,
     module: &Arc<dyn Module>,
     report: &mut Report,
 ) -> Result<()> {
@@ -223,7 +193,7 @@ fn run(
         }
         None => ArtifactStore::memory(),
     };
-    let proxy = Proxy::builder(Arc::clone(host) as Arc<dyn Engine>)
+    let proxy = Proxy::builder(Arc::clone(engine))
         .artifacts(artifacts)
         .module(wasm)
         .compiled(Arc::clone(module))
@@ -242,7 +212,7 @@ fn run(
     if args.cycle_pool
         && let Some(first) = pool.take()
     {
-        // The pool that the indexes were made with is part of what every generation goes through.
+        // Every generation replays this pool, because the indexes were made with it.
         first.stop(&proxy)?;
         pool = Some(Pool::start(&proxy, args.workers)?);
     }
@@ -251,7 +221,7 @@ fn run(
         let started = Instant::now();
         let outcome = (|| {
             if args.cycle_pool {
-                // A pool that was lost with a failed start is not there to be stopped.
+                // After a failed start there is no pool to stop.
                 if let Some(last) = pool.take() {
                     last.stop(&proxy)?;
                 }
@@ -291,8 +261,8 @@ fn run(
     Ok(())
 }
 
-/// Looks at every export, by its name and its type. One argument too many is refused by the proxy in
-/// words that say how many there are, before the guest runs: so none of them is really called.
+/// Visits every export with one argument too many. The proxy refuses it and names the right count
+/// before the guest runs, which shows that the export is reached without calling it.
 fn walk(proxy: &Proxy) -> Result<usize> {
     let functions = proxy.module_info().functions();
     for function in functions {
@@ -335,7 +305,7 @@ fn note(event: &Event, swaps: &Mutex<Vec<Swap>>) {
     }
 }
 
-/// Proves in turns, so that whatever else the machine does meets both alike.
+/// Proves in turns: a disturbance of the machine then hits both alike.
 fn compare(
     args: &Args,
     circuit: &Circuit,
@@ -377,7 +347,7 @@ fn swap_while_proving(
         let mut prepared = Vec::new();
         let swapped = (|| {
             for _ in 0..swaps {
-                // The generation before goes when its last proof is done.
+                // The generation before is freed when its last proof is done.
                 let mut started = Instant::now();
                 while let Err(error) = proxy.prepare_standby() {
                     if !matches!(error, proxy_core::Error::StillDraining) {

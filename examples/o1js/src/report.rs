@@ -1,4 +1,4 @@
-//! What a run was like.
+//! The report of a run.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +15,7 @@ impl From<Duration> for Milliseconds {
     }
 }
 
-/// A swap.
+/// A swap, with memory in bytes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Swap {
     pub(crate) pause_us: f64,
@@ -23,7 +23,7 @@ pub(crate) struct Swap {
     pub(crate) memory_after: u64,
 }
 
-/// What a process has.
+/// Threads and mappings of this process.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Process {
     threads: usize,
@@ -45,12 +45,12 @@ impl Process {
     }
 }
 
-/// What a run was like. Memory is in bytes.
+/// The report of a run. Memory is in bytes.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     engine: String,
     compile_ms: f64,
-    /// Exports that were looked at.
+    /// Exports that the walk visited.
     pub(crate) exports: Option<usize>,
     pub(crate) proofs: u32,
     pub(crate) failed: u32,
@@ -58,7 +58,8 @@ pub(crate) struct Report {
     pub(crate) died_of: Option<String>,
     /// Creating the reference string.
     pub(crate) srs: Option<Milliseconds>,
-    /// Reference strings that the first generation, and the replays, read instead of computing them.
+    /// Reference strings that the first generation, and the replays, read instead of computing
+    /// them.
     pub(crate) srs_read: (u64, u64),
     /// After the indexes were made.
     pub(crate) baseline: u64,

@@ -1,16 +1,18 @@
-//! A draft as a file: one entry per group of exports that share everything, with the reason above it.
+//! A draft as a file: one entry per group of exports that share everything, with the reason above
+//! it.
 
 use std::fmt::Write;
 
 use proxy_core::Role;
 
+use super::rules::UNKNOWN_NAME;
 use super::{Draft, Drafted};
 
 /// How long a line of names may get.
 const WIDTH: usize = 96;
 
-/// A name as a pattern that matches only it. `escape` leaves backslashes alone, which escape in patterns
-/// on some systems and separate on others: one stands for any character.
+/// A name as a pattern that matches only it. `escape` leaves backslashes alone, which escape in
+/// patterns on some systems and separate on others: one stands for any character.
 pub(super) fn pattern_of(name: &str) -> String {
     globset::escape(name).replace('\\', "?")
 }
@@ -42,7 +44,7 @@ pub(super) fn to_toml(draft: &Draft, module: &str) -> String {
     }
     groups.sort_by_key(|group| match (group[0].role, group[0].reason) {
         (Role::Create, _) => 0,
-        (Role::Mutate, reason) if !reason.starts_with("no convention") => 1,
+        (Role::Mutate, reason) if reason != UNKNOWN_NAME => 1,
         (Role::Free, _) => 2,
         (Role::Pure, _) => 3,
         (Role::Mutate, _) => 4,
@@ -61,7 +63,7 @@ fn is_same_entry(a: &Drafted, b: &Drafted) -> bool {
 fn header(draft: &Draft, module: &str) -> String {
     let mut text = format!(
         "# Drafted by `wasm-proxy inspect --emit-policy` from the names and types in\n# {}\n\
-         # Names are only conventions: read it through. What matters most:\n\
+         # Names promise nothing: read it through. What matters most:\n\
          #  * `pure` must have no effect that a later call could notice; in doubt, `mutate`;\n\
          #  * arguments and results that are objects must be `handle:TYPE`, buffers `bytes` or\n\
          #    `string` (two parameters each): a draft cannot see most of these;\n\
@@ -168,7 +170,6 @@ mod tests {
         text + "\""
     }
 
-    /// What the file says, entry by entry and name by name.
     fn read(toml: &str) -> Policy {
         toml.parse()
             .unwrap_or_else(|error| panic!("{error}\n{toml}"))

@@ -1,4 +1,4 @@
-//! What names say: conventions of wasm-bindgen, Emscripten and hand-written C interfaces.
+//! What names say: naming rules of wasm-bindgen, Emscripten and hand-written C interfaces.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use proxy_core::Role;
 
 use super::{is_creator, is_destructor};
 
-/// What the conventions say of an export.
+/// What the naming rules say of an export.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) role: Role,
@@ -19,16 +19,19 @@ pub(super) struct Rule {
     pub(super) changes_first: bool,
     /// Whether it deals in raw pointers, as an allocator does.
     pub(super) raw_pointers: bool,
-    /// What it returns as a buffer.
+    /// The content of the buffer that it returns, if it returns one.
     pub(super) buffer: Option<Buffer>,
 }
 
-/// What a buffer holds.
+/// The content of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Buffer {
     Bytes,
     Text,
 }
+
+/// The reason for the role of an export that no rule knows.
+pub(super) const UNKNOWN_NAME: &str = "no naming rule knows it: journaled, to be safe";
 
 /// The allocators that the proxy knows by their names.
 pub(super) const ALLOCATORS: [(&str, &str); 3] = [
@@ -37,10 +40,10 @@ pub(super) const ALLOCATORS: [(&str, &str); 3] = [
     ("malloc", "free"),
 ];
 
-/// Exports that say how much memory the module uses.
+/// Exports that report how much memory the module uses.
 pub(super) const MEMORY_USAGE: [&str; 2] = ["memory_usage_mb", "get_memory_usage_mb"];
 
-/// Exports that say what the module holds to be its limit.
+/// Exports that report the limit of memory that the module sets itself.
 pub(super) const CRITICAL_MEMORY: [&str; 2] = [
     "critical_memory_threshold_mb",
     "get_critical_memory_threshold_mb",
@@ -62,7 +65,7 @@ const ALLOCATION: &[&str] = &[
     "cabi_realloc",
 ];
 
-/// What `bindgen-host` adds and nobody else calls.
+/// Functions that `bindgen-host` adds for itself.
 const HOST: &[&str] = &["bindgen_host_*"];
 
 /// The type of the thread pools that `bindgen-host` starts.
@@ -85,7 +88,7 @@ const STARTS: &[&str] = &[
     "__wasm_init_*",
 ];
 
-/// The star is the type of what is created.
+/// The star is the type of the created object.
 pub(super) const CREATES: &[&str] = &[
     "__wbg_*_new",
     "*_new",
@@ -102,7 +105,7 @@ const CREATES_KNOWN: &[&str] = &[
     "*_read", "*_load", "*_parse", "*_decode", "*_copy", "*_build",
 ];
 
-/// The star is the type of what is freed.
+/// The star is the type of the freed object.
 pub(super) const FREES: &[&str] = &[
     "__wbg_*_free",
     "*_free",
@@ -171,8 +174,9 @@ const TEXTS: &[&str] = &[
     "*_name",
 ];
 
-/// What the star of the first pattern that fits stands for, and "" for a pattern without one. A star
-/// at a pattern's end may stand for nothing after a word of its own: `verify*` is also `verify`.
+/// The text for the star of the first pattern that fits, and "" for a pattern without a star. A
+/// star at a pattern's end may stand for nothing after a word of its own: `verify*` is also
+/// `verify`.
 pub(super) fn matched<'a>(patterns: &[&str], name: &'a str) -> Option<&'a str> {
     patterns.iter().find_map(|pattern| star_of(pattern, name))
 }
@@ -211,7 +215,7 @@ pub(super) fn object_of<'t>(name: &str, types: &'t BTreeSet<String>) -> Option<&
         .map(String::as_str)
 }
 
-/// What the conventions say of an export.
+/// What the naming rules say of an export.
 pub(super) fn rule_for(function: &FunctionInfo, types: &BTreeSet<String>) -> Rule {
     let name = function.name.as_str();
     let rule = |role, reason| Rule {
@@ -225,14 +229,11 @@ pub(super) fn rule_for(function: &FunctionInfo, types: &BTreeSet<String>) -> Rul
     if matched(ALLOCATION, name).is_some() {
         return Rule {
             raw_pointers: true,
-            ..rule(
-                Role::Pure,
-                "the allocator: the proxy calls it, nobody else need",
-            )
+            ..rule(Role::Pure, "the allocator: only the proxy needs to call it")
         };
     }
     if matched(HOST, name).is_some() {
-        return rule(Role::Pure, "the host calls it, nobody else need");
+        return rule(Role::Pure, "only the host needs to call it");
     }
     if name == THREAD_POOL_START && is_creator(function) {
         return Rule {
@@ -280,12 +281,7 @@ pub(super) fn rule_for(function: &FunctionInfo, types: &BTreeSet<String>) -> Rul
             ..rule(Role::Mutate, "its name says that it changes something")
         };
     }
-    reader(function).unwrap_or_else(|| {
-        rule(
-            Role::Mutate,
-            "no convention knows the name: journaled, to be safe",
-        )
-    })
+    reader(function).unwrap_or_else(|| rule(Role::Mutate, UNKNOWN_NAME))
 }
 
 fn created<'a>(name: &'a str, types: &BTreeSet<String>) -> Option<&'a str> {
@@ -298,7 +294,7 @@ fn created<'a>(name: &'a str, types: &BTreeSet<String>) -> Option<&'a str> {
     })
 }
 
-/// Something that only looks, and so returns something.
+/// The rule of an export that only reads. It must have a result.
 fn reader(function: &FunctionInfo) -> Option<Rule> {
     if function.ty.results().is_empty() {
         return None;

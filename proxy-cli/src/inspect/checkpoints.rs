@@ -5,8 +5,8 @@ use std::fmt::Write;
 use anyhow::Result;
 use engine_api::{Instrumented, ModuleInfo};
 
-/// Says whether an instance of the module can be restored from a checkpoint, and if not, each reason
-/// and what follows.
+/// Says whether an instance of the module can be restored from a checkpoint, and if not, each
+/// reason and what follows.
 pub(super) fn checkpoints(text: &mut String, wasm: &[u8], info: &ModuleInfo) -> Result<()> {
     if let Err(error) = Instrumented::new(wasm, info) {
         let _ = writeln!(text, "checkpoints: no engine takes the module: {error}");

@@ -12,14 +12,12 @@ use engine_api::{
 };
 use proxy_core::{Error, Policy, Proxy};
 
-use crate::engines;
-
 /// Up to this size a module is compiled to see whether that works; beyond it an optimising compiler
 /// takes too long for a look.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
 
 /// An engine that compiles nothing and runs nothing: the proxy's builder binds the policy before it
-/// instantiates, and so says what is wrong with a policy without the cost of a compiler.
+/// instantiates, and so finds the faults of a policy without the cost of a compiler.
 #[derive(Debug)]
 struct NoEngine;
 
@@ -65,7 +63,7 @@ impl Engine for NoEngine {
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, EngineError> {
         let info = Arc::new(ModuleInfo::parse(wasm)?);
-        // Policies are for what a host shows of a module.
+        // A policy is about the hosted module, whose host adds functions.
         Ok(Arc::new(NoModule(bindgen_host::hosted_info(&info))))
     }
 
@@ -122,13 +120,14 @@ pub(super) fn check_policy(policy: &Policy, wasm: &[u8]) -> Result<()> {
 /// Which engines can run the module: by what they say they can do, and by compiling it.
 pub(super) fn engines(text: &mut String, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) {
     let _ = writeln!(text, "engines:");
-    for name in engines::names() {
+    for listed in engines::compiled_in() {
+        let name = listed.name;
         let _ = writeln!(text, "  {name:18}  {}", verdict(name, wasm, info, features));
     }
 }
 
 fn verdict(name: &str, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) -> String {
-    let engine = match engines::make(name) {
+    let engine = match engines::engine(name) {
         Ok(engine) => engine,
         Err(error) => return format!("not usable here: {error:#}"),
     };

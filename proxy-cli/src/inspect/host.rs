@@ -1,4 +1,4 @@
-//! What the program does for a module made by wasm-bindgen.
+//! How the program hosts a module made by wasm-bindgen.
 
 use std::fmt::Write;
 

@@ -18,7 +18,7 @@ struct Line<'a> {
     args: Option<Vec<ArgKind>>,
     results: Option<Vec<ResultKind>>,
     why: String,
-    /// Whether something decided, a convention or an entry.
+    /// Whether something decided, a naming rule or an entry.
     listed: bool,
 }
 
@@ -107,8 +107,9 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, chosen: &ChosenPol
     Ok(())
 }
 
-/// Whether an entry is for functions of this type, as the binding decides it: an entry may be for functions
-/// with a number of parameters, not counting where results that the function does not return are left.
+/// Whether an entry is for functions of this type, as the binding decides it: an entry may be for
+/// functions with a number of parameters, not counting where results that the function does not
+/// return are left.
 fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
     let named = entry
         .results

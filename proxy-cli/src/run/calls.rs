@@ -16,25 +16,25 @@ use crate::observed::{self, Observed};
 /// How many errors are kept in words.
 const ERRORS_KEPT: usize = 10;
 
-/// A failure adds this to the score, a call that returns takes 1 off; at the maximum the run is given
-/// up. So it goes on as long as fewer than one call in ten fails.
+/// A failure adds this to the score, a call that returns takes 1 off; at the maximum the run is
+/// given up. So it goes on as long as fewer than one call in ten fails.
 const FAILURE_SCORE: u64 = 10;
 const FAILURE_SCORE_MAX: u64 = 1000;
 
-/// What a run gave.
+/// The figures of a run's calls.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct CallFigures {
     /// Calls made, each once, however often it was repeated.
     pub(crate) calls: u64,
-    /// Calls that failed, or did not return what was expected.
+    /// Calls that failed, or whose results are not the expected ones.
     pub(crate) failed: u64,
     /// The first errors.
     pub(crate) errors: Vec<String>,
-    /// How long calls took, in nanoseconds.
+    /// Times of calls in nanoseconds.
     pub(crate) latency: Histogram<u64>,
     /// The digest of all results in order.
     pub(crate) digest: blake3::Hash,
-    /// The bare instance's end.
+    /// The death of a bare instance.
     pub(crate) died: Option<Death>,
     /// Whether the run was given up, because calls kept failing.
     pub(crate) given_up: bool,
@@ -42,12 +42,11 @@ pub(crate) struct Outcome {
     pub(crate) baseline: Option<u64>,
 }
 
-/// The end of a bare instance.
+/// When and why a bare instance died.
 #[derive(Debug)]
 pub(crate) struct Death {
     /// The number of the call, from 1.
     pub(crate) at_call: u64,
-    /// What happened.
     pub(crate) cause: String,
 }
 
@@ -68,20 +67,20 @@ struct Runner<'a> {
     slots: Vec<Slot>,
     batch: Batch,
     hasher: blake3::Hasher,
-    outcome: Outcome,
+    figures: CallFigures,
 }
 
 /// Runs a workload, at most `calls_max` calls of it.
 ///
 /// # Errors
 ///
-/// What the workload's author has to mend. A call that fails for another reason is counted.
+/// A fault of the workload or the policy. A call that fails for another reason is counted.
 pub(crate) fn run(
     workload: &Bound,
     proxy: &Proxy,
     watched: &Observed,
     calls_max: Option<u64>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<CallFigures> {
     let mut runner = Runner {
         proxy,
         file: &workload.name,
@@ -91,7 +90,7 @@ pub(crate) fn run(
         slots: vec![Slot::Empty; workload.slots],
         batch: Batch::default(),
         hasher: blake3::Hasher::new(),
-        outcome: Outcome {
+        figures: CallFigures {
             calls: 0,
             failed: 0,
             errors: Vec::new(),
@@ -106,26 +105,26 @@ pub(crate) fn run(
         ControlFlow::Break(Stop::WrongInput(error)) => {
             return Err(error.context("the workload was stopped"));
         }
-        ControlFlow::Break(Stop::Died(death)) => runner.outcome.died = Some(death),
-        ControlFlow::Break(Stop::Hopeless) => runner.outcome.given_up = true,
+        ControlFlow::Break(Stop::Died(death)) => runner.figures.died = Some(death),
+        ControlFlow::Break(Stop::Hopeless) => runner.figures.given_up = true,
         ControlFlow::Break(Stop::Enough) | ControlFlow::Continue(()) => {}
     }
-    runner.outcome.digest = runner.hasher.finalize();
-    Ok(runner.outcome)
+    runner.figures.digest = runner.hasher.finalize();
+    Ok(runner.figures)
 }
 
 impl Runner<'_> {
     fn steps(&mut self, steps: &[BoundStep], index: u64) -> ControlFlow<Stop> {
         for step in steps {
-            if self.outcome.calls >= self.calls_max {
+            if self.figures.calls >= self.calls_max {
                 return ControlFlow::Break(Stop::Enough);
             }
             match step {
                 BoundStep::Call(call) => self.single(call, index)?,
                 BoundStep::Pinned(scope) => self.scope(scope, index)?,
                 BoundStep::Repeat { times, steps } => {
-                    if self.outcome.baseline.is_none() {
-                        self.outcome.baseline = Some(self.proxy.memory_bytes());
+                    if self.figures.baseline.is_none() {
+                        self.figures.baseline = Some(self.proxy.memory_bytes());
                     }
                     for turn in 0..*times {
                         self.steps(steps, turn)?;
@@ -139,7 +138,7 @@ impl Runner<'_> {
     fn single(&mut self, call: &BoundCall, index: u64) -> ControlFlow<Stop> {
         let mut batch = mem::take(&mut self.batch);
         let started = Instant::now();
-        let outcome = perform(
+        let performed = perform(
             &mut self.proxy,
             call,
             index,
@@ -147,7 +146,7 @@ impl Runner<'_> {
             &mut batch,
             started,
         );
-        let settled = self.settle(&mut batch, outcome, call.line, &call.fills);
+        let settled = self.settle(&mut batch, performed, call.line, &call.fills);
         batch.clear();
         self.batch = batch;
         settled
@@ -155,23 +154,23 @@ impl Runner<'_> {
 
     fn scope(&mut self, scope: &Scope, index: u64) -> ControlFlow<Stop> {
         let mut batch = mem::take(&mut self.batch);
-        let outcome = perform_pinned(self.proxy, scope, index, &mut self.slots, &mut batch);
-        let settled = self.settle(&mut batch, outcome, scope.line, &scope.fills);
+        let performed = perform_pinned(self.proxy, scope, index, &mut self.slots, &mut batch);
+        let settled = self.settle(&mut batch, performed, scope.line, &scope.fills);
         batch.clear();
         self.batch = batch;
         settled
     }
 
-    /// Counts what a call or a scope gave.
+    /// Counts a call or a scope that was made, and decides whether the run goes on.
     fn settle(
         &mut self,
         batch: &mut Batch,
-        outcome: Result<(), Failure<'_>>,
+        performed: Result<(), Failure<'_>>,
         line: usize,
         fills: &[usize],
     ) -> ControlFlow<Stop> {
         let mut stop = None;
-        if let Err(Failure { call, why }) = outcome {
+        if let Err(Failure { call, why }) = performed {
             for slot in fills {
                 self.slots[*slot] = Slot::Failed(line);
             }
@@ -185,7 +184,7 @@ impl Runner<'_> {
                 Why::Argument(cause) => cause,
             };
             if self.is_dead() {
-                let at_call = self.outcome.calls + batch.latencies.len() as u64 + 1;
+                let at_call = self.figures.calls + batch.latencies.len() as u64 + 1;
                 let cause = cause.clone();
                 stop = Some(Stop::Died(Death { at_call, cause }));
             }
@@ -195,8 +194,8 @@ impl Runner<'_> {
             }
             batch.failures.push(format!("line {line}: {cause}"));
             batch.results.push(FAILED);
-            // The one that failed; those that returned before it in its scope follow.
-            self.outcome.calls += 1;
+            // The failed call. Those of its scope that returned before it are counted below.
+            self.figures.calls += 1;
         }
         self.failure_score = self
             .failure_score
@@ -207,25 +206,25 @@ impl Runner<'_> {
 
     fn count(&mut self, batch: &mut Batch) {
         self.hasher.update(&batch.results);
-        self.outcome.calls += batch.latencies.len() as u64;
+        self.figures.calls += batch.latencies.len() as u64;
         for latency in &batch.latencies {
             let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-            self.outcome.latency.saturating_record(nanos);
+            self.figures.latency.saturating_record(nanos);
         }
-        self.outcome.failed += batch.failures.len() as u64;
-        let room = ERRORS_KEPT.saturating_sub(self.outcome.errors.len());
-        self.outcome
+        self.figures.failed += batch.failures.len() as u64;
+        let room = ERRORS_KEPT.saturating_sub(self.figures.errors.len());
+        self.figures
             .errors
             .extend(batch.failures.drain(..).take(room));
         self.observed
-            .note_calls(self.outcome.calls, self.outcome.failed);
+            .note_calls(self.figures.calls, self.figures.failed);
         self.observed.note_memory(self.proxy.memory_bytes());
     }
 
-    /// Whether an earlier failure explains an error that otherwise the workload's author has to mend: what
-    /// a call needs is not there because its creation failed.
+    /// Whether an earlier failure explains an error that otherwise is the workload's fault: an
+    /// object that a call needs is missing because its creation failed.
     fn explains(&self, error: &Error) -> bool {
-        matches!(error, Error::Needs { .. }) && self.outcome.failed > 0
+        matches!(error, Error::Needs { .. }) && self.figures.failed > 0
     }
 
     /// Whether this is a bare instance, and dead.

@@ -108,10 +108,10 @@ fn options_that_make_no_sense_are_refused() {
     wasm_proxy(&["run", "--engine", "v8"])
         .assert_code(2)
         .assert_says(engines()[0]);
-    if !cfg!(feature = "llvm") {
-        wasm_proxy(&["run", "--engine", "wasmer.llvm"])
+    for listed in ::engines::LIST.iter().filter(|l| !l.is_compiled_in()) {
+        wasm_proxy(&["run", "--engine", listed.name])
             .assert_code(2)
-            .assert_says("--features llvm");
+            .assert_says(&format!("--features {}", listed.feature));
     }
     wasm_proxy(&["run", "--warn", "0.95"])
         .assert_code(2)

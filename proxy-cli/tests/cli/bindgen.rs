@@ -79,7 +79,6 @@ fn the_older_abi_runs_on_every_engine() {
 }
 
 #[test]
-#[cfg(feature = "wasmtime")]
 fn the_younger_abi_runs_where_there_are_externrefs() {
     run("realm_new", WORKLOAD, &[]).assert_code(0);
     // Stubs are for what the host leaves over.

@@ -174,13 +174,17 @@ fn a_module_with_hundreds_of_exports_is_readable() {
 }
 
 #[test]
-fn engines_are_listed_with_what_they_can_do() {
+fn engines_are_listed_with_what_they_can_do_and_when_to_take_them() {
     let ran = wasm_proxy(&["engines"]);
     ran.assert_code(0)
         .assert_says("externref")
-        .assert_says("interruption");
-    for engine in engines() {
-        ran.assert_says(engine);
+        .assert_says("interruption")
+        .assert_says(&format!("`run` takes {} unless", engines()[0]));
+    for listed in ::engines::LIST {
+        ran.assert_says(listed.name).assert_says(listed.when);
+        if !listed.is_compiled_in() {
+            ran.assert_says(&format!("not compiled in: --features {}", listed.feature));
+        }
     }
 }
 

@@ -67,16 +67,7 @@ fn command(args: &[&str]) -> Command {
 
 /// The engines that this build has.
 fn engines() -> Vec<&'static str> {
-    [
-        ("wasmtime.cranelift", cfg!(feature = "wasmtime")),
-        ("wasmtime.winch", cfg!(feature = "wasmtime")),
-        ("wasmer.cranelift", cfg!(feature = "wasmer")),
-        ("wasmer.singlepass", cfg!(feature = "wasmer")),
-        ("wasmer.llvm", cfg!(feature = "llvm")),
-    ]
-    .into_iter()
-    .filter_map(|(name, compiled)| compiled.then_some(name))
-    .collect()
+    ::engines::compiled_in().map(|listed| listed.name).collect()
 }
 
 /// A path among the guests.

@@ -1,0 +1,38 @@
+//! Keeps a leaking or growing WebAssembly module running for ever.
+//!
+//! This crate is the one to depend on: it has the proxy, the engines by name, and the host for
+//! wasm-bindgen's modules. The README has an example, and the documents of the repository say what a
+//! policy, a checkpoint and an artifact are.
+//!
+//! | what | where |
+//! |---|---|
+//! | the proxy, and the thread that looks after it | [`Proxy`], [`Supervisor`] |
+//! | what each export does to state | [`Policy`] |
+//! | what an instance may have, and when it is replaced | [`Limits`], [`Thresholds`] |
+//! | arguments and results | [`args!`], [`Arg`], [`Results`], [`Value`], [`Handle`], [`Pointer`] |
+//! | calls whose types are known | [`Proxy::typed`], [`Typed`] |
+//! | what happened | [`Event`], [`DebugInfo`] |
+//! | what the host gives | [`Imports`], and [`bindgen_host::system`] for wasm-bindgen's modules |
+//! | an engine | [`default_engine`], [`engine`], [`engine_for`], and the types of the runtimes |
+//! | a third engine | [`engine_api`] |
+//!
+//! The features `wasmer`, `wasmtime` (both on by default) and `llvm` compile engines in.
+
+pub use bindgen_host::{self, BindgenHost};
+pub use engine_api::{self, Engine, EngineConfig, Imports, Limits};
+#[cfg(feature = "wasmer")]
+pub use engine_wasmer::{self, Wasmer};
+#[cfg(feature = "wasmtime")]
+pub use engine_wasmtime::{self, Wasmtime};
+pub use engines::{self, default_engine, engine, engine_for};
+pub use proxy_core::{
+    Arg, ArtifactFault, ArtifactStore, ArtifactUsage, Builder, CheckpointInfo, CheckpointPolicy,
+    Checkpointed, DebugInfo, Divergence, Error, Event, Handle, HookError, PRESETS, Patience,
+    Pinned, Pointer, Policy, Prepared, Proxy, Results, Supervisor, SwapContext, SwapHooks,
+    SwapState, Swapped, Thresholds, Typed, Value, args,
+};
+
+/// The examples of the README, which must compile and run. They are about Wasmer.
+#[cfg(all(doctest, feature = "wasmer"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
