@@ -5,6 +5,8 @@
 //! replay, another proxy, another engine and a later process find them.
 
 mod directory;
+mod entry_artifact;
+mod identities;
 pub(crate) mod key;
 mod record;
 
@@ -18,6 +20,7 @@ use crate::Error;
 use directory::Directory;
 use record::{ContentHash, Record, Standing};
 
+pub(crate) use entry_artifact::{EntryArtifact, EntryArtifacts, News};
 pub(crate) use record::{CallKey, Outcome};
 
 /// Where the bytes of created objects are kept. Clones are the same store; proxies that are

@@ -6,7 +6,6 @@ use std::time::Duration;
 use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
 use smallvec::SmallVec;
 
-use super::ArtifactSlot;
 use crate::policy::plan::Changes;
 use crate::value::Arg;
 use crate::{Handle, SequenceNumber};
@@ -27,8 +26,6 @@ pub struct Entry {
     pub(crate) changes: Changes,
     /// An object that had to be alive, though it was not passed.
     pub(crate) needs: Option<Handle>,
-    /// The created object as bytes, once there are any.
-    pub(crate) artifact: ArtifactSlot,
     /// How long the call took.
     pub(crate) took: Duration,
 }
