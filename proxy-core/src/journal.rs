@@ -6,6 +6,7 @@
 //! generations that apply them.
 
 mod compaction;
+mod digest;
 mod entry;
 #[cfg(test)]
 pub(crate) mod testing;

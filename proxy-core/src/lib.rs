@@ -65,6 +65,7 @@ mod proxy;
 mod recorder;
 mod state;
 mod supervisor;
+mod val_bytes;
 mod value;
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage};

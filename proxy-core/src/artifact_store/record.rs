@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::ArtifactFault;
 use crate::journal::ResultRecord;
+use crate::val_bytes::{VAL_BYTES, decode_val, encode_val};
 
 /// What a call *is*, whenever and wherever it is made: a hash over the module, the export and the
 /// arguments. [`super::key`] makes it.
@@ -94,8 +95,6 @@ pub(super) struct Record {
 const MAGIC: &[u8; 8] = b"wpx-art1";
 const FIXED_BYTES: usize = 8 + 4 + 32 + 32 + 8 + 4 + 4;
 const CHECKSUM_BYTES: usize = 32;
-/// A value with its type: one byte, and sixteen for the bits.
-const VAL_BYTES: usize = 17;
 
 /// No record is longer: a type's name and some fingerprints are a few hundred bytes.
 pub(super) const RECORD_BYTES_MAX: u64 = 1 << 16;
@@ -211,35 +210,6 @@ impl Reader<'_> {
         self.0 = rest;
         std::str::from_utf8(text).ok()
     }
-}
-
-/// A value that is the same everywhere; `None` for references.
-pub(super) fn encode_val(val: &Val) -> Option<[u8; VAL_BYTES]> {
-    let (tag, bits) = match val {
-        Val::I32(value) => (1, u128::from(value.cast_unsigned())),
-        Val::I64(value) => (2, u128::from(value.cast_unsigned())),
-        Val::F32(bits) => (3, u128::from(*bits)),
-        Val::F64(bits) => (4, u128::from(*bits)),
-        Val::V128(bits) => (5, *bits),
-        Val::FuncRef(_) | Val::ExternRef(_) => return None,
-    };
-    let mut bytes = [0; VAL_BYTES];
-    bytes[0] = tag;
-    bytes[1..].copy_from_slice(&bits.to_le_bytes());
-    Some(bytes)
-}
-
-fn decode_val(bytes: [u8; VAL_BYTES]) -> Option<Val> {
-    let [tag, bits @ ..] = bytes;
-    let bits = u128::from_le_bytes(bits);
-    Some(match tag {
-        1 => Val::I32(u32::try_from(bits).ok()?.cast_signed()),
-        2 => Val::I64(u64::try_from(bits).ok()?.cast_signed()),
-        3 => Val::F32(u32::try_from(bits).ok()?),
-        4 => Val::F64(u64::try_from(bits).ok()?),
-        5 => Val::V128(bits),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -354,21 +354,4 @@ mod tests {
             prop_assert_eq!(compacted.len(), 0);
         }
     }
-
-    #[test]
-    fn digests_name_objects_and_not_addresses() {
-        let mut journal = Journal::default();
-        create(&mut journal, &[]);
-        let one = journal.after(SequenceNumber::ZERO, 1)[0].digest();
-        let mut other = Journal::default();
-        create(&mut other, &[]);
-        assert_eq!(one, other.after(SequenceNumber::ZERO, 1)[0].digest());
-        let mut third = Journal::default();
-        let plain = Entry {
-            results: smallvec![ResultRecord::Val(Val::I32(1))],
-            ..entry(&third, &[], &[], Changes::Handles(vec![]))
-        };
-        third.append(plain);
-        assert_ne!(one, third.after(SequenceNumber::ZERO, 1)[0].digest());
-    }
 }

@@ -125,21 +125,6 @@ impl Entry {
         let passed = self.args.iter().flat_map(EntryArg::handles).copied();
         passed.chain(self.needs)
     }
-
-    /// A hash over what the call gave: equal on every engine, for objects enter by their names.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.sequence.0.to_le_bytes());
-        for record in &self.results {
-            hasher.update(record.describe().as_bytes());
-            hasher.update(b"\0");
-        }
-        for fingerprint in &self.fingerprints {
-            hasher.update(format!("{fingerprint:?}\0").as_bytes());
-        }
-        hasher.finalize().into()
-    }
 }
 
 impl EntryArg {
