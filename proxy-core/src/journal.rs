@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::{Error, Handle, SequenceNumber};
 
 pub use entry::Entry;
-pub(crate) use entry::{Effect, EntryArg, HostCall, ResultRecord};
+pub(crate) use entry::{EntryArg, GuestWrite, HostCall, ResultRecord};
 
 /// The journal of one proxy.
 #[derive(Debug, Default)]

@@ -68,7 +68,7 @@ mod supervisor;
 mod val_bytes;
 mod value;
 
-pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage};
+pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, FileError};
 pub use checkpoint::{CheckpointInfo, CheckpointPolicy, Checkpointed, Source};
 pub use debug_info::{DebugInfo, LastSwap};
 pub use degradation::Patience;

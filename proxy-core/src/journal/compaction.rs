@@ -155,7 +155,6 @@ impl super::Entry {
 mod tests {
     use std::collections::BTreeMap;
 
-    use engine_api::Val;
     use proptest::prelude::*;
     use smallvec::smallvec;
 

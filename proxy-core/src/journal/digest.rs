@@ -151,12 +151,18 @@ mod tests {
         ];
         let digest = digest(results, &fingerprints);
         assert_eq!(digest, blake3::hash(&bytes.concat()).to_hex().as_str());
-        assert_eq!(digest, "96f4805ccdcd421067143dfabd88d7c26db9e30e5fe104c0ee7e1a3c035536b7");
+        assert_eq!(
+            digest,
+            "96f4805ccdcd421067143dfabd88d7c26db9e30e5fe104c0ee7e1a3c035536b7"
+        );
     }
 
     #[test]
     fn the_digest_of_an_entry_that_gave_nothing_is_as_documented() {
-        assert_eq!(digest(smallvec![], &[]), "b16d1870823930341b14d5c6ddabe330fed4aa75f74a87490062b64a18aa1172");
+        assert_eq!(
+            digest(smallvec![], &[]),
+            "b16d1870823930341b14d5c6ddabe330fed4aa75f74a87490062b64a18aa1172"
+        );
     }
 
     #[test]
@@ -168,7 +174,7 @@ mod tests {
         let call = HostCall {
             import: 0,
             args: smallvec![],
-            effects: vec![],
+            writes: vec![],
             results: smallvec![],
         };
         let told = Entry {

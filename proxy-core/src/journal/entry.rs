@@ -64,13 +64,13 @@ pub(crate) struct HostCall {
     pub(crate) import: u32,
     pub(crate) args: SmallVec<[Val; 2]>,
     /// What it did to the guest through its `Caller`, in order.
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) writes: Vec<GuestWrite>,
     pub(crate) results: SmallVec<[Val; 1]>,
 }
 
 /// What a host function did to the guest. Reads leave no trace.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Effect {
+pub(crate) enum GuestWrite {
     Write {
         memory: MemoryIndex,
         offset: u64,

@@ -8,8 +8,8 @@ use engine_api::FuncIndex;
 
 use super::{Generation, Inner};
 use crate::artifact_store::{
-    ArtifactFault, ArtifactStore, ArtifactUsage, CallKey, EntryArtifact, EntryArtifacts, News,
-    Outcome, Stored, key,
+    ArtifactFault, ArtifactStore, ArtifactUsage, CallKey, CreatedObjects, EntryArtifact,
+    EntryArtifacts, News, Stored, key,
 };
 use crate::event::Event;
 use crate::generation::{Guest, Recorded, lock};
@@ -220,9 +220,9 @@ impl Inner {
                 && let Some(key) = artifact.key()
                 && let Some(stored) = self.find_artifact(&entry.export, key)
             {
-                let outcome = Outcome::of(&entry.results, &entry.fingerprints);
+                let created = CreatedObjects::of(&entry.results, &entry.fingerprints);
                 // What others computed is no witness against what was computed here, but no help either.
-                if outcome.as_ref() == Some(&*stored.outcome) {
+                if created.as_ref() == Some(&*stored.created) {
                     artifact.supply(stored.content);
                 }
             }
@@ -243,13 +243,13 @@ impl Inner {
                 let error = reason();
                 self.note_fault(&entry.export, ArtifactFault::NotExported { error });
             }
-            let outcome = Outcome::of(&entry.results, &entry.fingerprints);
-            let (Some(content), Some(outcome)) = (artifact.content(), outcome) else {
+            let created = CreatedObjects::of(&entry.results, &entry.fingerprints);
+            let (Some(content), Some(created)) = (artifact.content(), created) else {
                 continue;
             };
             let stored = Stored {
                 content: Arc::clone(content),
-                outcome: Arc::new(outcome),
+                created: Arc::new(created),
             };
             if news == News::Exported {
                 self.keep_artifact(&entry.export, artifact.key(), &stored);
