@@ -5,20 +5,29 @@
 //! replay, another proxy, another engine and a later process find them.
 
 mod directory;
+#[cfg(test)]
+mod disk;
+mod entry_artifact;
+mod identities;
 pub(crate) mod key;
+#[cfg(test)]
+mod power_loss;
 mod record;
+mod storage;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
-use std::fmt;
+use std::collections::hash_map;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{fmt, io};
 
 use crate::Error;
 use directory::Directory;
 use record::{ContentHash, Record, Standing};
+use storage::System;
 
-pub(crate) use record::{CallKey, Outcome};
+pub(crate) use entry_artifact::{EntryArtifact, EntryArtifacts, News};
+pub(crate) use record::{CallKey, CreatedObjects};
 
 /// Where the bytes of created objects are kept. Clones are the same store; proxies that are
 /// [given](crate::Builder::artifacts) the same store share what is in it.
@@ -58,7 +67,7 @@ struct Pool(Mutex<Known>);
 #[derive(Default)]
 struct Known {
     contents: HashMap<ContentHash, Weak<Content>>,
-    records: HashMap<CallKey, (Weak<Content>, Arc<Outcome>)>,
+    records: HashMap<CallKey, (Weak<Content>, Arc<CreatedObjects>)>,
     refused: HashMap<CallKey, ContentHash>,
 }
 
@@ -73,7 +82,7 @@ pub(crate) struct Content {
 #[derive(Clone)]
 pub(crate) struct Stored {
     pub(crate) content: Arc<Content>,
-    pub(crate) outcome: Arc<Outcome>,
+    pub(crate) created: Arc<CreatedObjects>,
 }
 
 /// Why an artifact could not be used or kept. The object is computed instead, so that nothing fails.
@@ -82,30 +91,40 @@ pub(crate) struct Stored {
 pub enum ArtifactFault {
     /// A file is not what was written: cut short, or changed. It is removed, and written anew by the
     /// next replay.
-    #[error("{what}; it was removed, look after the disk")]
+    #[error("`{}`: {how}; it was removed, look after the disk", .file.display())]
     Damaged {
-        /// Which, and how.
-        what: String,
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        how: String,
     },
     /// Something that is no file is in the place of one. It is left alone.
-    #[error("{what}; nothing else may be in the artifact directory, move it away")]
-    Foreign {
-        /// What is there.
-        what: String,
-    },
-    /// A file is there and cannot be read.
-    #[error("cannot read {error}; check the directory's permissions and its disk")]
-    Unreadable {
-        /// Which, and the system's error.
-        error: String,
-    },
-    /// A file cannot be written.
     #[error(
-        "cannot write to the artifact directory: {error}; check its permissions and the room on its disk"
+        "`{}` is no regular file; nothing else may be in the artifact directory, move it away",
+        .file.display()
+    )]
+    Foreign {
+        /// Where it is.
+        file: PathBuf,
+    },
+    /// A file, or a folder, is there and cannot be read.
+    #[error("cannot read `{}`: {source}; check its permissions and its disk", .file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        source: FileError,
+    },
+    /// A file, or a folder, cannot be written.
+    #[error(
+        "cannot write `{}`: {source}; check the directory's permissions and the room on its disk",
+        .file.display()
     )]
     Unwritable {
-        /// The system's error.
-        error: String,
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        source: FileError,
     },
     /// The guest failed when it was asked for the bytes. It is not asked again while it serves.
     #[error(
@@ -126,6 +145,34 @@ pub enum ArtifactFault {
         bytes_max: u64,
     },
 }
+
+/// The system's error about a file. Two are equal if they are of one kind, and of one number if they have any.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FileError(#[source] Arc<io::Error>);
+
+impl FileError {
+    /// The error itself.
+    #[must_use]
+    pub fn io(&self) -> &io::Error {
+        &self.0
+    }
+}
+
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl PartialEq for FileError {
+    fn eq(&self, other: &Self) -> bool {
+        let known = |error: &Self| (error.0.kind(), error.0.raw_os_error());
+        known(self) == known(other)
+    }
+}
+
+impl Eq for FileError {}
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +220,7 @@ impl ArtifactStore {
     /// As [`Self::directory`].
     pub fn directory_up_to(path: impl Into<PathBuf>, bytes_max: u64) -> Result<Self, Error> {
         let path = path.into();
-        match Directory::open(&path, bytes_max) {
+        match Directory::open(Arc::new(System), &path, bytes_max) {
             Ok(directory) => Ok(Self::with(Some(directory))),
             Err(source) => Err(Error::ArtifactDirectory { path, source }),
         }
@@ -235,13 +282,13 @@ impl ArtifactStore {
         let refused = {
             let known = self.0.pool.lock();
             let refused = known.refused.get(&key).copied();
-            if let Some((content, outcome)) = known.records.get(&key)
+            if let Some((content, created)) = known.records.get(&key)
                 && let Some(content) = content.upgrade()
             {
-                let outcome = Arc::clone(outcome);
+                let created = Arc::clone(created);
                 drop(known);
                 let is_good = refused != Some(content.hash);
-                return Ok(is_good.then_some(Stored { content, outcome }));
+                return Ok(is_good.then_some(Stored { content, created }));
             }
             refused
         };
@@ -269,8 +316,8 @@ impl ArtifactStore {
                 None => return Ok(None),
             },
         };
-        let outcome = Arc::new(record.outcome);
-        let stored = Stored { content, outcome };
+        let created = Arc::new(record.created);
+        let stored = Stored { content, created };
         self.remember(key, &stored);
         Ok(Some(stored))
     }
@@ -312,8 +359,8 @@ impl ArtifactStore {
 
     fn remember(&self, key: CallKey, stored: &Stored) {
         let content = Arc::downgrade(&stored.content);
-        let outcome = Arc::clone(&stored.outcome);
-        self.0.pool.lock().records.insert(key, (content, outcome));
+        let created = Arc::clone(&stored.created);
+        self.0.pool.lock().records.insert(key, (content, created));
     }
 }
 
@@ -323,7 +370,7 @@ fn record(standing: Standing, key: CallKey, stored: &Stored) -> Record {
         key,
         content: stored.content.hash,
         content_len: stored.content.bytes.len() as u64,
-        outcome: (*stored.outcome).clone(),
+        created: (*stored.created).clone(),
     }
 }
 
@@ -350,10 +397,10 @@ impl Drop for Content {
         };
         let mut known = pool.lock();
         // Equal bytes may have come in again before this had the lock.
-        if let Slot::Occupied(slot) = known.contents.entry(self.hash)
-            && slot.get().strong_count() == 0
+        if let hash_map::Entry::Occupied(row) = known.contents.entry(self.hash)
+            && row.get().strong_count() == 0
         {
-            slot.remove();
+            row.remove();
         }
         let is_alive = |content: &Weak<Content>| content.strong_count() > 0;
         known.records.retain(|_, (content, _)| is_alive(content));

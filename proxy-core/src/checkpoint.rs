@@ -12,6 +12,7 @@ use std::time::Duration;
 use engine_api::{EngineId, Snapshot};
 
 use crate::SequenceNumber;
+use crate::artifact_store::Content;
 use crate::generation::Objects;
 use crate::journal::Entry;
 
@@ -110,14 +111,14 @@ pub(crate) struct Applied {
 }
 
 /// How an entry was applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum How {
     /// It was called as it had been.
     Called,
     /// It was called, and the object it created exported as an artifact.
     Exported,
-    /// Its object was made from an artifact.
-    Imported,
+    /// Its object was made from these bytes.
+    Imported(Arc<Content>),
 }
 
 /// A checkpoint.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
 
+use crate::artifact_store::EntryArtifacts;
 use crate::census::{Census, Member};
 use crate::checkpoint::{Applied, Checkpoint, How};
 use crate::lane::{Lane, LaneGuard};
@@ -202,17 +203,24 @@ impl Generation {
     /// # Errors
     ///
     /// [`Error::Divergence`] at the first that does not; the generation is then of no use.
-    pub(crate) fn apply(&self, entries: &[Arc<crate::journal::Entry>]) -> Result<u64, Error> {
+    pub(crate) fn apply(
+        &self,
+        entries: &[Arc<crate::journal::Entry>],
+        artifacts: &EntryArtifacts,
+    ) -> Result<u64, Error> {
         let Some(mut guest) = self.guest.enter(|| false) else {
             unreachable!("nobody leaves");
         };
         let mut imported = 0;
         for entry in entries {
-            let how = guest.apply(entry).map_err(|divergence| {
-                self.set_taint(divergence.to_string());
-                Error::Divergence(Box::new(divergence))
-            })?;
-            imported += u64::from(how == How::Imported);
+            let artifact = artifacts.of(entry);
+            let how = guest
+                .apply(entry, artifact.as_deref())
+                .map_err(|divergence| {
+                    self.set_taint(divergence.to_string());
+                    Error::Divergence(Box::new(divergence))
+                })?;
+            imported += u64::from(matches!(how, How::Imported(_)));
             guest.history.push(entry, how);
         }
         self.note_memory(guest.memory_bytes());

@@ -5,10 +5,11 @@
 //! are one operation. This one lives in memory; where entries come from does not matter to the
 //! generations that apply them.
 
-mod artifact_slot;
 mod compaction;
+mod digest;
 mod entry;
-mod identities;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +17,8 @@ use std::time::Duration;
 
 use crate::{Error, Handle, SequenceNumber};
 
-pub(crate) use artifact_slot::{ArtifactSlot, News};
 pub use entry::Entry;
-pub(crate) use entry::{Effect, EntryArg, HostCall, ResultRecord};
-use identities::Identities;
+pub(crate) use entry::{EntryArg, GuestWrite, HostCall, ResultRecord};
 
 /// The journal of one proxy.
 #[derive(Debug, Default)]
@@ -41,7 +40,6 @@ pub(crate) struct Journal {
     checkpoints: Vec<SequenceNumber>,
     /// Up to where an instance has applied it that a checkpoint is to be taken of.
     scratch: Option<SequenceNumber>,
-    identities: Identities,
 }
 
 impl Journal {
@@ -65,11 +63,6 @@ impl Journal {
     /// The same for an instance that a checkpoint is to be taken of.
     pub(crate) fn hold_scratch(&mut self, applied: Option<SequenceNumber>) {
         self.scratch = applied;
-    }
-
-    /// What live objects are, where that can be said.
-    pub(crate) fn identities(&self) -> &Identities {
-        &self.identities
     }
 
     /// How many entries there are.
@@ -118,7 +111,8 @@ impl Journal {
                 .partition_point(|entry| entry.sequence <= sequence)
     }
 
-    pub(crate) fn append(&mut self, entry: Entry) {
+    /// Appends an entry, and returns it as the journal has it.
+    pub(crate) fn append(&mut self, entry: Entry) -> &Arc<Entry> {
         assert_eq!(entry.sequence, self.next(), "entries are appended in order");
         self.last = entry.sequence;
         for (handle, _) in entry.creates() {
@@ -133,9 +127,8 @@ impl Journal {
                 self.frees_since_look += 1;
             }
         }
-        self.identities.note(&entry);
         self.took += entry.took;
-        self.entries.push(Arc::new(entry));
+        self.entries.push_mut(Arc::new(entry))
     }
 
     /// Why a handle that a generation does not know cannot be used. Handles of this proxy come from its

@@ -65,9 +65,10 @@ mod proxy;
 mod recorder;
 mod state;
 mod supervisor;
+mod val_bytes;
 mod value;
 
-pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage};
+pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, FileError};
 pub use checkpoint::{CheckpointInfo, CheckpointPolicy, Checkpointed, Source};
 pub use debug_info::{DebugInfo, LastSwap};
 pub use degradation::Patience;

@@ -461,7 +461,7 @@ impl Inner {
             emergencies: count(&self.counters.emergencies),
             entries_verified: count(&self.counters.verified),
             artifacts_imported: count(&self.counters.imported),
-            artifacts: self.artifacts.store().usage(),
+            artifacts: self.artifacts.usage(),
             artifact_hits: self.artifacts.hits(),
             artifact_refusals: self.artifacts.refusals(),
             artifact_faults: self.artifacts.faults(),

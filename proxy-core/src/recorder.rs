@@ -14,7 +14,7 @@ use engine_api::{
 };
 use smallvec::SmallVec;
 
-use crate::journal::{Effect, HostCall};
+use crate::journal::{GuestWrite, HostCall};
 use crate::policy;
 use crate::policy::plan::Plan;
 
@@ -156,11 +156,11 @@ impl Recorder {
         let at = (mode == Mode::Record).then(|| self.begin_call(import, args));
         let mut watched = Watched {
             caller,
-            effects: Vec::new(),
+            writes: Vec::new(),
             fault: None,
         };
         let outcome = function.invoke(&mut watched, args, results);
-        let Watched { effects, fault, .. } = watched;
+        let Watched { writes, fault, .. } = watched;
         let mut tape = self.tape();
         if let Some(fault) = fault {
             tape.fault.get_or_insert(fault);
@@ -177,7 +177,7 @@ impl Recorder {
             tape.fault.get_or_insert(fault);
         }
         let call = &mut tape.recorded[at];
-        call.effects = effects;
+        call.writes = writes;
         call.results = results.iter().cloned().collect();
         outcome
     }
@@ -188,7 +188,7 @@ impl Recorder {
         tape.recorded.push(HostCall {
             import,
             args: args.iter().cloned().collect(),
-            effects: Vec::new(),
+            writes: Vec::new(),
             results: SmallVec::new(),
         });
         tape.recorded.len() - 1
@@ -223,29 +223,29 @@ impl Recorder {
             }
         };
         let call = next?;
-        for effect in &call.effects {
-            match effect {
-                Effect::Write {
+        for write in &call.writes {
+            match write {
+                GuestWrite::Write {
                     memory,
                     offset,
                     bytes,
                 } => {
                     caller.memory_write(*memory, *offset, bytes)?;
                 }
-                Effect::GrowMemory { memory, pages } => {
+                GuestWrite::GrowMemory { memory, pages } => {
                     caller.memory_grow(*memory, *pages)?;
                 }
-                Effect::GrowTable { table, elements } => {
+                GuestWrite::GrowTable { table, elements } => {
                     let element = caller.info().tables()[table.0 as usize].element;
                     caller.table_grow(*table, *elements, &Val::zero(element))?;
                 }
-                Effect::SetElement {
+                GuestWrite::SetElement {
                     table,
                     element,
                     value,
                 } => caller.table_set(*table, *element, value)?,
-                Effect::SetGlobal { global, value } => caller.set_global(*global, value)?,
-                Effect::Call { func, args } => {
+                GuestWrite::SetGlobal { global, value } => caller.set_global(*global, value)?,
+                GuestWrite::Call { func, args } => {
                     let ty = caller.info().functions()[func.0 as usize].ty.clone();
                     let mut results: SmallVec<[Val; 2]> =
                         ty.results().iter().map(|ty| Val::zero(*ty)).collect();
@@ -266,7 +266,7 @@ pub(crate) fn is_live_reference(val: &Val) -> bool {
 /// A caller that notes what goes through it to the guest.
 struct Watched<'a> {
     caller: &'a mut dyn Caller,
-    effects: Vec<Effect>,
+    writes: Vec<GuestWrite>,
     /// Why the guest's state is lost, or what was done cannot be recorded.
     fault: Option<String>,
 }
@@ -288,7 +288,7 @@ impl Caller for Watched<'_> {
 
     fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error> {
         self.note_references(args);
-        self.effects.push(Effect::Call {
+        self.writes.push(GuestWrite::Call {
             func,
             args: args.iter().cloned().collect(),
         });
@@ -323,7 +323,7 @@ impl Caller for Watched<'_> {
         bytes: &[u8],
     ) -> Result<(), Error> {
         self.caller.memory_write(memory, offset, bytes)?;
-        self.effects.push(Effect::Write {
+        self.writes.push(GuestWrite::Write {
             memory,
             offset,
             bytes: bytes.into(),
@@ -333,7 +333,7 @@ impl Caller for Watched<'_> {
 
     fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error> {
         let pages = self.caller.memory_grow(memory, pages_delta)?;
-        self.effects.push(Effect::GrowMemory {
+        self.writes.push(GuestWrite::GrowMemory {
             memory,
             pages: pages_delta,
         });
@@ -347,7 +347,7 @@ impl Caller for Watched<'_> {
     fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
         self.note_references(std::slice::from_ref(value));
         self.caller.set_global(global, value)?;
-        self.effects.push(Effect::SetGlobal {
+        self.writes.push(GuestWrite::SetGlobal {
             global,
             value: value.clone(),
         });
@@ -366,7 +366,7 @@ impl Caller for Watched<'_> {
     ) -> Result<u64, Error> {
         self.note_references(std::slice::from_ref(initial));
         let elements = self.caller.table_grow(table, elements_delta, initial)?;
-        self.effects.push(Effect::GrowTable {
+        self.writes.push(GuestWrite::GrowTable {
             table,
             elements: elements_delta,
         });
@@ -380,7 +380,7 @@ impl Caller for Watched<'_> {
     fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
         self.note_references(std::slice::from_ref(value));
         self.caller.table_set(table, element, value)?;
-        self.effects.push(Effect::SetElement {
+        self.writes.push(GuestWrite::SetElement {
             table,
             element,
             value: value.clone(),

@@ -2,14 +2,16 @@
 
 use blake3::Hasher;
 
-use super::record::{CallKey, encode_val};
+use super::record::CallKey;
 use crate::Handle;
 use crate::policy::plan::{ExportPlan, Plan};
+use crate::policy::{ArgKind, Ownership, ResultKind, Width};
+use crate::val_bytes::encode_val;
 use crate::value::Arg;
 use engine_api::ModuleHash;
 
 /// Keeps these hashes apart from all others, and one version of what goes into them from the next.
-const CONTEXT: &str = "wasm-proxy 2026 key of a call with an artifact, version 1";
+const CONTEXT: &str = "wasm-proxy 2026 key of a call with an artifact, version 2";
 
 /// The key of a call, or `None` where the call is not one that its arguments say all about: the policy
 /// does not allow it (`artifact.live`), or an argument names an object that has no key. `key_of` knows
@@ -39,10 +41,10 @@ pub(crate) fn of_call(
     // Where the results end and the arguments begin.
     part(&mut hasher, &(plan.results.len() as u64).to_le_bytes());
     for result in &plan.results {
-        part(&mut hasher, result.kind.to_string().as_bytes());
+        part(&mut hasher, &result_kind(&result.kind));
     }
     for (arg, kind) in args.iter().zip(&plan.args) {
-        part(&mut hasher, kind.to_string().as_bytes());
+        part(&mut hasher, &arg_kind(kind));
         match arg {
             Arg::Val(val) => part(&mut hasher, &encode_val(val)?),
             Arg::Bytes(bytes) => part(&mut hasher, bytes),
@@ -61,4 +63,97 @@ pub(crate) fn of_call(
 fn part(hasher: &mut Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
+}
+
+/// A kind as bytes: its tag, a byte that says which of its sort, and the name of a type if there is one.
+fn arg_kind(kind: &ArgKind) -> Vec<u8> {
+    match kind {
+        ArgKind::Value => vec![1, 0],
+        ArgKind::Handle(ty) => typed(2, ty.as_deref()),
+        ArgKind::Bytes(ownership) => vec![3, owner(*ownership)],
+        ArgKind::Text(ownership) => vec![4, owner(*ownership)],
+        ArgKind::Numbers(width, ownership) => vec![5, numbers(*width, *ownership)],
+        ArgKind::Pointer => vec![6, 0],
+        ArgKind::Pointers => vec![7, 0],
+        ArgKind::Handles(ty) => typed(8, ty.as_deref()),
+        ArgKind::Zero => vec![9, 0],
+    }
+}
+
+fn result_kind(kind: &ResultKind) -> Vec<u8> {
+    match kind {
+        ResultKind::Value => vec![1, 0],
+        ResultKind::Handle(ty) => typed(2, ty.as_deref()),
+        ResultKind::Bytes(ownership) => vec![3, owner(*ownership)],
+        ResultKind::Text(ownership) => vec![4, owner(*ownership)],
+        ResultKind::Numbers(width, ownership) => vec![5, numbers(*width, *ownership)],
+        ResultKind::Pointer => vec![6, 0],
+        ResultKind::Error => vec![10, 0],
+    }
+}
+
+fn typed(tag: u8, ty: Option<&str>) -> Vec<u8> {
+    let name = ty.unwrap_or_default().as_bytes();
+    [&[tag, u8::from(ty.is_some())], name].concat()
+}
+
+fn owner(ownership: Ownership) -> u8 {
+    match ownership {
+        Ownership::Host => 0,
+        Ownership::Guest => 1,
+    }
+}
+
+fn numbers(width: Width, ownership: Ownership) -> u8 {
+    let log2 = match width {
+        Width::Two => 1,
+        Width::Four => 2,
+        Width::Eight => 3,
+    };
+    2 * log2 + owner(ownership)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Directories outlive programs. If this fails, the version in the context has to change too.
+    #[test]
+    fn kinds_enter_keys_as_documented() {
+        let srs = || Some("srs".to_owned());
+        let args = [
+            (ArgKind::Value, b"\x01\0".as_slice()),
+            (ArgKind::Handle(None), b"\x02\0"),
+            (ArgKind::Handle(srs()), b"\x02\x01srs"),
+            (ArgKind::Bytes(Ownership::Host), b"\x03\0"),
+            (ArgKind::Text(Ownership::Guest), b"\x04\x01"),
+            (ArgKind::Numbers(Width::Two, Ownership::Host), b"\x05\x02"),
+            (
+                ArgKind::Numbers(Width::Eight, Ownership::Guest),
+                b"\x05\x07",
+            ),
+            (ArgKind::Pointer, b"\x06\0"),
+            (ArgKind::Pointers, b"\x07\0"),
+            (ArgKind::Handles(srs()), b"\x08\x01srs"),
+            (ArgKind::Zero, b"\x09\0"),
+        ];
+        for (kind, bytes) in args {
+            assert_eq!(arg_kind(&kind), bytes, "{kind}");
+        }
+        let results = [
+            (ResultKind::Value, b"\x01\0".as_slice()),
+            (ResultKind::Handle(srs()), b"\x02\x01srs"),
+            (ResultKind::Bytes(Ownership::Guest), b"\x03\x01"),
+            (ResultKind::Text(Ownership::Host), b"\x04\0"),
+            (
+                ResultKind::Numbers(Width::Four, Ownership::Host),
+                b"\x05\x04",
+            ),
+            (ResultKind::Pointer, b"\x06\0"),
+            (ResultKind::Error, b"\x0a\0"),
+        ];
+        for (kind, bytes) in results {
+            assert_eq!(result_kind(&kind), bytes, "{kind}");
+        }
+    }
 }

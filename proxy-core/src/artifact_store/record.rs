@@ -6,8 +6,8 @@ use std::sync::Arc;
 use engine_api::Val;
 use smallvec::SmallVec;
 
-use super::ArtifactFault;
 use crate::journal::ResultRecord;
+use crate::val_bytes::{VAL_BYTES, decode_val, encode_val};
 
 /// What a call *is*, whenever and wherever it is made: a hash over the module, the export and the
 /// arguments. [`super::key`] makes it.
@@ -41,15 +41,15 @@ impl fmt::Debug for ContentHash {
     }
 }
 
-/// What a call gave, as any later call must give it too: objects by their place and type, and their
-/// fingerprints.
+/// The objects that a call created, as any later call must create them too: by their place among the results, their
+/// types, and their fingerprints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct CreatedObjects {
     objects: SmallVec<[(u32, Option<Arc<str>>); 1]>,
     fingerprints: Box<[Val]>,
 }
 
-impl Outcome {
+impl CreatedObjects {
     /// `None` where a result is no object: then the object's bytes do not stand for the whole call.
     pub(crate) fn of(records: &[ResultRecord], fingerprints: &[Val]) -> Option<Self> {
         let object = |record: &ResultRecord| match record {
@@ -63,7 +63,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for CreatedObjects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, ty) in &self.objects {
             let ty = ty.as_deref().unwrap_or("no type");
@@ -88,14 +88,12 @@ pub(super) struct Record {
     pub(super) key: CallKey,
     pub(super) content: ContentHash,
     pub(super) content_len: u64,
-    pub(super) outcome: Outcome,
+    pub(super) created: CreatedObjects,
 }
 
 const MAGIC: &[u8; 8] = b"wpx-art1";
 const FIXED_BYTES: usize = 8 + 4 + 32 + 32 + 8 + 4 + 4;
 const CHECKSUM_BYTES: usize = 32;
-/// A value with its type: one byte, and sixteen for the bits.
-const VAL_BYTES: usize = 17;
 
 /// No record is longer: a type's name and some fingerprints are a few hundred bytes.
 pub(super) const RECORD_BYTES_MAX: u64 = 1 << 16;
@@ -115,9 +113,9 @@ impl Record {
         bytes.extend_from_slice(&self.content.0);
         bytes.extend_from_slice(&self.content_len.to_le_bytes());
         let count = |len: usize| u32::try_from(len).ok().map(u32::to_le_bytes);
-        bytes.extend_from_slice(&count(self.outcome.objects.len())?);
-        bytes.extend_from_slice(&count(self.outcome.fingerprints.len())?);
-        for (position, ty) in &self.outcome.objects {
+        bytes.extend_from_slice(&count(self.created.objects.len())?);
+        bytes.extend_from_slice(&count(self.created.fingerprints.len())?);
+        for (position, ty) in &self.created.objects {
             bytes.extend_from_slice(&position.to_le_bytes());
             // A length of 0 is "no type", which differs from a type without a name.
             let name = ty.as_deref().unwrap_or_default().as_bytes();
@@ -125,7 +123,7 @@ impl Record {
             bytes.extend_from_slice(&len);
             bytes.extend_from_slice(name);
         }
-        for val in &self.outcome.fingerprints {
+        for val in &self.created.fingerprints {
             bytes.extend_from_slice(&encode_val(val)?);
         }
         let checksum = blake3::hash(&bytes);
@@ -134,22 +132,19 @@ impl Record {
     }
 
     /// Reads what [`Record::encode`] wrote; everything else is a fault.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, ArtifactFault> {
-        let damaged = |what: &str| ArtifactFault::Damaged {
-            what: format!("its record: {what}"),
-        };
-        // Another version has other keys, so that this is no file of its.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        // Another version has other keys: it would not have written a file of this name.
         if !bytes.starts_with(MAGIC) {
-            return Err(damaged("it begins like none"));
+            return Err("a record does not begin like that");
         }
         let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
-            return Err(damaged("it is cut short"));
+            return Err("the record is cut short");
         };
         if blake3::hash(body) != *checksum {
-            return Err(damaged("the checksum does not fit"));
+            return Err("the record's checksum does not fit");
         }
         // From here on the bytes are what some program wrote on purpose, which is not to say this one.
-        Self::decode_body(body).ok_or_else(|| damaged("it does not add up"))
+        Self::decode_body(body).ok_or("the record does not add up")
     }
 
     fn decode_body(body: &[u8]) -> Option<Self> {
@@ -185,7 +180,7 @@ impl Record {
             key,
             content,
             content_len,
-            outcome: Outcome {
+            created: CreatedObjects {
                 objects,
                 fingerprints,
             },
@@ -213,35 +208,6 @@ impl Reader<'_> {
     }
 }
 
-/// A value that is the same everywhere; `None` for references.
-pub(super) fn encode_val(val: &Val) -> Option<[u8; VAL_BYTES]> {
-    let (tag, bits) = match val {
-        Val::I32(value) => (1, u128::from(value.cast_unsigned())),
-        Val::I64(value) => (2, u128::from(value.cast_unsigned())),
-        Val::F32(bits) => (3, u128::from(*bits)),
-        Val::F64(bits) => (4, u128::from(*bits)),
-        Val::V128(bits) => (5, *bits),
-        Val::FuncRef(_) | Val::ExternRef(_) => return None,
-    };
-    let mut bytes = [0; VAL_BYTES];
-    bytes[0] = tag;
-    bytes[1..].copy_from_slice(&bits.to_le_bytes());
-    Some(bytes)
-}
-
-fn decode_val(bytes: [u8; VAL_BYTES]) -> Option<Val> {
-    let [tag, bits @ ..] = bytes;
-    let bits = u128::from_le_bytes(bits);
-    Some(match tag {
-        1 => Val::I32(u32::try_from(bits).ok()?.cast_signed()),
-        2 => Val::I64(u64::try_from(bits).ok()?.cast_signed()),
-        3 => Val::F32(u32::try_from(bits).ok()?),
-        4 => Val::F64(u64::try_from(bits).ok()?),
-        5 => Val::V128(bits),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +218,7 @@ mod tests {
             key: CallKey([7; 32]),
             content: ContentHash::of(b"bytes"),
             content_len: 5,
-            outcome: Outcome {
+            created: CreatedObjects {
                 objects: [(0, Some("srs".into())), (1, None), (2, Some("".into()))]
                     .into_iter()
                     .collect(),
@@ -284,7 +250,7 @@ mod tests {
     #[test]
     fn the_form_of_a_record_is_as_documented() {
         let bytes = Record {
-            outcome: Outcome {
+            created: CreatedObjects {
                 objects: [(3, Some("srs".into()))].into_iter().collect(),
                 fingerprints: [Val::I64(-2)].into(),
             },
@@ -341,15 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_has_no_outcome() {
-        assert!(Outcome::of(&[ResultRecord::Null], &[]).is_none());
-        assert!(Outcome::of(&[ResultRecord::Val(Val::I32(1))], &[]).is_none());
+    fn what_is_no_object_is_not_among_created_objects() {
+        assert!(CreatedObjects::of(&[ResultRecord::Null], &[]).is_none());
+        assert!(CreatedObjects::of(&[ResultRecord::Val(Val::I32(1))], &[]).is_none());
     }
 
     #[test]
     fn a_record_that_would_be_too_long_is_not_made() {
         let mut long = record();
-        long.outcome.fingerprints = vec![Val::I32(0); 4096].into();
+        long.created.fingerprints = vec![Val::I32(0); 4096].into();
         assert!(long.encode().is_none());
     }
 }

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::guest::{CallFailure, Guest, Recorded};
-use crate::artifact_store::{Outcome, Stored};
+use crate::artifact_store::{CreatedObjects, Stored};
 use crate::journal::ResultRecord;
 use crate::policy::ArgKind;
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
@@ -35,8 +35,8 @@ impl Guest {
             ResultRecord::Object(handle, _) => Some(*handle),
             _ => None,
         });
-        let outcome = Outcome::of(&recorded.records, &recorded.fingerprints);
-        let is_same = outcome.as_ref() == Some(&*stored.outcome);
+        let created = CreatedObjects::of(&recorded.records, &recorded.fingerprints);
+        let is_same = created.as_ref() == Some(&*stored.created);
         // Where the policy has no fingerprint, the bytes are one.
         let is_as_good = match object {
             Some(handle) if is_same && plan.fingerprint.is_none() => {
@@ -53,12 +53,12 @@ impl Guest {
         if is_same {
             return Ok(Err("exported again, the object is other bytes".to_owned()));
         }
-        let got = match (&recorded.rejected, outcome) {
+        let got = match (&recorded.rejected, created) {
             (Some(message), _) => format!("the error `{message}`"),
-            (None, Some(outcome)) => outcome.to_string(),
+            (None, Some(created)) => created.to_string(),
             (None, None) => "no object".to_owned(),
         };
-        Ok(Err(format!("expected {}, got {got}", stored.outcome)))
+        Ok(Err(format!("expected {}, got {got}", stored.created)))
     }
 
     /// Makes an object from the bytes that it was exported as. The host has no part in it: what it

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::checkpoint::{Applied, How};
-use crate::journal::{Effect, Entry, HostCall};
+use crate::journal::{Entry, GuestWrite, HostCall};
 
 /// The entries that a standby has applied, in order.
 #[derive(Debug)]
@@ -85,10 +85,12 @@ impl History {
 
 /// The analysis of the module has seen to its instructions; host functions reach tables too.
 fn changes_table(calls: &[HostCall]) -> bool {
-    calls
-        .iter()
-        .flat_map(|call| &call.effects)
-        .any(|effect| matches!(effect, Effect::GrowTable { .. } | Effect::SetElement { .. }))
+    calls.iter().flat_map(|call| &call.writes).any(|effect| {
+        matches!(
+            effect,
+            GuestWrite::GrowTable { .. } | GuestWrite::SetElement { .. }
+        )
+    })
 }
 
 fn obstacle(who: &str) -> String {

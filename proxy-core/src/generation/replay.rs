@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::diverged;
 use super::guest::{CallFailure, Guest, Recorded};
+use crate::artifact_store::EntryArtifact;
 use crate::checkpoint::{Applied, How};
 use crate::journal::{Entry, EntryArg, ResultRecord};
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
@@ -16,26 +17,28 @@ use crate::{Divergence, DivergenceKind, Handle};
 impl Guest {
     /// Applies one entry as the active applied it, and compares. Where the created object is known as
     /// bytes, it is made from these.
-    pub(super) fn apply(&mut self, entry: &Entry) -> Result<How, Divergence> {
+    pub(super) fn apply(
+        &mut self,
+        entry: &Entry,
+        own: Option<&EntryArtifact>,
+    ) -> Result<How, Divergence> {
         let plan = Arc::clone(self.plan.export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
-        if let Some((artifact, bytes)) = plan.artifact.zip(entry.artifact.get()) {
-            return match self.import(entry, &plan, &args, artifact, bytes) {
-                Ok(()) => Ok(How::Imported),
-                Err(divergence) => {
-                    entry.artifact.refuse();
-                    Err(divergence)
-                }
-            };
+        let Some((artifact, own)) = plan.artifact.zip(own) else {
+            self.replay(entry, &plan, &args)?;
+            return Ok(How::Called);
+        };
+        if let Some(content) = own.usable() {
+            self.import(entry, &plan, &args, artifact, content.bytes())
+                .inspect_err(|_| own.refuse())?;
+            return Ok(How::Imported(Arc::clone(content)));
         }
         self.replay(entry, &plan, &args)?;
-        match plan.artifact.filter(|_| entry.artifact.is_open()) {
-            Some(artifact) => {
-                self.export(entry, artifact)?;
-                Ok(How::Exported)
-            }
-            None => Ok(How::Called),
+        if !own.is_open() {
+            return Ok(How::Called);
         }
+        self.export(entry, own, artifact)?;
+        Ok(How::Exported)
     }
 
     /// Applies one entry in the way in which it was applied to another standby, and compares.
@@ -43,11 +46,11 @@ impl Guest {
         let entry = &*applied.entry;
         let plan = Arc::clone(self.plan.export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
-        match (&applied.how, plan.artifact, entry.artifact.get()) {
-            (How::Imported, Some(artifact), Some(bytes)) => {
-                self.import(entry, &plan, &args, artifact, bytes)
+        match (&applied.how, plan.artifact) {
+            (How::Imported(content), Some(artifact)) => {
+                self.import(entry, &plan, &args, artifact, content.bytes())
             }
-            (How::Exported, Some(artifact), _) => {
+            (How::Exported, Some(artifact)) => {
                 self.replay(entry, &plan, &args)?;
                 // It is the export's traces in the memory that count here.
                 self.created(entry)
@@ -74,18 +77,23 @@ impl Guest {
 
     /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
     /// asked again, and one that died of it is of no use.
-    fn export(&mut self, entry: &Entry, artifact: ArtifactPlan) -> Result<(), Divergence> {
+    fn export(
+        &mut self,
+        entry: &Entry,
+        own: &EntryArtifact,
+        artifact: ArtifactPlan,
+    ) -> Result<(), Divergence> {
         let exported = match self.created(entry) {
             Some(handle) => self.exported(artifact, handle),
             None => Ok(None),
         };
         match exported {
             Ok(bytes) => {
-                entry.artifact.fill(bytes);
+                own.fill(bytes);
                 Ok(())
             }
             Err(failure) => {
-                entry.artifact.fail();
+                own.fail();
                 Err(not_exported(entry, &failure))
             }
         }

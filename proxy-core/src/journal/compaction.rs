@@ -137,7 +137,7 @@ impl Journal {
 
 impl super::Entry {
     /// The objects among its arguments that it changes or frees.
-    pub(super) fn touched(&self) -> impl Iterator<Item = Handle> {
+    pub(crate) fn touched(&self) -> impl Iterator<Item = Handle> {
         let changed = match &self.changes {
             Changes::Handles(positions) => positions.as_slice(),
             Changes::Module => &[],
@@ -154,60 +154,20 @@ impl super::Entry {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
-    use engine_api::{FuncIndex, Val};
     use proptest::prelude::*;
-    use smallvec::{SmallVec, smallvec};
+    use smallvec::smallvec;
 
     use super::*;
-    use crate::journal::{Entry, EntryArg, ResultRecord};
+    use crate::journal::testing::{TOOK, change_all, entry, free, mutate};
+    use crate::journal::{Entry, ResultRecord, testing};
 
     const EVERYTHING: SequenceNumber = SequenceNumber(u64::MAX);
-    const TOOK: Duration = Duration::from_millis(3);
-
-    fn entry(journal: &Journal, args: &[Handle], frees: &[Handle], changes: Changes) -> Entry {
-        Entry {
-            sequence: journal.next(),
-            func: FuncIndex(0),
-            export: "f".into(),
-            args: args
-                .iter()
-                .map(|handle| EntryArg::Handle(*handle))
-                .collect(),
-            host_calls: Box::default(),
-            results: SmallVec::new(),
-            fingerprints: Box::default(),
-            frees: frees.into(),
-            changes,
-            needs: None,
-            artifact: crate::journal::ArtifactSlot::default(),
-            took: TOOK,
-        }
-    }
 
     fn create(journal: &mut Journal, args: &[Handle]) -> Handle {
-        let handle = Handle {
-            sequence: journal.next(),
-            result: 0,
-            proxy: 0,
-        };
-        let entry = Entry {
-            results: smallvec![ResultRecord::Object(handle, None)],
-            ..entry(journal, args, &[], Changes::Handles(vec![]))
-        };
-        journal.append(entry);
+        let entry = testing::create(journal, args);
+        let (handle, _) = entry.creates().next().expect("it creates an object");
         handle
-    }
-
-    fn free(journal: &mut Journal, handle: Handle) {
-        let entry = entry(journal, &[handle], &[handle], Changes::Handles(vec![]));
-        journal.append(entry);
-    }
-
-    fn mutate(journal: &mut Journal, args: &[Handle], positions: Vec<usize>) {
-        let entry = entry(journal, args, &[], Changes::Handles(positions));
-        journal.append(entry);
     }
 
     #[test]
@@ -242,8 +202,7 @@ mod tests {
     fn a_change_of_the_whole_module_is_never_forgotten() {
         let mut journal = Journal::default();
         let object = create(&mut journal, &[]);
-        let change = entry(&journal, &[object], &[], Changes::Module);
-        journal.append(change);
+        change_all(&mut journal, &[object]);
         free(&mut journal, object);
         assert_eq!(journal.compact(EVERYTHING), 0);
     }
@@ -393,22 +352,5 @@ mod tests {
             compacted.compact(EVERYTHING);
             prop_assert_eq!(compacted.len(), 0);
         }
-    }
-
-    #[test]
-    fn digests_name_objects_and_not_addresses() {
-        let mut journal = Journal::default();
-        create(&mut journal, &[]);
-        let one = journal.after(SequenceNumber::ZERO, 1)[0].digest();
-        let mut other = Journal::default();
-        create(&mut other, &[]);
-        assert_eq!(one, other.after(SequenceNumber::ZERO, 1)[0].digest());
-        let mut third = Journal::default();
-        let plain = Entry {
-            results: smallvec![ResultRecord::Val(Val::I32(1))],
-            ..entry(&third, &[], &[], Changes::Handles(vec![]))
-        };
-        third.append(plain);
-        assert_ne!(one, third.after(SequenceNumber::ZERO, 1)[0].digest());
     }
 }

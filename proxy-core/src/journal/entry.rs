@@ -6,7 +6,6 @@ use std::time::Duration;
 use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
 use smallvec::SmallVec;
 
-use super::ArtifactSlot;
 use crate::policy::plan::Changes;
 use crate::value::Arg;
 use crate::{Handle, SequenceNumber};
@@ -27,8 +26,6 @@ pub struct Entry {
     pub(crate) changes: Changes,
     /// An object that had to be alive, though it was not passed.
     pub(crate) needs: Option<Handle>,
-    /// The created object as bytes, once there are any.
-    pub(crate) artifact: ArtifactSlot,
     /// How long the call took.
     pub(crate) took: Duration,
 }
@@ -67,13 +64,13 @@ pub(crate) struct HostCall {
     pub(crate) import: u32,
     pub(crate) args: SmallVec<[Val; 2]>,
     /// What it did to the guest through its `Caller`, in order.
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) writes: Vec<GuestWrite>,
     pub(crate) results: SmallVec<[Val; 1]>,
 }
 
 /// What a host function did to the guest. Reads leave no trace.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Effect {
+pub(crate) enum GuestWrite {
     Write {
         memory: MemoryIndex,
         offset: u64,
@@ -127,21 +124,6 @@ impl Entry {
     pub fn dependencies(&self) -> impl Iterator<Item = Handle> {
         let passed = self.args.iter().flat_map(EntryArg::handles).copied();
         passed.chain(self.needs)
-    }
-
-    /// A hash over what the call gave: equal on every engine, for objects enter by their names.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.sequence.0.to_le_bytes());
-        for record in &self.results {
-            hasher.update(record.describe().as_bytes());
-            hasher.update(b"\0");
-        }
-        for fingerprint in &self.fingerprints {
-            hasher.update(format!("{fingerprint:?}\0").as_bytes());
-        }
-        hasher.finalize().into()
     }
 }
 

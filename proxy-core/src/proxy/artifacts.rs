@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex};
 use engine_api::FuncIndex;
 
 use super::{Generation, Inner};
-use crate::artifact_store::{ArtifactFault, ArtifactStore, CallKey, Outcome, Stored, key};
+use crate::artifact_store::{
+    ArtifactFault, ArtifactStore, ArtifactUsage, CallKey, CreatedObjects, EntryArtifact,
+    EntryArtifacts, News, Stored, key,
+};
 use crate::event::Event;
 use crate::generation::{Guest, Recorded, lock};
-use crate::journal::{ArtifactSlot, Entry, Journal, News};
+use crate::journal::Entry;
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::value::{Arg, Results};
 use crate::{Error, Handle, SequenceNumber};
@@ -18,7 +21,7 @@ use crate::{Error, Handle, SequenceNumber};
 /// The store, and how often it was of use to this proxy.
 #[derive(Debug)]
 pub(super) struct Artifacts {
-    store: ArtifactStore,
+    of_entries: EntryArtifacts,
     hits: AtomicU64,
     refusals: AtomicU64,
     faults: AtomicU64,
@@ -31,7 +34,7 @@ pub(super) enum Recall {
     /// It has to be computed. If others may have its object, by this key.
     Compute(Option<CallKey>),
     /// From bytes.
-    Answered(Box<Recorded>, ArtifactSlot),
+    Answered(Box<Recorded>, EntryArtifact),
     /// The bytes ended the generation: the call is to be made on another, and computed there.
     Died,
 }
@@ -39,7 +42,7 @@ pub(super) enum Recall {
 impl Artifacts {
     pub(super) fn new(store: ArtifactStore) -> Self {
         Self {
-            store,
+            of_entries: EntryArtifacts::new(store),
             hits: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
             faults: AtomicU64::new(0),
@@ -47,8 +50,19 @@ impl Artifacts {
         }
     }
 
-    pub(super) fn store(&self) -> &ArtifactStore {
-        &self.store
+    fn store(&self) -> &ArtifactStore {
+        self.of_entries.store()
+    }
+
+    /// Which entries have artifacts.
+    pub(super) fn of_entries(&self) -> &EntryArtifacts {
+        &self.of_entries
+    }
+
+    /// What the store has in memory, without what no entry needs any more.
+    pub(super) fn usage(&self) -> ArtifactUsage {
+        self.of_entries.sweep();
+        self.store().usage()
     }
 
     pub(super) fn hits(&self) -> u64 {
@@ -63,21 +77,18 @@ impl Artifacts {
         self.faults.load(Ordering::Relaxed)
     }
 
-    /// The slot of a call that was computed. What the host told the guest may be in the object, so that
-    /// another call, which it might tell something else, must not have it; and what the guest told
-    /// the host would remain untold.
-    pub(super) fn slot(
+    /// The artifact of a call that was computed, if its export has one. What the host told the guest may be in the
+    /// object: another call, which it might tell something else, must not have it. And what the guest told the host
+    /// would remain untold.
+    pub(super) fn computed(
         &self,
         plan: &ExportPlan,
         key: Option<CallKey>,
         recorded: &Recorded,
-    ) -> ArtifactSlot {
-        match plan.artifact {
-            Some(_) if !self.is_given_up(plan.func) => {
-                ArtifactSlot::open(&self.store, key.filter(|_| recorded.host_calls.is_empty()))
-            }
-            _ => ArtifactSlot::default(),
-        }
+    ) -> Option<EntryArtifact> {
+        plan.artifact?;
+        let key = key.filter(|_| recorded.host_calls.is_empty());
+        (!self.is_given_up(plan.func)).then(|| EntryArtifact::open(self.store(), key))
     }
 
     fn is_given_up(&self, func: FuncIndex) -> bool {
@@ -90,17 +101,15 @@ impl Inner {
     /// Bytes that turn out to be no good are refused for good.
     pub(super) fn recall(
         &self,
-        journal: &Journal,
         generation: &Generation,
         guest: &mut Guest,
         plan: &ExportPlan,
         args: &[Arg<'_>],
         sequence: SequenceNumber,
     ) -> Recall {
-        let identities = journal.identities();
         let module = self.info.hash();
         let key = key::of_call(module, &self.plan, plan, args, |handle| {
-            identities.of(handle)
+            self.artifacts.of_entries.identity(handle)
         });
         let Some(key) = key else {
             return Recall::Compute(None);
@@ -125,9 +134,9 @@ impl Inner {
                     export: Arc::clone(&plan.name),
                     bytes: stored.content.bytes().len() as u64,
                 });
-                let slot = ArtifactSlot::open(self.artifacts.store(), Some(key));
-                slot.supply(stored.content);
-                Recall::Answered(Box::new(recorded), slot)
+                let artifact = EntryArtifact::open(self.artifacts.store(), Some(key));
+                artifact.supply(stored.content);
+                Recall::Answered(Box::new(recorded), artifact)
             }
             Ok(Err(reason)) => {
                 self.refuse_artifact(&plan.name, Some(key), &stored, reason);
@@ -150,10 +159,12 @@ impl Inner {
         if !self.artifacts.store().has_directory() || !self.is_enabled() {
             return;
         }
-        let entry = lock(&self.journal).entry(handle.sequence());
-        if let Some(entry) = entry.filter(|entry| entry.artifact.is_open())
-            && let Some(key) = entry.artifact.key()
-            && self.export_on_active(&entry, artifact, handle, key)
+        let Some(entry) = lock(&self.journal).entry(handle.sequence()) else {
+            return;
+        };
+        if let Some(own) = self.artifacts.of_entries.of(&entry)
+            && own.is_open()
+            && self.export_on_active(&entry, &own, artifact, handle)
         {
             self.note_artifacts(&[entry], None);
         }
@@ -163,22 +174,19 @@ impl Inner {
     fn export_on_active(
         &self,
         entry: &Entry,
+        own: &EntryArtifact,
         artifact: ArtifactPlan,
         handle: Handle,
-        key: CallKey,
     ) -> bool {
+        let Some(key) = own.key() else { return false };
         let (Some(active), Ok(_inside)) = (self.active.load_full(), self.enter_thread()) else {
             return false;
         };
         let Some(mut guest) = active.enter() else {
             return false;
         };
-        // With the lane in hand nobody can change it, and nobody may wait for the journal.
-        let is_unchanged = self
-            .journal
-            .try_lock()
-            .is_ok_and(|journal| journal.identities().of(handle) == Some(key));
-        if !is_unchanged {
+        // With the lane in hand nobody can change it.
+        if self.artifacts.of_entries.identity(handle) != Some(key) {
             return false;
         }
         let export = self.plan.export(artifact.export);
@@ -198,21 +206,24 @@ impl Inner {
         let bytes = outcome.ok().and_then(|results| results.bytes().ok());
         let is_there = bytes.is_some();
         if is_there {
-            entry.artifact.fill(bytes);
+            own.fill(bytes);
         }
         is_there
     }
 
     /// Before a replay: objects that this or another process has kept meanwhile need not be computed.
     pub(super) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
+        self.artifacts.of_entries.sweep();
         for entry in entries {
-            if let Some(key) = entry.artifact.key().filter(|_| entry.artifact.is_open())
+            if let Some(artifact) = self.artifacts.of_entries.of(entry)
+                && artifact.is_open()
+                && let Some(key) = artifact.key()
                 && let Some(stored) = self.find_artifact(&entry.export, key)
             {
-                let outcome = Outcome::of(&entry.results, &entry.fingerprints);
+                let created = CreatedObjects::of(&entry.results, &entry.fingerprints);
                 // What others computed is no witness against what was computed here, but no help either.
-                if outcome.as_ref() == Some(&*stored.outcome) {
-                    entry.artifact.supply(stored.content);
+                if created.as_ref() == Some(&*stored.created) {
+                    artifact.supply(stored.content);
                 }
             }
         }
@@ -221,7 +232,10 @@ impl Inner {
     /// After a replay: keeps what it exported, and refuses what it found to be no good.
     pub(super) fn note_artifacts(&self, entries: &[Arc<Entry>], failed: Option<&Error>) {
         for entry in entries {
-            let Some(news) = entry.artifact.take_news() else {
+            let Some(artifact) = self.artifacts.of_entries.of(entry) else {
+                continue;
+            };
+            let Some(news) = artifact.take_news() else {
                 continue;
             };
             let reason = || failed.map_or_else(|| "a replay failed".to_owned(), Error::to_string);
@@ -229,20 +243,21 @@ impl Inner {
                 let error = reason();
                 self.note_fault(&entry.export, ArtifactFault::NotExported { error });
             }
-            let outcome = Outcome::of(&entry.results, &entry.fingerprints);
-            let (Some(content), Some(outcome)) = (entry.artifact.content(), outcome) else {
+            let created = CreatedObjects::of(&entry.results, &entry.fingerprints);
+            let (Some(content), Some(created)) = (artifact.content(), created) else {
                 continue;
             };
             let stored = Stored {
                 content: Arc::clone(content),
-                outcome: Arc::new(outcome),
+                created: Arc::new(created),
             };
             if news == News::Exported {
-                self.keep_artifact(entry, &stored);
+                self.keep_artifact(&entry.export, artifact.key(), &stored);
             } else {
-                self.refuse_artifact(&entry.export, entry.artifact.key(), &stored, reason());
+                self.refuse_artifact(&entry.export, artifact.key(), &stored, reason());
             }
         }
+        self.artifacts.of_entries.sweep();
     }
 
     /// After a replay that diverged: whether it was an artifact's doing. Then the proxy does without the
@@ -251,8 +266,11 @@ impl Inner {
         let Error::Divergence(divergence) = error else {
             return false;
         };
-        let entry = self.journal_in_turn().entry(divergence.entry);
-        entry.is_some_and(|entry| entry.artifact.has_failed() && self.give_up_artifacts(entry.func))
+        let Some(entry) = self.journal_in_turn().entry(divergence.entry) else {
+            return false;
+        };
+        let artifact = self.artifacts.of_entries.of(&entry);
+        artifact.is_some_and(|artifact| artifact.has_failed()) && self.give_up_artifacts(entry.func)
     }
 
     /// Does without the artifacts of an export. Whether it had not done so before.
@@ -264,7 +282,9 @@ impl Inner {
             .journal_in_turn()
             .after(SequenceNumber::ZERO, usize::MAX);
         for entry in entries.iter().filter(|entry| entry.func == func) {
-            entry.artifact.give_up();
+            if let Some(artifact) = self.artifacts.of_entries.of(entry) {
+                artifact.give_up();
+            }
         }
         true
     }
@@ -277,19 +297,19 @@ impl Inner {
         })
     }
 
-    fn keep_artifact(&self, entry: &Entry, stored: &Stored) {
-        let kept = match entry.artifact.key() {
+    fn keep_artifact(&self, export: &Arc<str>, key: Option<CallKey>, stored: &Stored) {
+        let kept = match key {
             Some(key) => self.artifacts.store().keep(key, stored),
             // For the entry alone, which has them.
             None => Ok(true),
         };
         match kept {
             Ok(true) => self.observer.emit(&Event::ArtifactKept {
-                export: Arc::clone(&entry.export),
+                export: Arc::clone(export),
                 bytes: stored.content.bytes().len() as u64,
             }),
             Ok(false) => {}
-            Err(fault) => self.note_fault(&entry.export, fault),
+            Err(fault) => self.note_fault(export, fault),
         }
     }
 

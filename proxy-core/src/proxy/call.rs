@@ -10,9 +10,10 @@ use super::artifacts::Recall;
 use super::failure::{Failed, Repetitions};
 use super::inside::Inside;
 use super::{Generation, Inner, Proxy};
+use crate::artifact_store::EntryArtifact;
 use crate::event::Event;
 use crate::generation::{CallFailure, Guest, Recorded, consumed, lock};
-use crate::journal::{ArtifactSlot, Entry, EntryArg, Journal};
+use crate::journal::{Entry, EntryArg, Journal};
 use crate::policy::plan::ExportPlan;
 use crate::value::{Arg, Results};
 use crate::{Error, SequenceNumber};
@@ -227,14 +228,14 @@ impl Inner {
         let started = Instant::now();
         let sequence = journal.next();
         let mut key = None;
-        let mut artifact = ArtifactSlot::default();
+        let mut artifact = None;
         let mut answered = None;
         // Most exports have none, and their calls are to cost nothing for those that do.
         if plan.artifact.is_some() {
-            match self.recall(&journal, generation, &mut guest, plan, args, sequence) {
+            match self.recall(generation, &mut guest, plan, args, sequence) {
                 Recall::Died => return Ok(None),
-                Recall::Answered(recorded, slot) => {
-                    artifact = slot;
+                Recall::Answered(recorded, own) => {
+                    artifact = Some(own);
                     answered = Some(recorded);
                 }
                 Recall::Compute(computed) => key = computed,
@@ -257,8 +258,8 @@ impl Inner {
             }
             Err(failed) => return Err(failed),
         };
-        if plan.artifact.is_some() && !artifact.is_there() {
-            artifact = self.artifacts.slot(plan, key, &recorded);
+        if artifact.is_none() {
+            artifact = self.artifacts.computed(plan, key, &recorded);
         }
         let results = std::mem::take(&mut recorded.results);
         let outcome = match recorded.rejected.take() {
@@ -290,11 +291,11 @@ impl Inner {
         args: &[Arg<'_>],
         recorded_args: SmallVec<[EntryArg; 2]>,
         sequence: SequenceNumber,
-        (recorded, artifact, took): (Recorded, ArtifactSlot, Duration),
+        (recorded, artifact, took): (Recorded, Option<EntryArtifact>, Duration),
     ) {
         let frees = consumed(plan, args);
         let shrank = !frees.is_empty();
-        journal.append(Entry {
+        let entry = journal.append(Entry {
             sequence,
             func: plan.func,
             export: Arc::clone(&plan.name),
@@ -305,9 +306,9 @@ impl Inner {
             frees: frees.into_vec().into(),
             changes: plan.changes.clone(),
             needs: recorded.needs,
-            artifact,
             took,
         });
+        self.artifacts.of_entries().note(entry, artifact);
         if shrank {
             self.objects_freed.store(true, Ordering::Relaxed);
             if journal.is_compaction_due() {
@@ -401,6 +402,7 @@ impl Inner {
     pub(super) fn compact(&self, journal: &mut Journal, horizon: SequenceNumber) {
         let removed = journal.compact(horizon);
         if removed > 0 {
+            self.artifacts.of_entries().sweep();
             self.observer.emit(&Event::JournalCompacted {
                 removed,
                 kept: journal.len(),

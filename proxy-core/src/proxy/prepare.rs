@@ -217,6 +217,7 @@ impl Inner {
             }
             Some(checkpoint) => {
                 journal.compact_tail(checkpoint.sequence);
+                self.artifacts.of_entries().sweep();
                 checkpoint.sequence
             }
         };
@@ -343,6 +344,7 @@ impl Inner {
         {
             let mut journal = self.journal_in_turn();
             if journal.compact_tail(applied) > 0 {
+                self.artifacts.of_entries().sweep();
                 self.note_journal(&journal);
             }
         }
@@ -372,7 +374,7 @@ impl Inner {
         generation: &Generation,
         entries: &[Arc<crate::Entry>],
     ) -> Result<(), Error> {
-        let imported = generation.apply(entries)?;
+        let imported = generation.apply(entries, self.artifacts.of_entries())?;
         self.counters
             .imported
             .fetch_add(imported, Ordering::Relaxed);

@@ -120,7 +120,7 @@ impl Inner {
         let journal_entries = self.tally.entries.load(Ordering::Relaxed);
         self.observer
             .counts(journal_entries, self.generations_alive.alive());
-        self.observer.artifacts(self.artifacts.store().usage());
+        self.observer.artifacts(self.artifacts.usage());
         if self.is_enabled() {
             // Errors have been reported by events where they arose.
             if dead {

@@ -320,3 +320,19 @@ fn a_proxy_can_be_shared_as_clones() {
     drop(clone);
     assert_eq!(engine.probe().live(), 0);
 }
+
+#[test]
+fn the_same_calls_have_the_same_digests_on_every_proxy_and_after_every_swap() {
+    let digests = [1, 2].map(|_| {
+        let (proxy, ..) = family().build();
+        let [one, other] = [counter(&proxy), counter(&proxy)];
+        add(&proxy, one, 5);
+        proxy.call("counter_sum", args![one, other]).unwrap();
+        let before = proxy.journal_digests();
+        swap(&proxy);
+        assert_eq!(proxy.journal_digests(), before);
+        before
+    });
+    assert_eq!(digests[0].len(), 4);
+    assert_eq!(digests[0], digests[1]);
+}

@@ -1,0 +1,316 @@
+//! Which of a journal's entries have their object as bytes.
+//!
+//! The journal knows nothing of it: an entry says what was called and what the call gave, and a proxy keeps this
+//! table beside it. A row belongs to an entry for as long as anybody refers to the entry. The journal does, and so
+//! does the history of a checkpoint, which may hold the entry long after the journal has compacted it away.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use super::identities::Identities;
+use super::{ArtifactStore, CallKey, Content};
+use crate::journal::Entry;
+use crate::{Handle, SequenceNumber};
+
+/// The artifacts of one journal's entries, and the keys of the objects that are as their calls left them.
+#[derive(Debug)]
+pub(crate) struct EntryArtifacts {
+    store: ArtifactStore,
+    /// Whether there ever was a row: without one there is nothing to look up, and nothing to lock.
+    is_used: AtomicBool,
+    rows: Mutex<Rows>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    by_entry: HashMap<SequenceNumber, (Weak<Entry>, Arc<EntryArtifact>)>,
+    len_after_sweep: usize,
+    identities: Identities,
+}
+
+impl EntryArtifacts {
+    pub(crate) fn new(store: ArtifactStore) -> Self {
+        Self {
+            store,
+            is_used: AtomicBool::new(false),
+            rows: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &ArtifactStore {
+        &self.store
+    }
+
+    /// Takes note of an entry that the journal has just got, with its artifact if it may have one. The lane has to be
+    /// held from the call until here: [`Self::identity`] says what the objects are now.
+    pub(crate) fn note(&self, entry: &Arc<Entry>, artifact: Option<EntryArtifact>) {
+        if artifact.is_none() && !self.is_used() {
+            return;
+        }
+        let mut rows = self.rows();
+        rows.identities
+            .note(entry, artifact.as_ref().and_then(|artifact| artifact.key));
+        let Some(artifact) = artifact else { return };
+        self.is_used.store(true, Ordering::Release);
+        let row = (Arc::downgrade(entry), Arc::new(artifact));
+        rows.by_entry.insert(entry.sequence(), row);
+        if rows.by_entry.len() >= 2 * rows.len_after_sweep + 64 {
+            drop(rows);
+            self.sweep();
+        }
+    }
+
+    /// The artifact of an entry, if it may have one.
+    pub(crate) fn of(&self, entry: &Entry) -> Option<Arc<EntryArtifact>> {
+        if !self.is_used() {
+            return None;
+        }
+        let rows = self.rows();
+        let row = rows.by_entry.get(&entry.sequence());
+        row.map(|(_, artifact)| Arc::clone(artifact))
+    }
+
+    /// The key of the call that created an object, if the object is still as that call left it.
+    pub(crate) fn identity(&self, handle: Handle) -> Option<CallKey> {
+        if !self.is_used() {
+            return None;
+        }
+        self.rows().identities.of(handle)
+    }
+
+    /// Drops the rows of entries that nobody refers to. It is linear in the rows, and therefore done after a
+    /// compaction, before and after a replay, and when the rows have doubled.
+    pub(crate) fn sweep(&self) {
+        if !self.is_used() {
+            return;
+        }
+        let mut rows = self.rows();
+        // The contents go when the lock is free again: dropping one takes the store's lock.
+        let dead: Vec<_> = rows
+            .by_entry
+            .extract_if(|_, (entry, _)| entry.strong_count() == 0)
+            .collect();
+        rows.len_after_sweep = rows.by_entry.len();
+        // The table of a burst is not kept for ever.
+        if rows.by_entry.capacity() > 8 * rows.len_after_sweep + 512 {
+            rows.by_entry.shrink_to_fit();
+        }
+        drop(rows);
+        drop(dead);
+    }
+
+    fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Acquire)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What there is of an object as bytes. Only calls whose export has an artifact have one of these.
+#[derive(Debug)]
+pub(crate) struct EntryArtifact {
+    store: ArtifactStore,
+    /// What the call is; `None` where its object must not be taken for another call's.
+    key: Option<CallKey>,
+    content: OnceLock<Option<Arc<Content>>>,
+    refused: AtomicBool,
+    news: AtomicU8,
+}
+
+/// What has become of an artifact since that was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A replay has exported the object.
+    Exported = 1,
+    /// What a replay made from the bytes is not what the call gave.
+    Refused = 2,
+    /// A replay ended when it exported the object.
+    NotExported = 3,
+}
+
+impl EntryArtifact {
+    /// An artifact that nobody has exported or found yet.
+    pub(crate) fn open(store: &ArtifactStore, key: Option<CallKey>) -> Self {
+        Self {
+            store: store.clone(),
+            key,
+            content: OnceLock::new(),
+            refused: AtomicBool::new(false),
+            news: AtomicU8::new(0),
+        }
+    }
+
+    /// What the call is, if other calls may have the same object.
+    pub(crate) fn key(&self) -> Option<CallKey> {
+        self.key
+    }
+
+    /// The bytes, if there are any that are good.
+    pub(crate) fn usable(&self) -> Option<&Arc<Content>> {
+        let refused = self.refused.load(Ordering::Acquire);
+        self.content().filter(|_| !refused)
+    }
+
+    /// The bytes, good or not.
+    pub(crate) fn content(&self) -> Option<&Arc<Content>> {
+        self.content.get()?.as_ref()
+    }
+
+    /// Whether nobody has tried to fill it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.content.get().is_none()
+    }
+
+    /// Fills it, for good: with bytes that were exported, or with the knowledge that there are none.
+    pub(crate) fn fill(&self, bytes: Option<Vec<u8>>) {
+        let content = bytes
+            .map(|bytes| self.store.intern(bytes))
+            .filter(|content| {
+                !self
+                    .key
+                    .is_some_and(|key| self.store.is_refused(key, content))
+            });
+        let is_news = content.is_some();
+        if self.content.set(content).is_ok() && is_news {
+            self.news.store(News::Exported as u8, Ordering::Release);
+        }
+    }
+
+    /// Fills it with what the store has.
+    pub(crate) fn supply(&self, content: Arc<Content>) {
+        // If another thread was first, its bytes are as good.
+        let _ = self.content.set(Some(content));
+    }
+
+    /// The object that was made from the bytes is not the one that was: replay does without them.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+        self.news.store(News::Refused as u8, Ordering::Release);
+    }
+
+    /// The guest did not survive the export.
+    pub(crate) fn fail(&self) {
+        self.give_up();
+        self.news.store(News::NotExported as u8, Ordering::Release);
+    }
+
+    /// Whether an import of the bytes, or the export, has ended a replay.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// Replay does without bytes, good or not, and asks for none.
+    pub(crate) fn give_up(&self) {
+        let _ = self.content.set(None);
+        self.refused.store(true, Ordering::Release);
+    }
+
+    /// What has become of it; told once.
+    pub(crate) fn take_news(&self) -> Option<News> {
+        match self.news.swap(0, Ordering::AcqRel) {
+            1 => Some(News::Exported),
+            2 => Some(News::Refused),
+            3 => Some(News::NotExported),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Journal, testing};
+
+    /// Creates an object whose bytes are the number of its entry, and returns it with its entry.
+    fn create(journal: &mut Journal, artifacts: &EntryArtifacts) -> (Handle, Arc<Entry>) {
+        let entry = testing::create(journal, &[]);
+        let artifact = EntryArtifact::open(artifacts.store(), None);
+        artifact.fill(Some(entry.sequence().0.to_le_bytes().to_vec()));
+        artifacts.note(&entry, Some(artifact));
+        let (handle, _) = entry.creates().next().unwrap();
+        (handle, entry)
+    }
+
+    fn rows(artifacts: &EntryArtifacts) -> usize {
+        artifacts.rows().by_entry.len()
+    }
+
+    #[test]
+    fn rows_go_with_the_entries_that_compaction_drops() {
+        let artifacts = EntryArtifacts::new(ArtifactStore::memory());
+        let mut journal = Journal::default();
+        let (_kept, _) = create(&mut journal, &artifacts);
+        for _ in 0..10_000 {
+            let (handle, _) = create(&mut journal, &artifacts);
+            testing::free(&mut journal, handle);
+            if journal.is_compaction_due() {
+                journal.compact(SequenceNumber(u64::MAX));
+                artifacts.sweep();
+                assert_eq!(rows(&artifacts), 1);
+            }
+            assert!(rows(&artifacts) <= 128, "{} rows", rows(&artifacts));
+        }
+        journal.compact(SequenceNumber(u64::MAX));
+        artifacts.sweep();
+        assert_eq!(rows(&artifacts), 1);
+        assert_eq!(artifacts.store().usage().contents, 1);
+    }
+
+    #[test]
+    fn rows_stay_bounded_though_nobody_sweeps() {
+        let artifacts = EntryArtifacts::new(ArtifactStore::memory());
+        let mut journal = Journal::default();
+        for _ in 0..10_000 {
+            let (handle, _) = create(&mut journal, &artifacts);
+            testing::free(&mut journal, handle);
+            if journal.is_compaction_due() {
+                journal.compact(SequenceNumber(u64::MAX));
+            }
+            // What the journal may have, twice, and the 64 that are never looked at.
+            assert!(rows(&artifacts) <= 3 * 64, "{} rows", rows(&artifacts));
+        }
+    }
+
+    #[test]
+    fn an_entry_that_something_else_refers_to_keeps_its_row() {
+        let artifacts = EntryArtifacts::new(ArtifactStore::memory());
+        let mut journal = Journal::default();
+        let (handle, held) = create(&mut journal, &artifacts);
+        testing::free(&mut journal, handle);
+        assert_eq!(journal.compact(SequenceNumber(u64::MAX)), 2);
+        artifacts.sweep();
+        assert!(
+            artifacts
+                .of(&held)
+                .is_some_and(|artifact| artifact.usable().is_some())
+        );
+        drop(held);
+        artifacts.sweep();
+        assert_eq!(
+            (rows(&artifacts), artifacts.store().usage().contents),
+            (0, 0)
+        );
+    }
+
+    #[test]
+    fn an_object_that_was_changed_is_no_longer_what_its_call_made() {
+        let artifacts = EntryArtifacts::new(ArtifactStore::memory());
+        let mut journal = Journal::default();
+        let key = CallKey([7; 32]);
+        let [one, other] = [0, 1].map(|_| {
+            let entry = testing::create(&mut journal, &[]);
+            let artifact = EntryArtifact::open(artifacts.store(), Some(key));
+            artifacts.note(&entry, Some(artifact));
+            entry.creates().next().unwrap().0
+        });
+        assert_eq!(artifacts.identity(one), Some(key));
+        artifacts.note(&testing::mutate(&mut journal, &[one, other], vec![0]), None);
+        assert_eq!(artifacts.identity(one), None);
+        assert_eq!(artifacts.identity(other), Some(key));
+        artifacts.note(&testing::change_all(&mut journal, &[]), None);
+        assert_eq!(artifacts.identity(other), None);
+    }
+}
