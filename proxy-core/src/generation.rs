@@ -2,11 +2,16 @@
 //! applied.
 
 mod artifact;
+#[path = "../../guest-calls/src/bare.rs"]
 mod bare;
+#[path = "generation/recorded.rs"]
 mod guest;
 mod history;
+#[path = "../../guest-calls/src/instance/marshal.rs"]
 mod marshal;
+#[path = "../../guest-calls/src/instance/numbers.rs"]
 mod numbers;
+#[path = "../../guest-calls/src/objects.rs"]
 mod objects;
 mod replay;
 

@@ -54,17 +54,20 @@ mod degradation;
 mod error;
 mod event;
 mod generation;
+#[path = "../../guest-calls/src/handle.rs"]
 mod handle;
 mod hooks;
 mod journal;
 mod lane;
 mod memory;
 mod observer;
+#[path = "../../guest-calls/src/policy.rs"]
 mod policy;
 mod proxy;
 mod recorder;
 mod state;
 mod supervisor;
+#[path = "../../guest-calls/src/value.rs"]
 mod value;
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage};

@@ -168,7 +168,7 @@ impl Value {
 /// The results of a call, most often one.
 ///
 /// ```
-/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # #[path = "../../proxy-core/tests/fake/mod.rs"] mod fake;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let proxy = fake::counter_proxy()?;
 /// use proxy_core::args;

@@ -20,7 +20,7 @@ use crate::{Error, ExportInfo, Handle, Policy, SequenceNumber, Thresholds};
 /// It exists to compare a proxy with, on the same module and the same calls.
 ///
 /// ```
-/// # #[path = "../../tests/fake/mod.rs"] mod fake;
+/// # #[path = "../../proxy-core/tests/fake/mod.rs"] mod fake;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use engine_api::{Engine, Imports, Limits};
 /// use proxy_core::{Bare, Policy, args};

@@ -3,8 +3,11 @@
 //! A policy is a TOML file, described in `docs/policy.md`. It is parsed here, and bound to a module's
 //! real exports in [`plan`], where everything that does not fit is an error that names the place.
 
+#[path = "policy/bind.rs"]
 pub(crate) mod bind;
+#[path = "policy/kind.rs"]
 mod kind;
+#[path = "policy/plan.rs"]
 pub(crate) mod plan;
 
 use std::fmt;

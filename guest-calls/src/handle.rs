@@ -32,7 +32,7 @@ impl fmt::Display for SequenceNumber {
 /// [`crate::Error::UnknownHandle`], [`crate::Error::ForeignHandle`].
 ///
 /// ```
-/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # #[path = "../../proxy-core/tests/fake/mod.rs"] mod fake;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let proxy = fake::counter_proxy()?;
 /// use proxy_core::{Error, args};
