@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Error, Handle, SequenceNumber};
+use crate::{CallError, Error, Handle, SequenceNumber};
 
 pub(crate) use artifact_slot::{ArtifactSlot, News};
 pub use entry::Entry;
@@ -145,7 +145,7 @@ impl Journal {
         if self.is_live(handle) {
             Error::UnknownHandle { handle }
         } else {
-            Error::FreedHandle { handle }
+            CallError::FreedHandle { handle }.into()
         }
     }
 

@@ -1,36 +1,26 @@
-//! The inside of a generation: the instance, its handle table, and calls by policy.
+//! The inside of a generation: an instance, with a record of what its calls did.
 
 use std::sync::Arc;
 
-use engine_api::{
-    EngineId, FuncIndex, Instance, Interrupter, MemoryIndex, MemoryMeter, ModuleInfo, NumericType,
-    Slot, Val,
-};
+use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Val};
+use guest_calls::{BoundInstance, CallFailure, ObjectTable, Ran};
 use smallvec::SmallVec;
 
 use super::Blueprint;
 use super::history::History;
-use super::marshal::{Ran, check_count};
-use super::objects::{Object, ObjectTable};
 use crate::checkpoint::Checkpoint;
 use crate::journal::{HostCall, ResultRecord};
-use crate::policy::plan::{ExportPlan, Plan};
-use crate::policy::{ArgKind, ResultKind};
+use crate::policy::plan::ExportPlan;
 use crate::recorder::{Recorder, is_live_reference};
 use crate::value::{Arg, Results};
-use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
+use crate::{CallError, Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
-/// The instance with what belongs to it. Whoever holds it runs it.
-pub(crate) struct Guest {
-    pub(super) instance: Box<dyn Instance>,
-    pub(super) objects: ObjectTable,
-    pub(super) plan: Arc<Plan>,
-    pub(super) memory: Option<MemoryIndex>,
-    pub(super) proxy: u32,
+/// An instance, with what a generation has besides: the recorder of its host functions, and what was
+/// applied to it. It runs for whoever holds it.
+pub(crate) struct RecordedInstance {
+    pub(super) bound: BoundInstance,
     pub(super) recorder: Arc<Recorder>,
     records_host: bool,
-    /// Where the size of the instance's memories can be read, if not from the instance alone.
-    meter: Option<MemoryMeter>,
     applied: SequenceNumber,
     calls: u32,
     /// What was done to it while it was a standby.
@@ -39,22 +29,13 @@ pub(crate) struct Guest {
 
 /// Why a call gave no result.
 #[derive(Debug)]
-pub(crate) enum CallFailure {
-    /// Nothing ran: the arguments are wrong.
-    Refused(Error),
-    /// The handle is not in this generation's table: the journal knows why.
-    NoSuchHandle(Handle),
-    /// The guest's allocator had nothing left. Nothing else ran.
-    Exhausted { side_effects: bool },
-    /// The guest or a host function ended the call. The state is lost.
-    Ended {
-        source: Box<engine_api::Error>,
+pub(crate) enum Failure {
+    /// The call itself failed.
+    Call {
+        failure: CallFailure,
+        /// Whether host functions with effects outside had run.
         side_effects: bool,
     },
-    /// The call returned, and gave an error of the guest's own. Nothing is lost.
-    Rejected(Error),
-    /// The call returned, but what it gave cannot be read.
-    Garbled(Error),
     /// The call returned, but the guest's state is lost or cannot be recorded.
     Harmed(String),
 }
@@ -70,7 +51,7 @@ pub(crate) struct Recorded {
     pub(crate) rejected: Option<String>,
 }
 
-impl Guest {
+impl RecordedInstance {
     pub(super) fn create(
         blueprint: &Blueprint,
         genesis: Option<&[HostCall]>,
@@ -102,16 +83,12 @@ impl Guest {
         }
         if let Some(what) = recording.fault {
             let export = "the start function".to_owned();
-            return Err(Error::GuestData { export, what });
+            return Err(CallError::GuestData { export, what }.into());
         }
         let host_calls = genesis.unwrap_or(&recording.calls);
+        let plan = Arc::clone(&blueprint.plan);
         let guest = Self {
-            meter: instance.memory_meter(),
-            instance,
-            objects: ObjectTable::default(),
-            plan: Arc::clone(&blueprint.plan),
-            memory: main_memory(&info),
-            proxy: blueprint.proxy,
+            bound: BoundInstance::new(instance, plan, ObjectTable::default(), blueprint.proxy),
             recorder,
             records_host: imports.iter().next().is_some(),
             applied: SequenceNumber::ZERO,
@@ -130,13 +107,10 @@ impl Guest {
             blueprint
                 .module
                 .restore(&imports, &blueprint.limits, &checkpoint.snapshot)?;
+        let plan = Arc::clone(&blueprint.plan);
+        let objects = ObjectTable::of(&checkpoint.objects);
         Ok(Self {
-            meter: instance.memory_meter(),
-            instance,
-            objects: ObjectTable::of(&checkpoint.objects),
-            plan: Arc::clone(&blueprint.plan),
-            memory: main_memory(info),
-            proxy: blueprint.proxy,
+            bound: BoundInstance::new(instance, plan, objects, blueprint.proxy),
             recorder,
             records_host: imports.iter().next().is_some(),
             applied: checkpoint.sequence,
@@ -148,8 +122,8 @@ impl Guest {
     /// A checkpoint of the state as it is: right after entries were applied, and before anything else ran.
     pub(super) fn capture(&mut self, engine: EngineId) -> Result<Checkpoint, Error> {
         let history = self.history.share()?;
-        let snapshot = self.instance.capture()?;
-        let objects = self.objects.share();
+        let snapshot = self.bound.instance_mut().capture()?;
+        let objects = self.bound.objects_mut().share();
         Ok(Checkpoint::new(
             snapshot,
             objects,
@@ -161,7 +135,7 @@ impl Guest {
 
     /// Gives the memory back, in slices. Nothing may run here afterwards.
     pub(super) fn discard(&mut self) {
-        self.instance.discard_memories();
+        self.bound.instance_mut().discard_memories();
     }
 
     pub(crate) fn applied(&self) -> SequenceNumber {
@@ -174,14 +148,16 @@ impl Guest {
 
     #[inline]
     pub(crate) fn memory_bytes(&self) -> u64 {
-        match &self.meter {
-            Some(meter) => meter.bytes(),
-            None => self.instance.memory_bytes(),
-        }
+        self.bound.memory_bytes()
+    }
+
+    /// Whether a call with these arguments would begin, and on the handles of this generation.
+    pub(crate) fn accepts(&self, plan: &ExportPlan, args: &[Arg<'_>]) -> bool {
+        self.bound.accepts(plan, args)
     }
 
     pub(super) fn interrupter(&self) -> Option<Interrupter> {
-        self.instance.interrupter().ok()
+        self.bound.instance().interrupter().ok()
     }
 
     /// Counts calls, and says for one of 64 that it should be timed: the clock costs as much as a
@@ -192,34 +168,21 @@ impl Guest {
         self.calls.is_multiple_of(64)
     }
 
-    /// A pure call of plain values: nothing is translated and nothing kept.
+    /// A pure call whose type is known in one word and whose numbers are in their slots: nothing is
+    /// translated and nothing kept.
     #[inline]
-    pub(crate) fn call_plain(
-        &mut self,
-        func: FuncIndex,
-        args: &[Val],
-        results: &mut [Val],
-    ) -> Result<(), CallFailure> {
-        self.begin_live();
-        self.instance
-            .call(func, args, results)
-            .map_err(|source| self.ended(source))?;
-        self.unharmed()
-    }
-
-    /// As [`Guest::call_plain`], where the type is known in one word and the numbers are in their slots.
-    #[inline]
-    pub(crate) fn call_numbers(
+    pub(crate) fn call_pure_numbers(
         &mut self,
         func: FuncIndex,
         ty: NumericType,
         slots: &mut [Slot],
-    ) -> Result<(), CallFailure> {
-        self.begin_live();
-        self.instance
-            .call_numbers(func, ty, slots)
-            .map_err(|source| self.ended(source))?;
-        self.unharmed()
+    ) -> Result<(), Failure> {
+        self.live(|bound| bound.call_numbers(func, ty, slots))
+    }
+
+    /// As [`BoundInstance::report`].
+    pub(crate) fn report(&mut self, func: FuncIndex) -> Result<Option<f64>, Failure> {
+        self.live(|bound| bound.report(func))
     }
 
     /// A pure call by policy.
@@ -228,57 +191,59 @@ impl Guest {
         plan: &ExportPlan,
         args: &[Arg<'_>],
         scope: Option<u64>,
-    ) -> Result<Results, CallFailure> {
-        if plan.needs.is_some() {
-            check_count(plan, args)?;
-            self.needed(plan)?;
-        }
-        self.begin_live();
-        let ran = self.run(plan, args, SequenceNumber::ZERO, scope)?;
-        self.unharmed()?;
-        accepted(plan, ran)
+    ) -> Result<Results, Failure> {
+        let ran = self.live(|bound| {
+            if plan.needs.is_some() {
+                plan.check_args(args)?;
+                bound.needed(plan)?;
+            }
+            bound.run(plan, args, SequenceNumber::ZERO, scope)
+        })?;
+        ran.accepted(plan).map_err(|failure| self.failed(failure))
     }
 
-    /// The newest object of the type that the call needs.
-    pub(super) fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
-        let Some(needed) = &plan.needs else {
-            return Ok(None);
-        };
-        let of_type = |object: &Object| object.ty.as_ref() == Some(needed);
-        let newest = self
-            .objects
-            .iter()
-            .filter(|(_, object)| of_type(object))
-            .map(|(handle, _)| *handle)
-            .max();
-        match newest {
-            Some(handle) => Ok(Some(handle)),
-            None => Err(CallFailure::Refused(Error::Needs {
-                export: plan.name.to_string(),
-                needed: needed.to_string(),
-            })),
-        }
-    }
-
-    /// Host functions run and nothing is kept, if there are any: otherwise the recorder, behind its lock, has
-    /// nothing to do.
+    /// Runs what is not journaled: host functions run and nothing is kept. Without host functions the
+    /// recorder, behind its lock, has nothing to do.
     #[inline]
-    fn begin_live(&self) {
+    fn live<R>(
+        &mut self,
+        run: impl FnOnce(&mut BoundInstance) -> Result<R, CallFailure>,
+    ) -> Result<R, Failure> {
         if self.records_host {
             self.recorder.begin_live();
+        }
+        let result = self.attempt(run)?;
+        self.unharmed()?;
+        Ok(result)
+    }
+
+    /// Runs guest code, and says of a failure whether host functions had had effects.
+    #[inline]
+    pub(super) fn attempt<R>(
+        &mut self,
+        run: impl FnOnce(&mut BoundInstance) -> Result<R, CallFailure>,
+    ) -> Result<R, Failure> {
+        run(&mut self.bound).map_err(|failure| self.failed(failure))
+    }
+
+    #[cold]
+    fn failed(&self, failure: CallFailure) -> Failure {
+        Failure::Call {
+            failure,
+            side_effects: self.recorder.had_side_effects(),
         }
     }
 
     /// Whether a pure call that returned left the guest whole: a host function may have swallowed
     /// the trap of a nested call.
     #[inline]
-    fn unharmed(&self) -> Result<(), CallFailure> {
+    fn unharmed(&self) -> Result<(), Failure> {
         if !self.records_host {
             return Ok(());
         }
         match self.recorder.take_fault() {
             None => Ok(()),
-            Some(what) => Err(CallFailure::Harmed(what)),
+            Some(what) => Err(Failure::Harmed(what)),
         }
     }
 
@@ -289,14 +254,14 @@ impl Guest {
         plan: &ExportPlan,
         args: &[Arg<'_>],
         sequence: SequenceNumber,
-    ) -> Result<Recorded, CallFailure> {
+    ) -> Result<Recorded, Failure> {
         let recorded = if self.records_host {
             self.recorder.begin_record();
             let recorded = self.execute(plan, args, sequence);
             let recording = self.recorder.finish();
             let mut recorded = recorded?;
             if let Some(fault) = recording.fault {
-                return Err(CallFailure::Harmed(fault));
+                return Err(Failure::Harmed(fault));
             }
             recorded.host_calls = recording.calls;
             recorded
@@ -309,29 +274,9 @@ impl Guest {
         };
         if recorded.records.iter().any(reference) {
             let what = "a reference, which cannot be recorded; make the export pure";
-            return Err(CallFailure::Harmed(what.to_owned()));
+            return Err(Failure::Harmed(what.to_owned()));
         }
         Ok(recorded)
-    }
-
-    /// A call by policy of which nothing is kept but the objects that it made. Those it freed are not known any
-    /// more.
-    pub(super) fn call_unrecorded(
-        &mut self,
-        plan: &ExportPlan,
-        args: &[Arg<'_>],
-        sequence: SequenceNumber,
-        scope: Option<u64>,
-    ) -> Result<Results, CallFailure> {
-        check_count(plan, args)?;
-        self.needed(plan)?;
-        self.begin_live();
-        let ran = self.run(plan, args, sequence, scope)?;
-        for handle in consumed(plan, args) {
-            self.objects.remove(&handle);
-        }
-        self.unharmed()?;
-        accepted(plan, ran)
     }
 
     /// Runs, takes fingerprints, and settles the handle table.
@@ -340,10 +285,12 @@ impl Guest {
         plan: &ExportPlan,
         args: &[Arg<'_>],
         sequence: SequenceNumber,
-    ) -> Result<Recorded, CallFailure> {
-        check_count(plan, args)?;
-        let needs = self.needed(plan)?;
-        let ran = self.run(plan, args, sequence, None)?;
+    ) -> Result<Recorded, Failure> {
+        let (needs, ran) = self.attempt(|bound| {
+            plan.check_args(args)?;
+            let needs = bound.needed(plan)?;
+            Ok((needs, bound.run(plan, args, sequence, None)?))
+        })?;
         self.settle(plan, args, sequence, needs, ran)
     }
 
@@ -355,165 +302,37 @@ impl Guest {
         sequence: SequenceNumber,
         needs: Option<Handle>,
         ran: Ran,
-    ) -> Result<Recorded, CallFailure> {
-        let Ran {
-            results,
-            records,
-            rejected,
-        } = ran;
+    ) -> Result<Recorded, Failure> {
+        let records = ResultRecord::all_of(&ran, self.bound.objects());
         let mut fingerprints = Vec::new();
         if let Some(func) = plan.fingerprint {
             for record in &records {
                 if let ResultRecord::Object(handle, _) = record {
-                    self.fingerprint(func, *handle, &mut fingerprints)?;
+                    let said = self.attempt(|bound| bound.fingerprint(func, *handle))?;
+                    for record in ResultRecord::all_of(&said, self.bound.objects()) {
+                        record.digest_into(&mut fingerprints);
+                    }
                 }
             }
         }
-        for handle in consumed(plan, args) {
-            self.objects.remove(&handle);
-        }
+        self.bound.forget_consumed(plan, args);
         self.applied = sequence;
         Ok(Recorded {
-            results,
+            results: ran.results,
             records,
             fingerprints: fingerprints.into(),
             host_calls: Vec::new(),
             needs,
-            rejected,
+            rejected: ran.rejected,
         })
     }
-
-    fn fingerprint(
-        &mut self,
-        func: FuncIndex,
-        handle: Handle,
-        fingerprints: &mut Vec<Val>,
-    ) -> Result<(), CallFailure> {
-        let plan = Arc::clone(self.plan.export(func));
-        if matches!(plan.args.as_slice(), [ArgKind::Handle(_)]) {
-            let ran = self.run(&plan, &[Arg::Handle(handle)], SequenceNumber::ZERO, None)?;
-            for record in &ran.records {
-                record.digest_into(fingerprints);
-            }
-            return Ok(());
-        }
-        let ty = plan.wasm_ty.clone();
-        let raw = self.objects[&handle].raw;
-        let arg = super::marshal::raw_to_val(raw, ty.params()[0]);
-        let mut results: SmallVec<[Val; 2]> =
-            ty.results().iter().map(|ty| Val::zero(*ty)).collect();
-        self.instance
-            .call(func, &[arg], &mut results)
-            .map_err(|source| self.ended(source))?;
-        fingerprints.extend(results);
-        Ok(())
-    }
-
-    /// Calls a function of the module's own services, such as the one that reports its memory, and
-    /// returns its first result as a number, if it is one that makes sense.
-    pub(crate) fn report(&mut self, func: FuncIndex) -> Result<Option<f64>, CallFailure> {
-        let Some(ty) = self.plan.export(func).ty.results().first().copied() else {
-            return Ok(None);
-        };
-        let mut results = [Val::zero(ty)];
-        self.call_plain(func, &[], &mut results)?;
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a number of MiB is far below the precision of an f64"
-        )]
-        let number = match &results[0] {
-            Val::I32(value) => f64::from(value.cast_unsigned()),
-            Val::I64(value) => value.cast_unsigned() as f64,
-            Val::F32(bits) => f64::from(f32::from_bits(*bits)),
-            Val::F64(bits) => f64::from_bits(*bits),
-            _ => return Ok(None),
-        };
-        Ok((number.is_finite() && number >= 0.0).then_some(number))
-    }
-
-    #[cold]
-    pub(super) fn ended(&self, source: engine_api::Error) -> CallFailure {
-        let side_effects = self.had_side_effects();
-        CallFailure::Ended {
-            source: Box::new(source),
-            side_effects,
-        }
-    }
-
-    pub(super) fn had_side_effects(&self) -> bool {
-        self.recorder.had_side_effects()
-    }
-
-    pub(super) fn register(
-        &mut self,
-        sequence: SequenceNumber,
-        result: usize,
-        raw: u64,
-        kind: &ResultKind,
-    ) -> (Handle, Option<Arc<str>>) {
-        let result = u32::try_from(result).expect("results are counted in u32");
-        let handle = Handle {
-            sequence,
-            result,
-            proxy: self.proxy,
-        };
-        let ty: Option<Arc<str>> = match kind {
-            ResultKind::Handle(ty) => ty.as_deref().map(Into::into),
-            _ => None,
-        };
-        self.objects.insert(
-            handle,
-            Object {
-                raw,
-                ty: ty.clone(),
-            },
-        );
-        (handle, ty)
-    }
 }
 
-/// What a call gave, unless it is an error of the guest's own.
-fn accepted(plan: &ExportPlan, ran: Ran) -> Result<Results, CallFailure> {
-    match ran.rejected {
-        None => Ok(ran.results),
-        Some(message) => Err(CallFailure::Rejected(Error::Guest {
-            export: plan.name.to_string(),
-            message,
-        })),
-    }
-}
-
-/// The memory that buffers are in.
-fn main_memory(info: &ModuleInfo) -> Option<MemoryIndex> {
-    match info.export("memory").map(|export| export.kind) {
-        Some(engine_api::ExportKind::Memory(index)) => Some(index),
-        _ => (!info.memories().is_empty()).then_some(MemoryIndex(0)),
-    }
-}
-
-/// The objects that a call uses up.
-pub(crate) fn consumed(plan: &ExportPlan, args: &[Arg<'_>]) -> SmallVec<[Handle; 4]> {
-    let consumed = plan.consumes.iter().map(|position| &args[*position]);
-    consumed
-        .flat_map(|arg| match arg {
-            Arg::Handle(handle) => std::slice::from_ref(handle),
-            Arg::Handles(handles) => *handles,
-            _ => &[],
-        })
-        .copied()
-        .collect()
-}
-
-impl CallFailure {
+impl Failure {
     pub(crate) fn describe(&self) -> String {
         match self {
-            CallFailure::Refused(error)
-            | CallFailure::Rejected(error)
-            | CallFailure::Garbled(error) => error.to_string(),
-            CallFailure::NoSuchHandle(handle) => format!("no object {handle}"),
-            CallFailure::Harmed(what) => what.clone(),
-            CallFailure::Exhausted { .. } => "the guest's allocator has no memory left".to_owned(),
-            CallFailure::Ended { source, .. } => source.to_string(),
+            Failure::Call { failure, .. } => failure.to_string(),
+            Failure::Harmed(what) => what.clone(),
         }
     }
 }

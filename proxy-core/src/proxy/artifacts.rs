@@ -9,7 +9,7 @@ use engine_api::FuncIndex;
 use super::{Generation, Inner};
 use crate::artifact_store::{ArtifactFault, ArtifactStore, CallKey, Outcome, Stored, key};
 use crate::event::Event;
-use crate::generation::{Guest, Recorded, lock};
+use crate::generation::{Recorded, RecordedInstance, lock};
 use crate::journal::{ArtifactSlot, Entry, Journal, News};
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::value::{Arg, Results};
@@ -92,7 +92,7 @@ impl Inner {
         &self,
         journal: &Journal,
         generation: &Generation,
-        guest: &mut Guest,
+        guest: &mut RecordedInstance,
         plan: &ExportPlan,
         args: &[Arg<'_>],
         sequence: SequenceNumber,

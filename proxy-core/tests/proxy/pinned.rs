@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proxy_core::{Error, Pinned, Pointer, args};
+use proxy_core::{CallError, Error, Pinned, Pointer, args};
 
 use super::world::{PATIENCE, World, add, counter, leak_pages, swap, until_live, value, within};
 use crate::fake::Gate;
@@ -56,11 +56,13 @@ fn calls_that_change_state_are_refused_inside() {
     let outcome: Result<(), Error> = proxy.pinned(|pinned| {
         assert!(matches!(
             pinned.call("no_such_export", args![]),
-            Err(Error::UnknownExport { .. })
+            Err(Error::Call(CallError::UnknownExport { .. }))
         ));
         pinned.call("counter_add", args![one, 1]).map(drop)
     });
-    assert!(matches!(outcome, Err(Error::JournaledInPinned { export }) if export == "counter_add"));
+    assert!(
+        matches!(outcome, Err(Error::Call(CallError::JournaledInPinned { export })) if export == "counter_add")
+    );
     assert_eq!(value(&proxy, one), 0);
 }
 
@@ -69,16 +71,25 @@ fn a_pointer_is_good_only_in_its_scope() {
     let (proxy, _) = World::new().build();
     let one = counter(&proxy);
     let outside = proxy.call("snapshot", args![one]);
-    assert!(matches!(outside, Err(Error::PointerOutsideScope { .. })));
+    assert!(matches!(
+        outside,
+        Err(Error::Call(CallError::PointerOutsideScope { .. }))
+    ));
     let escaped = proxy.pinned(|pinned| snapshot(pinned, one)).unwrap();
     let outside = proxy.call("snapshot_value", args![escaped]);
-    assert!(matches!(outside, Err(Error::PointerOutsideScope { .. })));
+    assert!(matches!(
+        outside,
+        Err(Error::Call(CallError::PointerOutsideScope { .. }))
+    ));
     let other = proxy.pinned(|pinned| {
         let own = snapshot(pinned, one)?;
         assert_eq!(snapshot_value(pinned, own)?, 0);
         snapshot_value(pinned, escaped)
     });
-    assert!(matches!(other, Err(Error::PointerOutsideScope { .. })));
+    assert!(matches!(
+        other,
+        Err(Error::Call(CallError::PointerOutsideScope { .. }))
+    ));
     assert!(proxy.debug_info().tainted.is_none(), "nothing ran");
 }
 
@@ -171,7 +182,10 @@ fn a_scope_is_run_again_only_once() {
         pinned.call("boom", args![]).map(drop)
     });
     assert!(
-        matches!(outcome, Err(Error::Trapped { retried: true, .. })),
+        matches!(
+            outcome,
+            Err(Error::Call(CallError::Trapped { retried: true, .. }))
+        ),
         "{outcome:?}"
     );
     assert_eq!(runs.get(), 2);
