@@ -124,9 +124,8 @@ fn call(object: &mut Object, position: Position) -> Result<Call> {
         Some(Value::Array(values)) => values
             .into_iter()
             .enumerate()
-            .map(|(position, value)| {
-                argument(value, position)
-                    .with_context(|| format!("`{export}`: argument {position}"))
+            .map(|(at, value)| {
+                argument(value, position).with_context(|| format!("`{export}`: argument {at}"))
             })
             .collect::<Result<_>>()?,
         Some(_) => bail!("`{export}`: \"args\" takes a list"),

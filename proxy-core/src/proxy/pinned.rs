@@ -44,7 +44,7 @@ impl Proxy {
     /// let counter = proxy.call("counter_new", args![])?.handle()?;
     /// let value = proxy.pinned(|pinned| {
     ///     let copy = pinned.call("snapshot", args![counter])?.pointer()?;
-    ///     pinned.call("snapshot_value", args![copy])?.i32()
+    ///     Ok::<_, proxy_core::Error>(pinned.call("snapshot_value", args![copy])?.i32()?)
     /// })?;
     /// assert_eq!(value, 0);
     /// # Ok(())

@@ -257,7 +257,7 @@ fn the_policy_and_the_module_describe_an_export_together() {
     assert!(export.listed);
     assert!(matches!(
         proxy.export("nothing"),
-        Err(Error::Call(CallError::UnknownExport { .. }))
+        Err(CallError::UnknownExport { .. })
     ));
 }
 

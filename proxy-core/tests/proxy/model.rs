@@ -206,7 +206,7 @@ impl Run {
                 let (handle, expected) = self.alive[at];
                 let seen = proxy.pinned(|pinned| {
                     let pointer = pinned.call("snapshot", args![handle])?.pointer()?;
-                    pinned.call("snapshot_value", args![pointer])?.i32()
+                    Ok::<_, Error>(pinned.call("snapshot_value", args![pointer])?.i32()?)
                 })?;
                 assert_eq!(seen, expected);
             }

@@ -10,11 +10,11 @@ use super::world::{PATIENCE, World, add, counter, leak_pages, swap, until_live, 
 use crate::fake::Gate;
 
 fn snapshot(pinned: &Pinned<'_>, counter: proxy_core::Handle) -> Result<Pointer, Error> {
-    pinned.call("snapshot", args![counter])?.pointer()
+    Ok(pinned.call("snapshot", args![counter])?.pointer()?)
 }
 
 fn snapshot_value(pinned: &Pinned<'_>, pointer: Pointer) -> Result<i32, Error> {
-    pinned.call("snapshot_value", args![pointer])?.i32()
+    Ok(pinned.call("snapshot_value", args![pointer])?.i32()?)
 }
 
 #[test]
@@ -203,7 +203,9 @@ fn a_scope_whose_generation_another_call_ended_is_run_again() {
         let pointer = snapshot(pinned, one)?;
         let other = proxy.clone();
         let number = within("a call of another thread", PATIENCE, move || {
-            other.call("boom", args![]).and_then(|number| number.i32())
+            other
+                .call("boom", args![])
+                .and_then(|number| Ok(number.i32()?))
         });
         assert_eq!(number.unwrap(), 2, "it was repeated on the new generation");
         snapshot_value(pinned, pointer)
@@ -223,7 +225,7 @@ fn a_scope_that_needs_an_object_of_the_new_generation_is_run_again_there() {
             swap(&proxy);
             counter(&proxy)
         });
-        pinned.call("counter_value", args![young])?.i32()
+        Ok::<_, Error>(pinned.call("counter_value", args![young])?.i32()?)
     });
     assert_eq!(result.unwrap(), 0);
     assert_eq!(generations.into_inner(), [1, 2]);
@@ -289,7 +291,7 @@ fn a_scope_may_hold_its_generation_through_a_long_call() {
     let (proxy, engine) = world.build();
     let scope = thread::spawn({
         let proxy = proxy.clone();
-        move || proxy.pinned(|pinned| pinned.call("block", args![])?.i32())
+        move || proxy.pinned(|pinned| Ok::<_, Error>(pinned.call("block", args![])?.i32()?))
     });
     gate.wait_for(1);
     swap(&proxy);
