@@ -7,6 +7,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     reason = "the doc tests and the integration tests each use a part of it"
 )]
 
