@@ -1,16 +1,15 @@
 //! A job bound to a compiled module. It makes instances that have the state.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use engine_api::{Artifact, Engine, Module};
-use proxy_core::{Arg, Bare, BareInstance, Error, Proxy, Results, Value};
-use workload::bind::{Bound, BoundCall, BoundStep, Scope};
-use workload::perform::{
-    Batch, Callee, Failure, Slot, Why, perform, perform_pinned, perform_scope,
-};
+use proxy_core::{Arg, Bare, BareInstance, CallError, Callee, Results, ScopedCallee, Value};
+use workload::bind::{Bound, BoundStep};
+use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
 
 use crate::Job;
 
@@ -28,7 +27,7 @@ pub struct Setup {
 /// An instance with the state, or a proxy with it.
 pub(crate) struct Live<S> {
     pub(crate) site: S,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) variables: Vec<Variable>,
 }
 
 /// The objects of a state as bytes, in the order of the calls that make it; `None` for calls
@@ -49,81 +48,10 @@ impl From<anyhow::Error> for Ended {
     }
 }
 
-/// Where calls and scopes are made.
-pub(crate) trait Site {
-    fn call<'a>(
-        &mut self,
-        call: &'a BoundCall,
-        index: u64,
-        slots: &mut [Slot],
-        batch: &mut Batch,
-    ) -> Result<(), Failure<'a>>;
+/// Where the calls and scopes of a job are made.
+pub(crate) trait Site: ScopedCallee<Error: Error + Send + Sync + 'static> {}
 
-    fn scope<'a>(
-        &mut self,
-        scope: &'a Scope,
-        index: u64,
-        slots: &mut [Slot],
-        batch: &mut Batch,
-    ) -> Result<(), Failure<'a>>;
-}
-
-impl Site for Proxy {
-    fn call<'a>(
-        &mut self,
-        call: &'a BoundCall,
-        index: u64,
-        slots: &mut [Slot],
-        batch: &mut Batch,
-    ) -> Result<(), Failure<'a>> {
-        let mut callee = &*self;
-        perform(&mut callee, call, index, slots, batch, Instant::now())
-    }
-
-    fn scope<'a>(
-        &mut self,
-        scope: &'a Scope,
-        index: u64,
-        slots: &mut [Slot],
-        batch: &mut Batch,
-    ) -> Result<(), Failure<'a>> {
-        perform_pinned(self, scope, index, slots, batch)
-    }
-}
-
-impl<C: Callee + Scoped> Site for C {
-    fn call<'a>(
-        &mut self,
-        call: &'a BoundCall,
-        index: u64,
-        slots: &mut [Slot],
-        batch: &mut Batch,
-    ) -> Result<(), Failure<'a>> {
-        perform(self, call, index, slots, batch, Instant::now())
-    }
-
-    fn scope<'a>(
-        &mut self,
-        scope: &'a Scope,
-        index: u64,
-        slots: &mut [Slot],
-        batch: &mut Batch,
-    ) -> Result<(), Failure<'a>> {
-        self.begin_scope();
-        perform_scope(self, scope, index, slots, batch, Instant::now())
-    }
-}
-
-/// A callee with one instance, on which scopes begin.
-pub(crate) trait Scoped {
-    fn begin_scope(&mut self);
-}
-
-impl Scoped for BareInstance {
-    fn begin_scope(&mut self) {
-        BareInstance::begin_scope(self);
-    }
-}
+impl<C: ScopedCallee<Error: Error + Send + Sync + 'static>> Site for C {}
 
 /// Builds a state, and exports the objects that the policy can write as bytes.
 struct Exporting {
@@ -132,7 +60,9 @@ struct Exporting {
 }
 
 impl Callee for Exporting {
-    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
+    type Error = CallError;
+
+    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, CallError> {
         let results = self.instance.call(export, args)?;
         let made = match results.as_slice() {
             [Value::Handle(object)] => self.instance.export_artifact(export, *object)?,
@@ -143,9 +73,13 @@ impl Callee for Exporting {
     }
 }
 
-impl Scoped for Exporting {
-    fn begin_scope(&mut self) {
+impl ScopedCallee for Exporting {
+    fn scope<T, E: From<CallError>>(
+        &mut self,
+        mut run: impl FnMut(&mut dyn Callee<Error = CallError>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.instance.begin_scope();
+        run(self)
     }
 }
 
@@ -156,7 +90,9 @@ struct Importing<'a> {
 }
 
 impl Callee for Importing<'_> {
-    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
+    type Error = CallError;
+
+    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, CallError> {
         match self.artifacts.pop_front() {
             Some(Some(bytes)) => self.instance.import_artifact(export, args, bytes),
             _ => self.instance.call(export, args),
@@ -164,9 +100,13 @@ impl Callee for Importing<'_> {
     }
 }
 
-impl Scoped for Importing<'_> {
-    fn begin_scope(&mut self) {
+impl ScopedCallee for Importing<'_> {
+    fn scope<T, E: From<CallError>>(
+        &mut self,
+        mut run: impl FnMut(&mut dyn Callee<Error = CallError>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.instance.begin_scope();
+        run(self)
     }
 }
 
@@ -184,7 +124,6 @@ impl Setup {
             None => engine.compile(&job.wasm)?,
         };
         let bare = Bare::new(
-            engine.id(),
             Arc::clone(&module),
             &job.policy,
             job.imports.clone(),
@@ -249,13 +188,13 @@ impl Setup {
 
     /// A bare instance with the state, made from artifacts where there are any.
     pub(crate) fn instance_from(&self, artifacts: &Artifacts) -> Result<Live<BareInstance>> {
-        let Live { site, slots } = self.with_state(Importing {
+        let Live { site, variables } = self.with_state(Importing {
             instance: self.bare.instance()?,
             artifacts: artifacts.iter().collect(),
         })?;
         Ok(Live {
             site: site.instance,
-            slots,
+            variables,
         })
     }
 
@@ -263,7 +202,7 @@ impl Setup {
     pub(crate) fn with_state<S: Site>(&self, site: S) -> Result<Live<S>> {
         let mut live = Live {
             site,
-            slots: vec![Slot::Empty; self.bound.slots],
+            variables: vec![Variable::Empty; self.bound.variables],
         };
         let mut results = Vec::new();
         let steps = &self.bound.steps[..self.at];
@@ -307,11 +246,14 @@ impl<S: Site> Live<S> {
                     continue;
                 }
                 BoundStep::Call(call) => {
-                    let outcome = self.site.call(call, index, &mut self.slots, &mut batch);
+                    let (site, variables) = (&mut self.site, &mut self.variables);
+                    let started = Instant::now();
+                    let outcome = perform(site, call, index, variables, &mut batch, started);
                     (call.line, outcome)
                 }
                 BoundStep::Pinned(scope) => {
-                    let outcome = self.site.scope(scope, index, &mut self.slots, &mut batch);
+                    let (site, variables) = (&mut self.site, &mut self.variables);
+                    let outcome = perform_scope(site, scope, index, variables, &mut batch);
                     (scope.line, outcome)
                 }
             };
@@ -322,12 +264,16 @@ impl<S: Site> Live<S> {
     }
 }
 
-fn settle(line: usize, outcome: Result<(), Failure<'_>>, batch: &Batch) -> Result<(), Ended> {
+fn settle<E: Error + Send + Sync + 'static>(
+    line: usize,
+    outcome: Result<(), Failure<'_, E>>,
+    batch: &Batch,
+) -> Result<(), Ended> {
     let cause = match outcome {
         Err(Failure { call, why }) => {
             let line = call.map_or(line, |call| call.line);
             let why = match why {
-                Why::Proxy(error) => format!("{:#}", anyhow::Error::new(error)),
+                Why::Call(error) => format!("{:#}", anyhow::Error::new(error)),
                 Why::Argument(why) => why,
             };
             format!("line {line}: {why}")

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use engine_api::{Error as EngineError, Trap};
-use proxy_core::Error;
+use proxy_core::{CallError, Error, PolicyError};
 
 use crate::output;
 
@@ -36,17 +36,17 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
 /// Whether an error says that the workload or the policy is wrong, rather than that a call failed.
 pub(crate) fn is_wrong_input(error: &Error) -> bool {
     match error {
-        Error::Policy { .. }
-        | Error::UnknownExport { .. }
-        | Error::NotInPolicy { .. }
-        | Error::Argument { .. }
-        | Error::ResultKind { .. }
-        | Error::FreedHandle { .. }
-        | Error::ForeignHandle { .. }
-        | Error::HandleType { .. }
-        | Error::Needs { .. }
-        | Error::PointerOutsideScope { .. }
-        | Error::JournaledInPinned { .. } => true,
+        Error::Policy(_) => true,
+        Error::Call(error) => !matches!(
+            error,
+            CallError::GuestData { .. }
+                | CallError::Guest { .. }
+                | CallError::OutOfMemory { .. }
+                | CallError::Trapped { .. }
+                | CallError::HostFailed { .. }
+                | CallError::Died { .. }
+                | CallError::Engine(_)
+        ),
         Error::Engine(error) => error.trap().is_none(),
         _ => false,
     }
@@ -55,36 +55,46 @@ pub(crate) fn is_wrong_input(error: &Error) -> bool {
 /// What to do about an error, where its own words do not say it.
 fn way_out(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     if let Some(error) = error.downcast_ref::<Error>() {
-        return way_out_of_proxy_error(error);
+        return match error {
+            Error::Policy(_) => Some(MEND_POLICY),
+            Error::Call(error) => way_out_of_call(error),
+            Error::Engine(error) => way_out_of_engine_error(error),
+            _ => None,
+        };
+    }
+    if error.is::<PolicyError>() {
+        return Some(MEND_POLICY);
+    }
+    if let Some(error) = error.downcast_ref::<CallError>() {
+        return way_out_of_call(error);
     }
     error
         .downcast_ref::<EngineError>()
         .and_then(way_out_of_engine_error)
 }
 
-fn way_out_of_proxy_error(error: &Error) -> Option<&'static str> {
-    match error {
-        Error::Policy { .. } => Some(
-            "mend the policy; `wasm-proxy inspect MODULE --emit-policy` drafts one that fits the module",
-        ),
-        Error::UnknownExport { .. } | Error::Argument { .. } => {
-            Some("`wasm-proxy inspect MODULE --policy F.toml` shows each export with its arguments")
+const MEND_POLICY: &str =
+    "mend the policy; `wasm-proxy inspect MODULE --emit-policy` drafts one that fits the module";
+
+fn way_out_of_call(error: &CallError) -> Option<&'static str> {
+    Some(match error {
+        CallError::UnknownExport { .. } | CallError::Argument { .. } => {
+            "`wasm-proxy inspect MODULE --policy F.toml` shows each export with its arguments"
         }
-        Error::FreedHandle { .. } => Some(
-            "make the object again with a call that has the same \"as\", or move the call that frees it to the end",
-        ),
-        Error::HandleType { .. } => Some("name the result of a call that makes such an object"),
-        Error::Needs { .. } => Some(
+        CallError::FreedHandle { .. } => {
+            "make the object again with a call that has the same \"as\", or move the call that frees it to the end"
+        }
+        CallError::HandleType { .. } => "name the result of a call that makes such an object",
+        CallError::Needs { .. } => {
             "a call that creates it before this line, such as {\"call\":\"thread_pool_start\",\"args\":[2]} \
-             for a thread pool",
-        ),
-        Error::PointerOutsideScope { .. } => {
-            Some("put the calls that share a raw pointer into one {\"pinned\":[...]}")
+             for a thread pool"
         }
-        Error::JournaledInPinned { .. } => Some("move the call out of {\"pinned\":[...]}"),
-        Error::Engine(error) => way_out_of_engine_error(error),
-        _ => None,
-    }
+        CallError::PointerOutsideScope { .. } => {
+            "put the calls that share a raw pointer into one {\"pinned\":[...]}"
+        }
+        CallError::JournaledInPinned { .. } => "move the call out of {\"pinned\":[...]}",
+        _ => return None,
+    })
 }
 
 fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {

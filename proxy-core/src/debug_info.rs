@@ -12,7 +12,7 @@ use crate::{ArtifactUsage, CheckpointInfo, Reason, SequenceNumber, SwapState};
 /// bytes.
 ///
 /// ```
-/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # #[path = "../tests/fake/proxied.rs"] mod fake;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let proxy = fake::counter_proxy()?;
 /// use proxy_core::{SwapState, args};

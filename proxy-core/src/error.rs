@@ -4,21 +4,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine_api::Trap;
-
-use crate::{Handle, SequenceNumber};
+use crate::{CallError, Handle, PolicyError, SequenceNumber};
 
 /// An error of the proxy. After any of them the proxy goes on serving: the state is the journal's,
 /// and a generation that a call has damaged is rebuilt from it before the next call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The policy does not fit the module or itself. Fix the file.
-    #[error("policy: {reason}")]
-    Policy {
-        /// What does not fit, and where.
-        reason: String,
-    },
+    /// The policy cannot be read, or does not fit the module. Fix the file.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+
+    /// The call failed, or was refused before anything ran.
+    #[error(transparent)]
+    Call(#[from] CallError),
 
     /// A setting from outside makes no sense. Fix it.
     #[error("{reason}")]
@@ -39,55 +38,6 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// The module has no such exported function.
-    #[error("the module exports no function `{name}`{}", suggestion(.similar.as_ref()))]
-    UnknownExport {
-        /// What was asked for.
-        name: String,
-        /// An export of a similar name.
-        similar: Option<String>,
-    },
-
-    /// The policy is strict and does not list the export.
-    #[error(
-        "the policy is strict and has no entry for `{export}`; add an [[export]] that matches it"
-    )]
-    NotInPolicy {
-        /// The export.
-        export: String,
-    },
-
-    /// An argument of the wrong number or kind. Nothing ran.
-    #[error("`{export}`: argument {position} must be {expected}, got {got}")]
-    Argument {
-        /// The export.
-        export: String,
-        /// Which argument, from 0.
-        position: usize,
-        /// What the policy and the function's type ask for.
-        expected: String,
-        /// What was given.
-        got: String,
-    },
-
-    /// A result is of another kind than the caller asked for.
-    #[error("result {position} is {got}, not {expected}")]
-    ResultKind {
-        /// Which result, from 0.
-        position: usize,
-        /// What was asked for.
-        expected: &'static str,
-        /// What it is.
-        got: String,
-    },
-
-    /// The handle's object has been freed or consumed. Nothing ran.
-    #[error("the object of handle {handle} was freed; create it again")]
-    FreedHandle {
-        /// The handle.
-        handle: Handle,
-    },
-
     /// The pinned generation has no such object: it was created after the swap that replaced that
     /// generation. Nothing ran.
     #[error("handle {handle} is younger than the pinned generation; begin the scope again")]
@@ -96,113 +46,11 @@ pub enum Error {
         handle: Handle,
     },
 
-    /// The handle belongs to another proxy. Nothing ran.
-    #[error("handle {handle} belongs to another proxy; objects cannot move between modules")]
-    ForeignHandle {
-        /// The handle.
-        handle: Handle,
-    },
-
-    /// The handle names an object of another type. Nothing ran.
-    #[error("`{export}`: handle {handle} is of type `{got}`, the policy asks for `{expected}`")]
-    HandleType {
-        /// The export.
-        export: String,
-        /// The handle.
-        handle: Handle,
-        /// The type that the policy asks for.
-        expected: String,
-        /// The type of the object.
-        got: String,
-    },
-
-    /// The guest answered a create call with null: it could not create the object.
-    #[error("`{export}` returned null: the guest created no object, check the arguments")]
-    NullHandle {
-        /// The export.
-        export: String,
-    },
-
-    /// A raw pointer was used outside the pinned scope that it came from. Nothing ran.
-    #[error(
-        "`{export}` deals in raw pointers, which live only inside one pinned scope; use `pinned`"
-    )]
-    PointerOutsideScope {
-        /// The export.
-        export: String,
-    },
-
-    /// A call that changes state was made inside a pinned scope. Nothing ran.
-    #[error(
-        "`{export}` is journaled, and cannot be called inside a pinned scope; call it before or after"
-    )]
-    JournaledInPinned {
-        /// The export.
-        export: String,
-    },
-
     /// A host function or a hook called the proxy that was just calling it. Nothing ran.
     #[error(
         "a host function or hook of this proxy called the proxy; use the `Caller` or `Pinned` it is given"
     )]
     Reentrant,
-
-    /// The guest gave a pointer or a length that is not in its memory, or text that is not UTF-8.
-    #[error("`{export}` returned {what}; the policy may name the wrong kind of result")]
-    GuestData {
-        /// The export.
-        export: String,
-        /// What is wrong.
-        what: String,
-    },
-
-    /// The guest returned an error. Nothing is lost, and the call is as if it had not been made, except
-    /// that objects which it uses up are used up.
-    #[error("`{export}`: {message}")]
-    Guest {
-        /// The export.
-        export: String,
-        /// What the guest said.
-        message: String,
-    },
-
-    /// An object that the call needs, though it is not passed, is not there. Nothing ran.
-    #[error(
-        "`{export}` needs a live object of type `{needed}`, and there is none; create one first"
-    )]
-    Needs {
-        /// The export.
-        export: String,
-        /// The type of the object.
-        needed: String,
-    },
-
-    /// The guest ran out of memory. Where it was safe the call was already repeated on a clean
-    /// generation.
-    #[error("`{export}` ran out of memory at {used_mib:.1} of {limit_mib:.1} MiB{}; raise the memory limit", if_retried(*.retried))]
-    OutOfMemory {
-        /// The export.
-        export: String,
-        /// What the memories had, in MiB.
-        used_mib: f64,
-        /// What they may have, in MiB.
-        limit_mib: f64,
-        /// Whether this was the second attempt.
-        retried: bool,
-    },
-
-    /// The guest trapped. Its generation is rebuilt from the journal before the next call.
-    #[error("`{export}` trapped: {trap}{}{}", if_retried(*.retried), if_effects(*.side_effects))]
-    Trapped {
-        /// The export.
-        export: String,
-        /// Why.
-        trap: Trap,
-        /// Whether this was the second attempt.
-        retried: bool,
-        /// Whether host functions had run, so that repeating the call could double their effects.
-        side_effects: bool,
-    },
 
     /// Another call has ended the generation that this scope was pinned to.
     #[error("`{export}`: the pinned generation was lost ({cause}); begin the scope again")]
@@ -220,15 +68,6 @@ pub enum Error {
         export: String,
         /// The deadline.
         drain_timeout: Duration,
-    },
-
-    /// A host function failed in the middle of the call. The generation is rebuilt before the next.
-    #[error("`{export}` was ended by a host function")]
-    HostFailed {
-        /// The export.
-        export: String,
-        /// The host function's error.
-        source: Box<engine_api::Error>,
     },
 
     /// Replay gave something else than the original call. The standby was discarded; the active
@@ -323,29 +162,6 @@ pub enum Error {
 impl From<engine_api::Error> for Error {
     fn from(error: engine_api::Error) -> Self {
         Error::Engine(Box::new(error))
-    }
-}
-
-fn suggestion(similar: Option<&String>) -> String {
-    similar.map_or_else(
-        || "; `wasm-proxy inspect` lists its exports".to_owned(),
-        |name| format!("; did you mean `{name}`?"),
-    )
-}
-
-fn if_retried(retried: bool) -> &'static str {
-    if retried {
-        ", also when repeated on a clean generation"
-    } else {
-        ""
-    }
-}
-
-fn if_effects(side_effects: bool) -> &'static str {
-    if side_effects {
-        "; not repeated, because host functions had already run"
-    } else {
-        ""
     }
 }
 

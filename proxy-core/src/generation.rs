@@ -2,16 +2,13 @@
 //! applied.
 
 mod artifact;
-mod bare;
-mod guest;
+
 mod history;
-mod marshal;
-mod numbers;
-mod objects;
+mod recorded;
 mod replay;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
@@ -23,9 +20,8 @@ use crate::lane::{Lane, LaneGuard};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
-pub use bare::{Bare, BareInstance};
-pub(crate) use guest::{CallFailure, Guest, Recorded, consumed};
-pub(crate) use objects::Objects;
+pub(crate) use guest_calls::Objects;
+pub(crate) use recorded::{Failure, Recorded, RecordedInstance};
 
 /// What generations of one proxy are made from.
 #[derive(Clone, Debug)]
@@ -46,7 +42,7 @@ pub(crate) struct Generation {
     /// 1 for the first, and so on.
     pub(crate) number: u64,
     pub(crate) engine: EngineId,
-    guest: Lane<Guest>,
+    guest: Lane<RecordedInstance>,
     interrupter: Option<Interrupter>,
     retired: AtomicBool,
     /// Whether its calls were ended: 0 no, 1 at the drain deadline, 2 to make room.
@@ -68,7 +64,7 @@ impl Generation {
         genesis: Option<&[crate::journal::HostCall]>,
         census: &Arc<Census>,
     ) -> Result<(Self, Vec<crate::journal::HostCall>), Error> {
-        let (guest, calls) = Guest::create(blueprint, genesis)?;
+        let (guest, calls) = RecordedInstance::create(blueprint, genesis)?;
         Ok((Self::of(blueprint, number, guest, census), calls))
     }
 
@@ -79,11 +75,16 @@ impl Generation {
         checkpoint: &Checkpoint,
         census: &Arc<Census>,
     ) -> Result<Self, Error> {
-        let guest = Guest::restore(blueprint, checkpoint)?;
+        let guest = RecordedInstance::restore(blueprint, checkpoint)?;
         Ok(Self::of(blueprint, number, guest, census))
     }
 
-    fn of(blueprint: &Blueprint, number: u64, guest: Guest, census: &Arc<Census>) -> Self {
+    fn of(
+        blueprint: &Blueprint,
+        number: u64,
+        guest: RecordedInstance,
+        census: &Arc<Census>,
+    ) -> Self {
         Self {
             number,
             engine: blueprint.engine,
@@ -101,7 +102,7 @@ impl Generation {
     /// Enters for a call that may as well go to another generation: `None` once this one is retired
     /// or tainted.
     #[inline]
-    pub(crate) fn enter(&self) -> Option<LaneGuard<'_, Guest>> {
+    pub(crate) fn enter(&self) -> Option<LaneGuard<'_, RecordedInstance>> {
         let is_closed = || self.is_retired() || self.taint().is_some();
         let guest = self.guest.enter(is_closed)?;
         // Inside, because the call before may have tainted it while this one was waiting.
@@ -109,7 +110,7 @@ impl Generation {
     }
 
     /// Enters for a call that must be on this generation, retired or not.
-    pub(crate) fn enter_pinned(&self) -> Option<LaneGuard<'_, Guest>> {
+    pub(crate) fn enter_pinned(&self) -> Option<LaneGuard<'_, RecordedInstance>> {
         let guest = self.guest.enter(|| self.taint().is_some())?;
         if self.taint().is_some() {
             None
@@ -119,7 +120,7 @@ impl Generation {
     }
 
     /// Enters only if nobody else is there.
-    pub(crate) fn try_enter(&self) -> Option<LaneGuard<'_, Guest>> {
+    pub(crate) fn try_enter(&self) -> Option<LaneGuard<'_, RecordedInstance>> {
         if self.taint().is_some() {
             None
         } else {
@@ -324,15 +325,6 @@ pub(crate) fn diverged(
         expected,
         got,
     }
-}
-
-/// The last tag that a proxy of this process got.
-static PROXIES: AtomicU32 = AtomicU32::new(0);
-
-/// A tag for a new proxy's handles, which tells its handles from those of the others.
-pub(crate) fn new_proxy_tag() -> u32 {
-    // Wraps after four billion proxies in one process.
-    PROXIES.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A lock that a panic of another holder does not close.

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Error, Handle, SequenceNumber};
+use crate::{CallError, Error, Handle, SequenceNumber};
 
 pub use entry::Entry;
 pub(crate) use entry::{EntryArg, GuestWrite, HostCall, ResultRecord};
@@ -138,7 +138,7 @@ impl Journal {
         if self.is_live(handle) {
             Error::UnknownHandle { handle }
         } else {
-            Error::FreedHandle { handle }
+            CallError::FreedHandle { handle }.into()
         }
     }
 

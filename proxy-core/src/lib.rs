@@ -54,19 +54,18 @@ mod degradation;
 mod error;
 mod event;
 mod generation;
-mod handle;
 mod hooks;
 mod journal;
 mod lane;
 mod memory;
 mod observer;
-mod policy;
 mod proxy;
 mod recorder;
 mod state;
 mod supervisor;
 mod val_bytes;
-mod value;
+
+use guest_calls::{policy, value};
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, FileError};
 pub use checkpoint::{CheckpointInfo, CheckpointPolicy, Checkpointed, Source};
@@ -74,19 +73,16 @@ pub use debug_info::{DebugInfo, LastSwap};
 pub use degradation::Patience;
 pub use error::{Divergence, DivergenceKind, Error};
 pub use event::{Event, Listener};
-pub use generation::{Bare, BareInstance};
-pub use handle::{Handle, Pointer, SequenceNumber};
+pub use guest_calls::typed::{TypedArgs, TypedResults};
+pub use guest_calls::{
+    AllocatorPolicy, Arg, ArgKind, ArtifactPolicy, Bare, BareInstance, CallError, Callee, Effect,
+    ExportInfo, ExportPolicy, Handle, ImportPolicy, ModulePolicy, Ownership, PRESETS, Pointer,
+    Policy, PolicyError, ResultKind, Results, Role, ScopedCallee, SequenceNumber, Value, Width,
+    args,
+};
 pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::Entry;
 pub use memory::{Reason, Thresholds};
-pub use policy::{
-    AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, ImportPolicy, ModulePolicy,
-    Ownership, PRESETS, Policy, ResultKind, Role, Width,
-};
-pub use proxy::{
-    Builder, ExportInfo, Pinned, Prepared, Proxy, ReplayReport, Swapped, Typed, TypedArgs,
-    TypedResults,
-};
+pub use proxy::{Builder, Pinned, Prepared, Proxy, ReplayReport, Swapped, Typed};
 pub use state::SwapState;
 pub use supervisor::Supervisor;
-pub use value::{Arg, Results, Value};

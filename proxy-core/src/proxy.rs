@@ -13,6 +13,7 @@
 mod artifacts;
 mod builder;
 mod call;
+mod callee;
 mod checkpointing;
 mod failure;
 mod graveyard;
@@ -30,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use engine_api::{EngineId, FuncType, ModuleInfo};
+use engine_api::{EngineId, ModuleInfo};
 
 use crate::census::Census;
 use crate::checkpoint::{CheckpointInfo, Checkpointed};
@@ -41,9 +42,8 @@ use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::memory::LargestGrowth;
 use crate::observer::Observer;
-use crate::policy::bind::similar;
 use crate::policy::plan::{ExportPlan, Plan};
-use crate::{DebugInfo, Error, Role, SwapState, Thresholds};
+use crate::{CallError, DebugInfo, Error, ExportInfo, SwapState, Thresholds};
 
 use artifacts::Artifacts;
 pub use builder::Builder;
@@ -51,7 +51,7 @@ use graveyard::Graveyard;
 pub use pinned::Pinned;
 pub use prepare::{Prepared, ReplayReport};
 pub use swap::Swapped;
-pub use typed::{Typed, TypedArgs, TypedResults};
+pub use typed::Typed;
 use upkeep::Upkeep;
 pub(crate) use waiting::Bell;
 use waiting::{Gate, HeldBack};
@@ -59,7 +59,7 @@ use waiting::{Gate, HeldBack};
 /// A module that never dies. Clones are the same proxy; all methods can be called from any thread.
 ///
 /// ```
-/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # #[path = "../tests/fake/proxied.rs"] mod fake;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let proxy = fake::counter_proxy()?;
 /// use proxy_core::args;
@@ -177,44 +177,6 @@ impl Tally {
     }
 }
 
-/// What the policy and the module say of an export.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct ExportInfo {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub ty: FuncType,
-    /// What it does to the state.
-    pub role: Role,
-    /// The meaning of its arguments.
-    pub args: Vec<crate::ArgKind>,
-    /// The meaning of its results.
-    pub results: Vec<crate::ResultKind>,
-    /// Whether an entry of the policy matched it.
-    pub listed: bool,
-    /// Whether the policy says how what it creates becomes bytes and comes back.
-    pub artifact: bool,
-}
-
-impl ExportInfo {
-    pub(crate) fn of(plan: &ExportPlan) -> Self {
-        Self {
-            name: plan.name.to_string(),
-            ty: plan.ty.clone(),
-            role: plan.role,
-            args: plan.args.clone(),
-            results: plan
-                .results
-                .iter()
-                .map(|result| result.kind.clone())
-                .collect(),
-            listed: plan.listed,
-            artifact: plan.artifact.is_some(),
-        }
-    }
-}
-
 impl Proxy {
     /// Starts to build a proxy on an engine.
     pub fn builder(engine: impl Into<Arc<dyn engine_api::Engine>>) -> Builder {
@@ -231,8 +193,8 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownExport`].
-    pub fn export(&self, name: &str) -> Result<ExportInfo, Error> {
+    /// [`CallError::UnknownExport`].
+    pub fn export(&self, name: &str) -> Result<ExportInfo, CallError> {
         self.0.plan_of(name).map(|plan| ExportInfo::of(plan))
     }
 
@@ -404,14 +366,8 @@ impl Proxy {
 }
 
 impl Inner {
-    fn plan_of(&self, name: &str) -> Result<&Arc<ExportPlan>, Error> {
-        match self.info.function(name) {
-            Ok((func, _)) => Ok(self.plan.export(func)),
-            Err(_) => Err(Error::UnknownExport {
-                name: name.to_owned(),
-                similar: similar(&self.info, name),
-            }),
-        }
+    fn plan_of(&self, name: &str) -> Result<&Arc<ExportPlan>, CallError> {
+        self.plan.named(&self.info, name)
     }
 
     fn is_enabled(&self) -> bool {

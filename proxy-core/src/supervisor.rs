@@ -14,7 +14,7 @@ use crate::Proxy;
 /// calls nor swaps wait for it.
 ///
 /// ```
-/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # #[path = "../tests/fake/proxied.rs"] mod fake;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let proxy = fake::counter_proxy()?;
 /// use std::time::Duration;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "fake/proxied.rs"]
 mod fake;
 
 mod proxy {

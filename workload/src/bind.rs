@@ -2,26 +2,26 @@
 //! anything runs.
 
 mod arguments;
+mod literal;
 mod number;
 mod results;
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
-use engine_api::{Val, ValType};
-use proxy_core::{ArgKind, Error, ExportInfo, ResultKind, Role, Width};
+use engine_api::ValType;
+use guest_calls::{ArgKind, CallError, ExportInfo, ResultKind, Shape, Value};
 
 use crate::{Call, Step, Workload};
-use arguments::Param;
-use results::{expectations, result_kinds};
+use results::expectations;
 
 /// A workload that fits a module.
 #[derive(Debug)]
 pub struct Bound {
     /// What to do.
     pub steps: Vec<BoundStep>,
-    /// How many different names there are.
-    pub slots: usize,
+    /// How many different names there are, each a variable.
+    pub variables: usize,
     /// The file's name, for messages.
     pub name: String,
 }
@@ -49,7 +49,7 @@ pub struct Scope {
     pub line: usize,
     /// What to do: calls and repeats of calls.
     pub steps: Vec<BoundStep>,
-    /// The slots that it fills.
+    /// The variables that it fills.
     pub fills: Vec<usize>,
 }
 
@@ -62,79 +62,65 @@ pub struct BoundCall {
     pub export: String,
     /// With what.
     pub args: Vec<BoundArg>,
-    /// The slots that its results go to.
+    /// The variables that its results go to.
     pub fills: Vec<usize>,
     /// What it must return.
-    pub expect: Option<Vec<BoundExpected>>,
+    pub expect: Option<Vec<Value>>,
 }
 
 /// An argument of the parameter's type.
 #[derive(Debug)]
 pub enum BoundArg {
-    /// A number.
-    Val(Val),
-    /// Bytes.
-    Bytes(Vec<u8>),
-    /// Text.
-    Text(String),
-    /// What is in a slot.
-    Slot(usize, String),
-    /// The objects that are in slots.
-    Handles(Vec<(usize, String)>),
-    /// The raw pointers that are in slots.
-    Pointers(Vec<(usize, String)>),
+    /// A value that the file gives.
+    Fixed(Value),
+    /// What is in a variable.
+    Variable(VariableRef),
+    /// The objects that are in variables.
+    Handles(Vec<VariableRef>),
+    /// The raw pointers that are in variables.
+    Pointers(Vec<VariableRef>),
     /// The turn of the innermost repeat, as this type.
     Index(ValType),
 }
 
-/// A result of the function's type.
+/// A variable by its number, and by its name for messages.
 #[derive(Debug)]
-pub enum BoundExpected {
-    /// A number.
-    Val(Val),
-    /// Bytes.
-    Bytes(Vec<u8>),
-    /// Text.
-    Text(String),
-    /// Nothing.
-    Null,
+pub struct VariableRef {
+    /// Which, from 0.
+    pub index: usize,
+    /// The name that a call gives its result.
+    pub name: String,
 }
 
-/// What a name stands for at some place in the file.
-#[derive(Clone, Debug, PartialEq)]
-enum Kind {
-    Val(ValType),
-    Handle(Option<String>),
-    Bytes,
-    Text,
-    Numbers(Width),
-    Pointer,
-    /// A pointer of a scope that has ended.
-    StalePointer,
+/// What a name stands for at some point of the file.
+struct Known {
+    index: usize,
+    shape: Shape,
+    /// Whether it is a raw pointer of a scope that has ended.
+    is_stale: bool,
 }
 
-/// Where a call stands.
+/// What is around a call.
 #[derive(Clone, Copy)]
-struct Place {
+struct Enclosing {
     pinned: bool,
     /// How many turns the innermost repeat has.
     turns: u64,
 }
 
 /// What the policy and the module say of an export, by its name.
-pub type Exports<'a> = &'a dyn Fn(&str) -> Result<ExportInfo, Error>;
+pub type Exports<'a> = &'a dyn Fn(&str) -> Result<ExportInfo, CallError>;
 
 struct Binder<'a> {
     exports: Exports<'a>,
     file: &'a str,
     strict: bool,
-    slots: HashMap<String, usize>,
-    kinds: HashMap<String, Kind>,
+    variables: HashMap<String, Known>,
 }
 
 impl Workload {
-    /// Checks the workload against the module and the policy, which `exports` knows. A `strict` policy lists every
-    /// export that is called.
+    /// Checks the workload against the module and the policy, which `exports` knows. A `strict` policy
+    /// lists every export that is called.
     ///
     /// # Errors
     ///
@@ -144,38 +130,40 @@ impl Workload {
             exports,
             file: &self.name,
             strict,
-            slots: HashMap::new(),
-            kinds: HashMap::new(),
+            variables: HashMap::new(),
         };
-        let place = Place {
+        let enclosing = Enclosing {
             pinned: false,
             turns: 0,
         };
         let steps = binder
-            .steps(&self.steps, place)
+            .steps(&self.steps, enclosing)
             .context("the workload does not fit the module")?;
         Ok(Bound {
             steps,
-            slots: binder.slots.len(),
+            variables: binder.variables.len(),
             name: self.name.clone(),
         })
     }
 }
 
 impl Binder<'_> {
-    fn steps(&mut self, steps: &[Step], place: Place) -> Result<Vec<BoundStep>> {
-        steps.iter().map(|step| self.step(step, place)).collect()
+    fn steps(&mut self, steps: &[Step], enclosing: Enclosing) -> Result<Vec<BoundStep>> {
+        steps
+            .iter()
+            .map(|step| self.step(step, enclosing))
+            .collect()
     }
 
-    fn step(&mut self, step: &Step, place: Place) -> Result<BoundStep> {
+    fn step(&mut self, step: &Step, enclosing: Enclosing) -> Result<BoundStep> {
         Ok(match step {
             Step::Call(call) => BoundStep::Call(
-                self.call(call, place)
+                self.call(call, enclosing)
                     .with_context(|| format!("{}:{}", self.file, call.line))?,
             ),
             Step::Repeat { times, steps } => {
                 let turns = *times;
-                let steps = self.steps(steps, Place { turns, ..place })?;
+                let steps = self.steps(steps, Enclosing { turns, ..enclosing })?;
                 BoundStep::Repeat {
                     times: turns,
                     steps,
@@ -184,15 +172,13 @@ impl Binder<'_> {
             Step::Pinned { line, steps } => {
                 let steps = self.steps(
                     steps,
-                    Place {
+                    Enclosing {
                         pinned: true,
-                        ..place
+                        ..enclosing
                     },
                 )?;
-                for kind in self.kinds.values_mut() {
-                    if *kind == Kind::Pointer {
-                        *kind = Kind::StalePointer;
-                    }
+                for known in self.variables.values_mut() {
+                    known.is_stale |= known.shape == Shape::Pointer;
                 }
                 let mut fills = Vec::new();
                 filled(&steps, &mut fills);
@@ -205,9 +191,9 @@ impl Binder<'_> {
         })
     }
 
-    fn call(&mut self, call: &Call, place: Place) -> Result<BoundCall> {
+    fn call(&mut self, call: &Call, enclosing: Enclosing) -> Result<BoundCall> {
         let info = (self.exports)(&call.export)?;
-        self.check_place(&info, place)?;
+        self.check_enclosing(&info, enclosing)?;
         ensure!(
             call.args.len() == info.args.len(),
             "`{}` takes {} {}, got {}",
@@ -220,42 +206,41 @@ impl Binder<'_> {
             },
             call.args.len()
         );
-        let mut params = info.ty.params();
         let mut args = Vec::with_capacity(call.args.len());
-        for (position, (arg, kind)) in call.args.iter().zip(&info.args).enumerate() {
-            let param = Param {
-                kind,
-                ty: params[0],
-                is_pure: info.role == Role::Pure,
-            };
-            params = &params[kind.width()..];
+        for (arg, param) in call.args.iter().zip(info.params()) {
             args.push(
-                self.argument(arg, param, place)
-                    .with_context(|| format!("`{}`: argument {position}", info.name))?,
+                self.argument(arg, param, enclosing)
+                    .with_context(|| format!("`{}`: argument {}", info.name, param.position))?,
             );
         }
-        let kinds = result_kinds(&info);
+        let shapes: Vec<Shape> = info.gives().collect();
         let expect = call
             .expect
             .as_ref()
-            .map(|expect| expectations(expect, &kinds))
+            .map(|expect| expectations(expect, &shapes))
             .transpose()
             .with_context(|| format!("`{}`: \"expect\"", info.name))?;
         ensure!(
-            call.names.len() <= kinds.len(),
+            call.names.len() <= shapes.len(),
             "`{}` returns {} results, and {} names are given for them",
             info.name,
-            kinds.len(),
+            shapes.len(),
             call.names.len()
         );
         let fills = call
             .names
             .iter()
-            .zip(kinds)
-            .map(|(name, kind)| {
-                self.kinds.insert(name.clone(), kind);
-                let next = self.slots.len();
-                *self.slots.entry(name.clone()).or_insert(next)
+            .zip(shapes)
+            .map(|(name, shape)| {
+                let next = self.variables.len();
+                let index = self.variables.get(name).map_or(next, |known| known.index);
+                let known = Known {
+                    index,
+                    shape,
+                    is_stale: false,
+                };
+                self.variables.insert(name.clone(), known);
+                index
             })
             .collect();
         Ok(BoundCall {
@@ -267,19 +252,19 @@ impl Binder<'_> {
         })
     }
 
-    fn check_place(&self, info: &ExportInfo, place: Place) -> Result<()> {
+    fn check_enclosing(&self, info: &ExportInfo, enclosing: Enclosing) -> Result<()> {
         let export = || info.name.clone();
         if self.strict && !info.listed {
-            return Err(Error::NotInPolicy { export: export() }.into());
+            return Err(CallError::NotInPolicy { export: export() }.into());
         }
-        if place.pinned && info.role.is_journaled() {
-            return Err(Error::JournaledInPinned { export: export() }.into());
+        if enclosing.pinned && info.role.is_journaled() {
+            return Err(CallError::JournaledInPinned { export: export() }.into());
         }
         let pointers = info.args.contains(&ArgKind::Pointer)
             || info.args.contains(&ArgKind::Pointers)
             || info.results.contains(&ResultKind::Pointer);
-        if pointers && !place.pinned {
-            return Err(Error::PointerOutsideScope { export: export() })
+        if pointers && !enclosing.pinned {
+            return Err(CallError::PointerOutsideScope { export: export() })
                 .context("put the calls that share the pointer into {\"pinned\":[...]}");
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Results as the digest of a run sees them.
 
 use engine_api::Val;
-use proxy_core::{Results, Value};
+use guest_calls::{Results, Value};
 
 /// What marks a result in the digest's input.
 pub(crate) mod tag {

@@ -1,8 +1,9 @@
 //! Workloads: the calls that a user would make, as JSON lines.
 //!
-//! A file is parsed ([`Workload::parse`]) and checked against the module and its policy before anything runs
-//! ([`Workload::bind`]); its calls can be made on a proxy and on a bare instance ([`perform`]). What is wrong is said to the file's author, in words and with the line; nobody matches
-//! on it, so that errors are `anyhow`'s.
+//! A file is parsed ([`Workload::parse`]) and checked against the module and its policy before
+//! anything runs ([`Workload::bind`]). Its calls can then be made on a proxy and on a bare instance
+//! ([`perform`]). What is wrong is said to the file's author, in words and with the line. Nobody
+//! matches on it, so errors are `anyhow`'s.
 
 pub mod bind;
 mod digest;
@@ -15,7 +16,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use proxy_core::Width;
+use guest_calls::Width;
 use serde_json::Number;
 
 /// A parsed workload.
@@ -63,19 +64,26 @@ pub struct Call {
     pub expect: Option<Vec<Expected>>,
 }
 
+/// A value as the file writes it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// A number, which takes the type of the parameter or result.
+    Number(Number),
+    /// Text, or bytes that are this text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// An array of numbers, as the guest has it in memory.
+    Numbers(Width, Vec<u8>),
+}
+
 /// An argument as the file says it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Argument {
-    /// A number, which takes the parameter's type.
-    Number(Number),
+    /// A value.
+    Literal(Literal),
     /// An earlier result.
     Named(String),
-    /// Bytes.
-    Bytes(Vec<u8>),
-    /// Text.
-    Text(String),
-    /// An array of numbers, as the guest has it in memory.
-    Numbers(Width, Vec<u8>),
     /// Earlier results that are objects.
     Handles(Vec<String>),
     /// Earlier results that are raw pointers.
@@ -87,14 +95,8 @@ pub enum Argument {
 /// A result as the file expects it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
-    /// A number, which takes the result's type.
-    Number(Number),
-    /// Text, or bytes that are this text.
-    Text(String),
-    /// Bytes.
-    Bytes(Vec<u8>),
-    /// An array of numbers, as the guest has it in memory.
-    Numbers(Width, Vec<u8>),
+    /// A value.
+    Literal(Literal),
     /// Nothing: no object, no bytes, no text.
     Null,
 }

@@ -3,14 +3,14 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use proxy_core::Width;
+use guest_calls::Width;
 use serde_json::{Map, Value};
 
-use super::{Argument, Call, Expected, Step, WIDTHS, Workload};
+use super::{Argument, Call, Expected, Literal, Step, WIDTHS, Workload};
 
-/// Where a step stands: what may be in it depends on that.
+/// Where a step stands in the file, which decides what may be in it.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     line: usize,
     pinned: bool,
     repeated: bool,
@@ -31,15 +31,15 @@ impl Workload {
             if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
                 continue;
             }
-            let place = Place {
+            let position = Position {
                 line: number + 1,
                 pinned: false,
                 repeated: false,
             };
             let parsed = serde_json::from_str(line)
                 .map_err(|error| anyhow!("{error}; each line is one JSON object"))
-                .and_then(|value| step(value, place))
-                .with_context(|| format!("{name}:{}", place.line))?;
+                .and_then(|value| step(value, position))
+                .with_context(|| format!("{name}:{}", position.line))?;
             steps.push(parsed);
         }
         ensure!(
@@ -54,7 +54,7 @@ impl Workload {
     }
 }
 
-fn step(value: Value, place: Place) -> Result<Step> {
+fn step(value: Value, position: Position) -> Result<Step> {
     let Value::Object(mut object) = value else {
         bail!(
             "{value} is no step; a step is {{\"call\":..}}, {{\"repeat\":..}} or {{\"pinned\":..}}"
@@ -62,7 +62,7 @@ fn step(value: Value, place: Place) -> Result<Step> {
     };
     let keys = ["call", "repeat", "pinned"].map(|key| object.contains_key(key));
     let step = match keys {
-        [true, false, false] => Step::Call(call(&mut object, place)?),
+        [true, false, false] => Step::Call(call(&mut object, position)?),
         [false, true, false] => Step::Repeat {
             times: object
                 .remove("repeat")
@@ -72,25 +72,25 @@ fn step(value: Value, place: Place) -> Result<Step> {
             steps: list(
                 object.remove("do").context("a repeat needs \"do\":[...]")?,
                 "do",
-                Place {
+                Position {
                     repeated: true,
-                    ..place
+                    ..position
                 },
             )?,
         },
         [false, false, true] => {
             ensure!(
-                !place.pinned,
+                !position.pinned,
                 "a pinned scope cannot hold another; they would be on one generation anyway"
             );
             Step::Pinned {
-                line: place.line,
+                line: position.line,
                 steps: list(
                     object.remove("pinned").unwrap_or_default(),
                     "pinned",
-                    Place {
+                    Position {
                         pinned: true,
-                        ..place
+                        ..position
                     },
                 )?,
             }
@@ -101,7 +101,7 @@ fn step(value: Value, place: Place) -> Result<Step> {
     Ok(step)
 }
 
-fn list(value: Value, key: &str, place: Place) -> Result<Vec<Step>> {
+fn list(value: Value, key: &str, position: Position) -> Result<Vec<Step>> {
     let Value::Array(values) = value else {
         bail!("\"{key}\" takes a list of steps");
     };
@@ -109,10 +109,13 @@ fn list(value: Value, key: &str, place: Place) -> Result<Vec<Step>> {
         !values.is_empty(),
         "\"{key}\" holds no step; give at least one call"
     );
-    values.into_iter().map(|value| step(value, place)).collect()
+    values
+        .into_iter()
+        .map(|value| step(value, position))
+        .collect()
 }
 
-fn call(object: &mut Object, place: Place) -> Result<Call> {
+fn call(object: &mut Object, position: Position) -> Result<Call> {
     let Some(Value::String(export)) = object.remove("call") else {
         bail!("\"call\" takes the name of an export");
     };
@@ -121,8 +124,8 @@ fn call(object: &mut Object, place: Place) -> Result<Call> {
         Some(Value::Array(values)) => values
             .into_iter()
             .enumerate()
-            .map(|(position, value)| {
-                argument(value, place).with_context(|| format!("`{export}`: argument {position}"))
+            .map(|(at, value)| {
+                argument(value, position).with_context(|| format!("`{export}`: argument {at}"))
             })
             .collect::<Result<_>>()?,
         Some(_) => bail!("`{export}`: \"args\" takes a list"),
@@ -154,7 +157,7 @@ fn call(object: &mut Object, place: Place) -> Result<Call> {
     };
     nothing_left(object, "a call")?;
     Ok(Call {
-        line: place.line,
+        line: position.line,
         export,
         args,
         names,
@@ -162,12 +165,12 @@ fn call(object: &mut Object, place: Place) -> Result<Call> {
     })
 }
 
-fn argument(value: Value, place: Place) -> Result<Argument> {
+fn argument(value: Value, position: Position) -> Result<Argument> {
     const KINDS: &str = "an argument is a number, {\"handle\":\"name\"}, {\"bytes\":\"<base64>\"}, \
                          {\"text\":\"...\"}, {\"u16s\":[..]}, {\"u32s\":[..]}, {\"u64s\":[..]}, \
                          {\"handles\":[\"name\"]}, {\"pointers\":[\"name\"]} or {\"index\":true}";
     let mut object = match value {
-        Value::Number(number) => return Ok(Argument::Number(number)),
+        Value::Number(number) => return Ok(Argument::Literal(Literal::Number(number))),
         Value::Object(object) if object.len() == 1 => object,
         other => bail!("{other} is none: {KINDS}"),
     };
@@ -175,21 +178,15 @@ fn argument(value: Value, place: Place) -> Result<Argument> {
     if let Some(Value::String(name)) = taken(&mut object, "handle") {
         return Ok(Argument::Named(name));
     }
-    if let Some(Value::String(text)) = taken(&mut object, "text") {
-        return Ok(Argument::Text(text));
-    }
-    if let Some(Value::String(base64)) = taken(&mut object, "bytes") {
-        return Ok(Argument::Bytes(bytes(&base64)?));
+    if let Some(literal) = literal(&object)? {
+        return Ok(Argument::Literal(literal));
     }
     if let Some(Value::Bool(true)) = taken(&mut object, "index") {
         ensure!(
-            place.repeated,
+            position.repeated,
             "{{\"index\":true}} is the turn of a repeat, and there is none around this call"
         );
         return Ok(Argument::Index);
-    }
-    if let Some((width, bytes)) = numbers(&object)? {
-        return Ok(Argument::Numbers(width, bytes));
     }
     if let Some(Value::Array(list)) = taken(&mut object, "handles") {
         return Ok(Argument::Handles(names(list, "handles")?));
@@ -206,6 +203,18 @@ fn names(list: Vec<Value>, key: &str) -> Result<Vec<String>> {
         other => bail!("{other} is no name; \"{key}\" takes a list of names of earlier results"),
     };
     list.into_iter().map(name).collect()
+}
+
+/// The text, bytes or numbers that an object of one field is, if it is one of these.
+fn literal(object: &Object) -> Result<Option<Literal>> {
+    if let Some((width, bytes)) = numbers(object)? {
+        return Ok(Some(Literal::Numbers(width, bytes)));
+    }
+    Ok(match (object.get("text"), object.get("bytes")) {
+        (Some(Value::String(text)), _) => Some(Literal::Text(text.clone())),
+        (_, Some(Value::String(base64))) => Some(Literal::Bytes(bytes(base64)?)),
+        _ => None,
+    })
 }
 
 /// An array of numbers as the guest has it in memory, if the object is one.
@@ -243,17 +252,10 @@ fn expected(value: Value) -> Result<Expected> {
          of these";
     Ok(match value {
         Value::Null => Expected::Null,
-        Value::Number(number) => Expected::Number(number),
-        Value::String(text) => Expected::Text(text),
+        Value::Number(number) => Expected::Literal(Literal::Number(number)),
+        Value::String(text) => Expected::Literal(Literal::Text(text)),
         Value::Object(object) if object.len() == 1 => {
-            if let Some((width, bytes)) = numbers(&object)? {
-                return Ok(Expected::Numbers(width, bytes));
-            }
-            match (object.get("bytes"), object.get("text")) {
-                (Some(Value::String(base64)), _) => Expected::Bytes(bytes(base64)?),
-                (_, Some(Value::String(text))) => Expected::Text(text.clone()),
-                _ => bail!("{KINDS}"),
-            }
+            Expected::Literal(literal(&object)?.context(KINDS)?)
         }
         _ => bail!("{KINDS}"),
     })
@@ -297,7 +299,7 @@ mod tests {
             panic!("{workload:?}");
         };
         assert_eq!((call.line, &*call.names[0]), (3, "x"));
-        assert_eq!(call.args[2], Argument::Bytes(vec![0, 1]));
+        assert_eq!(call.args[2], Argument::Literal(Literal::Bytes(vec![0, 1])));
     }
 
     #[test]
@@ -311,13 +313,13 @@ mod tests {
         assert_eq!(
             call.args,
             [
-                Argument::Numbers(Width::Two, vec![1, 0, 255, 255]),
-                Argument::Numbers(Width::Eight, vec![255; 8]),
+                Argument::Literal(Literal::Numbers(Width::Two, vec![1, 0, 255, 255])),
+                Argument::Literal(Literal::Numbers(Width::Eight, vec![255; 8])),
                 Argument::Handles(vec!["a".to_owned(), "b".to_owned()]),
                 Argument::Pointers(vec![]),
             ]
         );
-        let expected = Expected::Numbers(Width::Four, vec![2, 1, 0, 0]);
+        let expected = Expected::Literal(Literal::Numbers(Width::Four, vec![2, 1, 0, 0]));
         assert_eq!(call.expect, Some(vec![expected]));
     }
 

@@ -4,42 +4,14 @@ use std::slice;
 use std::time::{Duration, Instant};
 
 use engine_api::{Val, ValType};
-use proxy_core::{Arg, BareInstance, Error, Handle, Pinned, Pointer, Proxy, Results, Value};
+use guest_calls::{Arg, Callee, Handle, Pointer, ScopedCallee, Value};
 
-use crate::bind::{BoundArg, BoundCall, BoundExpected, BoundStep, Scope};
+use crate::bind::{BoundArg, BoundCall, BoundStep, Scope, VariableRef};
 use crate::digest::encode;
-
-/// What takes calls.
-pub trait Callee {
-    /// Calls an export by name.
-    ///
-    /// # Errors
-    ///
-    /// As [`Proxy::call`].
-    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error>;
-}
-
-impl Callee for &Proxy {
-    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
-        Proxy::call(self, export, args)
-    }
-}
-
-impl Callee for &Pinned<'_> {
-    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
-        Pinned::call(self, export, args)
-    }
-}
-
-impl Callee for BareInstance {
-    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
-        BareInstance::call(self, export, args)
-    }
-}
 
 /// What a name stands for.
 #[derive(Clone, Debug)]
-pub enum Slot {
+pub enum Variable {
     /// Nothing so far.
     Empty,
     /// A result.
@@ -72,99 +44,74 @@ impl Batch {
 
 /// How a call ended that gave no results.
 #[derive(Debug)]
-pub struct Failure<'a> {
+pub struct Failure<'a, E> {
     /// Which, unless it is a scope as a whole.
     pub call: Option<&'a BoundCall>,
     /// Why.
-    pub why: Why,
+    pub why: Why<E>,
 }
 
 /// Why a call gave no results.
 #[derive(Debug)]
-pub enum Why {
+pub enum Why<E> {
     /// It was made, and failed.
-    Proxy(Error),
+    Call(E),
     /// An argument is not there, because of an earlier call.
     Argument(String),
 }
 
-impl From<Error> for Failure<'_> {
-    fn from(error: Error) -> Self {
+impl<E> From<E> for Failure<'_, E> {
+    fn from(error: E) -> Self {
         Self {
             call: None,
-            why: Why::Proxy(error),
+            why: Why::Call(error),
         }
     }
 }
 
-/// Runs a pinned scope. If its generation dies it is run again from its start, so that nothing counts before it has
-/// ended; what a caller waited for all of it is the first call's latency.
+/// Runs a scope. Its instance may die and the scope be run again from its start, so nothing counts
+/// before it has ended. What a caller waited for all of it is the first call's latency.
 ///
 /// # Errors
 ///
 /// The first call that failed. What is in the batch came before it.
-pub fn perform_pinned<'a>(
-    proxy: &Proxy,
+pub fn perform_scope<'a, C: ScopedCallee>(
+    callee: &mut C,
     scope: &'a Scope,
     index: u64,
-    slots: &mut [Slot],
+    variables: &mut [Variable],
     batch: &mut Batch,
-) -> Result<(), Failure<'a>> {
-    let before: Vec<Slot> = scope
-        .fills
-        .iter()
-        .map(|slot| slots[*slot].clone())
-        .collect();
+) -> Result<(), Failure<'a, C::Error>> {
+    let fills = scope.fills.iter();
+    let before: Vec<Variable> = fills.map(|at| variables[*at].clone()).collect();
     let started = Instant::now();
-    proxy.pinned(|mut pinned| {
+    callee.scope(|callee| {
         batch.clear();
-        for (slot, value) in scope.fills.iter().zip(&before) {
-            slots[*slot].clone_from(value);
+        for (at, value) in scope.fills.iter().zip(&before) {
+            variables[*at].clone_from(value);
         }
-        perform_scope(&mut pinned, scope, index, slots, batch, started)
+        let first = &mut Some(started);
+        scope_steps(callee, &scope.steps, index, variables, batch, first)
     })
 }
 
-/// Runs what is in a scope once, on one instance. `started` is when its caller began to wait.
-///
-/// # Errors
-///
-/// The first call that failed. What is in the batch came before it.
-pub fn perform_scope<'a>(
-    callee: &mut impl Callee,
-    scope: &'a Scope,
-    index: u64,
-    slots: &mut [Slot],
-    batch: &mut Batch,
-    started: Instant,
-) -> Result<(), Failure<'a>> {
-    scope_steps(
-        callee,
-        &scope.steps,
-        index,
-        slots,
-        batch,
-        &mut Some(started),
-    )
-}
-
-fn scope_steps<'a>(
-    callee: &mut impl Callee,
+fn scope_steps<'a, E>(
+    callee: &mut dyn Callee<Error = E>,
     steps: &'a [BoundStep],
     index: u64,
-    slots: &mut [Slot],
+    variables: &mut [Variable],
     batch: &mut Batch,
     first: &mut Option<Instant>,
-) -> Result<(), Failure<'a>> {
+) -> Result<(), Failure<'a, E>> {
     for step in steps {
         match step {
             BoundStep::Call(call) => {
                 let started = first.take().unwrap_or_else(Instant::now);
-                perform(callee, call, index, slots, batch, started)?;
+                perform(callee, call, index, variables, batch, started)?;
             }
             BoundStep::Repeat { times, steps } => {
                 for turn in 0..*times {
-                    scope_steps(callee, steps, turn, slots, batch, first)?;
+                    scope_steps(callee, steps, turn, variables, batch, first)?;
                 }
             }
             BoundStep::Pinned(_) => unreachable!("the parser refuses a scope in a scope"),
@@ -173,20 +120,20 @@ fn scope_steps<'a>(
     Ok(())
 }
 
-/// Makes one call in the turn `index` of the innermost repeat, and notes what it gave. `started` is when its caller
-/// began to wait.
+/// Makes one call in the turn `index` of the innermost repeat, and notes what it gave. `started` is
+/// when its caller began to wait.
 ///
 /// # Errors
 ///
 /// Why it gave nothing.
-pub fn perform<'a>(
-    callee: &mut impl Callee,
+pub fn perform<'a, E>(
+    callee: &mut (impl Callee<Error = E> + ?Sized),
     call: &'a BoundCall,
     index: u64,
-    slots: &mut [Slot],
+    variables: &mut [Variable],
     batch: &mut Batch,
     started: Instant,
-) -> Result<(), Failure<'a>> {
+) -> Result<(), Failure<'a, E>> {
     let fail = |why| Failure {
         call: Some(call),
         why,
@@ -196,19 +143,19 @@ pub fn perform<'a>(
         let lists = call
             .args
             .iter()
-            .filter_map(|arg| List::of(arg, slots).transpose())
+            .filter_map(|arg| List::of(arg, variables).transpose())
             .collect::<Result<Vec<_>, _>>()
             .map_err(missing)?;
         let mut lists = lists.iter();
         let args = call
             .args
             .iter()
-            .map(|arg| arg_of(arg, index, slots, &mut lists))
+            .map(|arg| arg_of(arg, index, variables, &mut lists))
             .collect::<Result<Vec<_>, _>>()
             .map_err(missing)?;
         callee
             .call(&call.export, &args)
-            .map_err(|error| fail(Why::Proxy(error)))?
+            .map_err(|error| fail(Why::Call(error)))?
     };
     batch.latencies.push(started.elapsed());
     encode(&results, batch.anonymous, &mut batch.results);
@@ -221,8 +168,8 @@ pub fn perform<'a>(
         );
         batch.failures.push(failure);
     }
-    for (slot, value) in call.fills.iter().zip(results.into_vec()) {
-        slots[*slot] = Slot::Full(value);
+    for (at, value) in call.fills.iter().zip(results.into_vec()) {
+        variables[*at] = Variable::Full(value);
     }
     Ok(())
 }
@@ -235,16 +182,16 @@ enum List {
 
 impl List {
     /// The list that an argument is, if it is one.
-    fn of(arg: &BoundArg, slots: &[Slot]) -> Result<Option<Self>, String> {
+    fn of(arg: &BoundArg, variables: &[Variable]) -> Result<Option<Self>, String> {
         Ok(Some(match arg {
             BoundArg::Handles(names) => {
-                Self::Handles(gathered(names, slots, |value| match value {
+                Self::Handles(gathered(names, variables, |value| match value {
                     Value::Handle(handle) => Some(*handle),
                     _ => None,
                 })?)
             }
             BoundArg::Pointers(names) => {
-                Self::Pointers(gathered(names, slots, |value| match value {
+                Self::Pointers(gathered(names, variables, |value| match value {
                     Value::Pointer(pointer) => Some(*pointer),
                     _ => None,
                 })?)
@@ -254,14 +201,14 @@ impl List {
     }
 }
 
-/// What is in the slots of a list. The binder checked the kinds, so that what is none of it is null.
+/// What is in the variables of a list. The binder checked the kinds, so anything else is null.
 fn gathered<T>(
-    names: &[(usize, String)],
-    slots: &[Slot],
+    names: &[VariableRef],
+    variables: &[Variable],
     pick: impl Fn(&Value) -> Option<T>,
 ) -> Result<Vec<T>, String> {
-    let item = |(slot, name): &(usize, String)| {
-        pick(value_in(&slots[*slot], name)?).ok_or_else(|| null(name))
+    let item = |variable: &VariableRef| {
+        pick(value_of(variable, variables)?).ok_or_else(|| null(&variable.name))
     };
     names.iter().map(item).collect()
 }
@@ -270,18 +217,19 @@ fn null(name: &str) -> String {
     format!("`{name}` is null: the call that named it gave nothing")
 }
 
-fn value_in<'a>(slot: &'a Slot, name: &str) -> Result<&'a Value, String> {
-    match slot {
-        Slot::Full(value) => Ok(value),
-        Slot::Failed(line) => Err(format!("there is no `{name}`, because line {line} failed")),
-        Slot::Empty => Err(format!("no call has filled `{name}` so far")),
+fn value_of<'a>(variable: &VariableRef, variables: &'a [Variable]) -> Result<&'a Value, String> {
+    let name = &variable.name;
+    match &variables[variable.index] {
+        Variable::Full(value) => Ok(value),
+        Variable::Failed(line) => Err(format!("there is no `{name}`, because line {line} failed")),
+        Variable::Empty => Err(format!("no call has filled `{name}` so far")),
     }
 }
 
 fn arg_of<'a>(
     arg: &'a BoundArg,
     index: u64,
-    slots: &'a [Slot],
+    variables: &'a [Variable],
     lists: &mut slice::Iter<'a, List>,
 ) -> Result<Arg<'a>, String> {
     #[expect(
@@ -290,16 +238,14 @@ fn arg_of<'a>(
         reason = "the binder checked that the last turn fits the type"
     )]
     Ok(match arg {
-        BoundArg::Val(val) => Arg::Val(val.clone()),
-        BoundArg::Bytes(bytes) => Arg::Bytes(bytes),
-        BoundArg::Text(text) => Arg::Text(text),
+        BoundArg::Fixed(value) => value.as_arg().expect("no argument is null"),
         BoundArg::Index(ValType::I32) => Arg::Val(Val::from(index as u32)),
         BoundArg::Index(ValType::F32) => Arg::Val(Val::from(index as f32)),
         BoundArg::Index(ValType::F64) => Arg::Val(Val::from(index as f64)),
         BoundArg::Index(_) => Arg::Val(Val::from(index)),
-        BoundArg::Slot(slot, name) => value_in(&slots[*slot], name)?
+        BoundArg::Variable(variable) => value_of(variable, variables)?
             .as_arg()
-            .ok_or_else(|| null(name))?,
+            .ok_or_else(|| null(&variable.name))?,
         BoundArg::Handles(_) | BoundArg::Pointers(_) => match lists.next() {
             Some(List::Handles(handles)) => Arg::Handles(handles),
             Some(List::Pointers(pointers)) => Arg::Pointers(pointers),
@@ -309,30 +255,21 @@ fn arg_of<'a>(
 }
 
 /// What is other than expected, in words.
-fn difference(expect: &[BoundExpected], results: &[Value]) -> Option<String> {
-    let differs = |(expected, got): &(&BoundExpected, &Value)| match (expected, got) {
-        (BoundExpected::Val(expected), Value::Val(got)) => expected != got,
-        (BoundExpected::Bytes(expected), Value::Bytes(got)) => expected != got,
-        (BoundExpected::Text(expected), Value::Text(got)) => expected != got,
-        (BoundExpected::Null, Value::Null) => false,
-        _ => true,
-    };
-    let (expected, got) = expect.iter().zip(results).find(differs)?;
-    let expected = match expected {
-        BoundExpected::Val(val) => show_val(val),
-        BoundExpected::Bytes(bytes) => show_bytes(bytes),
-        BoundExpected::Text(text) => format!("{text:?}"),
-        BoundExpected::Null => "null".to_owned(),
-    };
-    let got = match got {
+fn difference(expect: &[Value], results: &[Value]) -> Option<String> {
+    let mut pairs = expect.iter().zip(results);
+    let (expected, got) = pairs.find(|(expected, got)| expected != got)?;
+    Some(format!("{}, expected was {}", show(got), show(expected)))
+}
+
+fn show(value: &Value) -> String {
+    match value {
         Value::Val(val) => show_val(val),
         Value::Handle(handle) => format!("handle {handle}"),
         Value::Null => "null".to_owned(),
         Value::Bytes(bytes) => show_bytes(bytes),
         Value::Text(text) => format!("{text:?}"),
         Value::Pointer(_) => "a pointer".to_owned(),
-    };
-    Some(format!("{got}, expected was {expected}"))
+    }
 }
 
 fn show_val(val: &Val) -> String {

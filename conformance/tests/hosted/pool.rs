@@ -6,7 +6,7 @@ use std::time::Duration;
 use bindgen_host::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 use conformance::hosted::THREADS;
 use conformance::prelude::*;
-use proxy_core::{Error as ProxyError, args};
+use proxy_core::{CallError, Error as ProxyError, args};
 
 /// Cases that count threads are alone.
 fn alone() -> MutexGuard<'static, ()> {
@@ -201,7 +201,10 @@ fn a_standby_gets_a_pool_of_its_own_and_a_trap_costs_one_generation(engine: &Eng
     for hosted in THREADS.on(engine) {
         let proxy = hosted.proxied().limits(limits()).build().unwrap();
         let needs = proxy.call("parallel_sum", args![10_u32]).unwrap_err();
-        assert!(matches!(needs, ProxyError::Needs { .. }), "{needs}");
+        assert!(
+            matches!(needs, ProxyError::Call(CallError::Needs { .. })),
+            "{needs}"
+        );
         let start = || {
             let pool = proxy.call(THREAD_POOL_START, args![2_u32]).unwrap();
             pool.handle().unwrap()
@@ -221,7 +224,10 @@ fn a_standby_gets_a_pool_of_its_own_and_a_trap_costs_one_generation(engine: &Eng
         assert_eq!(sum(), SUM);
         assert_workers(2);
         let error = proxy.call("trap_in_worker", args![]).unwrap_err();
-        assert!(matches!(error, ProxyError::Trapped { .. }), "{error}");
+        assert!(
+            matches!(error, ProxyError::Call(CallError::Trapped { .. })),
+            "{error}"
+        );
         assert_eq!(sum(), SUM);
         proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
         assert_workers(0);

@@ -2,7 +2,7 @@
 
 use conformance::hosted::REALM;
 use conformance::prelude::*;
-use proxy_core::{Error, Handle, Proxy, Value, args};
+use proxy_core::{CallError, Error, Handle, Proxy, Value, args};
 
 #[apply(every_engine)]
 fn values_cross_in_every_way(engine: &EngineUnderTest) {
@@ -63,7 +63,10 @@ fn objects_last_are_used_up_and_survive_swaps(engine: &EngineUnderTest) {
         let merged = proxy.call("counter_merge", args![one, other]).unwrap();
         let merged = merged.handle().unwrap();
         let used_up = proxy.call("counter_value", args![one]).unwrap_err();
-        assert!(matches!(used_up, Error::FreedHandle { .. }), "{used_up}");
+        assert!(
+            matches!(used_up, Error::Call(CallError::FreedHandle { .. })),
+            "{used_up}"
+        );
 
         let registry = proxy
             .call("registry_new", args![])
@@ -97,7 +100,7 @@ fn an_error_of_the_guest_s_own_arrives_with_its_message(engine: &EngineUnderTest
     for hosted in REALM.on(engine) {
         let proxy = hosted.proxied().build().unwrap();
         let message = |error: Error| match error {
-            Error::Guest { message, .. } => message,
+            Error::Call(CallError::Guest { message, .. }) => message,
             error => panic!("{}: {error}", hosted.abi),
         };
         let refused = proxy.call("account_new", args![-5_i64]).unwrap_err();

@@ -3,7 +3,9 @@
 use conformance::prelude::*;
 use conformance::probe;
 use conformance::proxied::{CHAIN, KV, PROVER, STATE, STATE_POLICY};
-use proxy_core::{CheckpointPolicy, Error as ProxyError, Event, Proxy, Source, Supervisor, args};
+use proxy_core::{
+    CallError, CheckpointPolicy, Error as ProxyError, Event, Proxy, Source, Supervisor, args,
+};
 
 use super::super::PROBE;
 use super::guests;
@@ -129,7 +131,10 @@ fn proofs_are_the_same_from_a_checkpoint_and_its_handles_stay(engine: &EngineUnd
     proxy.prepare_standby().unwrap();
     proxy.swap().unwrap();
     let error = proxy.call("index_create", args![srs, 0]).unwrap_err();
-    assert!(matches!(error, ProxyError::FreedHandle { .. }), "{error}");
+    assert!(
+        matches!(error, ProxyError::Call(CallError::FreedHandle { .. })),
+        "{error}"
+    );
     assert_eq!(guests::prove(&proxy, index, 7).unwrap(), before);
     assert_sound(&proxy);
 }
@@ -153,7 +158,10 @@ fn a_crash_costs_a_mapping_and_not_a_replay(engine: &EngineUnderTest) {
     for _ in 0..3 {
         let error = proxy.call("crash", args![]).unwrap_err();
         assert!(
-            matches!(error, ProxyError::Trapped { retried: true, .. }),
+            matches!(
+                error,
+                ProxyError::Call(CallError::Trapped { retried: true, .. })
+            ),
             "{error}"
         );
         assert_eq!(proxy.call("look", args![]).unwrap(), expected);

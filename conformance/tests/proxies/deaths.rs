@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use conformance::prelude::*;
-use proxy_core::{Error as ProxyError, args};
+use proxy_core::{CallError, Error as ProxyError, args};
 
 /// `make` and `touch` trap when the switch is thrown; `kick` throws it and is not journaled.
 const FRAGILE: &str = r#"(module
@@ -81,11 +81,11 @@ fn a_call_with_an_effect_outside_is_not_repeated(engine: &EngineUnderTest) {
     assert!(
         matches!(
             error,
-            ProxyError::Trapped {
+            ProxyError::Call(CallError::Trapped {
                 side_effects: true,
                 retried: false,
                 ..
-            }
+            })
         ),
         "{error}"
     );
@@ -115,7 +115,7 @@ fn a_call_that_always_traps_fails_by_name_and_costs_nobody_else(engine: &EngineU
     let error = proxy.call("always", args![]).unwrap_err();
     let trap = Trap::IntegerDivisionByZero;
     assert!(
-        matches!(error, ProxyError::Trapped { trap: t, retried: true, .. } if t == trap),
+        matches!(error, ProxyError::Call(CallError::Trapped { trap: t, retried: true, .. }) if t == trap),
         "{error}"
     );
     assert_eq!(proxy.call("add", args![]).unwrap().i32().unwrap(), 4);
@@ -129,7 +129,7 @@ fn switched_off_a_death_is_reported_and_switched_on_it_is_mended(engine: &Engine
     proxy.call("break", args![]).unwrap();
     assert!(matches!(
         proxy.call("count", args![]),
-        Err(ProxyError::Trapped { .. })
+        Err(ProxyError::Call(CallError::Trapped { .. }))
     ));
     assert!(matches!(
         proxy.call("count", args![]),

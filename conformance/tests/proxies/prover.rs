@@ -97,7 +97,10 @@ fn switched_off_the_same_prover_dies_of_memory(engine: &EngineUnderTest) {
     let died = (0..PROOFS).find_map(|witness| guests::prove(&proxy, index, witness).err());
     let error = died.expect("the limit is far below what the proofs leak");
     assert!(
-        matches!(error, proxy_core::Error::OutOfMemory { .. }),
+        matches!(
+            error,
+            proxy_core::Error::Call(proxy_core::CallError::OutOfMemory { .. })
+        ),
         "{error}"
     );
 }

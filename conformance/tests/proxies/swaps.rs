@@ -80,7 +80,7 @@ fn a_call_past_its_deadline_costs_the_generation_and_not_the_state(engine: &Engi
     let error = proxy.call("spin", args![]).unwrap_err();
     let trap = Trap::DeadlineExceeded;
     assert!(
-        matches!(error, proxy_core::Error::Trapped { trap: t, retried: true, .. } if t == trap),
+        matches!(error, proxy_core::Error::Call(proxy_core::CallError::Trapped { trap: t, retried: true, .. }) if t == trap),
         "{error}"
     );
     assert_eq!(proxy.call("add", args![]).unwrap().i32().unwrap(), 2);

@@ -270,7 +270,8 @@ fn walk(proxy: &Proxy) -> Result<usize> {
         let mut arguments = vec![proxy_core::Arg::from(0_i32); export.args.len()];
         arguments.push(proxy_core::Arg::from(0_i32));
         match proxy.call(&function.name, &arguments) {
-            Err(proxy_core::Error::Argument { position, .. }) if position == export.args.len() => {}
+            Err(proxy_core::Error::Call(proxy_core::CallError::Argument { position, .. }))
+                if position == export.args.len() => {}
             outcome => bail!(
                 "`{}` {} with {} arguments gives {outcome:?}",
                 function.name,

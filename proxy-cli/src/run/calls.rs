@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use proxy_core::{Error, Proxy};
+use proxy_core::{CallError, Error, Proxy};
 use workload::FAILED;
 use workload::bind::{Bound, BoundCall, BoundStep, Scope};
-use workload::perform::{Batch, Failure, Slot, Why, perform, perform_pinned};
+use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
 
 use crate::failure::is_wrong_input;
 use crate::observed::{self, Observed};
@@ -59,12 +59,12 @@ enum Stop {
 }
 
 struct Runner<'a> {
-    proxy: &'a Proxy,
+    proxy: Proxy,
     file: &'a str,
     observed: &'a Observed,
     calls_max: u64,
     failure_score: u64,
-    slots: Vec<Slot>,
+    variables: Vec<Variable>,
     batch: Batch,
     hasher: blake3::Hasher,
     figures: CallFigures,
@@ -82,12 +82,12 @@ pub(crate) fn run(
     calls_max: Option<u64>,
 ) -> anyhow::Result<CallFigures> {
     let mut runner = Runner {
-        proxy,
+        proxy: proxy.clone(),
         file: &workload.name,
         observed: watched,
         calls_max: calls_max.unwrap_or(u64::MAX),
         failure_score: 0,
-        slots: vec![Slot::Empty; workload.slots],
+        variables: vec![Variable::Empty; workload.variables],
         batch: Batch::default(),
         hasher: blake3::Hasher::new(),
         figures: CallFigures {
@@ -142,7 +142,7 @@ impl Runner<'_> {
             &mut self.proxy,
             call,
             index,
-            &mut self.slots,
+            &mut self.variables,
             &mut batch,
             started,
         );
@@ -154,7 +154,13 @@ impl Runner<'_> {
 
     fn scope(&mut self, scope: &Scope, index: u64) -> ControlFlow<Stop> {
         let mut batch = mem::take(&mut self.batch);
-        let performed = perform_pinned(self.proxy, scope, index, &mut self.slots, &mut batch);
+        let performed = perform_scope(
+            &mut self.proxy,
+            scope,
+            index,
+            &mut self.variables,
+            &mut batch,
+        );
         let settled = self.settle(&mut batch, performed, scope.line, &scope.fills);
         batch.clear();
         self.batch = batch;
@@ -165,22 +171,22 @@ impl Runner<'_> {
     fn settle(
         &mut self,
         batch: &mut Batch,
-        performed: Result<(), Failure<'_>>,
+        performed: Result<(), Failure<'_, Error>>,
         line: usize,
         fills: &[usize],
     ) -> ControlFlow<Stop> {
         let mut stop = None;
         if let Err(Failure { call, why }) = performed {
-            for slot in fills {
-                self.slots[*slot] = Slot::Failed(line);
+            for at in fills {
+                self.variables[*at] = Variable::Failed(line);
             }
             let line = call.map_or(line, |call| call.line);
             let cause = match why {
-                Why::Proxy(error) if is_wrong_input(&error) && !self.explains(&error) => {
+                Why::Call(error) if is_wrong_input(&error) && !self.explains(&error) => {
                     let error = anyhow::Error::new(error).context(format!("{}:{line}", self.file));
                     return ControlFlow::Break(Stop::WrongInput(error));
                 }
-                Why::Proxy(error) => format!("{:#}", anyhow::Error::new(error)),
+                Why::Call(error) => format!("{:#}", anyhow::Error::new(error)),
                 Why::Argument(cause) => cause,
             };
             if self.is_dead() {
@@ -224,7 +230,7 @@ impl Runner<'_> {
     /// Whether an earlier failure explains an error that otherwise is the workload's fault: an
     /// object that a call needs is missing because its creation failed.
     fn explains(&self, error: &Error) -> bool {
-        matches!(error, Error::Needs { .. }) && self.figures.failed > 0
+        matches!(error, Error::Call(CallError::Needs { .. })) && self.figures.failed > 0
     }
 
     /// Whether this is a bare instance, and dead.

@@ -1,8 +1,9 @@
 //! Objects made from bytes, and bytes from objects.
 
+use guest_calls::CallFailure;
 use smallvec::SmallVec;
 
-use super::guest::{CallFailure, Guest, Recorded};
+use super::recorded::{Failure, Recorded, RecordedInstance};
 use crate::artifact_store::{CreatedObjects, Stored};
 use crate::journal::ResultRecord;
 use crate::policy::ArgKind;
@@ -11,14 +12,7 @@ use crate::recorder::Recording;
 use crate::value::Arg;
 use crate::{Handle, SequenceNumber};
 
-impl Guest {
-    /// Whether a call with these arguments would begin, and on the handles of this generation.
-    pub(crate) fn accepts(&self, plan: &ExportPlan, args: &[Arg<'_>]) -> bool {
-        args.len() == plan.args.len()
-            && self.check(plan, args, None).is_ok()
-            && self.needed(plan).is_ok()
-    }
-
+impl RecordedInstance {
     /// Answers a call from bytes instead of computing, as entry `sequence`. Where the object is not the
     /// one that the bytes were kept for, it says how they differ, and it is as if the call had not been
     /// made, but for memory that is lost until the next swap.
@@ -28,7 +22,7 @@ impl Guest {
         args: &[Arg<'_>],
         sequence: SequenceNumber,
         stored: &Stored,
-    ) -> Result<Result<Recorded, String>, CallFailure> {
+    ) -> Result<Result<Recorded, String>, Failure> {
         let artifact = plan.artifact.expect("only such calls have bytes");
         let recorded = self.made_from(plan, args, artifact, stored.content.bytes(), sequence)?;
         let object = recorded.records.iter().find_map(|record| match record {
@@ -48,7 +42,7 @@ impl Guest {
             return Ok(Ok(recorded));
         }
         if let Some(handle) = object {
-            self.objects.remove(&handle);
+            self.bound.objects_mut().remove(&handle);
         }
         if is_same {
             return Ok(Err("exported again, the object is other bytes".to_owned()));
@@ -70,8 +64,8 @@ impl Guest {
         artifact: ArtifactPlan,
         bytes: &[u8],
         sequence: SequenceNumber,
-    ) -> Result<Recorded, CallFailure> {
-        let import = self.plan.export(artifact.import).clone();
+    ) -> Result<Recorded, Failure> {
+        let import = self.bound.plan().export(artifact.import).clone();
         let given: SmallVec<[Arg<'_>; 4]> = import
             .args
             .iter()
@@ -80,9 +74,9 @@ impl Guest {
                 _ => Arg::Bytes(bytes),
             })
             .collect();
-        let needs = self.needed(plan)?;
+        let needs = self.attempt(|bound| bound.needed(plan))?;
         self.without_host(|guest| {
-            let ran = guest.run(&import, &given, sequence, None)?;
+            let ran = guest.attempt(|bound| bound.run(&import, &given, sequence, None))?;
             guest.settle(plan, args, sequence, needs, ran)
         })
     }
@@ -92,21 +86,21 @@ impl Guest {
         &mut self,
         artifact: ArtifactPlan,
         handle: Handle,
-    ) -> Result<Option<Vec<u8>>, CallFailure> {
-        let export = self.plan.export(artifact.export).clone();
-        let exported = self.needed(&export).and_then(|_| {
-            self.without_host(|guest| {
-                guest.run(&export, &[Arg::Handle(handle)], SequenceNumber::ZERO, None)
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let export = self.bound.plan().export(artifact.export).clone();
+        let exported = self.without_host(|guest| {
+            guest.attempt(|bound| {
+                bound.needed(&export)?;
+                bound.run(&export, &[Arg::Handle(handle)], SequenceNumber::ZERO, None)
             })
         });
         match exported {
             Ok(ran) => Ok(ran.results.bytes().ok()),
-            Err(
-                CallFailure::Refused(_)
-                | CallFailure::NoSuchHandle(_)
-                | CallFailure::Rejected(_)
-                | CallFailure::Garbled(_),
-            ) => Ok(None),
+            Err(Failure::Call {
+                failure:
+                    CallFailure::Refused(_) | CallFailure::NoSuchHandle(_) | CallFailure::Garbled(_),
+                ..
+            }) => Ok(None),
             Err(failure) => Err(failure),
         }
     }
@@ -115,8 +109,8 @@ impl Guest {
     /// host would say is no part of the history.
     fn without_host<R>(
         &mut self,
-        run: impl FnOnce(&mut Self) -> Result<R, CallFailure>,
-    ) -> Result<R, CallFailure> {
+        run: impl FnOnce(&mut Self) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
         self.recorder.begin_replay(&[]);
         let outcome = run(self);
         let Recording {
@@ -124,7 +118,7 @@ impl Guest {
         } = self.recorder.finish();
         match mismatch.or(fault) {
             // The guest was in the middle of it.
-            Some(what) => Err(CallFailure::Harmed(format!(
+            Some(what) => Err(Failure::Harmed(format!(
                 "an artifact's export or import called the host: {what}"
             ))),
             None => outcome,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::diverged;
-use super::guest::{CallFailure, Guest, Recorded};
+use super::recorded::{Failure, Recorded, RecordedInstance};
 use crate::artifact_store::EntryArtifact;
 use crate::checkpoint::{Applied, How};
 use crate::journal::{Entry, EntryArg, ResultRecord};
@@ -14,7 +14,7 @@ use crate::recorder::Recording;
 use crate::value::Arg;
 use crate::{Divergence, DivergenceKind, Handle};
 
-impl Guest {
+impl RecordedInstance {
     /// Applies one entry as the active applied it, and compares. Where the created object is known as
     /// bytes, it is made from these.
     pub(super) fn apply(
@@ -22,7 +22,7 @@ impl Guest {
         entry: &Entry,
         own: Option<&EntryArtifact>,
     ) -> Result<How, Divergence> {
-        let plan = Arc::clone(self.plan.export(entry.func));
+        let plan = Arc::clone(self.bound.plan().export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
         let Some((artifact, own)) = plan.artifact.zip(own) else {
             self.replay(entry, &plan, &args)?;
@@ -44,7 +44,7 @@ impl Guest {
     /// Applies one entry in the way in which it was applied to another standby, and compares.
     pub(super) fn apply_like(&mut self, applied: &Applied) -> Result<(), Divergence> {
         let entry = &*applied.entry;
-        let plan = Arc::clone(self.plan.export(entry.func));
+        let plan = Arc::clone(self.bound.plan().export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
         match (&applied.how, plan.artifact) {
             (How::Imported(content), Some(artifact)) => {
@@ -102,7 +102,7 @@ impl Guest {
     /// The object that an entry has just created.
     fn created(&self, entry: &Entry) -> Option<Handle> {
         let created = entry.creates().next().map(|(handle, _)| handle);
-        created.filter(|handle| self.objects.get(handle).is_some())
+        created.filter(|handle| self.bound.objects().get(handle).is_some())
     }
 
     fn replay(
@@ -133,7 +133,7 @@ impl Guest {
 }
 
 /// Compares what a repeated call gave with what it gave when it was journaled.
-fn compare(entry: &Entry, outcome: Result<Recorded, CallFailure>) -> Result<(), Divergence> {
+fn compare(entry: &Entry, outcome: Result<Recorded, Failure>) -> Result<(), Divergence> {
     let ended = |got: String| {
         let expected = "the call to return".to_owned();
         diverged(entry, DivergenceKind::Outcome, expected, got)
@@ -158,7 +158,7 @@ fn compare(entry: &Entry, outcome: Result<Recorded, CallFailure>) -> Result<(), 
     Ok(())
 }
 
-fn not_exported(entry: &Entry, failure: &CallFailure) -> Divergence {
+fn not_exported(entry: &Entry, failure: &Failure) -> Divergence {
     let expected = "its artifact to be exported".to_owned();
     diverged(entry, DivergenceKind::Outcome, expected, failure.describe())
 }

@@ -127,7 +127,7 @@ impl Journal {
     fn is_alive(&self, handle: Handle, horizons: &[SequenceNumber]) -> bool {
         let is_held = |freed_by: SequenceNumber| {
             let mut horizons = horizons.iter();
-            horizons.any(|horizon| handle.sequence <= *horizon && freed_by > *horizon)
+            horizons.any(|horizon| handle.sequence() <= *horizon && freed_by > *horizon)
         };
         self.objects
             .get(&handle)
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(journal.len(), 2);
         assert!(matches!(
             journal.handle_error(gone),
-            crate::Error::FreedHandle { .. }
+            crate::Error::Call(crate::CallError::FreedHandle { .. })
         ));
     }
 
@@ -235,11 +235,7 @@ mod tests {
     fn an_object_that_was_needed_stays_with_its_end() {
         let mut journal = Journal::default();
         let pool = create(&mut journal, &[]);
-        let index = Handle {
-            sequence: journal.next(),
-            result: 0,
-            proxy: 0,
-        };
+        let index = Handle::new(journal.next(), 0, 0);
         let entry = Entry {
             results: smallvec![ResultRecord::Object(index, None)],
             needs: Some(pool),

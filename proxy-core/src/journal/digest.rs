@@ -39,8 +39,8 @@ fn put_record(hasher: &mut Hasher, record: &ResultRecord) {
         // The proxy's tag is left out: another process gives out other tags.
         ResultRecord::Object(handle, ty) => {
             hasher.update(&[2]);
-            hasher.update(&handle.sequence.0.to_le_bytes());
-            hasher.update(&handle.result.to_le_bytes());
+            hasher.update(&handle.sequence().0.to_le_bytes());
+            hasher.update(&handle.result().to_le_bytes());
             // A length of 0 is "no type", which differs from a type without a name.
             let name = ty.as_deref().unwrap_or_default();
             count(hasher, name.len() + usize::from(ty.is_some()));
@@ -103,11 +103,7 @@ mod tests {
     }
 
     fn handle(result: u32, proxy: u32) -> Handle {
-        Handle {
-            sequence: SequenceNumber(1),
-            result,
-            proxy,
-        }
+        Handle::new(SequenceNumber(1), result, proxy)
     }
 
     /// Digests are compared between releases. If this fails, the magic has to change too.

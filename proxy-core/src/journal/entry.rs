@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
-use smallvec::SmallVec;
+use guest_calls::{ObjectTable, Ran};
+use smallvec::{SmallVec, smallvec};
 
 use crate::policy::plan::Changes;
 use crate::value::Arg;
-use crate::{Handle, SequenceNumber};
+use crate::{Handle, SequenceNumber, Value};
 
 /// A call that returned, with all that is needed to repeat it on another instance and to see that it
 /// gave the same.
@@ -173,6 +174,27 @@ impl ResultRecord {
                 numbers.extend(halves.map(|half| Val::V128(u128::from_le_bytes(*half))));
             }
         }
+    }
+
+    /// What a call gave, as the journal keeps it: an error of the guest's own, or its results. Types
+    /// of objects are the handle table's.
+    pub(crate) fn all_of(ran: &Ran, objects: &ObjectTable) -> SmallVec<[Self; 1]> {
+        if let Some(message) = &ran.rejected {
+            let hash = blake3::hash(message.as_bytes()).into();
+            return smallvec![ResultRecord::Error { hash }];
+        }
+        let record = |value: &Value| match value {
+            Value::Val(val) => ResultRecord::Val(val.clone()),
+            Value::Handle(handle) => {
+                let object = objects.get(handle);
+                ResultRecord::Object(*handle, object.and_then(|object| object.ty.clone()))
+            }
+            // A raw pointer means nothing in another generation.
+            Value::Null | Value::Pointer(_) => ResultRecord::Null,
+            Value::Bytes(bytes) => ResultRecord::buffer(bytes),
+            Value::Text(text) => ResultRecord::buffer(text.as_bytes()),
+        };
+        ran.results.as_slice().iter().map(record).collect()
     }
 
     pub(crate) fn buffer(bytes: &[u8]) -> Self {

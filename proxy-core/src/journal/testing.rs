@@ -38,11 +38,7 @@ pub(crate) fn entry(
 
 /// Appends a call that creates one object from others.
 pub(crate) fn create(journal: &mut Journal, args: &[Handle]) -> Arc<Entry> {
-    let handle = Handle {
-        sequence: journal.next(),
-        result: 0,
-        proxy: 0,
-    };
+    let handle = Handle::new(journal.next(), 0, 0);
     let entry = Entry {
         results: smallvec![ResultRecord::Object(handle, None)],
         ..entry(journal, args, &[], Changes::Handles(vec![]))

@@ -12,7 +12,7 @@ use crate::artifact_store::{
     EntryArtifacts, News, Stored, key,
 };
 use crate::event::Event;
-use crate::generation::{Guest, Recorded, lock};
+use crate::generation::{Recorded, RecordedInstance, lock};
 use crate::journal::Entry;
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::value::{Arg, Results};
@@ -102,7 +102,7 @@ impl Inner {
     pub(super) fn recall(
         &self,
         generation: &Generation,
-        guest: &mut Guest,
+        guest: &mut RecordedInstance,
         plan: &ExportPlan,
         args: &[Arg<'_>],
         sequence: SequenceNumber,

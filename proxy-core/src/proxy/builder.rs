@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash, ModuleInfo};
+use guest_calls::new_handle_tag;
 
 use super::{
     Artifacts, Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy,
@@ -15,7 +16,6 @@ use super::{
 use crate::census::Census;
 use crate::checkpoint::Checkpoints;
 use crate::event::Listener;
-use crate::generation::new_proxy_tag;
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::memory::LargestGrowth;
@@ -206,7 +206,7 @@ impl Builder {
         };
         let info = Arc::clone(module.info());
         let plan = Arc::new(Plan::bind(&self.policy, &info)?);
-        let tag = new_proxy_tag();
+        let tag = new_handle_tag();
         let memory_limit =
             self.limits
                 .memory_bytes_max

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use guest_calls::consumed;
 use smallvec::SmallVec;
 
 use super::artifacts::Recall;
@@ -12,11 +13,11 @@ use super::inside::Inside;
 use super::{Generation, Inner, Proxy};
 use crate::artifact_store::EntryArtifact;
 use crate::event::Event;
-use crate::generation::{CallFailure, Guest, Recorded, consumed, lock};
+use crate::generation::{Failure, Recorded, RecordedInstance, lock};
 use crate::journal::{Entry, EntryArg, Journal};
 use crate::policy::plan::ExportPlan;
 use crate::value::{Arg, Results};
-use crate::{Error, SequenceNumber};
+use crate::{CallError, Error, SequenceNumber};
 
 impl Proxy {
     /// Calls an export by name. What happens depends on its role in the policy; the arguments are
@@ -72,7 +73,7 @@ impl Inner {
     pub(super) fn on_active<R>(
         &self,
         plan: &ExportPlan,
-        run: impl Fn(&mut Guest) -> Result<R, CallFailure>,
+        run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
     ) -> Result<R, Error> {
         self.repeat(plan, |generation| {
             let Some(mut guest) = generation.enter() else {
@@ -170,8 +171,8 @@ impl Inner {
         &self,
         plan: &ExportPlan,
         generation: &Generation,
-        guest: &mut Guest,
-        run: impl Fn(&mut Guest) -> Result<R, CallFailure>,
+        guest: &mut RecordedInstance,
+        run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
     ) -> Result<R, Failed> {
         let unwinding = TaintOnUnwind(generation);
         let outcome = run(guest);
@@ -264,7 +265,7 @@ impl Inner {
         let results = std::mem::take(&mut recorded.results);
         let outcome = match recorded.rejected.take() {
             None => Ok(Some(results)),
-            Some(message) => Err(Failed::for_good(Error::Guest {
+            Some(message) => Err(Failed::for_good(CallError::Guest {
                 export: plan.name.to_string(),
                 message,
             })),
@@ -319,9 +320,12 @@ impl Inner {
         self.note_journal(journal);
     }
 
-    fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<SmallVec<[EntryArg; 2]>, Error> {
+    fn recordable(
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+    ) -> Result<SmallVec<[EntryArg; 2]>, CallError> {
         let record = |(position, arg): (usize, &Arg<'_>)| {
-            EntryArg::record(arg).ok_or_else(|| Error::Argument {
+            EntryArg::record(arg).ok_or_else(|| CallError::Argument {
                 export: plan.name.to_string(),
                 position,
                 expected: "something that can be journaled, as the export is not pure".to_owned(),
@@ -377,9 +381,10 @@ impl Inner {
     #[cold]
     fn warn_unlisted(&self, plan: &Arc<ExportPlan>) -> Result<(), Error> {
         if self.plan.strict {
-            return Err(Error::NotInPolicy {
+            return Err(CallError::NotInPolicy {
                 export: plan.name.to_string(),
-            });
+            }
+            .into());
         }
         if !plan.warned.swap(true, Ordering::Relaxed) {
             self.observer.emit(&Event::UnlistedExport {

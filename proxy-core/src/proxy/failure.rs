@@ -1,12 +1,12 @@
 //! Calls that gave nothing: what that means for the generation and for the caller.
 
 use engine_api::{MemoryType, Trap};
+use guest_calls::CallFailure;
 
 use super::{Generation, Inner};
-use crate::Error;
-use crate::generation::{CallFailure, Kill, lock};
-use crate::memory::mib;
+use crate::generation::{Failure, Kill, lock};
 use crate::policy::plan::ExportPlan;
+use crate::{CallError, Error};
 
 /// How a failed attempt ends.
 pub(super) struct Failed {
@@ -43,9 +43,9 @@ impl Repetitions {
 }
 
 impl Failed {
-    pub(super) fn for_good(error: Error) -> Self {
+    pub(super) fn for_good(error: impl Into<Error>) -> Self {
         Self {
-            error,
+            error: error.into(),
             retry: None,
             clean: true,
         }
@@ -57,31 +57,15 @@ impl Failed {
     }
 
     pub(super) fn into_error(self, retried: bool) -> Error {
-        match self.error {
-            Error::OutOfMemory {
-                export,
-                used_mib,
-                limit_mib,
-                ..
-            } => Error::OutOfMemory {
-                export,
-                used_mib,
-                limit_mib,
-                retried,
-            },
-            Error::Trapped {
-                export,
-                trap,
-                side_effects,
-                ..
-            } => Error::Trapped {
-                export,
-                trap,
-                retried,
-                side_effects,
-            },
-            other => other,
+        let mut error = self.error;
+        if let Error::Call(
+            CallError::OutOfMemory { retried: again, .. }
+            | CallError::Trapped { retried: again, .. },
+        ) = &mut error
+        {
+            *again = retried;
         }
+        error
     }
 }
 
@@ -93,9 +77,19 @@ impl Inner {
         plan: &ExportPlan,
         generation: &Generation,
         bytes: u64,
-        failure: CallFailure,
+        failure: Failure,
     ) -> Failed {
         let export = plan.name.to_string();
+        let (failure, side_effects) = match failure {
+            Failure::Call {
+                failure,
+                side_effects,
+            } => (failure, side_effects),
+            Failure::Harmed(what) => {
+                self.taint(generation, what.clone());
+                return Failed::for_good(CallError::GuestData { export, what });
+            }
+        };
         match failure {
             CallFailure::Refused(error) | CallFailure::Rejected(error) => Failed::for_good(error),
             CallFailure::NoSuchHandle(handle) if plan.role.is_journaled() => {
@@ -111,11 +105,7 @@ impl Inner {
                 }
                 Failed::for_good(error)
             }
-            CallFailure::Harmed(what) => {
-                self.taint(generation, what.clone());
-                Failed::for_good(Error::GuestData { export, what })
-            }
-            CallFailure::Exhausted { side_effects } => {
+            CallFailure::Exhausted => {
                 self.taint(generation, "its allocator has nothing left".to_owned());
                 Failed {
                     error: self.out_of_memory(export, bytes),
@@ -124,10 +114,9 @@ impl Inner {
                     clean: true,
                 }
             }
-            CallFailure::Ended {
-                source,
-                side_effects,
-            } => self.ended(export, generation, bytes, source, side_effects),
+            CallFailure::Ended(source) => {
+                self.ended(export, generation, bytes, source, side_effects)
+            }
         }
     }
 
@@ -143,7 +132,7 @@ impl Inner {
             engine_api::Error::Trap(trap) => trap,
             engine_api::Error::Host { .. } | engine_api::Error::HostPanicked { .. } => {
                 self.taint(generation, source.to_string());
-                return Failed::for_good(Error::HostFailed { export, source });
+                return Failed::for_good(CallError::HostFailed { export, source });
             }
             // The engine refused before anything ran.
             engine_api::Error::NoSuchExport { .. }
@@ -170,12 +159,13 @@ impl Inner {
         let error = if out_of_memory && !side_effects {
             self.out_of_memory(export, bytes)
         } else {
-            Error::Trapped {
+            CallError::Trapped {
                 export,
                 trap,
                 retried: false,
                 side_effects,
             }
+            .into()
         };
         let reason = if out_of_memory {
             "out_of_memory"
@@ -225,11 +215,6 @@ impl Inner {
     }
 
     fn out_of_memory(&self, export: String, bytes: u64) -> Error {
-        Error::OutOfMemory {
-            export,
-            used_mib: mib(bytes),
-            limit_mib: mib(self.options.memory_limit),
-            retried: false,
-        }
+        CallError::out_of_memory(export, bytes, self.options.memory_limit).into()
     }
 }

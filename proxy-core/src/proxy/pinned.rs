@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use super::call::Closed;
 use super::failure::Repetitions;
 use super::{ExportPlan, Generation, Inner, Proxy};
-use crate::Error;
 use crate::generation::lock;
 use crate::value::{Arg, Results};
+use crate::{CallError, Error};
 
 /// One generation, held for the length of a [pinned scope](Proxy::pinned).
 pub struct Pinned<'a> {
@@ -37,14 +37,14 @@ impl Proxy {
     /// What the scope returns, which is [`Error`] or anything made from it.
     ///
     /// ```
-    /// # #[path = "../../tests/fake/mod.rs"] mod fake;
+    /// # #[path = "../../tests/fake/proxied.rs"] mod fake;
     /// # fn main() -> Result<(), proxy_core::Error> {
     /// # let proxy = fake::counter_proxy()?;
     /// # use proxy_core::args;
     /// let counter = proxy.call("counter_new", args![])?.handle()?;
     /// let value = proxy.pinned(|pinned| {
     ///     let copy = pinned.call("snapshot", args![counter])?.pointer()?;
-    ///     pinned.call("snapshot_value", args![copy])?.i32()
+    ///     Ok::<_, proxy_core::Error>(pinned.call("snapshot_value", args![copy])?.i32()?)
     /// })?;
     /// assert_eq!(value, 0);
     /// # Ok(())
@@ -109,7 +109,7 @@ impl<'a> Pinned<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::JournaledInPinned`] for other exports; [`Error::DrainDeadline`] if the generation was
+    /// [`CallError::JournaledInPinned`] for other exports; [`Error::DrainDeadline`] if the generation was
     /// swapped out and the scope lasts too long; otherwise as [`Proxy::call`].
     pub fn call(&self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
         let plan = self.proxy.plan_of(export)?;
@@ -122,9 +122,10 @@ impl<'a> Pinned<'a> {
 
     fn call_planned(&self, plan: &Arc<ExportPlan>, args: &[Arg<'_>]) -> Result<Results, Error> {
         if plan.role.is_journaled() {
-            return Err(Error::JournaledInPinned {
+            return Err(CallError::JournaledInPinned {
                 export: plan.name.to_string(),
-            });
+            }
+            .into());
         }
         let _inside = self.proxy.enter_thread()?;
         if let Some(kill) = self.generation.killed() {

@@ -7,6 +7,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     reason = "the doc tests and the integration tests each use a part of it"
 )]
 
@@ -23,7 +24,7 @@ use engine_api::{
     Artifact, Capabilities, Engine, EngineId, Error, Extern, Imports, Instance, Limits, MemoryType,
     Module, ModuleInfo, PAGE_BYTES, SharedMemory, Snapshot, Val,
 };
-use proxy_core::{Policy, Proxy};
+use guest_calls::{Bare, Policy};
 
 pub(crate) use gate::Gate;
 pub(crate) use instance::FakeInstance;
@@ -339,13 +340,16 @@ match = "guest_*"
 role = "pure"
 "#;
 
-/// A proxy of [`counter_wasm`].
-pub(crate) fn counter_proxy() -> Result<Proxy, proxy_core::Error> {
+/// Bare instances of [`counter_wasm`].
+pub(crate) fn counter_bare() -> Result<Bare, Box<dyn std::error::Error>> {
+    let module = FakeEngine::counter().compile(&counter_wasm())?;
     let policy: Policy = COUNTER_POLICY.parse()?;
-    Proxy::builder(FakeEngine::counter())
-        .module(counter_wasm())
-        .policy(policy)
-        .build()
+    Ok(Bare::new(
+        module,
+        &policy,
+        Imports::new(),
+        Limits::default(),
+    )?)
 }
 
 impl From<FakeEngine> for Arc<dyn Engine> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use engine_api::{FuncType, Val, ValType};
-use proxy_core::{ArtifactStore, Error, Event, Proxy, args};
+use proxy_core::{ArtifactStore, CallError, Error, Event, Proxy, args};
 use tempfile::tempdir;
 
 use super::things::{THING_BYTES, Things, thing, value, view};
@@ -356,14 +356,26 @@ fn an_answer_from_the_store_needs_arguments_that_the_call_would_take() {
     let five = thing(&proxy, 5);
     let of_five = view(&proxy, five, 1);
     let error = proxy.call("view_new", args![of_five, 1]).unwrap_err();
-    assert!(matches!(error, Error::HandleType { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Call(CallError::HandleType { .. })),
+        "{error}"
+    );
     proxy.call("thing_free", args![five]).unwrap();
     let error = proxy.call("view_new", args![five, 1]).unwrap_err();
-    assert!(matches!(error, Error::FreedHandle { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Call(CallError::FreedHandle { .. })),
+        "{error}"
+    );
     let error = proxy.call("thing_new", args![5_i64]).unwrap_err();
-    assert!(matches!(error, Error::Argument { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Call(CallError::Argument { .. })),
+        "{error}"
+    );
     let error = proxy.call("thing_new", args![]).unwrap_err();
-    assert!(matches!(error, Error::Argument { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Call(CallError::Argument { .. })),
+        "{error}"
+    );
 }
 
 /// `keygen(n)`: an object that has a number of the host's in it. `ask` says whether the import asks, too.

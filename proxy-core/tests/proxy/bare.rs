@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use engine_api::{Engine, Imports};
-use proxy_core::{Bare, Error, args};
+use proxy_core::{Bare, CallError, args};
 
 use super::things::{THING_BYTES, Things};
 use super::world::World;
@@ -12,14 +12,7 @@ fn bare(world: &World) -> Bare {
     let engine = world.script.engine();
     let module = engine.compile(&world.script.wasm()).unwrap();
     let policy = world.policy.parse().unwrap();
-    Bare::new(
-        engine.id(),
-        module,
-        &policy,
-        Imports::new(),
-        world.limits.clone(),
-    )
-    .unwrap()
+    Bare::new(module, &policy, Imports::new(), world.limits.clone()).unwrap()
 }
 
 #[test]
@@ -35,13 +28,13 @@ fn what_dies_stays_dead_and_a_new_instance_knows_nothing_of_it() {
     let value = first.call("counter_value", args![counter]).unwrap();
     assert_eq!(value.i32().unwrap(), 3);
     let error = first.call("boom", args![]).unwrap_err();
-    assert!(matches!(error, Error::Trapped { .. }), "{error}");
+    assert!(matches!(error, CallError::Trapped { .. }), "{error}");
     assert!(first.died().is_some());
     let error = first.call("counter_value", args![counter]).unwrap_err();
-    assert!(matches!(error, Error::DiedInPassthrough { .. }), "{error}");
+    assert!(matches!(error, CallError::Died { .. }), "{error}");
     let mut second = bare.instance().unwrap();
     let error = second.call("counter_value", args![counter]).unwrap_err();
-    assert!(matches!(error, Error::ForeignHandle { .. }), "{error}");
+    assert!(matches!(error, CallError::ForeignHandle { .. }), "{error}");
     let own = second
         .call("counter_new", args![])
         .unwrap()
@@ -63,11 +56,11 @@ fn wrong_arguments_and_freed_handles_are_refused_and_kill_nothing() {
         .unwrap();
     instance.call("thing_free", args![thing]).unwrap();
     let error = instance.call("thing_value", args![thing]).unwrap_err();
-    assert!(matches!(error, Error::FreedHandle { .. }), "{error}");
+    assert!(matches!(error, CallError::FreedHandle { .. }), "{error}");
     let error = instance.call("thing_new", args![]).unwrap_err();
-    assert!(matches!(error, Error::Argument { .. }), "{error}");
+    assert!(matches!(error, CallError::Argument { .. }), "{error}");
     let error = instance.call("thing_neu", args![3]).unwrap_err();
-    assert!(matches!(error, Error::UnknownExport { .. }), "{error}");
+    assert!(matches!(error, CallError::UnknownExport { .. }), "{error}");
     assert!(instance.died().is_none());
 }
 
@@ -95,7 +88,7 @@ fn an_object_goes_to_another_instance_as_an_artifact_and_no_fingerprint_is_taken
     let error = second
         .import_artifact("thing_read", args![&bytes], &bytes)
         .unwrap_err();
-    assert!(matches!(error, Error::Policy { .. }), "{error}");
+    assert!(matches!(error, CallError::NoArtifact { .. }), "{error}");
 }
 
 #[test]
@@ -110,5 +103,5 @@ fn a_trap_near_the_limit_is_running_out_of_memory() {
         before = instance.memory_bytes();
     }
     let error = instance.call("boom", args![]).unwrap_err();
-    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    assert!(matches!(error, CallError::OutOfMemory { .. }), "{error}");
 }

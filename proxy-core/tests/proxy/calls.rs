@@ -1,7 +1,7 @@
 //! Calls: by name and typed, and what happens to those that do not fit.
 
 use engine_api::{Val, ValType};
-use proxy_core::{Error, Handle, Policy, Proxy, Role, args};
+use proxy_core::{CallError, Error, Handle, Policy, Proxy, Role, args};
 
 use super::world::{World, add, counter, swap, value};
 use crate::fake::{COUNTER_POLICY, Script, counter_proxy, number};
@@ -29,42 +29,42 @@ fn wrong_arguments_are_refused_before_anything_runs() {
         |export: &str, args: &[proxy_core::Arg<'_>]| proxy.call(export, args).unwrap_err();
     assert!(matches!(
         refused("counter_add", args![one]),
-        Error::Argument { position: 1, .. }
+        Error::Call(CallError::Argument { position: 1, .. })
     ));
     assert!(matches!(
         refused("counter_add", args![one, 1, 2]),
-        Error::Argument { position: 2, .. }
+        Error::Call(CallError::Argument { position: 2, .. })
     ));
     assert!(matches!(
         refused("counter_add", args![one, 1_i64]),
-        Error::Argument { position: 1, .. }
+        Error::Call(CallError::Argument { position: 1, .. })
     ));
     assert!(matches!(
         refused("counter_add", args![7, 1]),
-        Error::Argument { position: 0, .. }
+        Error::Call(CallError::Argument { position: 0, .. })
     ));
     assert!(matches!(
         refused("counter_add", args!["text", 1]),
-        Error::Argument { .. }
+        Error::Call(CallError::Argument { .. })
     ));
     assert!(matches!(
         refused("counter_value", args![&[1_u8][..]]),
-        Error::Argument { .. }
+        Error::Call(CallError::Argument { .. })
     ));
     assert!(matches!(
         refused("counter_add", args![pair, 1]),
-        Error::HandleType { handle, .. } if handle == pair
+        Error::Call(CallError::HandleType { handle, .. }) if handle == pair
     ));
     assert!(matches!(
         refused("counter_frob", args![]),
-        Error::UnknownExport {
+        Error::Call(CallError::UnknownExport {
             similar: Some(_),
             ..
-        }
+        })
     ));
     assert!(matches!(
         refused("memory", args![]),
-        Error::UnknownExport { .. }
+        Error::Call(CallError::UnknownExport { .. })
     ));
     assert_eq!(proxy.debug_info().tainted, None);
     assert_eq!(
@@ -94,9 +94,12 @@ fn a_strict_policy_refuses_what_it_does_not_list() {
     world.policy.insert_str(0, "strict = true\n");
     let (proxy, _) = world.build();
     let error = proxy.call("bump", args![]).unwrap_err();
-    assert!(matches!(error, Error::NotInPolicy { export } if export == "bump"));
+    assert!(matches!(error, Error::Call(CallError::NotInPolicy { export }) if export == "bump"));
     let typed = proxy.typed::<(), ()>("bump").unwrap().call(());
-    assert!(matches!(typed, Err(Error::NotInPolicy { .. })));
+    assert!(matches!(
+        typed,
+        Err(Error::Call(CallError::NotInPolicy { .. }))
+    ));
     counter(&proxy);
 }
 
@@ -164,12 +167,18 @@ fn types_that_do_not_fit_are_refused_when_the_call_is_resolved() {
     for refusal in refusals {
         let error = refusal.unwrap_err();
         assert!(
-            matches!(error, Error::Argument { .. } | Error::ResultKind { .. }),
+            matches!(
+                error,
+                Error::Call(CallError::Argument { .. }) | Error::Call(CallError::ResultKind { .. })
+            ),
             "{error}"
         );
     }
     let unknown = proxy.typed::<(), ()>("nothing");
-    assert!(matches!(unknown, Err(Error::UnknownExport { .. })));
+    assert!(matches!(
+        unknown,
+        Err(Error::Call(CallError::UnknownExport { .. }))
+    ));
 }
 
 #[test]
@@ -214,7 +223,7 @@ fn references_cross_in_pure_calls_only() {
     );
     let error = proxy.call("keep", args![reference]).unwrap_err();
     assert!(
-        matches!(error, Error::Argument { position: 0, .. }),
+        matches!(error, Error::Call(CallError::Argument { position: 0, .. })),
         "{error}"
     );
     proxy.call("keep", args![Val::ExternRef(None)]).unwrap();
@@ -232,7 +241,7 @@ fn a_journaled_call_that_returns_a_reference_costs_the_generation() {
     let one = counter(&proxy);
     let error = proxy.call("give", args![]).unwrap_err();
     assert!(
-        matches!(error, Error::GuestData { .. }),
+        matches!(error, Error::Call(CallError::GuestData { .. })),
         "it cannot be recorded: {error}"
     );
     swap(&proxy);
@@ -248,7 +257,7 @@ fn the_policy_and_the_module_describe_an_export_together() {
     assert!(export.listed);
     assert!(matches!(
         proxy.export("nothing"),
-        Err(Error::UnknownExport { .. })
+        Err(CallError::UnknownExport { .. })
     ));
 }
 

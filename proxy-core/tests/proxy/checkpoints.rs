@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use engine_api::{Caller, FuncType, GlobalIndex, TableIndex, Val};
 use proxy_core::{
-    CheckpointPolicy, Error, Event, Patience, Proxy, Reason, SequenceNumber, Source, Supervisor,
-    args,
+    CallError, CheckpointPolicy, Error, Event, Patience, Proxy, Reason, SequenceNumber, Source,
+    Supervisor, args,
 };
 
 use super::world::{
@@ -91,7 +91,10 @@ fn what_is_freed_after_the_checkpoint_is_freed_on_the_standby() {
     assert_eq!(source, Source::Checkpoint(SequenceNumber(2)));
     assert_eq!(entries, 1, "what came and went is not done, what ends is");
     let error = proxy.call("counter_value", args![gone]).unwrap_err();
-    assert!(matches!(error, Error::FreedHandle { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Call(CallError::FreedHandle { .. })),
+        "{error}"
+    );
     assert_eq!(value(&proxy, kept), 0);
     proxy.verify_on(World::new().script.engine()).unwrap();
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use engine_api::Val;
-use proxy_core::{Error, args};
+use proxy_core::{CallError, Error, args};
 
 use super::world::{World, add, counter, swap, value};
 use crate::fake::Gate;
@@ -40,7 +40,7 @@ fn a_handle_that_the_journal_has_forgotten_is_still_known_as_freed() {
     proxy.call("counter_free", args![first]).unwrap();
     assert!(matches!(
         proxy.call("counter_value", args![first]),
-        Err(Error::FreedHandle { .. })
+        Err(Error::Call(CallError::FreedHandle { .. }))
     ));
     for _ in 0..200 {
         let short = counter(&proxy);
@@ -48,12 +48,12 @@ fn a_handle_that_the_journal_has_forgotten_is_still_known_as_freed() {
     }
     assert!(matches!(
         proxy.call("counter_value", args![first]),
-        Err(Error::FreedHandle { .. })
+        Err(Error::Call(CallError::FreedHandle { .. }))
     ));
     swap(&proxy);
     assert!(matches!(
         proxy.call("counter_value", args![first]),
-        Err(Error::FreedHandle { .. })
+        Err(Error::Call(CallError::FreedHandle { .. }))
     ));
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use engine_api::{Error as EngineError, Trap, Val};
-use proxy_core::{Error, Value, args};
+use proxy_core::{CallError, Error, Value, args};
 
 use super::world::{World, add, counter, leak_pages, swap, until_live, value};
 use crate::fake::number;
@@ -63,7 +63,7 @@ fn pointers_and_lengths_outside_the_memory_are_refused() {
             for export in ["bytes", "bytes_borrowed", "text", "packed"] {
                 let error = proxy.call(export, args![pointer, len]).unwrap_err();
                 assert!(
-                    matches!(&error, Error::GuestData { export: named, .. } if named == export),
+                    matches!(&error, Error::Call(CallError::GuestData { export: named, .. }) if named == export),
                     "{export}({pointer}, {len}): {error}"
                 );
             }
@@ -98,8 +98,14 @@ fn text_that_is_no_utf8_is_refused() {
         let one = counter(&proxy);
         let name = |which: i32| proxy.call("name", args![which]);
         assert_eq!(name(0).unwrap().text().unwrap(), "café");
-        assert!(matches!(name(1), Err(Error::GuestData { .. })));
-        assert!(matches!(name(2), Err(Error::GuestData { .. })));
+        assert!(matches!(
+            name(1),
+            Err(Error::Call(CallError::GuestData { .. }))
+        ));
+        assert!(matches!(
+            name(2),
+            Err(Error::Call(CallError::GuestData { .. }))
+        ));
         assert_eq!(name(3).unwrap().text().unwrap(), "nul\0");
         swap(&proxy);
         assert_eq!(value(&proxy, one), 0);
@@ -123,7 +129,10 @@ fn an_allocator_that_lies_is_refused() {
         let (proxy, _) = world.build();
         let one = counter(&proxy);
         let error = proxy.call("take", args![&[0_u8; 64][..]]).unwrap_err();
-        assert!(matches!(error, Error::GuestData { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Call(CallError::GuestData { .. })),
+            "{error}"
+        );
         assert_eq!(value(&proxy, one), 0);
     }
 }
@@ -181,12 +190,15 @@ fn handles_of_another_proxy_are_refused() {
     for export in ["counter_value", "counter_free"] {
         let error = proxy.call(export, args![theirs]).unwrap_err();
         assert!(
-            matches!(error, Error::ForeignHandle { handle } if handle == theirs),
+            matches!(error, Error::Call(CallError::ForeignHandle { handle }) if handle == theirs),
             "{error}"
         );
     }
     let pinned = proxy.pinned(|pinned| pinned.call("counter_value", args![theirs]));
-    assert!(matches!(pinned, Err(Error::ForeignHandle { .. })));
+    assert!(matches!(
+        pinned,
+        Err(Error::Call(CallError::ForeignHandle { .. }))
+    ));
     assert_eq!((value(&proxy, ours), value(&other, theirs)), (0, 0));
     assert_eq!(proxy.debug_info().tainted, None);
 }
@@ -205,7 +217,7 @@ fn freed_handles_are_refused_before_and_after_a_swap() {
         ] {
             let error = outcome.unwrap_err();
             assert!(
-                matches!(error, Error::FreedHandle { handle } if handle == freed),
+                matches!(error, Error::Call(CallError::FreedHandle { handle }) if handle == freed),
                 "{error}"
             );
         }
@@ -234,7 +246,7 @@ fn a_handle_of_a_call_that_failed_does_not_exist() {
     let (proxy, _) = world.build();
     assert!(matches!(
         proxy.call("make", args![]),
-        Err(Error::GuestData { .. })
+        Err(Error::Call(CallError::GuestData { .. }))
     ));
     assert_eq!(proxy.journal_digests().len(), 0);
     let made = proxy.call("make", args![]).unwrap().handle().unwrap();

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proxy_core::{Error, args};
+use proxy_core::{CallError, Error, args};
 
 use super::world::{World, add, counter, swap, value};
 use crate::fake::Gate;
@@ -57,7 +57,7 @@ fn shutdown_waits_for_calls_in_flight() {
     super::world::until("new calls are refused", || {
         matches!(
             proxy.call("no_wait", args![]),
-            Err(Error::UnknownExport { .. })
+            Err(Error::Call(CallError::UnknownExport { .. }))
         ) && matches!(proxy.pinned(|_| Ok::<(), Error>(())), Err(Error::ShutDown))
     });
     assert!(!down.is_finished());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine_api::{Error as EngineError, Trap, Val};
 use proptest::prelude::*;
-use proxy_core::{Error, Handle, Proxy, args};
+use proxy_core::{CallError, Error, Handle, Proxy, args};
 
 use super::world::World;
 use crate::fake::{FakeEngine, address, number};
@@ -182,7 +182,8 @@ impl Run {
                     assert!(
                         matches!(
                             error,
-                            Error::FreedHandle { .. } | Error::DiedInPassthrough { .. }
+                            Error::Call(CallError::FreedHandle { .. })
+                                | Error::DiedInPassthrough { .. }
                         ),
                         "{error}"
                     );
@@ -205,7 +206,7 @@ impl Run {
                 let (handle, expected) = self.alive[at];
                 let seen = proxy.pinned(|pinned| {
                     let pointer = pinned.call("snapshot", args![handle])?.pointer()?;
-                    pinned.call("snapshot_value", args![pointer])?.i32()
+                    Ok::<_, Error>(pinned.call("snapshot_value", args![pointer])?.i32()?)
                 })?;
                 assert_eq!(seen, expected);
             }
@@ -257,7 +258,7 @@ proptest! {
                     | Error::NoCheckpoint { .. }
                     | Error::DiedInPassthrough { .. },
                 ) => {}
-                Err(Error::Trapped { .. } | Error::OutOfMemory { .. })
+                Err(Error::Call(CallError::Trapped { .. }) | Error::Call(CallError::OutOfMemory { .. }))
                     if !run.proxy.is_enabled() => {}
                 Err(error) => return Err(TestCaseError::fail(format!("{op:?}: {error}"))),
             }

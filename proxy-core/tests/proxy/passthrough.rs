@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use proxy_core::{Error, Event, args};
+use proxy_core::{CallError, Error, Event, args};
 
 use super::world::{PATIENCE, World, add, counter, hash, leak_pages, swap, until_live, value};
 
@@ -52,7 +52,10 @@ fn a_death_while_switched_off_is_mended_when_switched_on() {
     add(&proxy, one, 4);
     let error = proxy.call("boom", args![]).unwrap_err();
     assert!(
-        matches!(error, Error::Trapped { retried: false, .. }),
+        matches!(
+            error,
+            Error::Call(CallError::Trapped { retried: false, .. })
+        ),
         "{error}"
     );
     for outcome in [

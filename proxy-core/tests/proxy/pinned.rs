@@ -4,17 +4,17 @@ use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proxy_core::{Error, Pinned, Pointer, args};
+use proxy_core::{CallError, Error, Pinned, Pointer, args};
 
 use super::world::{PATIENCE, World, add, counter, leak_pages, swap, until_live, value, within};
 use crate::fake::Gate;
 
 fn snapshot(pinned: &Pinned<'_>, counter: proxy_core::Handle) -> Result<Pointer, Error> {
-    pinned.call("snapshot", args![counter])?.pointer()
+    Ok(pinned.call("snapshot", args![counter])?.pointer()?)
 }
 
 fn snapshot_value(pinned: &Pinned<'_>, pointer: Pointer) -> Result<i32, Error> {
-    pinned.call("snapshot_value", args![pointer])?.i32()
+    Ok(pinned.call("snapshot_value", args![pointer])?.i32()?)
 }
 
 #[test]
@@ -56,11 +56,13 @@ fn calls_that_change_state_are_refused_inside() {
     let outcome: Result<(), Error> = proxy.pinned(|pinned| {
         assert!(matches!(
             pinned.call("no_such_export", args![]),
-            Err(Error::UnknownExport { .. })
+            Err(Error::Call(CallError::UnknownExport { .. }))
         ));
         pinned.call("counter_add", args![one, 1]).map(drop)
     });
-    assert!(matches!(outcome, Err(Error::JournaledInPinned { export }) if export == "counter_add"));
+    assert!(
+        matches!(outcome, Err(Error::Call(CallError::JournaledInPinned { export })) if export == "counter_add")
+    );
     assert_eq!(value(&proxy, one), 0);
 }
 
@@ -69,16 +71,25 @@ fn a_pointer_is_good_only_in_its_scope() {
     let (proxy, _) = World::new().build();
     let one = counter(&proxy);
     let outside = proxy.call("snapshot", args![one]);
-    assert!(matches!(outside, Err(Error::PointerOutsideScope { .. })));
+    assert!(matches!(
+        outside,
+        Err(Error::Call(CallError::PointerOutsideScope { .. }))
+    ));
     let escaped = proxy.pinned(|pinned| snapshot(pinned, one)).unwrap();
     let outside = proxy.call("snapshot_value", args![escaped]);
-    assert!(matches!(outside, Err(Error::PointerOutsideScope { .. })));
+    assert!(matches!(
+        outside,
+        Err(Error::Call(CallError::PointerOutsideScope { .. }))
+    ));
     let other = proxy.pinned(|pinned| {
         let own = snapshot(pinned, one)?;
         assert_eq!(snapshot_value(pinned, own)?, 0);
         snapshot_value(pinned, escaped)
     });
-    assert!(matches!(other, Err(Error::PointerOutsideScope { .. })));
+    assert!(matches!(
+        other,
+        Err(Error::Call(CallError::PointerOutsideScope { .. }))
+    ));
     assert!(proxy.debug_info().tainted.is_none(), "nothing ran");
 }
 
@@ -171,7 +182,10 @@ fn a_scope_is_run_again_only_once() {
         pinned.call("boom", args![]).map(drop)
     });
     assert!(
-        matches!(outcome, Err(Error::Trapped { retried: true, .. })),
+        matches!(
+            outcome,
+            Err(Error::Call(CallError::Trapped { retried: true, .. }))
+        ),
         "{outcome:?}"
     );
     assert_eq!(runs.get(), 2);
@@ -189,7 +203,9 @@ fn a_scope_whose_generation_another_call_ended_is_run_again() {
         let pointer = snapshot(pinned, one)?;
         let other = proxy.clone();
         let number = within("a call of another thread", PATIENCE, move || {
-            other.call("boom", args![]).and_then(|number| number.i32())
+            other
+                .call("boom", args![])
+                .and_then(|number| Ok(number.i32()?))
         });
         assert_eq!(number.unwrap(), 2, "it was repeated on the new generation");
         snapshot_value(pinned, pointer)
@@ -209,7 +225,7 @@ fn a_scope_that_needs_an_object_of_the_new_generation_is_run_again_there() {
             swap(&proxy);
             counter(&proxy)
         });
-        pinned.call("counter_value", args![young])?.i32()
+        Ok::<_, Error>(pinned.call("counter_value", args![young])?.i32()?)
     });
     assert_eq!(result.unwrap(), 0);
     assert_eq!(generations.into_inner(), [1, 2]);
@@ -275,7 +291,7 @@ fn a_scope_may_hold_its_generation_through_a_long_call() {
     let (proxy, engine) = world.build();
     let scope = thread::spawn({
         let proxy = proxy.clone();
-        move || proxy.pinned(|pinned| pinned.call("block", args![])?.i32())
+        move || proxy.pinned(|pinned| Ok::<_, Error>(pinned.call("block", args![])?.i32()?))
     });
     gate.wait_for(1);
     swap(&proxy);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_api::{Error as EngineError, FuncType, Trap, Val};
-use proxy_core::{Error, Event, Patience, Reason, SwapState, args};
+use proxy_core::{CallError, Error, Event, Patience, Reason, SwapState, args};
 
 use super::world::{
     PATIENCE, World, add, counter, instance_number, leak_pages, swap, until, until_live, value,
@@ -94,12 +94,12 @@ fn a_call_that_always_traps_is_tried_twice_and_never_journaled() {
         assert!(
             matches!(
                 error,
-                Error::Trapped {
+                Error::Call(CallError::Trapped {
                     trap: Trap::Unreachable,
                     retried: true,
                     side_effects: false,
                     ..
-                }
+                })
             ),
             "{error}"
         );
@@ -148,11 +148,11 @@ fn a_journaled_call_that_had_a_side_effect_is_not_repeated() {
         assert!(
             matches!(
                 error,
-                Error::Trapped {
+                Error::Call(CallError::Trapped {
                     retried: false,
                     side_effects: true,
                     ..
-                }
+                })
             ),
             "{role}: {error}"
         );
@@ -223,7 +223,7 @@ fn a_host_function_that_fails_or_panics_ends_the_call_and_not_the_proxy() {
         let (proxy, _) = world.build();
         let one = counter(&proxy);
         let error = proxy.call("try", args![one, 0]).unwrap_err();
-        let Error::HostFailed { export, source } = &error else {
+        let Error::Call(CallError::HostFailed { export, source }) = &error else {
             panic!("{error}");
         };
         assert_eq!(export, "try");
@@ -234,7 +234,7 @@ fn a_host_function_that_fails_or_panics_ends_the_call_and_not_the_proxy() {
         assert_eq!(value(&proxy, one), 0, "half of the call is undone");
         let error = proxy.call("try", args![one, 1]).unwrap_err();
         assert!(
-            matches!(&error, Error::HostFailed { source, .. } if source.to_string().contains("on purpose")),
+            matches!(&error, Error::Call(CallError::HostFailed { source, .. }) if source.to_string().contains("on purpose")),
             "{error}"
         );
         assert_eq!(value(&proxy, one), 0);
@@ -260,11 +260,11 @@ fn a_host_function_may_trap_in_the_guests_name() {
     assert!(
         matches!(
             error,
-            Error::Trapped {
+            Error::Call(CallError::Trapped {
                 trap: Trap::OutOfFuel,
                 side_effects: true,
                 ..
-            }
+            })
         ),
         "{error}"
     );
@@ -280,11 +280,11 @@ fn a_call_past_its_deadline_is_ended_and_repeated() {
     assert!(
         matches!(
             error,
-            Error::Trapped {
+            Error::Call(CallError::Trapped {
                 trap: Trap::DeadlineExceeded,
                 retried: true,
                 ..
-            }
+            })
         ),
         "{error}"
     );
@@ -336,7 +336,10 @@ fn an_allocator_with_nothing_left_is_out_of_memory() {
     let too_many = vec![1_u8; 9 * 65_536];
     let error = proxy.call("take", args![&too_many]).unwrap_err();
     assert!(
-        matches!(error, Error::OutOfMemory { retried: true, .. }),
+        matches!(
+            error,
+            Error::Call(CallError::OutOfMemory { retried: true, .. })
+        ),
         "{error}"
     );
     assert_eq!(value(&proxy, counter(&proxy)), 0);
@@ -366,7 +369,10 @@ fn an_allocator_that_had_a_side_effect_before_it_failed_is_not_asked_again() {
     let (proxy, _) = world.build();
     let error = proxy.call("take", args![&[1_u8][..]]).unwrap_err();
     assert!(
-        matches!(error, Error::OutOfMemory { retried: false, .. }),
+        matches!(
+            error,
+            Error::Call(CallError::OutOfMemory { retried: false, .. })
+        ),
         "{error}"
     );
     assert_eq!(rung.load(Ordering::SeqCst), 1);
@@ -479,7 +485,7 @@ fn emergencies_of_many_callers_do_not_wait_for_each_other() {
             scope.spawn(move || {
                 for _ in 0..40 {
                     match proxy.call("boom", args![]) {
-                        Ok(_) | Err(Error::Trapped { retried: true, .. }) => {}
+                        Ok(_) | Err(Error::Call(CallError::Trapped { retried: true, .. })) => {}
                         Err(error) => panic!("{error}"),
                     }
                     if caller % 2 == 0 {

@@ -1,7 +1,7 @@
 //! The journal is the state: what was made before a swap is there after it, under the same name.
 
 use engine_api::Val;
-use proxy_core::{Error, Value, args};
+use proxy_core::{CallError, Error, Value, args};
 
 use super::world::{World, add, counter, swap, until_live, value};
 use crate::fake::{FakeInstance, address, number};
@@ -99,7 +99,7 @@ fn a_create_call_may_consume_one_object_and_change_another() {
         assert_eq!(value(&proxy, made), 20);
         let error = proxy.call("counter_value", args![consumed]).unwrap_err();
         assert!(
-            matches!(error, Error::FreedHandle { handle } if handle == consumed),
+            matches!(error, Error::Call(CallError::FreedHandle { handle }) if handle == consumed),
             "{error}"
         );
         swap(&proxy);

@@ -276,7 +276,7 @@ impl Events {
 
 pub(crate) fn counter(proxy: &Proxy) -> Handle {
     let made = proxy.call("counter_new", args![]);
-    made.and_then(|made| made.handle())
+    made.and_then(|made| Ok(made.handle()?))
         .expect("a counter can be made")
 }
 
@@ -289,7 +289,7 @@ pub(crate) fn add(proxy: &Proxy, counter: Handle, n: i32) {
 pub(crate) fn value(proxy: &Proxy, counter: Handle) -> i32 {
     let value = proxy.call("counter_value", args![counter]);
     value
-        .and_then(|value| value.i32())
+        .and_then(|value| Ok(value.i32()?))
         .expect("a counter has a value")
 }
 

@@ -4,56 +4,29 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail, ensure};
 use engine_api::ValType;
-use proxy_core::ArgKind;
+use guest_calls::{ArgKind, Param, Shape, Value};
 use serde_json::Number;
 
 use super::number::to_val;
-use super::{Binder, BoundArg, Kind, Place};
-use crate::{Argument, width_name};
-
-/// What an argument is for.
-#[derive(Clone, Copy)]
-pub(super) struct Param<'a> {
-    pub(super) kind: &'a ArgKind,
-    /// The type of the first wasm parameter that it takes.
-    pub(super) ty: ValType,
-    /// Whether the export is pure: such calls read what lasts and what does not alike, so that a raw pointer
-    /// can stand for a handle.
-    pub(super) is_pure: bool,
-}
+use super::{Binder, BoundArg, Enclosing, VariableRef};
+use crate::{Argument, Literal, width_name};
 
 impl Binder<'_> {
     pub(super) fn argument(
         &self,
         arg: &Argument,
         param: Param<'_>,
-        place: Place,
+        enclosing: Enclosing,
     ) -> Result<BoundArg> {
-        let ty = param.ty;
         Ok(match (arg, param.kind) {
-            (Argument::Number(number), ArgKind::Value) => BoundArg::Val(to_val(number, ty)?),
+            (Argument::Literal(literal), _) => match literal.fit(&param.shape())? {
+                Some(value) => BoundArg::Fixed(checked(value, param)?),
+                None => return Err(misfit(arg, param)),
+            },
             (Argument::Index, ArgKind::Value) => {
-                to_val(&Number::from(place.turns.saturating_sub(1)), ty)
+                to_val(&Number::from(enclosing.turns.saturating_sub(1)), param.ty)
                     .context("the repeat has more turns than the parameter can count")?;
-                BoundArg::Index(ty)
-            }
-            (Argument::Text(text), ArgKind::Text(_)) => BoundArg::Text(text.clone()),
-            // A buffer is a buffer.
-            (Argument::Bytes(bytes) | Argument::Numbers(_, bytes), ArgKind::Bytes(_)) => {
-                BoundArg::Bytes(bytes.clone())
-            }
-            (Argument::Text(text), ArgKind::Bytes(_)) => BoundArg::Bytes(text.clone().into_bytes()),
-            (Argument::Numbers(width, bytes), ArgKind::Numbers(needed, _)) if width == needed => {
-                BoundArg::Bytes(bytes.clone())
-            }
-            (Argument::Bytes(bytes), ArgKind::Numbers(width, _)) => {
-                ensure!(
-                    bytes.len().is_multiple_of(width.bytes() as usize),
-                    "{} bytes where an array of numbers of {} bytes each is needed",
-                    bytes.len(),
-                    width.bytes()
-                );
-                BoundArg::Bytes(bytes.clone())
+                BoundArg::Index(param.ty)
             }
             (Argument::Handles(names), ArgKind::Handles(of)) => {
                 let mut seen = HashSet::new();
@@ -66,32 +39,32 @@ impl Binder<'_> {
             (Argument::Pointers(names), ArgKind::Pointers) => {
                 BoundArg::Pointers(self.listed(names, &ArgKind::Pointer, param)?)
             }
-            (Argument::Named(name), _) => BoundArg::Slot(self.named(name, param)?, name.to_owned()),
-            (got, kind) => bail!("{} where {} is needed", describe(got), needed(kind, ty)),
+            (Argument::Named(name), _) => BoundArg::Variable(self.variable(name, param)?),
+            _ => return Err(misfit(arg, param)),
         })
     }
 
-    /// The slots of a list, each of which must hold a thing of one kind.
+    /// The variables of a list, each of which must hold a thing of one kind.
     fn listed(
         &self,
         names: &[String],
         kind: &ArgKind,
         param: Param<'_>,
-    ) -> Result<Vec<(usize, String)>> {
+    ) -> Result<Vec<VariableRef>> {
         // A list that the guest takes over cannot hold what only this generation knows.
         let each = Param {
             kind,
             is_pure: false,
             ..param
         };
-        let slot = |name: &String| Ok((self.named(name, each)?, name.clone()));
-        names.iter().map(slot).collect()
+        names.iter().map(|name| self.variable(name, each)).collect()
     }
 
-    /// The slot of an earlier result.
-    fn named(&self, name: &str, param: Param<'_>) -> Result<usize> {
-        let (Some(slot), Some(got)) = (self.slots.get(name), self.kinds.get(name)) else {
-            let mut known: Vec<_> = self.slots.keys().map(|name| format!("`{name}`")).collect();
+    /// The variable of an earlier result.
+    fn variable(&self, name: &str, param: Param<'_>) -> Result<VariableRef> {
+        let Some(known) = self.variables.get(name) else {
+            let names = self.variables.keys();
+            let mut known: Vec<_> = names.map(|name| format!("`{name}`")).collect();
             known.sort();
             known.truncate(8);
             let known = if known.is_empty() {
@@ -101,51 +74,59 @@ impl Binder<'_> {
             };
             bail!("no earlier call names its result `{name}` with \"as\"; {known}");
         };
-        let fits = match (got, param.kind) {
-            (Kind::Val(got), ArgKind::Value) => *got == param.ty,
-            (Kind::Handle(Some(got)), ArgKind::Handle(Some(needed))) => got == needed,
-            (Kind::Numbers(got), ArgKind::Numbers(needed, _)) => got == needed,
-            (Kind::Handle(_), ArgKind::Handle(_))
-            // Whether bytes are whole numbers shows in the call.
-            | (Kind::Bytes | Kind::Numbers(_), ArgKind::Bytes(_))
-            | (Kind::Bytes, ArgKind::Numbers(..))
-            | (Kind::Text, ArgKind::Text(_)) => true,
-            (Kind::Pointer, kind) => accepts_pointer(kind, param.is_pure),
-            (Kind::StalePointer, kind) if accepts_pointer(kind, param.is_pure) => bail!(
-                "`{name}` is a raw pointer of a pinned scope that has ended; use it inside that scope"
-            ),
-            _ => false,
-        };
         ensure!(
-            fits,
+            param.takes(&known.shape),
             "`{name}` is {} where {} is needed",
-            match got {
-                Kind::Val(ty) => format!("a number of type {ty}"),
-                Kind::Handle(None) => "a handle".to_owned(),
-                Kind::Handle(Some(ty)) => format!("a handle of type `{ty}`"),
-                Kind::Bytes => "bytes".to_owned(),
-                Kind::Text => "text".to_owned(),
-                Kind::Numbers(width) => format!("an array of {}", width_name(*width)),
-                Kind::Pointer | Kind::StalePointer => "a raw pointer".to_owned(),
+            match &known.shape {
+                Shape::Val(ty) => format!("a number of type {ty}"),
+                Shape::Handle(None) => "a handle".to_owned(),
+                Shape::Handle(Some(ty)) => format!("a handle of type `{ty}`"),
+                Shape::Bytes(_) => "bytes".to_owned(),
+                Shape::Text => "text".to_owned(),
+                Shape::Numbers(width) => format!("an array of {}", width_name(*width)),
+                Shape::Pointer => "a raw pointer".to_owned(),
+                Shape::Handles | Shape::Pointers => unreachable!("no result is a list"),
             },
             needed(param.kind, param.ty)
         );
-        Ok(*slot)
+        ensure!(
+            !known.is_stale,
+            "`{name}` is a raw pointer of a pinned scope that has ended; use it inside that scope"
+        );
+        Ok(VariableRef {
+            index: known.index,
+            name: name.to_owned(),
+        })
     }
 }
 
-/// A pure call reads what lasts and what does not alike.
-fn accepts_pointer(kind: &ArgKind, is_pure: bool) -> bool {
-    *kind == ArgKind::Pointer || (is_pure && matches!(kind, ArgKind::Handle(_)))
+/// Whether bytes are whole numbers, where the parameter takes an array.
+fn checked(value: Value, param: Param<'_>) -> Result<Value> {
+    if let (Value::Bytes(bytes), ArgKind::Numbers(width, _)) = (&value, param.kind) {
+        ensure!(
+            param.takes(&Shape::Bytes(Some(bytes.len()))),
+            "{} bytes where an array of numbers of {} bytes each is needed",
+            bytes.len(),
+            width.bytes()
+        );
+    }
+    Ok(value)
+}
+
+fn misfit(arg: &Argument, param: Param<'_>) -> anyhow::Error {
+    let needed = needed(param.kind, param.ty);
+    anyhow::anyhow!("{} where {needed} is needed", describe(arg))
 }
 
 fn describe(arg: &Argument) -> String {
     match arg {
-        Argument::Number(_) => "a number",
+        Argument::Literal(Literal::Number(_)) => "a number",
         Argument::Named(_) => "an earlier result",
-        Argument::Bytes(_) => "bytes",
-        Argument::Text(_) => "text",
-        Argument::Numbers(width, _) => return format!("an array of {}", width_name(*width)),
+        Argument::Literal(Literal::Bytes(_)) => "bytes",
+        Argument::Literal(Literal::Text(_)) => "text",
+        Argument::Literal(Literal::Numbers(width, _)) => {
+            return format!("an array of {}", width_name(*width));
+        }
         Argument::Handles(_) => "a list of handles",
         Argument::Pointers(_) => "a list of raw pointers",
         Argument::Index => "the turn",

@@ -2,7 +2,7 @@
 
 use engine_api::Val;
 
-use crate::{Error, Handle, Pointer};
+use crate::{CallError, Handle, Pointer, Shape};
 
 /// An argument of a call. Borrowed, so that a call of numbers and handles allocates nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,7 +11,7 @@ pub enum Arg<'a> {
     Val(Val),
     /// A guest object.
     Handle(Handle),
-    /// Bytes, which the proxy copies into the guest through its allocator.
+    /// Bytes, which are copied into the guest through its allocator.
     Bytes(&'a [u8]),
     /// Text, which crosses as UTF-8 bytes.
     Text(&'a str),
@@ -24,7 +24,24 @@ pub enum Arg<'a> {
 }
 
 impl Arg<'_> {
-    pub(crate) fn kind(&self) -> String {
+    /// What it is, as far as parameters care. Types of objects are not known here.
+    #[must_use]
+    #[inline]
+    pub fn shape(&self) -> Shape {
+        match self {
+            Arg::Val(val) => Shape::Val(val.ty()),
+            Arg::Handle(_) => Shape::Handle(None),
+            Arg::Bytes(bytes) => Shape::Bytes(Some(bytes.len())),
+            Arg::Text(_) => Shape::Text,
+            Arg::Pointer(_) => Shape::Pointer,
+            Arg::Handles(_) => Shape::Handles,
+            Arg::Pointers(_) => Shape::Pointers,
+        }
+    }
+
+    /// What it is, in words.
+    #[must_use]
+    pub fn kind(&self) -> String {
         match self {
             Arg::Val(val) => format!("a value of type {}", val.ty()),
             Arg::Handle(handle) => format!("handle {handle}"),
@@ -40,6 +57,7 @@ impl Arg<'_> {
 macro_rules! arg_from_number {
     ($($number:ty),*) => {$(
         impl From<$number> for Arg<'_> {
+            #[inline]
             fn from(value: $number) -> Self {
                 Arg::Val(Val::from(value))
             }
@@ -56,6 +74,7 @@ impl From<Val> for Arg<'_> {
 }
 
 impl From<Handle> for Arg<'_> {
+    #[inline]
     fn from(value: Handle) -> Self {
         Arg::Handle(value)
     }
@@ -109,7 +128,7 @@ impl<'a> From<&'a [Pointer]> for Arg<'a> {
 /// type where the literal alone does not say it.
 ///
 /// ```
-/// use proxy_core::{Arg, args};
+/// use guest_calls::{Arg, args};
 ///
 /// let bytes = vec![1_u8, 2];
 /// let args: &[Arg] = args![1_u32, 2_i64, 0.5_f64, "text", &bytes];
@@ -168,14 +187,14 @@ impl Value {
 /// The results of a call, most often one.
 ///
 /// ```
-/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # #[path = "../../proxy-core/tests/fake/mod.rs"] mod fake;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let proxy = fake::counter_proxy()?;
-/// use proxy_core::args;
+/// # let mut instance = fake::counter_bare()?.instance()?;
+/// use guest_calls::args;
 ///
-/// let counter = proxy.call("counter_new", args![])?.handle()?;
-/// assert_eq!(proxy.call("counter_value", args![counter])?.i32()?, 0);
-/// assert!(proxy.call("counter_value", args![counter])?.handle().is_err());
+/// let counter = instance.call("counter_new", args![])?.handle()?;
+/// assert_eq!(instance.call("counter_value", args![counter])?.i32()?, 0);
+/// assert!(instance.call("counter_value", args![counter])?.handle().is_err());
 /// # Ok(())
 /// # }
 /// ```
@@ -188,8 +207,8 @@ macro_rules! result_number {
         ///
         /// # Errors
         ///
-        /// [`Error::ResultKind`] if there is none or it is something else.
-        pub fn $name(&self) -> Result<$number, Error> {
+        /// [`CallError::ResultKind`] if there is none or it is something else.
+        pub fn $name(&self) -> Result<$number, CallError> {
             match self.0.first() {
                 #[allow(
                     clippy::redundant_closure_call,
@@ -226,8 +245,8 @@ impl Results {
     ///
     /// # Errors
     ///
-    /// [`Error::ResultKind`] if there is none or it is something else, null included.
-    pub fn handle(&self) -> Result<Handle, Error> {
+    /// [`CallError::ResultKind`] if there is none or it is something else, null included.
+    pub fn handle(&self) -> Result<Handle, CallError> {
         match self.0.first() {
             Some(Value::Handle(handle)) => Ok(*handle),
             other => Err(wrong_kind("a handle", other)),
@@ -238,8 +257,8 @@ impl Results {
     ///
     /// # Errors
     ///
-    /// [`Error::ResultKind`] if there is none or it is something else, null included.
-    pub fn pointer(&self) -> Result<Pointer, Error> {
+    /// [`CallError::ResultKind`] if there is none or it is something else, null included.
+    pub fn pointer(&self) -> Result<Pointer, CallError> {
         match self.0.first() {
             Some(Value::Pointer(pointer)) => Ok(*pointer),
             other => Err(wrong_kind("a pointer", other)),
@@ -250,8 +269,8 @@ impl Results {
     ///
     /// # Errors
     ///
-    /// [`Error::ResultKind`] if there is none or it is something else, null included.
-    pub fn bytes(self) -> Result<Vec<u8>, Error> {
+    /// [`CallError::ResultKind`] if there is none or it is something else, null included.
+    pub fn bytes(self) -> Result<Vec<u8>, CallError> {
         match self.0.into_iter().next() {
             Some(Value::Bytes(bytes)) => Ok(bytes),
             other => Err(wrong_kind("bytes", other.as_ref())),
@@ -262,8 +281,8 @@ impl Results {
     ///
     /// # Errors
     ///
-    /// [`Error::ResultKind`] if there is none or it is something else, null included.
-    pub fn text(self) -> Result<String, Error> {
+    /// [`CallError::ResultKind`] if there is none or it is something else, null included.
+    pub fn text(self) -> Result<String, CallError> {
         match self.0.into_iter().next() {
             Some(Value::Text(text)) => Ok(text),
             other => Err(wrong_kind("text", other.as_ref())),
@@ -271,8 +290,8 @@ impl Results {
     }
 }
 
-pub(crate) fn wrong_kind(expected: &'static str, got: Option<&Value>) -> Error {
-    Error::ResultKind {
+pub(crate) fn wrong_kind(expected: &'static str, got: Option<&Value>) -> CallError {
+    CallError::ResultKind {
         position: 0,
         expected,
         got: got.map_or_else(|| "absent".to_owned(), Value::kind),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Who frees a buffer in the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ownership {
-    /// The proxy: an argument's buffer after the call, a result's after copying it.
+    /// The host: an argument's buffer after the call, a result's after copying it.
     #[default]
     Host,
     /// The guest: an argument was moved into it (`bytes:moved`), a result only lent by it

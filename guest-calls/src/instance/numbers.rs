@@ -2,15 +2,13 @@
 
 use engine_api::{NumericType, Slot};
 
-use super::guest::{CallFailure, Guest};
-use super::marshal::Ran;
-use crate::journal::ResultRecord;
+use super::{BoundInstance, CallFailure, Ran};
 use crate::policy::plan::ExportPlan;
-use crate::value::{Arg, Results, Value};
+use crate::{Arg, Results, Value};
 
-impl Guest {
-    /// Calls an export of this type, or does nothing if the arguments do not fit: who checks them one by one says
-    /// how.
+impl BoundInstance {
+    /// Calls an export of this type, or does nothing if the arguments do not fit: the check of each
+    /// argument then says how.
     pub(super) fn run_numbers(
         &mut self,
         plan: &ExportPlan,
@@ -31,19 +29,12 @@ impl Guest {
                 _ => return Ok(None),
             }
         }
-        self.instance
-            .call_numbers(plan.func, ty, &mut slots)
-            .map_err(|source| self.ended(source))?;
-        let mut ran = Ran {
-            results: Results::default(),
-            records: smallvec::SmallVec::new(),
+        self.call_numbers(plan.func, ty, &mut slots)?;
+        let slots = plan.ty.results().iter().zip(&slots);
+        let vals = slots.filter_map(|(ty, slot)| slot.to_val(*ty));
+        Ok(Some(Ran {
+            results: Results(vals.map(Value::Val).collect()),
             rejected: None,
-        };
-        let results = plan.ty.results().iter().zip(&slots);
-        for val in results.filter_map(|(ty, slot)| slot.to_val(*ty)) {
-            ran.results.0.push(Value::Val(val.clone()));
-            ran.records.push(ResultRecord::Val(val));
-        }
-        Ok(Some(ran))
+        }))
     }
 }

@@ -1,6 +1,7 @@
 //! The caller's stable names for guest objects.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The position of an entry in the journal: 1 for the first journaled call, and never reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,21 +28,23 @@ impl fmt::Display for SequenceNumber {
 /// it, and which of that call's results it was. It is never a guest pointer: each generation maps it
 /// to its own.
 ///
-/// A handle is valid on the proxy that gave it out, until a call of role `free`, or one that consumes
-/// it, returns. Anything else is a typed error: [`crate::Error::FreedHandle`],
-/// [`crate::Error::UnknownHandle`], [`crate::Error::ForeignHandle`].
+/// A handle is valid on the proxy or bare instance that gave it out, until a call of role `free`, or
+/// one that consumes it, returns. Anything else is a typed error, such as
+/// [`CallError::FreedHandle`](crate::CallError::FreedHandle) and
+/// [`CallError::ForeignHandle`](crate::CallError::ForeignHandle).
 ///
 /// ```
-/// # #[path = "../tests/fake/mod.rs"] mod fake;
+/// # #[path = "../../proxy-core/tests/fake/mod.rs"] mod fake;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let proxy = fake::counter_proxy()?;
-/// use proxy_core::{Error, args};
+/// # let bare = fake::counter_bare()?;
+/// use guest_calls::{CallError, args};
 ///
-/// let counter = proxy.call("counter_new", args![])?.handle()?;
-/// assert_eq!(counter.sequence().0, 1); // the first journaled call created it
-/// let other = fake::counter_proxy()?;
+/// let mut instance = bare.instance()?;
+/// let counter = instance.call("counter_new", args![])?.handle()?;
+/// assert_eq!(counter.sequence().0, 1); // the first call that changes state created it
+/// let mut other = bare.instance()?;
 /// let error = other.call("counter_value", args![counter]).unwrap_err();
-/// assert!(matches!(error, Error::ForeignHandle { .. }));
+/// assert!(matches!(error, CallError::ForeignHandle { .. }));
 /// # Ok(())
 /// # }
 /// ```
@@ -49,12 +52,24 @@ impl fmt::Display for SequenceNumber {
 pub struct Handle {
     pub(crate) sequence: SequenceNumber,
     pub(crate) result: u32,
-    pub(crate) proxy: u32,
+    pub(crate) tag: u32,
 }
 
 impl Handle {
+    /// The name of result `result` of a journaled call, where `tag` says whose. It names an object
+    /// only where that call has created one.
+    #[must_use]
+    pub fn new(sequence: SequenceNumber, result: u32, tag: u32) -> Self {
+        Self {
+            sequence,
+            result,
+            tag,
+        }
+    }
+
     /// The journaled call that created the object.
     #[must_use]
+    #[inline]
     pub fn sequence(&self) -> SequenceNumber {
         self.sequence
     }
@@ -81,9 +96,18 @@ impl fmt::Debug for Handle {
 /// A raw guest pointer, or any other number that means something in one generation only.
 ///
 /// It comes from a result that the policy calls `pointer`, and is accepted only inside the
-/// [pinned scope](crate::Proxy::pinned) that it came from.
+/// pinned scope that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pointer {
     pub(crate) bits: u64,
     pub(crate) scope: u64,
+}
+
+/// The last tag that was given out in this process.
+static TAGS: AtomicU32 = AtomicU32::new(0);
+
+/// A tag for the handles of a new proxy or bare instance, which tells them from all others.
+pub fn new_handle_tag() -> u32 {
+    // Wraps after four billion tags in one process.
+    TAGS.fetch_add(1, Ordering::Relaxed)
 }

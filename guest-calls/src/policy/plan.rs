@@ -3,57 +3,65 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use engine_api::{FuncIndex, FuncType, NumericType, ValType};
+use engine_api::{FuncIndex, FuncType, ModuleInfo, NumericType, ValType};
 use globset::GlobMatcher;
 
+use super::bind::similar;
 use super::{ArgKind, Effect, Ownership, ResultKind, Role};
-use crate::Error;
+use crate::{CallError, PolicyError};
 
 /// How to call one export.
 #[derive(Debug)]
-pub(crate) struct ExportPlan {
-    pub(crate) name: Arc<str>,
-    pub(crate) func: FuncIndex,
+pub struct ExportPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its index among the exported functions.
+    pub func: FuncIndex,
     /// The function's type as callers see it: without a return pointer, whose slots are results, and
     /// without parameters that are always zero.
-    pub(crate) ty: FuncType,
+    pub ty: FuncType,
     /// The function's type as it is.
-    pub(crate) wasm_ty: FuncType,
+    pub wasm_ty: FuncType,
     /// Whether the first parameter says where the results are to be left.
-    pub(crate) return_pointer: bool,
-    pub(crate) role: Role,
-    pub(crate) args: Vec<ArgKind>,
-    pub(crate) results: Vec<ResultPlan>,
+    pub return_pointer: bool,
+    /// What it does to the state.
+    pub role: Role,
+    /// The meaning of its arguments, as many as callers give.
+    pub args: Vec<ArgKind>,
+    /// Its results, an error included.
+    pub results: Vec<ResultPlan>,
     /// Positions of the handle arguments that a call frees.
-    pub(crate) consumes: Vec<usize>,
+    pub consumes: Vec<usize>,
     /// What a call changes.
-    pub(crate) changes: Changes,
+    pub changes: Changes,
     /// The type of an object that must be alive, though it is not passed.
-    pub(crate) needs: Option<Arc<str>>,
+    pub needs: Option<Arc<str>>,
     /// The export that gives a created object's fingerprint.
-    pub(crate) fingerprint: Option<FuncIndex>,
+    pub fingerprint: Option<FuncIndex>,
     /// How a created object becomes bytes and comes back.
-    pub(crate) artifact: Option<ArtifactPlan>,
+    pub artifact: Option<ArtifactPlan>,
     /// Numbers in, numbers out: the function's own type in one word, to call it by slots.
-    pub(crate) numeric: Option<NumericType>,
+    pub numeric: Option<NumericType>,
     /// Whether an entry of the policy matched.
-    pub(crate) listed: bool,
+    pub listed: bool,
     /// Whether the warning that none did has been given.
-    pub(crate) warned: AtomicBool,
+    pub warned: AtomicBool,
 }
 
 /// The exports that turn an object into bytes and back.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ArtifactPlan {
-    pub(crate) export: FuncIndex,
-    pub(crate) import: FuncIndex,
+pub struct ArtifactPlan {
+    /// Gives an object as bytes.
+    pub export: FuncIndex,
+    /// Makes an object of bytes.
+    pub import: FuncIndex,
     /// Whether a call may be answered from bytes that an earlier call of the same arguments left.
-    pub(crate) live: bool,
+    pub live: bool,
 }
 
 /// What a journaled call changes besides the objects that it creates and frees.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Changes {
+pub enum Changes {
     /// The objects of the handle arguments at these positions: the call can be forgotten with them.
     Handles(Vec<usize>),
     /// Anything: the call is never forgotten.
@@ -62,10 +70,11 @@ pub(crate) enum Changes {
 
 /// One result: its meaning and how the function returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ResultPlan {
-    pub(crate) kind: ResultKind,
+pub struct ResultPlan {
+    /// The meaning.
+    pub kind: ResultKind,
     /// Two i32 results: for bytes and text instead of one i64, for errors always.
-    pub(crate) pair: bool,
+    pub pair: bool,
 }
 
 /// The guest's allocator, resolved.
@@ -79,22 +88,26 @@ pub(crate) struct AllocatorPlan {
 
 /// A policy bound to a module.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     pub(crate) exports: Vec<Arc<ExportPlan>>,
     pub(crate) allocator: Option<AllocatorPlan>,
-    pub(crate) memory_usage: Option<FuncIndex>,
-    pub(crate) critical_memory: Option<FuncIndex>,
+    /// Says how much memory the module uses, in MiB.
+    pub memory_usage: Option<FuncIndex>,
+    /// Says what the module holds to be its limit, in MiB.
+    pub critical_memory: Option<FuncIndex>,
     /// Moves the guest's stack pointer.
     pub(crate) stack_pointer: Option<FuncIndex>,
     /// Takes the error behind an error object.
     pub(crate) take_error: Option<FuncIndex>,
-    pub(crate) strict: bool,
+    /// Whether exports that no entry matches are refused.
+    pub strict: bool,
     pub(super) imports: Vec<(GlobMatcher, Effect)>,
 }
 
 impl Plan {
     /// What a host function does outside.
-    pub(crate) fn effect(&self, module: &str, name: &str) -> Effect {
+    #[must_use]
+    pub fn effect(&self, module: &str, name: &str) -> Effect {
         let path = format!("{module}.{name}");
         self.imports
             .iter()
@@ -102,8 +115,26 @@ impl Plan {
             .map_or(Effect::default(), |(_, effect)| *effect)
     }
 
-    pub(crate) fn export(&self, func: FuncIndex) -> &Arc<ExportPlan> {
+    /// The plan of a function that the module exports.
+    #[must_use]
+    #[inline]
+    pub fn export(&self, func: FuncIndex) -> &Arc<ExportPlan> {
         &self.exports[func.0 as usize]
+    }
+
+    /// The plan of an export of the module that the plan is bound to.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownExport`] with a similar name, if there is one.
+    pub fn named(&self, info: &ModuleInfo, name: &str) -> Result<&Arc<ExportPlan>, CallError> {
+        match info.function(name) {
+            Ok((func, _)) => Ok(self.export(func)),
+            Err(_) => Err(CallError::UnknownExport {
+                name: name.to_owned(),
+                similar: similar(info, name),
+            }),
+        }
     }
 }
 
@@ -127,16 +158,33 @@ impl ArgKind {
     }
 }
 
+impl ResultKind {
+    /// How many results of the wasm function it takes, of which the first has this type: a buffer is
+    /// one i64 or two i32, an error always two.
+    pub(crate) fn width(&self, ty: ValType) -> usize {
+        match self {
+            ResultKind::Error => 2,
+            ResultKind::Bytes(_) | ResultKind::Text(_) | ResultKind::Numbers(..)
+                if ty == ValType::I32 =>
+            {
+                2
+            }
+            _ => 1,
+        }
+    }
+}
+
 impl ExportPlan {
     /// Whether a call that failed by the guest's own word has left nothing behind.
-    pub(crate) fn only_creates(&self) -> bool {
+    #[must_use]
+    pub fn only_creates(&self) -> bool {
         let changes_nothing =
             matches!(&self.changes, Changes::Handles(changed) if changed.is_empty());
         self.role == Role::Create && changes_nothing && self.consumes.is_empty()
     }
 
     /// Checks what the entry says against itself and the function's type.
-    pub(super) fn check(&self, allocator: bool) -> Result<(), Error> {
+    pub(super) fn check(&self, allocator: bool) -> Result<(), PolicyError> {
         let name = &self.name;
         self.check_params()?;
         for position in self.consumes.iter().chain(match &self.changes {
@@ -208,7 +256,7 @@ impl ExportPlan {
         Err(refuse(format!("`{name}` {complaint}")))
     }
 
-    fn check_params(&self) -> Result<(), Error> {
+    fn check_params(&self) -> Result<(), PolicyError> {
         let width: usize = self.args.iter().map(ArgKind::width).sum();
         if width != self.ty.params().len() {
             let besides = if self.return_pointer {
@@ -240,6 +288,6 @@ impl ExportPlan {
     }
 }
 
-pub(super) fn refuse(reason: String) -> Error {
-    Error::Policy { reason }
+pub(super) fn refuse(reason: String) -> PolicyError {
+    PolicyError::Misfit { reason }
 }

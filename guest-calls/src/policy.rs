@@ -3,16 +3,16 @@
 //! A policy is a TOML file, described in `docs/policy.md`. It is parsed here, and bound to a module's
 //! real exports in [`plan`], where everything that does not fit is an error that names the place.
 
-pub(crate) mod bind;
+mod bind;
 mod kind;
-pub(crate) mod plan;
+pub mod plan;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::PolicyError;
 
 pub use kind::{ArgKind, Ownership, ResultKind, Width};
 
@@ -33,6 +33,7 @@ pub enum Role {
 impl Role {
     /// Whether calls of the role are recorded in the journal.
     #[must_use]
+    #[inline]
     pub fn is_journaled(self) -> bool {
         self != Role::Pure
     }
@@ -52,7 +53,7 @@ impl fmt::Display for Role {
 /// A policy as its file says it.
 ///
 /// ```
-/// use proxy_core::{Policy, Role};
+/// use guest_calls::{Policy, Role};
 ///
 /// let policy: Policy = r#"
 ///     [[export]]
@@ -67,7 +68,7 @@ impl fmt::Display for Role {
 /// "#
 /// .parse()?;
 /// assert_eq!(policy.exports[1].role, Role::Free);
-/// # Ok::<(), proxy_core::Error>(())
+/// # Ok::<(), guest_calls::PolicyError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -176,7 +177,7 @@ pub struct ArtifactPolicy {
     /// Do without where the module lacks one of the two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// Answer calls from the [store](crate::ArtifactStore) too, and not replays alone. It promises that the
+    /// Answer calls from the store too, and not replays alone. It promises that the
     /// object depends on the module and the call's arguments, and on nothing that was called before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
@@ -205,17 +206,15 @@ pub enum Effect {
 }
 
 impl FromStr for Policy {
-    type Err = Error;
+    type Err = PolicyError;
 
     /// Parses a policy file.
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`] with the line and what is allowed there.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|error| Error::Policy {
-            reason: error.to_string(),
-        })
+    /// [`PolicyError::Syntax`] with the line and what is allowed there.
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        toml::from_str(text).map_err(|error| PolicyError::Syntax(Box::new(error)))
     }
 }
 
@@ -227,12 +226,12 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`] with the names that there are.
-    pub fn preset(name: &str) -> Result<Self, Error> {
+    /// [`PolicyError::UnknownPreset`] with the names that there are.
+    pub fn preset(name: &str) -> Result<Self, PolicyError> {
         match name {
             "o1js" => include_str!("policy/presets/o1js.toml").parse(),
-            _ => Err(Error::Policy {
-                reason: format!("no preset `{name}`; there are: {}", PRESETS.join(", ")),
+            _ => Err(PolicyError::UnknownPreset {
+                name: name.to_owned(),
             }),
         }
     }

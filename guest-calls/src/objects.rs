@@ -1,4 +1,4 @@
-//! The handle table of a generation: which guest object each handle names there.
+//! The handle table of an instance: which guest object each handle names there.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Index;
@@ -6,20 +6,22 @@ use std::sync::Arc;
 
 use crate::Handle;
 
-/// A guest object as one generation knows it.
+/// A guest object as one instance knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Object {
-    pub(crate) raw: u64,
-    pub(crate) ty: Option<Arc<str>>,
+pub struct Object {
+    /// Its address in the guest, or whatever number the guest knows it by.
+    pub raw: u64,
+    /// Its type, if the policy names one.
+    pub ty: Option<Arc<str>>,
 }
 
 /// Objects by their handles.
-pub(crate) type Objects = HashMap<Handle, Object>;
+pub type Objects = HashMap<Handle, Object>;
 
 /// A handle table. One that comes from a checkpoint shares the checkpoint's and keeps only what has
 /// changed since, so that a standby costs the same whether it has ten objects or a million.
 #[derive(Debug, Default)]
-pub(crate) struct ObjectTable {
+pub struct ObjectTable {
     shared: Arc<Objects>,
     /// Of the shared ones, those that were freed.
     freed: HashSet<Handle>,
@@ -29,15 +31,18 @@ pub(crate) struct ObjectTable {
 
 impl ObjectTable {
     /// A table with these objects.
-    pub(crate) fn of(shared: &Arc<Objects>) -> Self {
+    #[must_use]
+    pub fn of(shared: &Arc<Objects>) -> Self {
         Self {
             shared: Arc::clone(shared),
             ..Self::default()
         }
     }
 
+    /// The object that a handle names, if it is there.
+    #[must_use]
     #[inline]
-    pub(crate) fn get(&self, handle: &Handle) -> Option<&Object> {
+    pub fn get(&self, handle: &Handle) -> Option<&Object> {
         match self.own.get(handle) {
             Some(object) => Some(object),
             None if self.shared.is_empty() || self.freed.contains(handle) => None,
@@ -45,18 +50,21 @@ impl ObjectTable {
         }
     }
 
-    pub(crate) fn insert(&mut self, handle: Handle, object: Object) {
+    /// A new object.
+    pub fn insert(&mut self, handle: Handle, object: Object) {
         self.own.insert(handle, object);
     }
 
-    pub(crate) fn remove(&mut self, handle: &Handle) {
+    /// An object that is gone.
+    pub fn remove(&mut self, handle: &Handle) {
         self.own.remove(handle);
         if self.shared.contains_key(handle) {
             self.freed.insert(*handle);
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Handle, &Object)> {
+    /// All objects in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Handle, &Object)> {
         let shared = self.shared.iter();
         shared
             .filter(|(handle, _)| !self.freed.contains(handle) && !self.own.contains_key(handle))
@@ -64,7 +72,7 @@ impl ObjectTable {
     }
 
     /// All objects, to be shared with a checkpoint.
-    pub(crate) fn share(&mut self) -> Arc<Objects> {
+    pub fn share(&mut self) -> Arc<Objects> {
         if !self.own.is_empty() || !self.freed.is_empty() {
             let all = self.iter();
             self.shared = Arc::new(
@@ -96,11 +104,7 @@ mod tests {
     use crate::SequenceNumber;
 
     fn handle(number: u8) -> Handle {
-        Handle {
-            sequence: SequenceNumber(number.into()),
-            result: 0,
-            proxy: 0,
-        }
+        Handle::new(SequenceNumber(number.into()), 0, 0)
     }
 
     fn object(raw: u64) -> Object {

@@ -5,12 +5,11 @@ use std::borrow::Cow;
 use engine_api::{FuncIndex, GuestError, Val, ValType};
 use smallvec::{SmallVec, smallvec};
 
-use super::guest::{CallFailure, Guest};
-use crate::journal::ResultRecord;
+use super::{BoundInstance, CallFailure, Ran, ended};
 use crate::policy::plan::{ExportPlan, ResultPlan};
-use crate::policy::{ArgKind, Ownership, ResultKind, Role};
-use crate::value::{Arg, Results, Value};
-use crate::{Error, Handle, Pointer, SequenceNumber};
+use crate::{
+    Arg, ArgKind, CallError, Handle, Ownership, Pointer, ResultKind, Results, SequenceNumber, Value,
+};
 
 /// A buffer in the guest: where it is, how many bytes, and their alignment.
 #[derive(Clone, Copy)]
@@ -20,22 +19,17 @@ struct Buffer {
     align: u32,
 }
 
-/// What a call gave.
-pub(super) struct Ran {
-    pub(super) results: Results,
-    /// What the journal keeps of the results.
-    pub(super) records: SmallVec<[ResultRecord; 1]>,
-    /// The error that the guest returned instead.
-    pub(super) rejected: Option<String>,
-}
-
 /// Bytes that a return pointer has room for.
 const RETURN_BYTES: i32 = 16;
 
-impl Guest {
-    /// Calls an export: the results, and what the journal keeps of them. Objects get handles of
-    /// `sequence`; raw pointers are good for `scope`.
-    pub(super) fn run(
+impl BoundInstance {
+    /// Calls an export. Objects get handles of `sequence`; raw pointers are good for `scope`. Objects
+    /// that the call used up are still in the table: see [`BoundInstance::forget_consumed`].
+    ///
+    /// # Errors
+    ///
+    /// Every [`CallFailure`] but [`CallFailure::Rejected`]: what the guest returns is in [`Ran`].
+    pub fn run(
         &mut self,
         plan: &ExportPlan,
         args: &[Arg<'_>],
@@ -47,7 +41,6 @@ impl Guest {
         {
             return Ok(ran);
         }
-        check_count(plan, args)?;
         self.check(plan, args, scope)?;
         let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
         let mut lent: SmallVec<[Buffer; 2]> = SmallVec::new();
@@ -58,17 +51,10 @@ impl Guest {
         for buffer in lent {
             self.free(buffer)?;
         }
-        let mut ran = Ran {
-            results: Results::default(),
-            records: SmallVec::new(),
-            rejected: None,
-        };
+        let mut results = Results::default();
         if let Some(reference) = failed(plan, &raw) {
-            let message = self.take_error(reference)?;
-            let hash = blake3::hash(message.as_bytes()).into();
-            ran.records.push(ResultRecord::Error { hash });
-            ran.rejected = Some(message);
-            return Ok(ran);
+            let rejected = Some(self.take_error(reference)?);
+            return Ok(Ran { results, rejected });
         }
         let mut rest = raw.as_slice();
         for (position, result) in plan.results.iter().enumerate() {
@@ -77,11 +63,13 @@ impl Guest {
             }
             let (own, after) = rest.split_at(if result.pair { 2 } else { 1 });
             rest = after;
-            let (value, record) = self.lift(plan, position, result, own, sequence, scope)?;
-            ran.results.0.push(value);
-            ran.records.push(record);
+            let value = self.lift(plan, position, result, own, sequence, scope)?;
+            results.0.push(value);
         }
-        Ok(ran)
+        Ok(Ran {
+            results,
+            rejected: None,
+        })
     }
 
     /// Calls the function with the arguments that callers see, and returns the results that they see.
@@ -97,7 +85,7 @@ impl Guest {
             vals.extend(zeros.map(|ty| Val::zero(*ty)));
             self.instance
                 .call(plan.func, &vals, &mut raw)
-                .map_err(|source| self.ended(source))?;
+                .map_err(ended)?;
             return Ok(raw);
         }
         let at = self.move_stack(-RETURN_BYTES)?;
@@ -106,7 +94,7 @@ impl Guest {
         vals.extend(zeros.map(|ty| Val::zero(*ty)));
         self.instance
             .call(plan.func, &vals, &mut [])
-            .map_err(|source| self.ended(source))?;
+            .map_err(ended)?;
         let bytes = self.copy_out(plan, at.into(), 4 * raw.len() as u64)?;
         self.move_stack(RETURN_BYTES)?;
         for (slot, word) in raw.iter_mut().zip(bytes.chunks_exact(4)) {
@@ -124,7 +112,7 @@ impl Guest {
         let mut pointer = [Val::I32(0)];
         self.instance
             .call(func, &[Val::I32(bytes)], &mut pointer)
-            .map_err(|source| self.ended(source))?;
+            .map_err(ended)?;
         Ok(pointer[0].i32().unwrap_or(0).cast_unsigned())
     }
 
@@ -134,7 +122,7 @@ impl Guest {
         let mut error = [Val::ExternRef(None)];
         self.instance
             .call(func, &[Val::I32(reference)], &mut error)
-            .map_err(|source| self.ended(source))?;
+            .map_err(ended)?;
         let Val::ExternRef(Some(error)) = &error[0] else {
             return Ok("an error that says nothing".to_owned());
         };
@@ -152,66 +140,32 @@ impl Guest {
         args: &[Arg<'_>],
         scope: Option<u64>,
     ) -> Result<(), CallFailure> {
+        plan.check_args(args)?;
         let gives_pointers = plan
             .results
             .iter()
             .any(|result| result.kind == ResultKind::Pointer);
         if gives_pointers && scope.is_none() {
-            return Err(CallFailure::Refused(Error::PointerOutsideScope {
-                export: plan.name.to_string(),
-            }));
+            return Err(outside_scope(plan));
         }
-        let mut params = plan.ty.params();
-        for (position, (arg, kind)) in args.iter().zip(&plan.args).enumerate() {
-            let ty = params[0];
-            params = &params[kind.width()..];
-            let fits = match (arg, kind) {
-                (Arg::Val(val), ArgKind::Value) => val.ty() == ty,
-                (Arg::Bytes(_), ArgKind::Bytes(_)) | (Arg::Text(_), ArgKind::Text(_)) => true,
-                (Arg::Bytes(bytes), ArgKind::Numbers(width, _)) => {
-                    bytes.len().is_multiple_of(width.bytes() as usize)
-                }
-                (Arg::Handle(handle), ArgKind::Handle(expected)) => {
-                    self.check_handle(plan, *handle, expected.as_deref())?;
-                    true
-                }
-                (Arg::Handles(handles), ArgKind::Handles(expected)) => {
+        for (arg, param) in args.iter().zip(plan.params()) {
+            if !param.takes(&arg.shape()) {
+                return Err(CallFailure::Refused(plan.misfit(param, arg.kind())));
+            }
+            match arg {
+                Arg::Handle(handle) => self.check_handle(plan, *handle, param.kind)?,
+                Arg::Handles(handles) => {
                     for handle in *handles {
-                        self.check_handle(plan, *handle, expected.as_deref())?;
+                        self.check_handle(plan, *handle, param.kind)?;
                     }
-                    true
                 }
-                // A pure call reads what lasts and what does not alike.
-                (Arg::Pointer(pointer), ArgKind::Handle(_)) if plan.role == Role::Pure => {
-                    check_scope(plan, *pointer, scope)?;
-                    true
-                }
-                (Arg::Pointer(pointer), ArgKind::Pointer) => {
-                    check_scope(plan, *pointer, scope)?;
-                    true
-                }
-                (Arg::Pointers(pointers), ArgKind::Pointers) => {
+                Arg::Pointer(pointer) => check_scope(plan, *pointer, scope)?,
+                Arg::Pointers(pointers) => {
                     for pointer in *pointers {
                         check_scope(plan, *pointer, scope)?;
                     }
-                    true
                 }
-                _ => false,
-            };
-            if !fits {
-                let expected = match kind {
-                    ArgKind::Value => format!("a value of type {ty}"),
-                    ArgKind::Numbers(width, _) => {
-                        format!("bytes in multiples of {}", width.bytes())
-                    }
-                    other => format!("of kind {other}"),
-                };
-                return Err(CallFailure::Refused(Error::Argument {
-                    export: plan.name.to_string(),
-                    position,
-                    expected,
-                    got: arg.kind(),
-                }));
+                Arg::Val(_) | Arg::Bytes(_) | Arg::Text(_) => {}
             }
         }
         Ok(())
@@ -221,21 +175,23 @@ impl Guest {
         &self,
         plan: &ExportPlan,
         handle: Handle,
-        expected: Option<&str>,
+        kind: &ArgKind,
     ) -> Result<(), CallFailure> {
-        if handle.proxy != self.proxy {
-            return Err(CallFailure::Refused(Error::ForeignHandle { handle }));
+        if handle.tag != self.tag {
+            return Err(CallFailure::Refused(CallError::ForeignHandle { handle }));
         }
         let object = self
             .objects
             .get(&handle)
             .ok_or(CallFailure::NoSuchHandle(handle))?;
-        match (expected, object.ty.as_deref()) {
-            (Some(expected), Some(got)) if expected != got => {
-                Err(CallFailure::Refused(Error::HandleType {
+        match (kind, object.ty.as_deref()) {
+            (ArgKind::Handle(Some(expected)) | ArgKind::Handles(Some(expected)), Some(got))
+                if expected != got =>
+            {
+                Err(CallFailure::Refused(CallError::HandleType {
                     export: plan.name.to_string(),
                     handle,
-                    expected: expected.to_owned(),
+                    expected: expected.clone(),
                     got: got.to_owned(),
                 }))
             }
@@ -287,7 +243,7 @@ impl Guest {
             _ => unreachable!("`check` let it pass"),
         };
         let len = u32::try_from(bytes.len()).map_err(|_| {
-            CallFailure::Refused(Error::Argument {
+            CallFailure::Refused(CallError::Argument {
                 export: plan.name.to_string(),
                 position,
                 expected: "less than 4 GiB".to_owned(),
@@ -326,10 +282,10 @@ impl Guest {
         let mut result = [Val::I32(0)];
         self.instance
             .call(allocator.alloc, &args, &mut result)
-            .map_err(|source| self.ended(source))?;
+            .map_err(ended)?;
         let pointer = result[0].i32().unwrap_or(0).cast_unsigned();
         if pointer == 0 {
-            return Err(self.exhausted());
+            return Err(CallFailure::Exhausted);
         }
         let memory = self.memory.expect("an allocator has a memory");
         self.instance
@@ -340,12 +296,6 @@ impl Guest {
             len,
             align,
         })
-    }
-
-    fn exhausted(&self) -> CallFailure {
-        CallFailure::Exhausted {
-            side_effects: self.had_side_effects(),
-        }
     }
 
     fn free(&mut self, buffer: Buffer) -> Result<(), CallFailure> {
@@ -365,7 +315,7 @@ impl Guest {
         let all = [pointer, len, align].map(Val::from);
         self.instance
             .call(allocator.free, &all[..allocator.free_params], &mut [])
-            .map_err(|source| self.ended(source))
+            .map_err(ended)
     }
 
     fn lift(
@@ -376,21 +326,14 @@ impl Guest {
         raw: &[Val],
         sequence: SequenceNumber,
         scope: Option<u64>,
-    ) -> Result<(Value, ResultRecord), CallFailure> {
+    ) -> Result<Value, CallFailure> {
         let (ownership, width, is_text) = match &result.kind {
-            ResultKind::Value => {
-                return Ok((
-                    Value::Val(raw[0].clone()),
-                    ResultRecord::Val(raw[0].clone()),
-                ));
-            }
+            ResultKind::Value => return Ok(Value::Val(raw[0].clone())),
             kind @ ResultKind::Handle(_) => {
-                let bits = val_to_raw(&raw[0]);
-                if bits == 0 {
-                    return Ok((Value::Null, ResultRecord::Null));
-                }
-                let (handle, ty) = self.register(sequence, position, bits, kind);
-                return Ok((Value::Handle(handle), ResultRecord::Object(handle, ty)));
+                return Ok(match val_to_raw(&raw[0]) {
+                    0 => Value::Null,
+                    bits => Value::Handle(self.register(sequence, position, bits, kind)),
+                });
             }
             ResultKind::Pointer => {
                 let scope = scope.expect("`check` refuses pointers outside a scope");
@@ -398,7 +341,7 @@ impl Guest {
                     bits: val_to_raw(&raw[0]),
                     scope,
                 };
-                return Ok((Value::Pointer(pointer), ResultRecord::Null));
+                return Ok(Value::Pointer(pointer));
             }
             ResultKind::Bytes(ownership) => (*ownership, 1, false),
             ResultKind::Text(ownership) => (*ownership, 1, true),
@@ -412,11 +355,10 @@ impl Guest {
             (packed & u64::from(u32::MAX), packed >> 32)
         };
         if pointer == 0 {
-            return Ok((Value::Null, ResultRecord::Null));
+            return Ok(Value::Null);
         }
         let len = len.saturating_mul(u64::from(width));
         let bytes = self.copy_out(plan, pointer, len)?;
-        let record = ResultRecord::buffer(&bytes);
         if ownership == Ownership::Host {
             let fits = "`copy_out` found it in a memory with 32-bit addresses";
             self.free(Buffer {
@@ -426,10 +368,10 @@ impl Guest {
             })?;
         }
         if !is_text {
-            return Ok((Value::Bytes(bytes), record));
+            return Ok(Value::Bytes(bytes));
         }
         match String::from_utf8(bytes) {
-            Ok(text) => Ok((Value::Text(text), record)),
+            Ok(text) => Ok(Value::Text(text)),
             Err(error) => Err(self.garbled(plan.func, &format!("text that is no UTF-8: {error}"))),
         }
     }
@@ -456,7 +398,7 @@ impl Guest {
     }
 
     fn garbled(&self, func: FuncIndex, what: &str) -> CallFailure {
-        CallFailure::Garbled(Error::GuestData {
+        CallFailure::Garbled(CallError::GuestData {
             export: self.plan.export(func).name.to_string(),
             what: what.to_owned(),
         })
@@ -474,11 +416,17 @@ fn failed(plan: &ExportPlan, raw: &[Val]) -> Option<i32> {
 
 fn check_scope(plan: &ExportPlan, pointer: Pointer, scope: Option<u64>) -> Result<(), CallFailure> {
     if scope == Some(pointer.scope) {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(outside_scope(plan))
     }
-    Err(CallFailure::Refused(Error::PointerOutsideScope {
+}
+
+#[cold]
+fn outside_scope(plan: &ExportPlan) -> CallFailure {
+    CallFailure::Refused(CallError::PointerOutsideScope {
         export: plan.name.to_string(),
-    }))
+    })
 }
 
 /// Addresses as the guest has them in an array.
@@ -488,19 +436,6 @@ fn words(raw: impl Iterator<Item = u64>) -> Vec<u8> {
         reason = "each came from an i32 of this guest"
     )]
     raw.flat_map(|raw| (raw as u32).to_le_bytes()).collect()
-}
-
-/// Refuses a call with more or fewer arguments than the export takes.
-pub(super) fn check_count(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<(), CallFailure> {
-    if args.len() == plan.args.len() {
-        return Ok(());
-    }
-    Err(CallFailure::Refused(Error::Argument {
-        export: plan.name.to_string(),
-        position: args.len().min(plan.args.len()),
-        expected: format!("one of {}", plan.args.len()),
-        got: format!("{} arguments", args.len()),
-    }))
 }
 
 /// A pointer as a value of the type that the function takes.

@@ -1,0 +1,29 @@
+//! What takes calls: a proxy, a scope of one, a bare instance.
+
+use crate::{Arg, Results};
+
+/// What takes calls by the names of exports.
+pub trait Callee {
+    /// Why a call gave no results.
+    type Error;
+
+    /// Calls an export.
+    ///
+    /// # Errors
+    ///
+    /// As the implementor's own method for calls.
+    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Self::Error>;
+}
+
+/// A callee that can keep several calls on one instance, so that they can share raw pointers.
+pub trait ScopedCallee: Callee {
+    /// Runs a scope. Where the instance dies in it, it may be run again from its start on another.
+    ///
+    /// # Errors
+    ///
+    /// What the scope returns.
+    fn scope<T, E: From<Self::Error>>(
+        &mut self,
+        run: impl FnMut(&mut dyn Callee<Error = Self::Error>) -> Result<T, E>,
+    ) -> Result<T, E>;
+}

@@ -1,0 +1,256 @@
+//! What can go wrong with a policy and with one call.
+
+use engine_api::Trap;
+
+use crate::{Handle, PRESETS};
+
+/// A policy that cannot be read, or does not fit the module. Fix the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The text is not TOML, or has a field or a word that no policy has.
+    #[error("policy: {0}")]
+    Syntax(#[source] Box<toml::de::Error>),
+
+    /// No policy of this name is built in.
+    #[error("policy: no preset `{name}`; there are: {}", PRESETS.join(", "))]
+    UnknownPreset {
+        /// What was asked for.
+        name: String,
+    },
+
+    /// A `match` is no glob pattern.
+    #[error("policy: `{pattern}` is no pattern: {}", .source.kind())]
+    Pattern {
+        /// What the policy has.
+        pattern: String,
+        /// What is wrong with it.
+        source: globset::Error,
+    },
+
+    /// The policy does not fit the module or itself.
+    #[error("policy: {reason}")]
+    Misfit {
+        /// What does not fit, and where.
+        reason: String,
+    },
+}
+
+/// Why a call gave no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The module has no such exported function.
+    #[error("the module exports no function `{name}`{}", suggestion(.similar.as_ref()))]
+    UnknownExport {
+        /// What was asked for.
+        name: String,
+        /// An export of a similar name.
+        similar: Option<String>,
+    },
+
+    /// The policy is strict and does not list the export.
+    #[error(
+        "the policy is strict and has no entry for `{export}`; add an [[export]] that matches it"
+    )]
+    NotInPolicy {
+        /// The export.
+        export: String,
+    },
+
+    /// The policy names no artifact for the export, and an object was to be made from one.
+    #[error("`{export}` has no artifact; name one in the policy")]
+    NoArtifact {
+        /// The export.
+        export: String,
+    },
+
+    /// An argument of the wrong number or kind. Nothing ran.
+    #[error("`{export}`: argument {position} must be {expected}, got {got}")]
+    Argument {
+        /// The export.
+        export: String,
+        /// Which argument, from 0.
+        position: usize,
+        /// What the policy and the function's type ask for.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
+
+    /// A result is of another kind than the caller asked for.
+    #[error("result {position} is {got}, not {expected}")]
+    ResultKind {
+        /// Which result, from 0.
+        position: usize,
+        /// What was asked for.
+        expected: &'static str,
+        /// What it is.
+        got: String,
+    },
+
+    /// The handle's object has been freed or consumed. Nothing ran.
+    #[error("the object of handle {handle} was freed; create it again")]
+    FreedHandle {
+        /// The handle.
+        handle: Handle,
+    },
+
+    /// The handle belongs to another proxy, or another bare instance. Nothing ran.
+    #[error("handle {handle} belongs to another proxy; objects cannot move between modules")]
+    ForeignHandle {
+        /// The handle.
+        handle: Handle,
+    },
+
+    /// The handle names an object of another type. Nothing ran.
+    #[error("`{export}`: handle {handle} is of type `{got}`, the policy asks for `{expected}`")]
+    HandleType {
+        /// The export.
+        export: String,
+        /// The handle.
+        handle: Handle,
+        /// The type that the policy asks for.
+        expected: String,
+        /// The type of the object.
+        got: String,
+    },
+
+    /// A raw pointer was used outside the pinned scope that it came from. Nothing ran.
+    #[error(
+        "`{export}` deals in raw pointers, which live only inside one pinned scope; use `pinned`"
+    )]
+    PointerOutsideScope {
+        /// The export.
+        export: String,
+    },
+
+    /// A call that changes state was made inside a pinned scope. Nothing ran.
+    #[error(
+        "`{export}` is journaled, and cannot be called inside a pinned scope; call it before or after"
+    )]
+    JournaledInPinned {
+        /// The export.
+        export: String,
+    },
+
+    /// An object that the call needs, though it is not passed, is not there. Nothing ran.
+    #[error(
+        "`{export}` needs a live object of type `{needed}`, and there is none; create one first"
+    )]
+    Needs {
+        /// The export.
+        export: String,
+        /// The type of the object.
+        needed: String,
+    },
+
+    /// The guest gave a pointer or a length that is not in its memory, or text that is not UTF-8.
+    #[error("`{export}` returned {what}; the policy may name the wrong kind of result")]
+    GuestData {
+        /// The export.
+        export: String,
+        /// What is wrong.
+        what: String,
+    },
+
+    /// The guest returned an error. Nothing is lost, and the call is as if it had not been made, except
+    /// that objects which it uses up are used up.
+    #[error("`{export}`: {message}")]
+    Guest {
+        /// The export.
+        export: String,
+        /// What the guest said.
+        message: String,
+    },
+
+    /// The guest ran out of memory. Where it was safe, a proxy has already repeated the call on a
+    /// clean generation.
+    #[error("`{export}` ran out of memory at {used_mib:.1} of {limit_mib:.1} MiB{}; raise the memory limit", if_retried(*.retried))]
+    OutOfMemory {
+        /// The export.
+        export: String,
+        /// What the memories had, in MiB.
+        used_mib: f64,
+        /// What they may have, in MiB.
+        limit_mib: f64,
+        /// Whether this was the second attempt.
+        retried: bool,
+    },
+
+    /// The guest trapped, and its state is lost. A proxy rebuilds it from the journal before the next
+    /// call.
+    #[error("`{export}` trapped: {trap}{}{}", if_retried(*.retried), if_effects(*.side_effects))]
+    Trapped {
+        /// The export.
+        export: String,
+        /// Why.
+        trap: Trap,
+        /// Whether this was the second attempt.
+        retried: bool,
+        /// Whether host functions had run, so that repeating the call could double their effects.
+        side_effects: bool,
+    },
+
+    /// A host function failed in the middle of the call, and the guest's state is lost. A proxy
+    /// rebuilds it before the next call.
+    #[error("`{export}` was ended by a host function")]
+    HostFailed {
+        /// The export.
+        export: String,
+        /// The host function's error.
+        source: Box<engine_api::Error>,
+    },
+
+    /// An earlier call has killed the bare instance. Make another.
+    #[error("the instance died ({cause}); make another")]
+    Died {
+        /// What killed it.
+        cause: String,
+    },
+
+    /// The engine ended or refused the call for a reason of its own.
+    #[error(transparent)]
+    Engine(Box<engine_api::Error>),
+}
+
+impl CallError {
+    /// A call that found no memory left, with sizes in bytes.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "sizes of memories are exact in an f64"
+    )]
+    pub fn out_of_memory(export: String, used: u64, limit: u64) -> Self {
+        let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+        CallError::OutOfMemory {
+            export,
+            used_mib: mib(used),
+            limit_mib: mib(limit),
+            retried: false,
+        }
+    }
+}
+
+fn suggestion(similar: Option<&String>) -> String {
+    similar.map_or_else(
+        || "; `wasm-proxy inspect` lists its exports".to_owned(),
+        |name| format!("; did you mean `{name}`?"),
+    )
+}
+
+fn if_retried(retried: bool) -> &'static str {
+    if retried {
+        ", also when repeated on a clean generation"
+    } else {
+        ""
+    }
+}
+
+fn if_effects(side_effects: bool) -> &'static str {
+    if side_effects {
+        "; not repeated, because host functions had already run"
+    } else {
+        ""
+    }
+}

@@ -1,0 +1,60 @@
+//! What is known of an export.
+
+use engine_api::FuncType;
+
+use crate::param::{Param, Shape, params};
+use crate::policy::plan::ExportPlan;
+use crate::{ArgKind, ResultKind, Role};
+
+/// What the policy and the module say of an export.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ExportInfo {
+    /// Its name.
+    pub name: String,
+    /// Its type as callers see it: without a return pointer and without parameters that are always
+    /// zero.
+    pub ty: FuncType,
+    /// What it does to the state.
+    pub role: Role,
+    /// The meaning of its arguments.
+    pub args: Vec<ArgKind>,
+    /// The meaning of its results.
+    pub results: Vec<ResultKind>,
+    /// Whether an entry of the policy matched it.
+    pub listed: bool,
+    /// Whether the policy says how what it creates becomes bytes and comes back.
+    pub artifact: bool,
+}
+
+impl ExportInfo {
+    /// What a plan says.
+    #[must_use]
+    pub fn of(plan: &ExportPlan) -> Self {
+        let results = plan.results.iter().map(|result| result.kind.clone());
+        Self {
+            name: plan.name.to_string(),
+            ty: plan.ty.clone(),
+            role: plan.role,
+            args: plan.args.clone(),
+            results: results.collect(),
+            listed: plan.listed,
+            artifact: plan.artifact.is_some(),
+        }
+    }
+
+    /// Its arguments in order.
+    pub fn params(&self) -> impl Iterator<Item = Param<'_>> {
+        params(&self.args, &self.ty, self.role)
+    }
+
+    /// What a call that succeeds gives, in order.
+    pub fn gives(&self) -> impl Iterator<Item = Shape> {
+        let mut types = self.ty.results();
+        self.results.iter().filter_map(move |kind| {
+            let ty = types[0];
+            types = &types[kind.width(ty)..];
+            Shape::of_result(kind, ty)
+        })
+    }
+}

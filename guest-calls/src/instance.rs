@@ -1,0 +1,312 @@
+//! An instance with its policy and its handle table: calls as callers mean them.
+
+mod marshal;
+mod numbers;
+
+use std::fmt;
+use std::sync::Arc;
+
+use engine_api::{
+    ExportKind, FuncIndex, Instance, MemoryIndex, MemoryMeter, ModuleInfo, NumericType, Slot, Val,
+};
+use smallvec::SmallVec;
+
+use crate::policy::plan::{ExportPlan, Plan};
+use crate::{
+    Arg, ArgKind, CallError, Handle, Object, ObjectTable, ResultKind, Results, SequenceNumber,
+    Value,
+};
+
+/// An instance, the plan of its module, and the objects that its handles name. It belongs to one
+/// thread at a time. It keeps no record of calls, and does not know what host functions do.
+pub struct BoundInstance {
+    instance: Box<dyn Instance>,
+    plan: Arc<Plan>,
+    objects: ObjectTable,
+    /// The memory that buffers are in.
+    memory: Option<MemoryIndex>,
+    /// The tag in its handles.
+    tag: u32,
+    /// Where the size of the instance's memories can be read, if not from the instance alone.
+    meter: Option<MemoryMeter>,
+}
+
+/// Why a call of an instance gave no result.
+#[derive(Debug)]
+pub enum CallFailure {
+    /// Nothing ran: the arguments are wrong.
+    Refused(CallError),
+    /// The handle is not in the instance's table. Nothing ran.
+    NoSuchHandle(Handle),
+    /// The guest's allocator had nothing left. Nothing else ran.
+    Exhausted,
+    /// The guest or a host function ended the call. The state is lost.
+    Ended(Box<engine_api::Error>),
+    /// The call returned, and gave an error of the guest's own. Nothing is lost.
+    Rejected(CallError),
+    /// The call returned, but what it gave cannot be read.
+    Garbled(CallError),
+}
+
+/// What a call gave that returned.
+#[derive(Debug)]
+pub struct Ran {
+    /// The results. Empty where the guest returned an error.
+    pub results: Results,
+    /// The error that the guest returned instead.
+    pub rejected: Option<String>,
+}
+
+impl BoundInstance {
+    /// An instance of the module that the plan is bound to, in which `objects` are. Handles of new
+    /// ones get the tag.
+    #[must_use]
+    pub fn new(
+        instance: Box<dyn Instance>,
+        plan: Arc<Plan>,
+        objects: ObjectTable,
+        tag: u32,
+    ) -> Self {
+        Self {
+            memory: main_memory(instance.info()),
+            meter: instance.memory_meter(),
+            instance,
+            plan,
+            objects,
+            tag,
+        }
+    }
+
+    /// What its module's policy says.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The objects that its handles name.
+    #[must_use]
+    pub fn objects(&self) -> &ObjectTable {
+        &self.objects
+    }
+
+    /// The same, to take objects out and to share them.
+    pub fn objects_mut(&mut self) -> &mut ObjectTable {
+        &mut self.objects
+    }
+
+    /// The instance itself.
+    #[must_use]
+    pub fn instance(&self) -> &dyn Instance {
+        &*self.instance
+    }
+
+    /// The instance itself, for what is no call.
+    pub fn instance_mut(&mut self) -> &mut dyn Instance {
+        &mut *self.instance
+    }
+
+    /// What the memories have now, in bytes.
+    #[must_use]
+    #[inline]
+    pub fn memory_bytes(&self) -> u64 {
+        match &self.meter {
+            Some(meter) => meter.bytes(),
+            None => self.instance.memory_bytes(),
+        }
+    }
+
+    /// Calls a function with plain values: nothing is translated.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure::Ended`].
+    #[inline]
+    pub fn call_plain(
+        &mut self,
+        func: FuncIndex,
+        args: &[Val],
+        results: &mut [Val],
+    ) -> Result<(), CallFailure> {
+        self.instance.call(func, args, results).map_err(ended)
+    }
+
+    /// As [`BoundInstance::call_plain`], where the type is known in one word and the numbers are in
+    /// their slots.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure::Ended`].
+    #[inline]
+    pub fn call_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), CallFailure> {
+        self.instance.call_numbers(func, ty, slots).map_err(ended)
+    }
+
+    /// Whether a call with these arguments would begin.
+    #[must_use]
+    pub fn accepts(&self, plan: &ExportPlan, args: &[Arg<'_>]) -> bool {
+        args.len() == plan.args.len()
+            && self.check(plan, args, None).is_ok()
+            && self.needed(plan).is_ok()
+    }
+
+    /// The newest object of the type that the call needs.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure::Refused`] if there is none.
+    pub fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
+        let Some(needed) = &plan.needs else {
+            return Ok(None);
+        };
+        let objects = self.objects.iter();
+        let of_type = objects.filter(|(_, object)| object.ty.as_ref() == Some(needed));
+        match of_type.map(|(handle, _)| *handle).max() {
+            Some(handle) => Ok(Some(handle)),
+            None => Err(CallFailure::Refused(CallError::Needs {
+                export: plan.name.to_string(),
+                needed: needed.to_string(),
+            })),
+        }
+    }
+
+    /// After a call that used up objects: they are not known any more.
+    pub fn forget_consumed(&mut self, plan: &ExportPlan, args: &[Arg<'_>]) {
+        for handle in consumed(plan, args) {
+            self.objects.remove(&handle);
+        }
+    }
+
+    /// What the fingerprint export `func` says of an object.
+    ///
+    /// # Errors
+    ///
+    /// As [`BoundInstance::run`].
+    pub fn fingerprint(&mut self, func: FuncIndex, handle: Handle) -> Result<Ran, CallFailure> {
+        let plan = Arc::clone(self.plan.export(func));
+        if matches!(plan.args.as_slice(), [ArgKind::Handle(_)]) {
+            return self.run(&plan, &[Arg::Handle(handle)], SequenceNumber::ZERO, None);
+        }
+        let ty = &plan.wasm_ty;
+        let arg = marshal::raw_to_val(self.objects[&handle].raw, ty.params()[0]);
+        let zeros = ty.results().iter().map(|ty| Val::zero(*ty));
+        let mut results: SmallVec<[Val; 2]> = zeros.collect();
+        self.call_plain(func, &[arg], &mut results)?;
+        Ok(Ran {
+            results: Results(results.into_iter().map(Value::Val).collect()),
+            rejected: None,
+        })
+    }
+
+    /// Calls a function of the module's own services, such as the one that reports its memory, and
+    /// returns its first result as a number, if it is one that makes sense.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure::Ended`].
+    pub fn report(&mut self, func: FuncIndex) -> Result<Option<f64>, CallFailure> {
+        let Some(ty) = self.plan.export(func).ty.results().first().copied() else {
+            return Ok(None);
+        };
+        let mut results = [Val::zero(ty)];
+        self.call_plain(func, &[], &mut results)?;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a number of MiB is far below the precision of an f64"
+        )]
+        let number = match &results[0] {
+            Val::I32(value) => f64::from(value.cast_unsigned()),
+            Val::I64(value) => value.cast_unsigned() as f64,
+            Val::F32(bits) => f64::from(f32::from_bits(*bits)),
+            Val::F64(bits) => f64::from_bits(*bits),
+            _ => return Ok(None),
+        };
+        Ok((number.is_finite() && number >= 0.0).then_some(number))
+    }
+
+    fn register(
+        &mut self,
+        sequence: SequenceNumber,
+        result: usize,
+        raw: u64,
+        kind: &ResultKind,
+    ) -> Handle {
+        let result = u32::try_from(result).expect("results are counted in u32");
+        let handle = Handle::new(sequence, result, self.tag);
+        let ty = match kind {
+            ResultKind::Handle(ty) => ty.as_deref().map(Into::into),
+            _ => None,
+        };
+        self.objects.insert(handle, Object { raw, ty });
+        handle
+    }
+}
+
+impl fmt::Debug for BoundInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundInstance")
+            .field("memory_bytes", &self.memory_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ran {
+    /// The results, unless the guest returned an error of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure::Rejected`].
+    pub fn accepted(self, plan: &ExportPlan) -> Result<Results, CallFailure> {
+        match self.rejected {
+            None => Ok(self.results),
+            Some(message) => Err(CallFailure::Rejected(CallError::Guest {
+                export: plan.name.to_string(),
+                message,
+            })),
+        }
+    }
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallFailure::Refused(error)
+            | CallFailure::Rejected(error)
+            | CallFailure::Garbled(error) => error.fmt(f),
+            CallFailure::NoSuchHandle(handle) => write!(f, "no object {handle}"),
+            CallFailure::Exhausted => f.write_str("the guest's allocator has no memory left"),
+            CallFailure::Ended(source) => source.fmt(f),
+        }
+    }
+}
+
+#[cold]
+fn ended(source: engine_api::Error) -> CallFailure {
+    CallFailure::Ended(Box::new(source))
+}
+
+/// The memory that buffers are in.
+fn main_memory(info: &ModuleInfo) -> Option<MemoryIndex> {
+    match info.export("memory").map(|export| export.kind) {
+        Some(ExportKind::Memory(index)) => Some(index),
+        _ => (!info.memories().is_empty()).then_some(MemoryIndex(0)),
+    }
+}
+
+/// The objects that a call uses up.
+#[must_use]
+pub fn consumed(plan: &ExportPlan, args: &[Arg<'_>]) -> SmallVec<[Handle; 4]> {
+    let consumed = plan.consumes.iter().map(|position| &args[*position]);
+    consumed
+        .flat_map(|arg| match arg {
+            Arg::Handle(handle) => std::slice::from_ref(handle),
+            Arg::Handles(handles) => *handles,
+            _ => &[],
+        })
+        .copied()
+        .collect()
+}

@@ -1,0 +1,178 @@
+//! The arguments of an export, walked once for all who check them: what each means, what the
+//! function takes there, and what fits.
+
+use engine_api::{FuncType, ValType};
+
+use crate::policy::plan::ExportPlan;
+use crate::{Arg, ArgKind, CallError, CallFailure, ResultKind, Role, Width};
+
+/// One argument of an export.
+#[derive(Clone, Copy, Debug)]
+pub struct Param<'a> {
+    /// Which, from 0.
+    pub position: usize,
+    /// What it means.
+    pub kind: &'a ArgKind,
+    /// The type of the first parameter of the function that it takes.
+    pub ty: ValType,
+    /// Whether the export is pure. Such calls read objects that last and objects that do not alike,
+    /// so a raw pointer can stand for a handle.
+    pub is_pure: bool,
+}
+
+/// What a value is, as far as it decides whether a parameter takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A plain value of this type.
+    Val(ValType),
+    /// A guest object, of a type if one is known.
+    Handle(Option<String>),
+    /// Bytes, of a length if it is known.
+    Bytes(Option<usize>),
+    /// Text.
+    Text,
+    /// An array of numbers of this size.
+    Numbers(Width),
+    /// Guest objects.
+    Handles,
+    /// A raw pointer.
+    Pointer,
+    /// Raw pointers.
+    Pointers,
+}
+
+/// The arguments of an export in order.
+pub(crate) fn params<'a>(
+    kinds: &'a [ArgKind],
+    ty: &'a FuncType,
+    role: Role,
+) -> impl Iterator<Item = Param<'a>> {
+    let mut types = ty.params();
+    kinds.iter().enumerate().map(move |(position, kind)| {
+        let ty = types[0];
+        types = &types[kind.width()..];
+        Param {
+            position,
+            kind,
+            ty,
+            is_pure: role == Role::Pure,
+        }
+    })
+}
+
+impl Param<'_> {
+    /// Whether it takes a value of this shape. Types of objects that the shape does not know are
+    /// checked in the call.
+    #[must_use]
+    pub fn takes(&self, shape: &Shape) -> bool {
+        match (shape, self.kind) {
+            (Shape::Val(got), ArgKind::Value) => *got == self.ty,
+            (Shape::Handle(Some(got)), ArgKind::Handle(Some(needed))) => got == needed,
+            (Shape::Numbers(got), ArgKind::Numbers(needed, _)) => got == needed,
+            (Shape::Bytes(Some(len)), ArgKind::Numbers(width, _)) => {
+                len.is_multiple_of(width.bytes() as usize)
+            }
+            (Shape::Handle(_), ArgKind::Handle(_))
+            | (Shape::Handles, ArgKind::Handles(_))
+            // A buffer is a buffer.
+            | (Shape::Bytes(_) | Shape::Numbers(_), ArgKind::Bytes(_))
+            | (Shape::Bytes(None), ArgKind::Numbers(..))
+            | (Shape::Text, ArgKind::Text(_))
+            | (Shape::Pointer, ArgKind::Pointer)
+            | (Shape::Pointers, ArgKind::Pointers) => true,
+            (Shape::Pointer, ArgKind::Handle(_)) => self.is_pure,
+            _ => false,
+        }
+    }
+
+    /// What it takes.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        match self.kind {
+            ArgKind::Value => Shape::Val(self.ty),
+            ArgKind::Handle(of) => Shape::Handle(of.clone()),
+            ArgKind::Bytes(_) => Shape::Bytes(None),
+            ArgKind::Text(_) => Shape::Text,
+            ArgKind::Numbers(width, _) => Shape::Numbers(*width),
+            ArgKind::Handles(_) => Shape::Handles,
+            ArgKind::Pointer => Shape::Pointer,
+            ArgKind::Pointers => Shape::Pointers,
+            ArgKind::Zero => unreachable!("the binding leaves out what is always zero"),
+        }
+    }
+
+    /// What it takes, in words.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self.kind {
+            ArgKind::Value => format!("a value of type {}", self.ty),
+            ArgKind::Numbers(width, _) => format!("bytes in multiples of {}", width.bytes()),
+            other => format!("of kind {other}"),
+        }
+    }
+}
+
+impl Shape {
+    /// What a result is, or `None` for an error, with which the call fails instead.
+    #[must_use]
+    pub fn of_result(kind: &ResultKind, ty: ValType) -> Option<Self> {
+        Some(match kind {
+            ResultKind::Value => Shape::Val(ty),
+            ResultKind::Handle(ty) => Shape::Handle(ty.clone()),
+            ResultKind::Bytes(_) => Shape::Bytes(None),
+            ResultKind::Text(_) => Shape::Text,
+            ResultKind::Numbers(width, _) => Shape::Numbers(*width),
+            ResultKind::Pointer => Shape::Pointer,
+            ResultKind::Error => return None,
+        })
+    }
+}
+
+impl ExportPlan {
+    /// Its arguments in order.
+    pub fn params(&self) -> impl Iterator<Item = Param<'_>> {
+        params(&self.args, &self.ty, self.role)
+    }
+
+    /// Refuses more or fewer arguments than the export takes; `got` says in words how many there are.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Argument`].
+    pub(crate) fn check_count(
+        &self,
+        count: usize,
+        got: impl FnOnce(usize) -> String,
+    ) -> Result<(), CallError> {
+        if count == self.args.len() {
+            return Ok(());
+        }
+        Err(CallError::Argument {
+            export: self.name.to_string(),
+            position: count.min(self.args.len()),
+            expected: format!("one of {}", self.args.len()),
+            got: got(count),
+        })
+    }
+
+    /// Refuses more or fewer arguments than the export takes.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure::Refused`].
+    pub fn check_args(&self, args: &[Arg<'_>]) -> Result<(), CallFailure> {
+        self.check_count(args.len(), |count| format!("{count} arguments"))
+            .map_err(CallFailure::Refused)
+    }
+
+    /// An argument that its parameter does not take.
+    #[cold]
+    pub(crate) fn misfit(&self, param: Param<'_>, got: String) -> CallError {
+        CallError::Argument {
+            export: self.name.to_string(),
+            position: param.position,
+            expected: param.expected(),
+            got,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Binding a policy to a module: everything that does not fit is an error that names the place.
+
+mod export;
+mod services;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
+use globset::{Glob, GlobMatcher};
+
+use super::Policy;
+use super::plan::{Plan, refuse};
+use crate::PolicyError;
+use export::{bind_export, fits_params};
+use services::{bind_allocator, bind_number, bind_service, check_services};
+
+impl Plan {
+    /// Binds a policy to a module.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::Misfit`] or [`PolicyError::Pattern`] if the policy does not fit the module.
+    pub fn bind(policy: &Policy, info: &ModuleInfo) -> Result<Self, PolicyError> {
+        let matchers = policy
+            .exports
+            .iter()
+            .map(|entry| Ok((glob(&entry.pattern)?, entry)))
+            .collect::<Result<Vec<_>, PolicyError>>()?;
+        for (_, entry) in &matchers {
+            let is_name = !entry.pattern.contains(['*', '?', '[', '{', '\\']);
+            if is_name && info.function(&entry.pattern).is_err() {
+                return Err(refuse(format!(
+                    "[[export]] `{}` matches no exported function of the module{}",
+                    entry.pattern,
+                    similar(info, &entry.pattern)
+                        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+                )));
+            }
+        }
+        let allocator = bind_allocator(policy.module.allocator.as_ref(), info)?;
+        let mut exports = Vec::with_capacity(info.functions().len());
+        for (position, function) in info.functions().iter().enumerate() {
+            let func = FuncIndex(u32::try_from(position).expect("exports are counted in u32"));
+            let entry = matchers
+                .iter()
+                .find(|(matcher, entry)| {
+                    matcher.is_match(&*function.name) && fits_params(entry, &function.ty)
+                })
+                .map(|(_, entry)| *entry);
+            let plan = bind_export(entry, &function.name, func, &function.ty, info)?;
+            plan.check(allocator.is_some())?;
+            exports.push(Arc::new(plan));
+        }
+        check_services(&exports)?;
+        let service = |name: &Option<String>, usual: &str, ty: FuncType| {
+            bind_service(name.as_deref(), usual, &ty, info)
+        };
+        let i32_to = |result| FuncType::new(&[ValType::I32], &[result]);
+        let stack_pointer = service(
+            &policy.module.stack_pointer_export,
+            "__wbindgen_add_to_stack_pointer",
+            i32_to(ValType::I32),
+        )?;
+        let take_error = service(
+            &policy.module.take_error_export,
+            "bindgen_host_take_error",
+            i32_to(ValType::ExternRef),
+        )?;
+        for plan in &exports {
+            plan.check_services(stack_pointer.is_some(), take_error.is_some())?;
+        }
+        let imports = policy
+            .imports
+            .iter()
+            .map(|entry| Ok((glob(&entry.pattern)?, entry.effect)))
+            .collect::<Result<Vec<_>, PolicyError>>()?;
+        Ok(Self {
+            exports,
+            allocator,
+            stack_pointer,
+            take_error,
+            memory_usage: bind_number(policy.module.memory_usage_export.as_ref(), info)?,
+            critical_memory: bind_number(policy.module.critical_memory_export.as_ref(), info)?,
+            strict: policy.strict,
+            imports,
+        })
+    }
+}
+
+fn glob(pattern: &str) -> Result<GlobMatcher, PolicyError> {
+    Ok(Glob::new(pattern)
+        .map_err(|source| PolicyError::Pattern {
+            pattern: pattern.to_owned(),
+            source,
+        })?
+        .compile_matcher())
+}
+
+/// The exported function whose name shares the longest prefix with `name`, if that is most of it.
+pub(super) fn similar(info: &ModuleInfo, name: &str) -> Option<String> {
+    let shared = |other: &str| {
+        other
+            .chars()
+            .zip(name.chars())
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
+    let closeness = |other: &str| (shared(other), Reverse(other.len().abs_diff(name.len())));
+    let best = info
+        .functions()
+        .iter()
+        .max_by_key(|function| closeness(&function.name))?;
+    (shared(&best.name) * 2 > name.len()).then(|| best.name.clone())
+}

@@ -1,0 +1,210 @@
+//! One export: its entry in the policy against its type.
+
+use std::sync::atomic::AtomicBool;
+
+use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
+
+use super::super::plan::{ArtifactPlan, Changes, ExportPlan, ResultPlan, refuse};
+use crate::{ArgKind, ExportPolicy, PolicyError, ResultKind, Role};
+
+pub(super) fn bind_export(
+    entry: Option<&ExportPolicy>,
+    name: &str,
+    func: FuncIndex,
+    ty: &FuncType,
+    info: &ModuleInfo,
+) -> Result<ExportPlan, PolicyError> {
+    let wasm_ty = ty;
+    let return_pointer = entry.is_some_and(|entry| returns_through_pointer(entry, wasm_ty));
+    let params = &wasm_ty.params()[usize::from(return_pointer)..];
+    let mut args = match entry.and_then(|entry| entry.args.clone()) {
+        Some(args) => args,
+        None => vec![ArgKind::Value; params.len()],
+    };
+    let given = args
+        .iter()
+        .take_while(|kind| **kind != ArgKind::Zero)
+        .count();
+    let zeros = args.len() - given;
+    if args[given..].iter().any(|kind| *kind != ArgKind::Zero) {
+        return Err(refuse(format!(
+            "`{name}`: an argument of kind `zero` comes after all others"
+        )));
+    }
+    args.truncate(given);
+    let params = &params[..params.len().saturating_sub(zeros)];
+    let slots = match entry.and_then(|entry| entry.results.as_ref()) {
+        Some(kinds) if return_pointer => return_slots(kinds, name)?,
+        _ => wasm_ty.results().to_vec(),
+    };
+    let ty = &FuncType::new(params, &slots);
+    let results = match entry.and_then(|entry| entry.results.as_ref()) {
+        Some(kinds) => bind_results(kinds, name, ty)?,
+        None => vec![
+            ResultPlan {
+                kind: ResultKind::Value,
+                pair: false
+            };
+            ty.results().len()
+        ],
+    };
+    let role = entry.map_or(Role::Mutate, |entry| entry.role);
+    let handles: Vec<usize> = (0..args.len()).filter(|at| args[*at].is_handle()).collect();
+    let mut consumes = match (role, entry) {
+        (Role::Free, _) => handles,
+        (_, Some(entry)) => entry.consumes.clone(),
+        (_, None) => Vec::new(),
+    };
+    for (position, kind) in args.iter().enumerate() {
+        if matches!(kind, ArgKind::Handles(_)) && !consumes.contains(&position) {
+            consumes.push(position);
+        }
+    }
+    let mutates = entry.and_then(|entry| entry.mutates.clone());
+    let changes = match (role, mutates) {
+        (Role::Mutate, None) => Changes::Module,
+        (_, mutates) => Changes::Handles(mutates.unwrap_or_default()),
+    };
+    let fingerprint = entry
+        .and_then(|entry| entry.fingerprint.as_ref())
+        .map(|fingerprint| bind_named(fingerprint, name, "its fingerprint", info))
+        .transpose()?;
+    let artifact = entry
+        .and_then(|entry| entry.artifact.as_ref())
+        .filter(|artifact| {
+            let here = |name: &str| info.function(name).is_ok();
+            !artifact.optional || (here(&artifact.export) && here(&artifact.import))
+        })
+        .map(|artifact| {
+            Ok::<_, PolicyError>(ArtifactPlan {
+                export: bind_named(&artifact.export, name, "its artifact", info)?,
+                import: bind_named(&artifact.import, name, "its artifact", info)?,
+                live: artifact.live,
+            })
+        })
+        .transpose()?;
+    let needs = entry
+        .and_then(|entry| entry.needs.as_deref())
+        .map(Into::into);
+    let plain = !return_pointer
+        && zeros == 0
+        && args.iter().all(|kind| *kind == ArgKind::Value)
+        && results
+            .iter()
+            .all(|result| result.kind == ResultKind::Value);
+    Ok(ExportPlan {
+        name: name.into(),
+        func,
+        ty: ty.clone(),
+        wasm_ty: wasm_ty.clone(),
+        return_pointer,
+        role,
+        args,
+        results,
+        consumes,
+        changes,
+        needs,
+        fingerprint,
+        artifact,
+        numeric: ty.numeric().filter(|_| plain),
+        listed: entry.is_some(),
+        warned: AtomicBool::new(false),
+    })
+}
+
+/// Whether an entry is for functions of this many parameters.
+pub(super) fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
+    let count = ty.params().len() - usize::from(returns_through_pointer(entry, ty));
+    entry.params.is_none_or(|params| params == count)
+}
+
+/// Whether the policy names results of a function that returns nothing: they are left where its first
+/// parameter says.
+fn returns_through_pointer(entry: &ExportPolicy, ty: &FuncType) -> bool {
+    let named = entry
+        .results
+        .as_ref()
+        .is_some_and(|kinds| !kinds.is_empty());
+    named && ty.results().is_empty() && ty.params().first() == Some(&ValType::I32)
+}
+
+fn bind_results(
+    kinds: &[ResultKind],
+    name: &str,
+    ty: &FuncType,
+) -> Result<Vec<ResultPlan>, PolicyError> {
+    let mut wasm = ty.results();
+    let mut plans = Vec::with_capacity(kinds.len());
+    for (position, kind) in kinds.iter().enumerate() {
+        let buffer = matches!(
+            kind,
+            ResultKind::Bytes(_) | ResultKind::Text(_) | ResultKind::Numbers(..)
+        );
+        if *kind == ResultKind::Error && position + 1 < kinds.len() {
+            return Err(refuse(format!(
+                "`{name}`: a result of kind `error` comes after all others"
+            )));
+        }
+        let (width, pair) = match (buffer, wasm) {
+            (_, [ValType::I32, ValType::I32]) if *kind == ResultKind::Error => (2, true),
+            _ if *kind == ResultKind::Error => {
+                return Err(refuse(format!(
+                    "`{name}` returns {ty}: no place there for a result of kind `error`, which is \
+                     two i32"
+                )));
+            }
+            (true, [ValType::I64, ..]) | (false, [ValType::I32 | ValType::I64, ..]) => (1, false),
+            (true, [ValType::I32, ValType::I32, ..]) => (2, true),
+            (false, [_, ..]) if *kind == ResultKind::Value => (1, false),
+            _ => {
+                return Err(refuse(format!(
+                    "`{name}` returns {ty}: no place there for a result of kind `{kind}`"
+                )));
+            }
+        };
+        wasm = &wasm[width..];
+        plans.push(ResultPlan {
+            kind: kind.clone(),
+            pair,
+        });
+    }
+    if wasm.is_empty() {
+        Ok(plans)
+    } else {
+        Err(refuse(format!(
+            "`{name}` has type {ty}, of whose results the policy names only {}",
+            kinds.len()
+        )))
+    }
+}
+
+fn bind_named(
+    service: &str,
+    name: &str,
+    purpose: &str,
+    info: &ModuleInfo,
+) -> Result<FuncIndex, PolicyError> {
+    info.function(service).map(|(func, _)| func).map_err(|_| {
+        refuse(format!(
+            "`{name}`: the module exports no function `{service}` for {purpose}"
+        ))
+    })
+}
+
+/// What a guest leaves at a return pointer: words of four bytes, of which there is room for four.
+fn return_slots(kinds: &[ResultKind], name: &str) -> Result<Vec<ValType>, PolicyError> {
+    let words = |kind: &ResultKind| match kind {
+        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer => 1,
+        ResultKind::Bytes(_)
+        | ResultKind::Text(_)
+        | ResultKind::Numbers(..)
+        | ResultKind::Error => 2,
+    };
+    let count: usize = kinds.iter().map(words).sum();
+    if count > 4 {
+        return Err(refuse(format!(
+            "`{name}`: the results take {count} words, a return pointer has room for 4"
+        )));
+    }
+    Ok(vec![ValType::I32; count])
+}

@@ -1,0 +1,225 @@
+//! The functions of the module's own that calls need: allocator, stack pointer, fingerprints,
+//! artifacts.
+
+use std::sync::Arc;
+
+use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
+
+use super::super::plan::{AllocatorPlan, ExportPlan, ResultPlan, refuse};
+use crate::{AllocatorPolicy, ArgKind, PolicyError, ResultKind, Role};
+
+const ALLOCATORS: [(&str, &str); 3] = [
+    ("guest_alloc", "guest_free"),
+    ("__wbindgen_malloc", "__wbindgen_free"),
+    ("malloc", "free"),
+];
+
+pub(super) fn bind_allocator(
+    policy: Option<&AllocatorPolicy>,
+    info: &ModuleInfo,
+) -> Result<Option<AllocatorPlan>, PolicyError> {
+    let named = policy.map(|policy| (policy.alloc.as_str(), policy.free.as_str()));
+    let usual = || {
+        ALLOCATORS
+            .into_iter()
+            .find(|(alloc, free)| info.function(alloc).is_ok() && info.function(free).is_ok())
+    };
+    let Some((alloc, free)) = named.or_else(usual) else {
+        return Ok(None);
+    };
+    let signature = |name: &str, params: std::ops::RangeInclusive<usize>, results: usize| {
+        let (func, function) = info.function(name).map_err(|_| {
+            refuse(format!(
+                "module.allocator: the module exports no function `{name}`"
+            ))
+        })?;
+        let i32_only = |types: &[ValType]| types.iter().all(|ty| *ty == ValType::I32);
+        let fits = params.contains(&function.ty.params().len())
+            && function.ty.results().len() == results
+            && i32_only(function.ty.params())
+            && i32_only(function.ty.results());
+        if fits {
+            Ok((func, function.ty.params().len()))
+        } else {
+            Err(refuse(format!(
+                "module.allocator: `{name}` has type {}, needed is {} i32 parameters and {results} \
+                 i32 results",
+                function.ty,
+                if results == 1 { "1 or 2" } else { "1 to 3" },
+            )))
+        }
+    };
+    let bound = signature(alloc, 1..=2, 1).and_then(|(alloc, alloc_params)| {
+        let (free, free_params) = signature(free, 1..=3, 0)?;
+        Ok(AllocatorPlan {
+            alloc,
+            alloc_takes_align: alloc_params == 2,
+            free,
+            free_params,
+        })
+    });
+    match bound {
+        Ok(plan) => Ok(Some(plan)),
+        Err(error) if policy.is_some() => Err(error),
+        // Functions that only happen to have an allocator's names.
+        Err(_) => Ok(None),
+    }
+}
+
+pub(super) fn bind_number(
+    name: Option<&String>,
+    info: &ModuleInfo,
+) -> Result<Option<FuncIndex>, PolicyError> {
+    let Some(name) = name else { return Ok(None) };
+    match info.function(name) {
+        Ok((func, function))
+            if function.ty.params().is_empty()
+                && matches!(
+                    function.ty.results(),
+                    [ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64]
+                ) =>
+        {
+            Ok(Some(func))
+        }
+        Ok((_, function)) => Err(refuse(format!(
+            "module: `{name}` has type {}, needed is () -> a number of MiB",
+            function.ty
+        ))),
+        Err(_) => Err(refuse(format!(
+            "module: the module exports no function `{name}`"
+        ))),
+    }
+}
+
+/// A function of the module's own that calls need.
+pub(super) fn bind_service(
+    name: Option<&str>,
+    usual: &str,
+    needed: &FuncType,
+    info: &ModuleInfo,
+) -> Result<Option<FuncIndex>, PolicyError> {
+    match (name, info.function(name.unwrap_or(usual))) {
+        (_, Ok((func, function))) if function.ty == *needed => Ok(Some(func)),
+        (None, _) => Ok(None),
+        (Some(name), Ok((_, function))) => Err(refuse(format!(
+            "module: `{name}` has type {}, needed is {needed}",
+            function.ty
+        ))),
+        (Some(name), Err(_)) => Err(refuse(format!(
+            "module: the module exports no function `{name}`"
+        ))),
+    }
+}
+
+/// Checks that fingerprints and artifacts name exports that can serve as such, by what the policy says
+/// of those.
+pub(super) fn check_services(exports: &[Arc<ExportPlan>]) -> Result<(), PolicyError> {
+    for plan in exports {
+        let name = &plan.name;
+        if let Some(func) = plan.fingerprint {
+            let service = &exports[func.0 as usize];
+            if !service.is_fingerprint() {
+                return Err(refuse(format!(
+                    "`{name}`: fingerprint `{}` has type {}, needed is (handle) -> numbers, or a \
+                     `pure` export of one handle that gives values, bytes or text",
+                    service.name, service.wasm_ty
+                )));
+            }
+        }
+        let Some(artifact) = plan.artifact else {
+            continue;
+        };
+        let (export, import) = (
+            &exports[artifact.export.0 as usize],
+            &exports[artifact.import.0 as usize],
+        );
+        let is_bytes = |kind: &ArgKind| matches!(kind, ArgKind::Bytes(_));
+        let is_known = |kind: &ArgKind| plan.args.contains(kind);
+        let imports = import.role == Role::Create
+            && import.args.iter().filter(|kind| is_bytes(kind)).count() == 1
+            && import
+                .args
+                .iter()
+                .all(|kind| is_bytes(kind) || is_known(kind))
+            && plan.handle_results().len() == 1
+            && plan.proper_results() == 1
+            && import.proper_results() == 1
+            && import.handle_results() == plan.handle_results();
+        let exports = export.role == Role::Pure
+            && matches!(export.args.as_slice(), [ArgKind::Handle(_)])
+            && matches!(export.results.first(), Some(result) if matches!(result.kind, ResultKind::Bytes(_)));
+        if !exports {
+            return Err(refuse(format!(
+                "`{name}`: artifact.export `{}` must be `pure`, take one handle and give bytes",
+                export.name
+            )));
+        }
+        if !imports {
+            return Err(refuse(format!(
+                "`{name}`: artifact.import `{}` must be `create`, take bytes and nothing else that \
+                 `{name}` does not take, and give an object of the same type",
+                import.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl ExportPlan {
+    /// The types of the objects that it creates.
+    fn handle_results(&self) -> Vec<&ResultKind> {
+        let kinds = self.results.iter().map(|result| &result.kind);
+        kinds
+            .filter(|kind| matches!(kind, ResultKind::Handle(_)))
+            .collect()
+    }
+
+    /// How many results it has besides an error.
+    fn proper_results(&self) -> usize {
+        let errors = |result: &&ResultPlan| result.kind != ResultKind::Error;
+        self.results.iter().filter(errors).count()
+    }
+
+    /// Whether it can say what an object is like.
+    fn is_fingerprint(&self) -> bool {
+        let params = self.wasm_ty.params();
+        let numbers = matches!(params, [ValType::I32 | ValType::I64])
+            && !self.wasm_ty.results().is_empty()
+            && !self.wasm_ty.results().iter().any(|ty| ty.is_reference());
+        let by_policy = self.role == Role::Pure
+            && matches!(self.args.as_slice(), [ArgKind::Handle(_)])
+            && !self.results.is_empty()
+            && !self
+                .results
+                .iter()
+                .any(|result| matches!(result.kind, ResultKind::Pointer));
+        numbers || by_policy
+    }
+
+    /// Whether the module offers what its results need.
+    pub(super) fn check_services(
+        &self,
+        stack_pointer: bool,
+        take_error: bool,
+    ) -> Result<(), PolicyError> {
+        let name = &self.name;
+        if self.return_pointer && !stack_pointer {
+            return Err(refuse(format!(
+                "`{name}` returns nothing, so that its results are left at a return pointer, but the \
+                 module exports no `__wbindgen_add_to_stack_pointer`; name such a function in \
+                 module.stack_pointer_export"
+            )));
+        }
+        let fallible = self
+            .results
+            .iter()
+            .any(|result| result.kind == ResultKind::Error);
+        if fallible && !take_error {
+            return Err(refuse(format!(
+                "`{name}` has a result of kind `error`, but nothing shows what is behind an error: \
+                 run the module with `bindgen-host`, or name a function in module.take_error_export"
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,338 @@
+//! The inside of a generation: an instance, with a record of what its calls did.
+
+use std::sync::Arc;
+
+use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Val};
+use guest_calls::{BoundInstance, CallFailure, ObjectTable, Ran};
+use smallvec::SmallVec;
+
+use super::Blueprint;
+use super::history::History;
+use crate::checkpoint::Checkpoint;
+use crate::journal::{HostCall, ResultRecord};
+use crate::policy::plan::ExportPlan;
+use crate::recorder::{Recorder, is_live_reference};
+use crate::value::{Arg, Results};
+use crate::{CallError, Divergence, DivergenceKind, Error, Handle, SequenceNumber};
+
+/// An instance, with what a generation has besides: the recorder of its host functions, and what was
+/// applied to it. It runs for whoever holds it.
+pub(crate) struct RecordedInstance {
+    pub(super) bound: BoundInstance,
+    pub(super) recorder: Arc<Recorder>,
+    records_host: bool,
+    applied: SequenceNumber,
+    calls: u32,
+    /// What was done to it while it was a standby.
+    pub(super) history: History,
+}
+
+/// Why a call gave no result.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The call itself failed.
+    Call {
+        failure: CallFailure,
+        /// Whether host functions with effects outside had run.
+        side_effects: bool,
+    },
+    /// The call returned, but the guest's state is lost or cannot be recorded.
+    Harmed(String),
+}
+
+/// A journaled call that returned: its results, and what the entry keeps.
+pub(crate) struct Recorded {
+    pub(crate) results: Results,
+    pub(crate) records: SmallVec<[ResultRecord; 1]>,
+    pub(crate) fingerprints: Box<[Val]>,
+    pub(crate) host_calls: Vec<HostCall>,
+    pub(crate) needs: Option<Handle>,
+    /// The error that the guest returned instead.
+    pub(crate) rejected: Option<String>,
+}
+
+impl RecordedInstance {
+    pub(super) fn create(
+        blueprint: &Blueprint,
+        genesis: Option<&[HostCall]>,
+    ) -> Result<(Self, Vec<HostCall>), Error> {
+        let recorder = Arc::new(Recorder::default());
+        let info = Arc::clone(blueprint.module.info());
+        let imports = recorder.wrap(&blueprint.imports, &blueprint.plan, &info);
+        match genesis {
+            Some(calls) => recorder.begin_replay(calls),
+            None => recorder.begin_record(),
+        }
+        let instance = blueprint.module.instantiate(&imports, &blueprint.limits);
+        let recording = recorder.finish();
+        let diverged = |got: String| {
+            Error::Divergence(Box::new(Divergence {
+                entry: SequenceNumber::ZERO,
+                export: "the start function".to_owned(),
+                what: DivergenceKind::HostCalls,
+                expected: "the host calls of the first instantiation".to_owned(),
+                got,
+            }))
+        };
+        if let Some(got) = recording.mismatch {
+            return Err(diverged(got));
+        }
+        let instance = instance?;
+        if recording.unused > 0 {
+            return Err(diverged(format!("{} fewer", recording.unused)));
+        }
+        if let Some(what) = recording.fault {
+            let export = "the start function".to_owned();
+            return Err(CallError::GuestData { export, what }.into());
+        }
+        let host_calls = genesis.unwrap_or(&recording.calls);
+        let plan = Arc::clone(&blueprint.plan);
+        let guest = Self {
+            bound: BoundInstance::new(instance, plan, ObjectTable::default(), blueprint.proxy),
+            recorder,
+            records_host: imports.iter().next().is_some(),
+            applied: SequenceNumber::ZERO,
+            calls: 0,
+            history: History::begin(host_calls, blueprint.checkpoints),
+        };
+        Ok((guest, recording.calls))
+    }
+
+    /// An instance in the state of a checkpoint. No host function is called.
+    pub(super) fn restore(blueprint: &Blueprint, checkpoint: &Checkpoint) -> Result<Self, Error> {
+        let recorder = Arc::new(Recorder::default());
+        let info = blueprint.module.info();
+        let imports = recorder.wrap(&blueprint.imports, &blueprint.plan, info);
+        let instance =
+            blueprint
+                .module
+                .restore(&imports, &blueprint.limits, &checkpoint.snapshot)?;
+        let plan = Arc::clone(&blueprint.plan);
+        let objects = ObjectTable::of(&checkpoint.objects);
+        Ok(Self {
+            bound: BoundInstance::new(instance, plan, objects, blueprint.proxy),
+            recorder,
+            records_host: imports.iter().next().is_some(),
+            applied: checkpoint.sequence,
+            calls: 0,
+            history: History::after(&checkpoint.history),
+        })
+    }
+
+    /// A checkpoint of the state as it is: right after entries were applied, and before anything else ran.
+    pub(super) fn capture(&mut self, engine: EngineId) -> Result<Checkpoint, Error> {
+        let history = self.history.share()?;
+        let snapshot = self.bound.instance_mut().capture()?;
+        let objects = self.bound.objects_mut().share();
+        Ok(Checkpoint::new(
+            snapshot,
+            objects,
+            self.applied,
+            history,
+            engine,
+        ))
+    }
+
+    /// Gives the memory back, in slices. Nothing may run here afterwards.
+    pub(super) fn discard(&mut self) {
+        self.bound.instance_mut().discard_memories();
+    }
+
+    pub(crate) fn applied(&self) -> SequenceNumber {
+        self.applied
+    }
+
+    pub(super) fn skip_to(&mut self, sequence: SequenceNumber) {
+        self.applied = self.applied.max(sequence);
+    }
+
+    #[inline]
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.bound.memory_bytes()
+    }
+
+    /// Whether a call with these arguments would begin, and on the handles of this generation.
+    pub(crate) fn accepts(&self, plan: &ExportPlan, args: &[Arg<'_>]) -> bool {
+        self.bound.accepts(plan, args)
+    }
+
+    pub(super) fn interrupter(&self) -> Option<Interrupter> {
+        self.bound.instance().interrupter().ok()
+    }
+
+    /// Counts calls, and says for one of 64 that it should be timed: the clock costs as much as a
+    /// short call.
+    #[inline]
+    pub(crate) fn is_sampled(&mut self) -> bool {
+        self.calls = self.calls.wrapping_add(1);
+        self.calls.is_multiple_of(64)
+    }
+
+    /// A pure call whose type is known in one word and whose numbers are in their slots: nothing is
+    /// translated and nothing kept.
+    #[inline]
+    pub(crate) fn call_pure_numbers(
+        &mut self,
+        func: FuncIndex,
+        ty: NumericType,
+        slots: &mut [Slot],
+    ) -> Result<(), Failure> {
+        self.live(|bound| bound.call_numbers(func, ty, slots))
+    }
+
+    /// As [`BoundInstance::report`].
+    pub(crate) fn report(&mut self, func: FuncIndex) -> Result<Option<f64>, Failure> {
+        self.live(|bound| bound.report(func))
+    }
+
+    /// A pure call by policy.
+    pub(crate) fn call_pure(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        scope: Option<u64>,
+    ) -> Result<Results, Failure> {
+        let ran = self.live(|bound| {
+            if plan.needs.is_some() {
+                plan.check_args(args)?;
+                bound.needed(plan)?;
+            }
+            bound.run(plan, args, SequenceNumber::ZERO, scope)
+        })?;
+        ran.accepted(plan).map_err(|failure| self.failed(failure))
+    }
+
+    /// Runs what is not journaled: host functions run and nothing is kept. Without host functions the
+    /// recorder, behind its lock, has nothing to do.
+    #[inline]
+    fn live<R>(
+        &mut self,
+        run: impl FnOnce(&mut BoundInstance) -> Result<R, CallFailure>,
+    ) -> Result<R, Failure> {
+        if self.records_host {
+            self.recorder.begin_live();
+        }
+        let result = self.attempt(run)?;
+        self.unharmed()?;
+        Ok(result)
+    }
+
+    /// Runs guest code, and says of a failure whether host functions had had effects.
+    #[inline]
+    pub(super) fn attempt<R>(
+        &mut self,
+        run: impl FnOnce(&mut BoundInstance) -> Result<R, CallFailure>,
+    ) -> Result<R, Failure> {
+        run(&mut self.bound).map_err(|failure| self.failed(failure))
+    }
+
+    #[cold]
+    fn failed(&self, failure: CallFailure) -> Failure {
+        Failure::Call {
+            failure,
+            side_effects: self.recorder.had_side_effects(),
+        }
+    }
+
+    /// Whether a pure call that returned left the guest whole: a host function may have swallowed
+    /// the trap of a nested call.
+    #[inline]
+    fn unharmed(&self) -> Result<(), Failure> {
+        if !self.records_host {
+            return Ok(());
+        }
+        match self.recorder.take_fault() {
+            None => Ok(()),
+            Some(what) => Err(Failure::Harmed(what)),
+        }
+    }
+
+    /// A journaled call by policy, as entry `sequence`. On success the objects it made are known by
+    /// their handles, and those it freed are not; the entry is the caller's to append.
+    pub(crate) fn call_journaled(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+    ) -> Result<Recorded, Failure> {
+        let recorded = if self.records_host {
+            self.recorder.begin_record();
+            let recorded = self.execute(plan, args, sequence);
+            let recording = self.recorder.finish();
+            let mut recorded = recorded?;
+            if let Some(fault) = recording.fault {
+                return Err(Failure::Harmed(fault));
+            }
+            recorded.host_calls = recording.calls;
+            recorded
+        } else {
+            self.execute(plan, args, sequence)?
+        };
+        let reference = |record: &ResultRecord| match record {
+            ResultRecord::Val(val) => is_live_reference(val),
+            _ => false,
+        };
+        if recorded.records.iter().any(reference) {
+            let what = "a reference, which cannot be recorded; make the export pure";
+            return Err(Failure::Harmed(what.to_owned()));
+        }
+        Ok(recorded)
+    }
+
+    /// Runs, takes fingerprints, and settles the handle table.
+    pub(super) fn execute(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+    ) -> Result<Recorded, Failure> {
+        let (needs, ran) = self.attempt(|bound| {
+            plan.check_args(args)?;
+            let needs = bound.needed(plan)?;
+            Ok((needs, bound.run(plan, args, sequence, None)?))
+        })?;
+        self.settle(plan, args, sequence, needs, ran)
+    }
+
+    /// After a journaled call has returned: what the journal keeps, and the handle table.
+    pub(super) fn settle(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+        needs: Option<Handle>,
+        ran: Ran,
+    ) -> Result<Recorded, Failure> {
+        let records = ResultRecord::all_of(&ran, self.bound.objects());
+        let mut fingerprints = Vec::new();
+        if let Some(func) = plan.fingerprint {
+            for record in &records {
+                if let ResultRecord::Object(handle, _) = record {
+                    let said = self.attempt(|bound| bound.fingerprint(func, *handle))?;
+                    for record in ResultRecord::all_of(&said, self.bound.objects()) {
+                        record.digest_into(&mut fingerprints);
+                    }
+                }
+            }
+        }
+        self.bound.forget_consumed(plan, args);
+        self.applied = sequence;
+        Ok(Recorded {
+            results: ran.results,
+            records,
+            fingerprints: fingerprints.into(),
+            host_calls: Vec::new(),
+            needs,
+            rejected: ran.rejected,
+        })
+    }
+}
+
+impl Failure {
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Failure::Call { failure, .. } => failure.to_string(),
+            Failure::Harmed(what) => what.clone(),
+        }
+    }
+}

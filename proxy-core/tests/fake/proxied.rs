@@ -1,0 +1,15 @@
+//! The scripted engine, with a proxy on it: for the examples of the documentation.
+
+#[path = "mod.rs"]
+mod fake;
+
+pub(crate) use fake::*;
+
+/// A proxy of [`counter_wasm`].
+pub(crate) fn counter_proxy() -> Result<proxy_core::Proxy, proxy_core::Error> {
+    let policy: proxy_core::Policy = COUNTER_POLICY.parse()?;
+    proxy_core::Proxy::builder(FakeEngine::counter())
+        .module(counter_wasm())
+        .policy(policy)
+        .build()
+}
