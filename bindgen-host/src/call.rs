@@ -1,9 +1,9 @@
 //! One call of an import: its arguments as objects of the realm, and its result back.
 
-use engine_api::{Caller, Error, ExternRef, FuncIndex, Val, ValType};
+use engine_api::{Caller, Error, ExternRef, FuncIndex, FuncType, Val, ValType};
 
-use crate::imports::Served;
-use crate::realm::{Facade, Thread, failed};
+use crate::facade::Facade;
+use crate::realm::{Thread, failed};
 use crate::surface::Abi;
 use crate::system::{Level, System};
 use crate::value::Js;
@@ -40,7 +40,64 @@ impl From<Error> for Throw {
     }
 }
 
+impl Throw {
+    pub(crate) fn type_error(message: impl Into<String>) -> Self {
+        Throw::Js(Js::error("TypeError", message))
+    }
+
+    pub(crate) fn range_error(message: impl Into<String>) -> Self {
+        Throw::Js(Js::error("RangeError", message))
+    }
+}
+
 pub(crate) type Outcome = Result<Out, Throw>;
+
+/// How an import is served.
+pub(crate) type Serve = fn(&mut Call<'_>) -> Outcome;
+
+/// An import that the host serves.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// Its whole name.
+    pub(crate) name: String,
+    pub(crate) serve: Serve,
+    /// Whether wasm-bindgen catches its exceptions for the guest.
+    pub(crate) catches: bool,
+    /// Whether zero says that there is no object.
+    pub(crate) is_optional: bool,
+    /// Whether it gives anything back.
+    pub(crate) returns: bool,
+}
+
+impl Served {
+    pub(crate) fn new(name: &str, base: &str, ty: &FuncType, serve: Serve) -> Self {
+        Self {
+            name: name.to_owned(),
+            serve,
+            // The crate declares these with `catch`.
+            catches: matches!(
+                base,
+                "call"
+                    | "apply"
+                    | "construct"
+                    | "get"
+                    | "has"
+                    | "set"
+                    | "getRandomValues"
+                    | "randomFillSync"
+                    | "require"
+                    | "self"
+                    | "window"
+                    | "global"
+                    | "globalThis"
+                    | "parse"
+                    | "stringify"
+            ),
+            returns: !ty.results().is_empty(),
+            is_optional: base.starts_with("static_accessor_"),
+        }
+    }
+}
 
 /// Serves a call.
 pub(crate) fn serve(
@@ -137,12 +194,8 @@ impl Call<'_> {
     /// Text in the guest's memory, by pointer and length at two arguments.
     pub(crate) fn text(&self, position: usize) -> Result<String, Throw> {
         let bytes = self.bytes(self.u32(position), self.u32(position + 1))?;
-        String::from_utf8(bytes).map_err(|_| {
-            Throw::Js(Js::error(
-                "TypeError",
-                "the encoded data was not valid UTF-8",
-            ))
-        })
+        String::from_utf8(bytes)
+            .map_err(|_| Throw::type_error("the encoded data was not valid UTF-8"))
     }
 
     /// Bytes in the guest's memory, which must be there: a guest may claim 4 GiB.

@@ -8,7 +8,6 @@ use engine_api::{
 };
 
 use crate::call::from_externref;
-use crate::module::snapshots_unsupported;
 use crate::pool::{self, Pool};
 use crate::realm::{InterruptAll, Realm, Thread, failed};
 use crate::surface::{Abi, Added};
@@ -257,5 +256,14 @@ impl Instance for HostedInstance {
 
     fn discard_memories(&mut self) {
         self.main.discard_memories();
+    }
+}
+
+/// The objects that the host holds for a guest, and its threads, are not in its memories.
+pub(crate) fn snapshots_unsupported(engine: EngineId) -> Error {
+    Error::Unsupported {
+        engine,
+        what: "snapshots of a wasm-bindgen module, whose objects and threads are with the host"
+            .to_owned(),
     }
 }

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Engine, EngineId, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo,
-    PAGE_BYTES, SharedMemory, Snapshot,
+    Artifact, Engine, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
+    SharedMemory, Snapshot,
 };
 
 use crate::Options;
-use crate::instance::HostedInstance;
+use crate::instance::{HostedInstance, snapshots_unsupported};
 use crate::realm::Realm;
 use crate::surface::Surface;
 
@@ -94,15 +94,6 @@ impl Module for HostedModule {
 
     fn restore(&self, _: &Imports, _: &Limits, _: &Snapshot) -> Result<Box<dyn Instance>, Error> {
         Err(snapshots_unsupported(self.engine.id()))
-    }
-}
-
-/// The objects that the host holds for a guest, and its threads, are not in its memories.
-pub(crate) fn snapshots_unsupported(engine: EngineId) -> Error {
-    Error::Unsupported {
-        engine,
-        what: "snapshots of a wasm-bindgen module, whose objects and threads are with the host"
-            .to_owned(),
     }
 }
 

@@ -4,16 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine_api::{
-    Caller, Error, Extern, ExternType, FuncIndex, GlobalIndex, GuestError, Imports, Instance,
-    Interrupt, Interrupter, Limits, MemoryIndex, Module, ModuleInfo, SharedMemory, TableIndex,
-    TableType, Trap, Val,
+    Error, GuestError, Imports, Interrupt, Interrupter, Limits, Module, SharedMemory, Trap,
 };
 
+use crate::Options;
 use crate::heap::Heap;
-use crate::imports::{self, Served};
 use crate::surface::Surface;
 use crate::system::System;
-use crate::{Options, call, names};
 
 /// What the threads of one guest share.
 pub(crate) struct Realm {
@@ -22,8 +19,8 @@ pub(crate) struct Realm {
     pub(crate) options: Options,
     pub(crate) system: System,
     /// What the instance was given, beyond what the host serves.
-    given: Imports,
-    limits: Limits,
+    pub(crate) given: Imports,
+    pub(crate) limits: Limits,
     memory: Option<SharedMemory>,
     /// Where the guest has put its pool builder: the argument of `startWorkers`.
     builder: AtomicU32,
@@ -69,85 +66,6 @@ impl Realm {
         })
     }
 
-    /// An instance for one more thread, and that thread's objects. `limits` are the guest's, but for
-    /// the deadline of a worker, whose one call lasts as long as its pool.
-    ///
-    /// It can be interrupted before it runs anything: the guest's own start waits for a lock, which a
-    /// thread that died at its start has taken with it.
-    pub(crate) fn instantiate(self: &Arc<Self>, is_worker: bool) -> Result<Started, Error> {
-        let thread = Arc::new(Thread {
-            realm: Arc::clone(self),
-            heap: Mutex::new(Heap::new()),
-        });
-        let imports = self.imports(&thread);
-        let limits = Limits {
-            deadline: self.limits.deadline.filter(|_| !is_worker),
-            ..self.limits.clone()
-        };
-        let mut instance = self.module.instantiate(&imports, &limits)?;
-        let registered = match instance.interrupter() {
-            Ok(interrupter) => self.register(interrupter),
-            Err(error) if is_worker => return Err(error),
-            Err(_) => None,
-        };
-        if let Some((start, takes_stack)) = self.surface.start {
-            // The main thread keeps the stack that the linker gave it, whatever is asked for.
-            let stack = [Val::from(self.options.worker_stack_bytes)];
-            let args = if takes_stack { &stack[..] } else { &[] };
-            if let Err(error) = instance.call(start, args, &mut []) {
-                self.unregister(registered);
-                return Err(error);
-            }
-        }
-        Ok(Started {
-            instance,
-            thread,
-            registered,
-        })
-    }
-
-    fn imports(self: &Arc<Self>, thread: &Arc<Thread>) -> Imports {
-        let mut imports = Imports::new();
-        for import in self.surface.inner.imports() {
-            let (module, name) = (import.module.as_str(), import.name.as_str());
-            match (&import.ty, self.given.get(module, name)) {
-                // What the user gives goes before what the host would do.
-                (_, Some(Extern::Func(function))) => {
-                    let (inner, realm) = (function.clone(), Arc::clone(self));
-                    let function = function.replaced(move |caller, args, results| {
-                        inner.invoke(&mut Facade::new(&realm.surface, caller), args, results)
-                    });
-                    imports.define(module, name, Extern::Func(function));
-                }
-                (_, Some(item)) => {
-                    imports.define(module, name, item.clone());
-                }
-                (ExternType::Func(ty), None) => {
-                    let base = names::base(name).unwrap_or_default();
-                    let Some(serve) = imports::find(base, ty) else {
-                        continue;
-                    };
-                    let served = Served::new(name, base, ty, serve);
-                    let thread = Arc::clone(thread);
-                    imports.func(module, name, ty.clone(), move |caller, args, results| {
-                        call::serve(&thread, &served, caller, args, results)
-                    });
-                }
-                (ExternType::Memory(_), None) => {
-                    if let Some(memory) = &self.memory {
-                        imports.define(module, name, Extern::SharedMemory(memory.clone()));
-                    }
-                }
-                (ExternType::Table(ty), None) => {
-                    imports.define(module, name, Extern::Table(roomy(*ty)));
-                }
-                _ => {}
-            }
-        }
-        imports.stub_missing(&self.surface.inner);
-        imports
-    }
-
     pub(crate) fn shared_memory(&self) -> Option<&SharedMemory> {
         self.memory.as_ref()
     }
@@ -163,7 +81,7 @@ impl Realm {
     }
 
     /// Notes how to end an instance of the guest; `None` if it is to end at once.
-    fn register(&self, interrupter: Interrupter) -> Option<u64> {
+    pub(crate) fn register(&self, interrupter: Interrupter) -> Option<u64> {
         let mut running = self.running();
         if running.interrupted {
             interrupter.interrupt();
@@ -262,18 +180,6 @@ pub(crate) fn failed(name: &str, message: impl Into<String>) -> Error {
     }
 }
 
-/// Elements that a table for a guest has at least, where its type allows them: guests written for
-/// JavaScript count on tables that they need not grow.
-const TABLE_ELEMENTS_MIN: u64 = 4096;
-
-fn roomy(ty: TableType) -> TableType {
-    let wanted = TABLE_ELEMENTS_MIN.min(ty.elements_max.unwrap_or(u64::MAX));
-    TableType {
-        elements_min: ty.elements_min.max(wanted),
-        ..ty
-    }
-}
-
 /// Ends all instances of a guest.
 pub(crate) struct InterruptAll(pub(crate) Arc<Realm>);
 
@@ -283,14 +189,6 @@ impl Interrupt for InterruptAll {
     }
 }
 
-/// An instance for a thread of a guest, ready to be called.
-pub(crate) struct Started {
-    pub(crate) instance: Box<dyn Instance>,
-    pub(crate) thread: Arc<Thread>,
-    /// What [`Realm::unregister`] takes when it ends.
-    pub(crate) registered: Option<u64>,
-}
-
 /// One thread of a guest: its own objects.
 pub(crate) struct Thread {
     pub(crate) realm: Arc<Realm>,
@@ -298,86 +196,14 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    pub(crate) fn new(realm: &Arc<Realm>) -> Self {
+        Self {
+            realm: Arc::clone(realm),
+            heap: Mutex::new(Heap::new()),
+        }
+    }
+
     pub(crate) fn heap(&self) -> MutexGuard<'_, Heap> {
         self.heap.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The guest as functions from outside see it: with the imports and exports of the outer module.
-pub(crate) struct Facade<'a> {
-    surface: &'a Surface,
-    caller: &'a mut dyn Caller,
-}
-
-impl<'a> Facade<'a> {
-    pub(crate) fn new(surface: &'a Surface, caller: &'a mut dyn Caller) -> Self {
-        Self { surface, caller }
-    }
-}
-
-impl Caller for Facade<'_> {
-    fn info(&self) -> &Arc<ModuleInfo> {
-        &self.surface.outer
-    }
-
-    fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error> {
-        // The host's own functions are not for calls in the middle of another: the index is past
-        // the inner module's, which says so.
-        self.caller.call(func, args, results)
-    }
-
-    fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
-        self.caller.memory_size(memory)
-    }
-
-    fn memory_read(
-        &self,
-        memory: MemoryIndex,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        self.caller.memory_read(memory, offset, buffer)
-    }
-
-    fn memory_write(
-        &mut self,
-        memory: MemoryIndex,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        self.caller.memory_write(memory, offset, bytes)
-    }
-
-    fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error> {
-        self.caller.memory_grow(memory, pages_delta)
-    }
-
-    fn global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
-        self.caller.global(global)
-    }
-
-    fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
-        self.caller.set_global(global, value)
-    }
-
-    fn table_size(&self, table: TableIndex) -> Result<u64, Error> {
-        self.caller.table_size(table)
-    }
-
-    fn table_grow(
-        &mut self,
-        table: TableIndex,
-        elements_delta: u64,
-        initial: &Val,
-    ) -> Result<u64, Error> {
-        self.caller.table_grow(table, elements_delta, initial)
-    }
-
-    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
-        self.caller.table_get(table, element)
-    }
-
-    fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
-        self.caller.table_set(table, element, value)
     }
 }

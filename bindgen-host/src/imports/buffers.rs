@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine_api::{FuncType, ValType};
 
-use super::intrinsics::type_error;
-use super::{Serve, objects};
-use crate::call::{Call, Out, Outcome, Throw};
+use super::objects;
+use crate::call::{Call, Out, Outcome, Serve, Throw};
 use crate::value::{Buffer, Bytes, Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -21,7 +20,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             let (offset, len) = (call.u32(1), call.u32(2));
             let buffer = match call.object(0)?.as_object() {
                 Some(Object::Buffer(buffer)) => buffer.clone(),
-                _ => return Err(type_error("Uint8Array: not a buffer")),
+                _ => return Err(Throw::type_error("Uint8Array: not a buffer")),
             };
             view(call, buffer, offset.into(), len.into())
         },
@@ -55,10 +54,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             let source = bytes_of(&call.object(2)?)?;
             let copied = call.read_view(&source)?;
             if copied.len() as u64 > u64::from(call.u32(1)) {
-                return Err(Throw::Js(Js::error(
-                    "RangeError",
-                    "offset is out of bounds",
-                )));
+                return Err(Throw::range_error("offset is out of bounds"));
             }
             call.write(call.u32(0).into(), &copied)?;
             Ok(Out::Nothing)
@@ -86,7 +82,7 @@ const HOST_BYTES_MAX: u32 = 256 << 20;
 fn host_len(len: u32) -> Result<usize, Throw> {
     if len > HOST_BYTES_MAX {
         let message = format!("a buffer of {len} bytes; this host holds at most {HOST_BYTES_MAX}");
-        return Err(Throw::Js(Js::error("RangeError", message)));
+        return Err(Throw::range_error(message));
     }
     Ok(len as usize)
 }
@@ -99,7 +95,11 @@ fn buffer(call: &mut Call<'_>) -> Outcome {
     let buffer = match call.object(0)?.as_object() {
         Some(Object::Memory) => Buffer::Guest,
         Some(Object::Bytes(bytes)) => bytes.buffer.clone(),
-        _ => return Err(type_error("buffer: neither a memory nor an array of bytes")),
+        _ => {
+            return Err(Throw::type_error(
+                "buffer: neither a memory nor an array of bytes",
+            ));
+        }
     };
     Ok(Out::Js(Js::object(Object::Buffer(buffer))))
 }
@@ -132,16 +132,16 @@ fn new(call: &mut Call<'_>) -> Outcome {
                     bag.elements.iter().map(byte).collect(),
                 )))
             }
-            None => Err(type_error("Uint8Array: nothing that has bytes")),
+            None => Err(Throw::type_error("Uint8Array: nothing that has bytes")),
         },
-        None => Err(type_error("Uint8Array: nothing that has bytes")),
+        None => Err(Throw::type_error("Uint8Array: nothing that has bytes")),
     }
 }
 
 fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> Outcome {
     if offset + len > call.buffer_len(&buffer)? {
         let message = format!("{len} bytes at {offset} are outside the buffer");
-        return Err(Throw::Js(Js::error("RangeError", message)));
+        return Err(Throw::range_error(message));
     }
     Ok(Out::Js(Js::object(Object::Bytes(Bytes {
         buffer,
@@ -176,10 +176,10 @@ fn length(js: &Js) -> Result<i32, Throw> {
             Object::Buffer(Buffer::Host(bytes)) => lock(bytes).len() as u64,
             other => match objects::bag_of(other) {
                 Some(bag) => bag.elements.len() as u64,
-                None => return Err(type_error("length: nothing that has one")),
+                None => return Err(Throw::type_error("length: nothing that has one")),
             },
         },
-        _ => return Err(type_error("length: nothing that has one")),
+        _ => return Err(Throw::type_error("length: nothing that has one")),
     };
     Ok(truncated(len))
 }
@@ -194,10 +194,7 @@ fn set(call: &mut Call<'_>) -> Outcome {
     let copied = call.read_view(&source)?;
     let offset = u64::from(call.u32(2));
     if offset + source.len > into.len {
-        return Err(Throw::Js(Js::error(
-            "RangeError",
-            "offset is out of bounds",
-        )));
+        return Err(Throw::range_error("offset is out of bounds"));
     }
     call.write_view(into, offset, &copied)?;
     Ok(Out::Nothing)
@@ -218,7 +215,7 @@ fn fill(call: &mut Call<'_>) -> Outcome {
 pub(super) fn bytes_of(js: &Js) -> Result<Bytes, Throw> {
     match js.as_object() {
         Some(Object::Bytes(bytes)) => Ok(bytes.clone()),
-        _ => Err(type_error("not an array of bytes")),
+        _ => Err(Throw::type_error("not an array of bytes")),
     }
 }
 
@@ -245,7 +242,7 @@ impl Call<'_> {
             Buffer::Host(bytes) => {
                 let bytes = lock(bytes);
                 let part = range(view.offset, view.len).and_then(|range| bytes.get(range));
-                let part = part.ok_or_else(|| type_error("a view outside its buffer"))?;
+                let part = part.ok_or_else(|| Throw::type_error("a view outside its buffer"))?;
                 Ok(part.to_vec())
             }
         }
@@ -259,10 +256,7 @@ impl Call<'_> {
         source: &[u8],
     ) -> Result<(), Throw> {
         if offset + source.len() as u64 > view.len {
-            return Err(Throw::Js(Js::error(
-                "RangeError",
-                "offset is out of bounds",
-            )));
+            return Err(Throw::range_error("offset is out of bounds"));
         }
         match &view.buffer {
             Buffer::Guest => self.write(view.offset + offset, source),
@@ -270,7 +264,7 @@ impl Call<'_> {
                 let mut bytes = lock(bytes);
                 let range = range(view.offset + offset, source.len() as u64);
                 let part = range.and_then(|range| bytes.get_mut(range));
-                let part = part.ok_or_else(|| type_error("a view outside its buffer"))?;
+                let part = part.ok_or_else(|| Throw::type_error("a view outside its buffer"))?;
                 part.copy_from_slice(source);
                 Ok(())
             }

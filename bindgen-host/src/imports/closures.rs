@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine_api::{FuncIndex, FuncType, Val, ValType};
 
-use super::intrinsics::type_error;
-use super::{Serve, objects};
-use crate::call::{Call, Out, Outcome, Throw, from_externref, to_externref};
+use super::objects;
+use crate::call::{Call, Out, Outcome, Serve, Throw, from_externref, to_externref};
 use crate::casts::Cast;
 use crate::surface::Abi;
 use crate::value::{Closure, Global, Js, Object};
 
-pub(super) fn find(base: &str, _ty: &FuncType) -> Option<Serve> {
+pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
     Some(match base {
         "call" => |call| {
             let function = call.object(0)?;
@@ -33,6 +32,7 @@ pub(super) fn find(base: &str, _ty: &FuncType) -> Option<Serve> {
             }
             Ok(Out::Nothing)
         },
+        "forEach" if ty.params().len() == 3 => for_each,
         base if base.starts_with("cast_") || base.starts_with("generic_") => cast,
         base if base.starts_with("closure_wrapper") => |call| {
             let candidates = call.thread.realm.surface.invokers.clone();
@@ -95,13 +95,13 @@ impl Call<'_> {
         match function.as_object() {
             Some(Object::GlobalGetter) => Ok(Js::object(Object::Global(Global::This))),
             Some(Object::Closure(closure)) => self.invoke(closure, args),
-            _ => Err(type_error("call: not a function")),
+            _ => Err(Throw::type_error("call: not a function")),
         }
     }
 
     fn invoke(&mut self, closure: &Closure, args: &[Js]) -> Result<Js, Throw> {
         if closure.dropped.load(Ordering::Acquire) {
-            return Err(type_error("closure invoked after being dropped"));
+            return Err(Throw::type_error("closure invoked after being dropped"));
         }
         let surface = &self.thread.realm.surface;
         let ty = surface.inner.functions()[closure.invoke.0 as usize]
@@ -171,7 +171,7 @@ impl Js {
 }
 
 /// `array.forEach(closure)`, where the closure is lent as two words.
-pub(super) fn for_each(call: &mut Call<'_>) -> Outcome {
+fn for_each(call: &mut Call<'_>) -> Outcome {
     let array = call.object(0)?;
     let surface = &call.thread.realm.surface;
     let functions = surface.inner.functions();
@@ -195,7 +195,7 @@ pub(super) fn for_each(call: &mut Call<'_>) -> Outcome {
         .as_object()
         .and_then(objects::bag_of)
         .map(|bag| bag.elements.clone());
-    let elements = elements.ok_or_else(|| type_error("forEach: not an array"))?;
+    let elements = elements.ok_or_else(|| Throw::type_error("forEach: not an array"))?;
     for (index, element) in (0_u32..).zip(elements) {
         call.invoke(
             &closure,

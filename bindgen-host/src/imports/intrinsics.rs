@@ -2,8 +2,7 @@
 
 use engine_api::{FuncType, ValType};
 
-use super::Serve;
-use crate::call::{Call, Out, Outcome, Throw};
+use crate::call::{Call, Out, Outcome, Serve};
 use crate::value::{Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -134,9 +133,4 @@ impl Js {
             Js::Undefined | Js::Object(_) => f64::NAN,
         }
     }
-}
-
-/// A `TypeError`, which the guest may catch.
-pub(super) fn type_error(message: impl Into<String>) -> Throw {
-    Throw::Js(Js::error("TypeError", message))
 }

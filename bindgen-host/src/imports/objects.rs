@@ -4,9 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine_api::{FuncType, ValType};
 
-use super::Serve;
-use super::intrinsics::type_error;
-use crate::call::{Call, Out, Outcome, Throw};
+use crate::call::{Call, Out, Outcome, Serve, Throw};
 use crate::value::{Bag, Global, Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -21,7 +19,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
                 .as_object()
                 .and_then(bag_of)
                 .map(|bag| bag.elements.clone());
-            let elements = elements.ok_or_else(|| type_error("from: not an array"))?;
+            let elements = elements.ok_or_else(|| Throw::type_error("from: not an array"))?;
             Ok(Out::Js(Js::object(bag(elements))))
         },
         // An object of a class of the guest's own: its address.
@@ -43,7 +41,6 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(Out::Js(Js::object(bag(elements))))
         },
-        "forEach" if ty.params().len() == 3 => super::closures::for_each,
         "get" => get,
         "isArray" => |call| {
             let js = call.object(0)?;
@@ -122,7 +119,7 @@ fn push(call: &mut Call<'_>) -> Outcome {
     });
     match len.map(i32::try_from) {
         Some(Ok(len)) => Ok(Out::I32(len)),
-        _ => Err(type_error("push: not an array")),
+        _ => Err(Throw::type_error("push: not an array")),
     }
 }
 
@@ -181,8 +178,10 @@ pub(super) fn set(call: &mut Call<'_>, object: &Js) -> Outcome {
     });
     match stored {
         Some(true) => Ok(Out::I32(1)),
-        Some(false) => Err(type_error("set: the index leaves a hole in the array")),
-        None => Err(type_error("set: no object that can be written")),
+        Some(false) => Err(Throw::type_error(
+            "set: the index leaves a hole in the array",
+        )),
+        None => Err(Throw::type_error("set: no object that can be written")),
     }
 }
 

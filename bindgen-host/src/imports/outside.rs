@@ -2,9 +2,8 @@
 
 use engine_api::{FuncType, ValType};
 
-use super::Serve;
 use super::buffers::bytes_of;
-use crate::call::{Call, Out, Outcome};
+use crate::call::{Call, Out, Outcome, Serve};
 use crate::system::Level;
 use crate::value::{Global, Js, Object};
 
