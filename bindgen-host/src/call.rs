@@ -50,10 +50,10 @@ impl Throw {
     }
 }
 
-pub(crate) type Outcome = Result<Out, Throw>;
+pub(crate) type ImportOutcome = Result<Out, Throw>;
 
 /// How an import is served.
-pub(crate) type Serve = fn(&mut Call<'_>) -> Outcome;
+pub(crate) type Serve = fn(&mut Call<'_>) -> ImportOutcome;
 
 /// An import that the host serves.
 #[derive(Debug)]
@@ -222,7 +222,7 @@ impl Call<'_> {
 
     /// Leaves text for the guest, which takes it over, and its place at a return pointer: null if there
     /// is none.
-    pub(crate) fn return_text(&mut self, at: u32, text: Option<&str>) -> Outcome {
+    pub(crate) fn return_text(&mut self, at: u32, text: Option<&str>) -> ImportOutcome {
         let (pointer, len) = match text {
             None => (0, 0),
             Some(text) => self.copy_in(text.as_bytes())?,
@@ -235,7 +235,7 @@ impl Call<'_> {
     }
 
     /// Leaves an optional number of eight bytes at a return pointer.
-    pub(crate) fn return_option(&mut self, at: u32, value: Option<[u8; 8]>) -> Outcome {
+    pub(crate) fn return_option(&mut self, at: u32, value: Option<[u8; 8]>) -> ImportOutcome {
         let mut slots = [0; 16];
         slots[0] = u8::from(value.is_some());
         slots[8..].copy_from_slice(&value.unwrap_or_default());
@@ -286,14 +286,14 @@ impl Call<'_> {
         (&realm.system, Facade::new(&realm.surface, self.caller))
     }
 
-    pub(crate) fn console(&mut self, level: Level, line: &str) -> Outcome {
+    pub(crate) fn console(&mut self, level: Level, line: &str) -> ImportOutcome {
         let (system, mut facade) = self.outside();
         system.console(&mut facade, level, line)?;
         Ok(Out::Nothing)
     }
 
     /// Grows the table of externrefs by the four constants, as every instance does once.
-    pub(crate) fn init_externrefs(&mut self) -> Outcome {
+    pub(crate) fn init_externrefs(&mut self) -> ImportOutcome {
         let Some(table) = self.thread.realm.surface.externrefs.map(|refs| refs.table) else {
             return Err(self.odd("the module exports no table of externrefs"));
         };

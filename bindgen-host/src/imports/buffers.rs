@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engine_api::{FuncType, ValType};
 
 use super::objects;
-use crate::call::{Call, Out, Outcome, Serve, Throw};
+use crate::call::{Call, ImportOutcome, Out, Serve, Throw};
 use crate::value::{Buffer, Bytes, Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -91,7 +91,7 @@ fn truncated(number: u64) -> i32 {
     u32::try_from(number).unwrap_or(u32::MAX).cast_signed()
 }
 
-fn buffer(call: &mut Call<'_>) -> Outcome {
+fn buffer(call: &mut Call<'_>) -> ImportOutcome {
     let buffer = match call.object(0)?.as_object() {
         Some(Object::Memory) => Buffer::Guest,
         Some(Object::Bytes(bytes)) => bytes.buffer.clone(),
@@ -105,7 +105,7 @@ fn buffer(call: &mut Call<'_>) -> Outcome {
 }
 
 /// `new Uint8Array(x)`: a view of a buffer, or a copy of an array.
-fn new(call: &mut Call<'_>) -> Outcome {
+fn new(call: &mut Call<'_>) -> ImportOutcome {
     let js = call.object(0)?;
     match js.as_object() {
         Some(Object::Buffer(buffer)) => {
@@ -138,7 +138,7 @@ fn new(call: &mut Call<'_>) -> Outcome {
     }
 }
 
-fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> Outcome {
+fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> ImportOutcome {
     if offset + len > call.buffer_len(&buffer)? {
         let message = format!("{len} bytes at {offset} are outside the buffer");
         return Err(Throw::range_error(message));
@@ -151,7 +151,7 @@ fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> Outcome {
 }
 
 /// A part of an array: a view of the same bytes, or a copy.
-fn cut(call: &mut Call<'_>, copy: bool) -> Outcome {
+fn cut(call: &mut Call<'_>, copy: bool) -> ImportOutcome {
     let bytes = bytes_of(&call.object(0)?)?;
     let begin = u64::from(call.u32(1)).min(bytes.len);
     let end = u64::from(call.u32(2)).clamp(begin, bytes.len);
@@ -185,7 +185,7 @@ fn length(js: &Js) -> Result<i32, Throw> {
 }
 
 /// `bytes.set(source, offset)`, `array[index] = value` or `object[key] = value`: one import.
-fn set(call: &mut Call<'_>) -> Outcome {
+fn set(call: &mut Call<'_>) -> ImportOutcome {
     let target = call.object(0)?;
     let Some(Object::Bytes(into)) = target.as_object() else {
         return objects::set(call, &target);
@@ -200,7 +200,7 @@ fn set(call: &mut Call<'_>) -> Outcome {
     Ok(Out::Nothing)
 }
 
-fn fill(call: &mut Call<'_>) -> Outcome {
+fn fill(call: &mut Call<'_>) -> ImportOutcome {
     let js = call.object(0)?;
     let bytes = bytes_of(&js)?;
     let begin = u64::from(call.u32(2)).min(bytes.len);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use engine_api::{FuncIndex, FuncType, Val, ValType};
 
 use super::objects;
-use crate::call::{Call, Out, Outcome, Serve, Throw, from_externref, to_externref};
+use crate::call::{Call, ImportOutcome, Out, Serve, Throw, from_externref, to_externref};
 use crate::casts::Cast;
 use crate::surface::Abi;
 use crate::value::{Closure, Global, Js, Object};
@@ -42,7 +42,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
     })
 }
 
-fn cast(call: &mut Call<'_>) -> Outcome {
+fn cast(call: &mut Call<'_>) -> ImportOutcome {
     let casts = &call.thread.realm.surface.casts;
     let js = match casts.get(&call.served.name) {
         Some(Cast::Text) => Js::text(call.text(0)?),
@@ -75,7 +75,7 @@ fn cast(call: &mut Call<'_>) -> Outcome {
 
 impl Call<'_> {
     /// A closure of the two words that the import was given.
-    fn wrap(&self, candidates: &[FuncIndex]) -> Outcome {
+    fn wrap(&self, candidates: &[FuncIndex]) -> ImportOutcome {
         let [invoke] = candidates else {
             let message = format!(
                 "{} of the module's exports could be what calls this closure; one is needed",
@@ -171,7 +171,7 @@ impl Js {
 }
 
 /// `array.forEach(closure)`, where the closure is lent as two words.
-fn for_each(call: &mut Call<'_>) -> Outcome {
+fn for_each(call: &mut Call<'_>) -> ImportOutcome {
     let array = call.object(0)?;
     let surface = &call.thread.realm.surface;
     let functions = surface.inner.functions();

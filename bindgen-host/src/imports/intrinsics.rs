@@ -2,7 +2,7 @@
 
 use engine_api::{FuncType, ValType};
 
-use crate::call::{Call, Out, Outcome, Serve};
+use crate::call::{Call, ImportOutcome, Out, Serve};
 use crate::value::{Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -65,11 +65,11 @@ fn text_param(ty: &FuncType) -> bool {
     ty.params() == [ValType::I32, ValType::I32]
 }
 
-fn is(call: &mut Call<'_>, question: fn(&Js) -> bool) -> Outcome {
+fn is(call: &mut Call<'_>, question: fn(&Js) -> bool) -> ImportOutcome {
     Ok(Out::I32(question(&call.object(0)?).into()))
 }
 
-fn number_get(call: &mut Call<'_>) -> Outcome {
+fn number_get(call: &mut Call<'_>) -> ImportOutcome {
     let number = match call.object(1)? {
         Js::Number(number) => Some(number.to_le_bytes()),
         _ => None,
@@ -77,7 +77,7 @@ fn number_get(call: &mut Call<'_>) -> Outcome {
     call.return_option(call.u32(0), number)
 }
 
-fn string_get(call: &mut Call<'_>) -> Outcome {
+fn string_get(call: &mut Call<'_>) -> ImportOutcome {
     let js = call.object(1)?;
     let text = match &js {
         Js::Text(text) => Some(&**text),
@@ -86,7 +86,7 @@ fn string_get(call: &mut Call<'_>) -> Outcome {
     call.return_text(call.u32(0), text)
 }
 
-fn bigint_get(call: &mut Call<'_>) -> Outcome {
+fn bigint_get(call: &mut Call<'_>) -> ImportOutcome {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "as JavaScript's `asIntN(64)` does"
@@ -100,7 +100,7 @@ fn bigint_get(call: &mut Call<'_>) -> Outcome {
 
 /// False, true, or neither. In releases since 0.2.101 the last is a number that no boolean has, as in
 /// those before.
-fn boolean_get(call: &mut Call<'_>) -> Outcome {
+fn boolean_get(call: &mut Call<'_>) -> ImportOutcome {
     Ok(Out::I32(match call.object(0)? {
         Js::Bool(value) => value.into(),
         _ if call.served.name.starts_with("__wbg_") => 0xFF_FFFF,

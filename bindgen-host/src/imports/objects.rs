@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine_api::{FuncType, ValType};
 
-use crate::call::{Call, Out, Outcome, Serve, Throw};
+use crate::call::{Call, ImportOutcome, Out, Serve, Throw};
 use crate::value::{Bag, Global, Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -111,7 +111,7 @@ fn with_bag<T>(js: &Js, what: impl FnOnce(&mut Bag) -> T) -> Option<T> {
         .map(|mut bag| what(&mut bag))
 }
 
-fn push(call: &mut Call<'_>) -> Outcome {
+fn push(call: &mut Call<'_>) -> ImportOutcome {
     let (array, element) = (call.object(0)?, call.object(1)?);
     let len = with_bag(&array, |bag| {
         bag.elements.push(element);
@@ -124,7 +124,7 @@ fn push(call: &mut Call<'_>) -> Outcome {
 }
 
 /// `array[index]`, or a field by its name.
-fn get(call: &mut Call<'_>) -> Outcome {
+fn get(call: &mut Call<'_>) -> ImportOutcome {
     let object = call.object(0)?;
     let by_index = call.args[1].i32().map(i32::cast_unsigned);
     let is_array = with_bag(&object, |bag| bag.fields.is_empty()).unwrap_or(false);
@@ -139,7 +139,7 @@ fn get(call: &mut Call<'_>) -> Outcome {
 
 /// `array[index] = value`, or a field by its name. Both the value and the key are given up, unless this
 /// is `Reflect.set`, which says whether it worked.
-pub(super) fn set(call: &mut Call<'_>, object: &Js) -> Outcome {
+pub(super) fn set(call: &mut Call<'_>, object: &Js) -> ImportOutcome {
     let takes_index = matches!(
         (&call.args[1], &call.args[2]),
         (engine_api::Val::I32(_), engine_api::Val::ExternRef(_))

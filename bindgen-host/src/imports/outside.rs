@@ -3,7 +3,7 @@
 use engine_api::{FuncType, ValType};
 
 use super::buffers::bytes_of;
-use crate::call::{Call, Out, Outcome, Serve};
+use crate::call::{Call, ImportOutcome, Out, Serve};
 use crate::system::Level;
 use crate::value::{Global, Js, Object};
 
@@ -30,7 +30,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
 }
 
 /// `crypto.getRandomValues(array)`, or a pointer and a length.
-fn random(call: &mut Call<'_>) -> Outcome {
+fn random(call: &mut Call<'_>) -> ImportOutcome {
     let crypto = call.object(0).ok();
     let by_object = match crypto.as_ref().and_then(Js::as_object) {
         Some(Object::Global(Global::Crypto)) => true,
@@ -54,13 +54,13 @@ fn random(call: &mut Call<'_>) -> Outcome {
     Ok(Out::Nothing)
 }
 
-fn now(call: &mut Call<'_>) -> Outcome {
+fn now(call: &mut Call<'_>) -> ImportOutcome {
     let (system, mut facade) = call.outside();
     Ok(Out::F64(system.clock(&mut facade)?))
 }
 
 /// Text by pointer and length, or any number of objects.
-fn print(call: &mut Call<'_>, level: Level) -> Outcome {
+fn print(call: &mut Call<'_>, level: Level) -> ImportOutcome {
     let numbers = call.args.len() == 2
         && call
             .args
