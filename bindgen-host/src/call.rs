@@ -2,8 +2,9 @@
 
 use engine_api::{Caller, Error, ExternRef, FuncIndex, FuncType, Val, ValType};
 
+use crate::error::HostError;
 use crate::facade::Facade;
-use crate::realm::{Thread, failed};
+use crate::realm::Thread;
 use crate::surface::Abi;
 use crate::system::{Level, System};
 use crate::value::Js;
@@ -119,7 +120,7 @@ pub(crate) fn serve(
         Err(Throw::Js(exception)) => {
             let catches = thread.realm.surface.exn_store.filter(|_| served.catches);
             let Some(store) = catches else {
-                return Err(failed(&served.name, exception.to_string()));
+                return Err(HostError::Uncaught(exception.to_string()).ends(&served.name));
             };
             let index = call.name_object(exception)?;
             return call.caller.call(store, &[Val::from(index)], &mut []);
@@ -164,7 +165,12 @@ impl Call<'_> {
     }
 
     pub(crate) fn odd(&self, what: &str) -> Throw {
-        Throw::Engine(failed(&self.served.name, what))
+        Throw::Engine(HostError::Abi(what.to_owned()).ends(&self.served.name))
+    }
+
+    /// The end of a call by an exception for which the guest has no handler.
+    pub(crate) fn uncaught(&self, message: String) -> Throw {
+        Throw::Engine(HostError::Uncaught(message).ends(&self.served.name))
     }
 
     pub(crate) fn u32(&self, position: usize) -> u32 {
@@ -346,10 +352,8 @@ impl Call<'_> {
         if out.ty() == ty {
             Ok(out)
         } else {
-            Err(failed(
-                &self.served.name,
-                format!("returns {}, not {ty}", out.ty()),
-            ))
+            let message = format!("returns {}, not {ty}", out.ty());
+            Err(HostError::Abi(message).ends(&self.served.name))
         }
     }
 }
@@ -367,10 +371,8 @@ pub(crate) fn from_externref(reference: Option<&ExternRef>) -> Result<Js, Error>
     match reference {
         None => Ok(Js::Null),
         Some(reference) => reference.get::<Js>().cloned().ok_or_else(|| {
-            failed(
-                "externref",
-                "a reference that this host did not make was passed to the guest",
-            )
+            let message = "a reference that this host did not make was passed to the guest";
+            HostError::Abi(message.to_owned()).ends("externref")
         }),
     }
 }

@@ -8,10 +8,12 @@ use engine_api::{
 };
 
 use crate::call::from_externref;
+use crate::error::HostError;
 use crate::pool::{self, Pool};
-use crate::realm::{InterruptAll, Realm, Thread, failed};
+use crate::realm::{InterruptAll, Realm, Thread};
 use crate::surface::{Abi, Added};
 use crate::value::Js;
+use crate::{TAKE_ERROR, THREAD_POOL_START, THREAD_POOL_STOP};
 
 /// The instance that the host gives out.
 pub(crate) struct HostedInstance {
@@ -75,10 +77,8 @@ impl HostedInstance {
                 }
             }
             _ => self.thread.heap().take(index).ok_or_else(|| {
-                failed(
-                    "take_error",
-                    format!("the guest names object {index}, and holds none there"),
-                )
+                let message = format!("the guest names object {index}, and holds none there");
+                HostError::Abi(message).ends(TAKE_ERROR)
             })?,
         };
         Ok(js.to_string())
@@ -87,7 +87,7 @@ impl HostedInstance {
     fn start_pool(&mut self, threads: i32) -> Result<i32, Error> {
         if let Some(pool) = &self.pool {
             let message = format!("pool {} is running; stop it first", pool.number());
-            return Err(failed("thread_pool_start", message));
+            return Err(HostError::Pool(message).ends(THREAD_POOL_START));
         }
         pool::check(threads)?;
         let number = self.pools_started + 1;
@@ -100,10 +100,10 @@ impl HostedInstance {
 
     fn stop_pool(&mut self, number: i32) -> Result<(), Error> {
         match self.pool.take_if(|pool| pool.number() == number) {
-            None => Err(failed(
-                "thread_pool_stop",
-                format!("pool {number} is not running"),
-            )),
+            None => {
+                let message = format!("pool {number} is not running");
+                Err(HostError::Pool(message).ends(THREAD_POOL_STOP))
+            }
             Some(pool) => {
                 let stopped = pool.stop(&mut *self.main, &self.thread);
                 stopped.map_err(|error| self.realm.fault().unwrap_or(error))

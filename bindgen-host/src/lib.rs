@@ -51,6 +51,7 @@ mod call;
 mod casts;
 mod coverage;
 mod engine;
+mod error;
 mod facade;
 mod heap;
 mod imports;
@@ -66,6 +67,7 @@ mod value;
 
 pub use coverage::{Coverage, served};
 pub use engine::BindgenHost;
+pub use error::HostError;
 pub use surface::{Abi, hosted_info, is_bindgen};
 pub use system::{SYSTEM, system};
 

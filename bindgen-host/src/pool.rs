@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use engine_api::{Error, FuncIndex, FuncType, Instance, Val, ValType};
 
-use crate::WorkerExit;
+use crate::error::{HostError, describe};
 use crate::heap;
-use crate::realm::{Realm, Thread, describe, failed};
+use crate::realm::{Realm, Thread};
+use crate::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 
 /// What a native thread of a worker has: the engine's limit is for the guest's frames, and its own code
 /// runs on the same stack.
@@ -34,7 +35,7 @@ pub(crate) fn check(threads: i32) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!("{threads} threads; a pool has 1 to {THREADS_MAX}");
-    Err(failed("thread_pool_start", message))
+    Err(HostError::Pool(message).ends(THREAD_POOL_START))
 }
 
 /// A running pool.
@@ -66,18 +67,16 @@ impl Pool {
         // Without it a worker that dies would leave everybody waiting.
         main.interrupter()?;
         if realm.shared_memory().is_none() && realm.surface.shared_memory.is_none() {
-            let message = "the module imports no shared memory, so that it can have no threads";
-            return Err(failed("thread_pool_start", message));
+            let message = "the module imports no shared memory, which threads need";
+            return Err(HostError::Abi(message.to_owned()).ends(THREAD_POOL_START));
         }
         let source = undefined(&exports.init_type, 1);
         let mut args = vec![Val::I32(threads)];
         args.extend(source);
         call_for_promise(main, thread, exports.init, &exports.init_type, &args)?;
         let builder = realm.take_builder().ok_or_else(|| {
-            failed(
-                "thread_pool_start",
-                "`initThreadPool` did not ask for its workers",
-            )
+            let message = "`initThreadPool` did not ask for its workers";
+            HostError::Abi(message.to_owned()).ends(THREAD_POOL_START)
         })?;
         let mut number_of = |func: FuncIndex| {
             let mut result = [Val::I32(0)];
@@ -88,7 +87,7 @@ impl Pool {
         let receiver = number_of(exports.receiver)?;
         if asked_for != threads.cast_unsigned() {
             let message = format!("asked for {threads} threads, the guest wants {asked_for}");
-            return Err(failed("thread_pool_start", message));
+            return Err(HostError::Abi(message).ends(THREAD_POOL_START));
         }
         let mut pool = Self {
             number,
@@ -125,7 +124,7 @@ impl Pool {
             let left = deadline.saturating_duration_since(Instant::now());
             let lost = |why: &str| {
                 let message = format!("{here} of {threads} workers arrived: {why}");
-                Err(failed("thread_pool_start", message))
+                Err(HostError::Late(message).ends(THREAD_POOL_START))
             };
             match arrived.recv_timeout(left) {
                 Ok(Ok(())) => {}
@@ -148,9 +147,9 @@ impl Pool {
                 work(&realm, number, &arrive, &may_begin);
                 drop(end);
             })
-            .map_err(|error| {
-                let message = format!("worker {number} could not be started: {error}");
-                failed("thread_pool_start", message)
+            .map_err(|source| {
+                let worker = number;
+                HostError::Thread { worker, source }.ends(THREAD_POOL_START)
             })?;
         Ok(Worker {
             number,
@@ -171,7 +170,7 @@ impl Pool {
             let left = deadline.saturating_duration_since(Instant::now());
             if let Err(RecvTimeoutError::Timeout) = worker.done.recv_timeout(left) {
                 let message = format!("worker {} did not end within {PATIENCE:?}", worker.number);
-                return Err(failed("thread_pool_stop", message));
+                return Err(HostError::Late(message).ends(THREAD_POOL_STOP));
             }
             worker.join();
         }
@@ -225,7 +224,7 @@ fn work(
     if let Ok(receiver) = may_begin.recv()
         && let Err(error) = serve(realm, &mut *started.instance, receiver)
     {
-        realm.worker_failed(number, &error);
+        realm.worker_failed(number, error);
     }
     realm.unregister(started.registered);
 }

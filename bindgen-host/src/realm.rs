@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engine_api::{
-    Error, GuestError, Imports, Interrupt, Interrupter, Limits, Module, SharedMemory, Trap,
-};
+use engine_api::{Error, Imports, Interrupt, Interrupter, Limits, Module, SharedMemory};
 
 use crate::Options;
+use crate::error::{HostError, describe};
 use crate::heap::Heap;
 use crate::surface::Surface;
 use crate::system::System;
@@ -33,15 +32,8 @@ struct Running {
     interrupters: Vec<(u64, Interrupter)>,
     last: u64,
     interrupted: bool,
-    fault: Option<Fault>,
-}
-
-/// How a worker ended when it should not have.
-#[derive(Clone, Debug)]
-struct Fault {
-    worker: u32,
-    trap: Option<Trap>,
-    message: String,
+    /// The first worker that ended early, and its error.
+    fault: Option<(u32, Arc<Error>)>,
 }
 
 impl Realm {
@@ -115,68 +107,35 @@ impl Realm {
         }
     }
 
-    /// A worker ended early: so does everything else, because what it held is locked for ever.
-    pub(crate) fn worker_failed(&self, worker: u32, error: &Error) {
+    /// A worker ended early. Everything else of the guest ends too, because what the worker held is
+    /// locked for ever.
+    pub(crate) fn worker_failed(&self, worker: u32, error: Error) {
         let mut running = self.running();
-        let first = running.fault.is_none() && !running.interrupted;
-        if first {
-            running.fault = Some(Fault {
-                worker,
-                trap: error.trap(),
-                message: describe(error),
-            });
+        if running.fault.is_some() || running.interrupted {
+            return;
         }
+        let text = describe(&error);
+        running.fault = Some((worker, Arc::new(error)));
         drop(running);
-        if first {
-            tracing::warn!(
-                worker,
-                error = describe(error),
-                "a worker of a thread pool ended early"
-            );
-            self.interrupt();
-        }
+        tracing::warn!(
+            worker,
+            error = text,
+            "a worker of a thread pool ended early"
+        );
+        self.interrupt();
     }
 
     /// The error of a call during which, or before which, a worker ended early.
     pub(crate) fn fault(&self) -> Option<Error> {
-        let fault = self.running().fault.clone()?;
-        Some(match fault.trap {
+        let (worker, source) = self.running().fault.clone()?;
+        Some(match source.trap() {
             Some(trap) => Error::Trap(trap),
-            None => failed(
-                "worker",
-                format!(
-                    "worker {} of the thread pool: {}",
-                    fault.worker, fault.message
-                ),
-            ),
+            None => HostError::Worker { worker, source }.ends("worker"),
         })
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An error with everything behind it, in one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
-/// An error of the host itself, which ends the call.
-pub(crate) fn failed(name: &str, message: impl Into<String>) -> Error {
-    Error::Host {
-        module: "bindgen-host".to_owned(),
-        name: name.to_owned(),
-        source: Box::new(GuestError {
-            message: message.into(),
-        }),
     }
 }
 

@@ -25,11 +25,11 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
         },
         "throw" => |call| {
             let message = call.text(0)?;
-            Err(call.odd(&message))
+            Err(call.uncaught(message))
         },
         "rethrow" => |call| {
             let thrown = call.take(0)?.to_string();
-            Err(call.odd(&thrown))
+            Err(call.uncaught(thrown))
         },
         "error_new" | "Error" if text_param(ty) => {
             |call| Ok(Out::Js(Js::error("Error", call.text(0)?)))
