@@ -6,7 +6,7 @@ use engine_api::{Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo,
 
 use crate::surface::Surface;
 
-/// The guest as functions from outside see it: with the imports and exports of the outer module.
+/// The guest with the imports and exports of the outer module.
 pub(crate) struct Facade<'a> {
     surface: &'a Surface,
     caller: &'a mut dyn Caller,
@@ -24,8 +24,8 @@ impl Caller for Facade<'_> {
     }
 
     fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error> {
-        // The host's own functions are not for calls in the middle of another: the index is past
-        // the inner module's, which says so.
+        // A function that the host adds cannot be called in the middle of another call. Its index
+        // is past those of the inner module, which refuses it.
         self.caller.call(func, args, results)
     }
 

@@ -10,7 +10,7 @@ use engine_api::FuncType;
 
 use crate::call::Serve;
 
-/// How the import of a base name and a type is served, if it is.
+/// The function that serves an import of this base name and type. `None` makes the import a stub.
 pub(crate) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
     intrinsics::find(base, ty)
         .or_else(|| objects::find(base, ty))

@@ -1,4 +1,4 @@
-//! Makes the instance of a thread, and links its imports to what serves them.
+//! Makes the instance of a thread, and links its imports to the functions that serve them.
 
 use std::sync::Arc;
 
@@ -9,20 +9,20 @@ use crate::facade::Facade;
 use crate::realm::{Realm, Thread};
 use crate::{imports, names};
 
-/// An instance for a thread of a guest, ready to be called.
+/// The instance of one thread, whose start function has run.
 pub(crate) struct Started {
     pub(crate) instance: Box<dyn Instance>,
     pub(crate) thread: Arc<Thread>,
-    /// What [`Realm::unregister`] takes when it ends.
+    /// The number that [`Realm::unregister`] takes when the instance ends.
     pub(crate) registered: Option<u64>,
 }
 
 impl Realm {
-    /// An instance for one more thread, and that thread's objects. `limits` are the guest's, but for
-    /// the deadline of a worker, whose one call lasts as long as its pool.
+    /// Makes an instance for one more thread, under the guest's limits. A worker has no deadline,
+    /// because its one call lasts as long as its pool.
     ///
-    /// It can be interrupted before it runs anything: the guest's own start waits for a lock, which a
-    /// thread that died at its start has taken with it.
+    /// The instance can be interrupted before it runs anything: the guest's start function waits
+    /// for a lock, and a thread that died at its start never gives it back.
     pub(crate) fn instantiate(self: &Arc<Self>, is_worker: bool) -> Result<Started, Error> {
         let thread = Arc::new(Thread::new(self));
         let imports = self.imports(&thread);
@@ -37,7 +37,8 @@ impl Realm {
             Err(_) => None,
         };
         if let Some((start, takes_stack)) = self.surface.start {
-            // The main thread keeps the stack that the linker gave it, whatever is asked for.
+            // The main thread keeps the stack that the linker gave it. Only workers use the
+            // argument.
             let stack = [Val::from(self.options.worker_stack_bytes)];
             let args = if takes_stack { &stack[..] } else { &[] };
             if let Err(error) = instance.call(start, args, &mut []) {
@@ -57,7 +58,7 @@ impl Realm {
         for import in self.surface.inner.imports() {
             let (module, name) = (import.module.as_str(), import.name.as_str());
             match (&import.ty, self.given.get(module, name)) {
-                // What the user gives goes before what the host would do.
+                // The user's functions go before the host's.
                 (_, Some(Extern::Func(function))) => {
                     let (inner, realm) = (function.clone(), Arc::clone(self));
                     let function = function.replaced(move |caller, args, results| {
@@ -95,8 +96,8 @@ impl Realm {
     }
 }
 
-/// Elements that a table for a guest has at least, where its type allows them: guests written for
-/// JavaScript count on tables that they need not grow.
+/// The least number of elements of a table that the host makes, where the table's type allows it.
+/// Guests written for JavaScript count on tables that they need not grow.
 const TABLE_ELEMENTS_MIN: u64 = 4096;
 
 fn roomy(ty: TableType) -> TableType {

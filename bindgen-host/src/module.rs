@@ -1,4 +1,4 @@
-//! A module with its host.
+//! A compiled module whose instances get realms.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::instance::{HostedInstance, snapshots_unsupported};
 use crate::realm::Realm;
 use crate::surface::Surface;
 
-/// A compiled module whose instances get realms.
+/// A module of the inner engine, and how the host treats its instances.
 pub(crate) struct HostedModule {
     engine: Arc<dyn Engine>,
     module: Arc<dyn Module>,
@@ -48,7 +48,7 @@ impl HostedModule {
         if imports.get(&import.module, &import.name).is_some() {
             return Ok(None);
         }
-        // Its maximum is the only limit that a shared memory knows.
+        // Engines limit a shared memory by its maximum alone.
         let limit = limits.memory_bytes_max.map(|bytes| bytes / PAGE_BYTES);
         let pages_max = match (ty.pages_max, limit) {
             (Some(max), Some(limit)) => Some(max.min(limit)),

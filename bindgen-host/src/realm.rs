@@ -1,4 +1,4 @@
-//! What belongs to one guest, and to each of its threads.
+//! The state that the host keeps for a guest, and for each of the guest's threads.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,22 +11,22 @@ use crate::heap::Heap;
 use crate::surface::Surface;
 use crate::system::System;
 
-/// What the threads of one guest share.
+/// The state that the threads of one guest share.
 pub(crate) struct Realm {
     pub(crate) module: Arc<dyn Module>,
     pub(crate) surface: Arc<Surface>,
     pub(crate) options: Options,
     pub(crate) system: System,
-    /// What the instance was given, beyond what the host serves.
+    /// The imports that the user gave. They go before the host's own.
     pub(crate) given: Imports,
     pub(crate) limits: Limits,
     memory: Option<SharedMemory>,
-    /// Where the guest has put its pool builder: the argument of `startWorkers`.
+    /// The address of the guest's pool builder, from the argument of `startWorkers`; 0 for none.
     builder: AtomicU32,
     running: Mutex<Running>,
 }
 
-/// Who runs in the guest, and what went wrong there.
+/// The instances that can be interrupted, and the first failure of a worker.
 #[derive(Default)]
 struct Running {
     interrupters: Vec<(u64, Interrupter)>,
@@ -66,13 +66,14 @@ impl Realm {
         self.builder.store(pointer, Ordering::Release);
     }
 
-    /// The pool builder that the guest has made since the last time.
+    /// The pool builder that the guest has made since the last call of this.
     pub(crate) fn take_builder(&self) -> Option<u32> {
         let pointer = self.builder.swap(0, Ordering::AcqRel);
         (pointer != 0).then_some(pointer)
     }
 
-    /// Notes how to end an instance of the guest; `None` if it is to end at once.
+    /// Keeps an interrupter of an instance of the guest. `None` if the guest was interrupted
+    /// already; then so is the instance.
     pub(crate) fn register(&self, interrupter: Interrupter) -> Option<u64> {
         let mut running = self.running();
         if running.interrupted {
@@ -92,7 +93,7 @@ impl Realm {
             .retain(|(number, _)| Some(*number) != registered);
     }
 
-    /// Ends every instance of the guest, for good.
+    /// Ends every instance of the guest, those that are still being made included.
     pub(crate) fn interrupt(&self) {
         let mut running = self.running();
         running.interrupted = true;
@@ -125,7 +126,7 @@ impl Realm {
         self.interrupt();
     }
 
-    /// The error of a call during which, or before which, a worker ended early.
+    /// The error of every call from the moment at which a worker ended early.
     pub(crate) fn fault(&self) -> Option<Error> {
         let (worker, source) = self.running().fault.clone()?;
         Some(match source.trap() {
@@ -139,7 +140,7 @@ impl Realm {
     }
 }
 
-/// Ends all instances of a guest.
+/// Ends all instances of a guest, as one interrupter.
 pub(crate) struct InterruptAll(pub(crate) Arc<Realm>);
 
 impl Interrupt for InterruptAll {
@@ -148,7 +149,7 @@ impl Interrupt for InterruptAll {
     }
 }
 
-/// One thread of a guest: its own objects.
+/// One thread of a guest, with the objects that only it can name.
 pub(crate) struct Thread {
     pub(crate) realm: Arc<Realm>,
     heap: Mutex<Heap>,

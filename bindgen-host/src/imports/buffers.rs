@@ -75,8 +75,8 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
     })
 }
 
-/// What a buffer that the host holds for a guest may have: guests are hostile, and the host's memory is
-/// not theirs.
+/// The largest buffer that the host holds for a guest, in bytes. A guest may be hostile, and this
+/// is the host's memory.
 const HOST_BYTES_MAX: u32 = 256 << 20;
 
 fn host_len(len: u32) -> Result<usize, Throw> {
@@ -184,7 +184,7 @@ fn length(js: &Js) -> Result<i32, Throw> {
     Ok(truncated(len))
 }
 
-/// `bytes.set(source, offset)`, `array[index] = value` or `object[key] = value`: one import.
+/// `bytes.set(source, offset)`, `array[index] = value` and `object[key] = value` are one import.
 fn set(call: &mut Call<'_>) -> ImportOutcome {
     let target = call.object(0)?;
     let Some(Object::Bytes(into)) = target.as_object() else {
@@ -248,7 +248,7 @@ impl Call<'_> {
         }
     }
 
-    /// Writes inside a view, from an offset in it.
+    /// Writes inside a view. `offset` counts from the view's first byte.
     pub(super) fn write_view(
         &mut self,
         view: &Bytes,

@@ -1,4 +1,4 @@
-//! wasm-bindgen's own functions: references, strings, numbers, questions about types.
+//! wasm-bindgen's own functions: references, strings, numbers, tests of types.
 
 use engine_api::{FuncType, ValType};
 
@@ -98,8 +98,7 @@ fn bigint_get(call: &mut Call<'_>) -> ImportOutcome {
     call.return_option(call.u32(0), number)
 }
 
-/// False, true, or neither. In releases since 0.2.101 the last is a number that no boolean has, as in
-/// those before.
+/// 0, 1, or a number for a value that is no boolean: 2 up to release 0.2.100, 0xFFFFFF since.
 fn boolean_get(call: &mut Call<'_>) -> ImportOutcome {
     Ok(Out::I32(match call.object(0)? {
         Js::Bool(value) => value.into(),
@@ -109,7 +108,7 @@ fn boolean_get(call: &mut Call<'_>) -> ImportOutcome {
 }
 
 impl Js {
-    /// As wasm-bindgen's `debugString` has it.
+    /// wasm-bindgen's `debugString`.
     fn debug(&self) -> String {
         match self {
             Js::Text(text) => format!("\"{text}\""),
@@ -121,7 +120,7 @@ impl Js {
         }
     }
 
-    /// What JavaScript's `Number(value)` gives, for what has a number.
+    /// JavaScript's `Number(value)`; NaN for objects.
     #[expect(clippy::cast_precision_loss, reason = "as JavaScript does")]
     fn to_number(&self) -> f64 {
         match self {

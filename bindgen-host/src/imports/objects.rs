@@ -22,7 +22,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             let elements = elements.ok_or_else(|| Throw::type_error("from: not an array"))?;
             Ok(Out::Js(Js::object(bag(elements))))
         },
-        // An object of a class of the guest's own: its address.
+        // An object of a class that the guest exports: its address.
         base if base.ends_with("_new") && ty.params() == [ValType::I32] => {
             |call| Ok(Out::Js(Js::object(Object::Instance(call.u32(0)))))
         }
@@ -69,7 +69,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
         | "static_accessor_SELF"
         | "static_accessor_GLOBAL"
         | "static_accessor_GLOBAL_THIS" => |_| Ok(Out::Js(global(Global::This))),
-        // There is no window, process or module system: libraries then look elsewhere.
+        // There is no window, process or module system. Libraries then look elsewhere.
         "static_accessor_WINDOW" | "process" | "versions" | "node" | "msCrypto" => {
             |_| Ok(Out::Js(Js::Undefined))
         }
@@ -97,7 +97,7 @@ fn bag(elements: Vec<Js>) -> Object {
     }))
 }
 
-/// What an object that was made without saying what holds.
+/// The contents of an object that `new X()` made.
 pub(super) fn bag_of(object: &Object) -> Option<MutexGuard<'_, Bag>> {
     match object {
         Object::Bag(bag) => Some(bag.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -123,7 +123,7 @@ fn push(call: &mut Call<'_>) -> ImportOutcome {
     }
 }
 
-/// `array[index]`, or a field by its name.
+/// `array[index]` and `object[key]` are one import.
 fn get(call: &mut Call<'_>) -> ImportOutcome {
     let object = call.object(0)?;
     let by_index = call.args[1].i32().map(i32::cast_unsigned);
@@ -137,14 +137,14 @@ fn get(call: &mut Call<'_>) -> ImportOutcome {
     Ok(Out::Js(found.flatten().unwrap_or(Js::Undefined)))
 }
 
-/// `array[index] = value`, or a field by its name. Both the value and the key are given up, unless this
-/// is `Reflect.set`, which says whether it worked.
+/// `array[index] = value` or `object[key] = value`. The guest gives up the key and the value,
+/// except to `Reflect.set`, which has a result: whether it worked.
 pub(super) fn set(call: &mut Call<'_>, object: &Js) -> ImportOutcome {
     let takes_index = matches!(
         (&call.args[1], &call.args[2]),
         (engine_api::Val::I32(_), engine_api::Val::ExternRef(_))
     );
-    // In the older ABI an index and a key look the same: a key names an object that is text.
+    // In the older ABI an index and a key are both numbers. A key is the slot of a text.
     let key = if takes_index {
         None
     } else {
@@ -165,7 +165,7 @@ pub(super) fn set(call: &mut Call<'_>, object: &Js) -> ImportOutcome {
         return Ok(Out::I32(stored.is_some().into()));
     }
     let stored = with_bag(object, |bag| {
-        // An array of a guest's making grows by one; anything else would be a hole.
+        // An array grows by one element at a time. A greater index would leave a hole.
         if index > bag.elements.len() {
             return false;
         }
@@ -186,7 +186,7 @@ pub(super) fn set(call: &mut Call<'_>, object: &Js) -> ImportOutcome {
 }
 
 impl Call<'_> {
-    /// The text of the object that an argument names, if it names one that is text.
+    /// The text that an argument names; `None` for any other object.
     fn text_object(&self, position: usize) -> Option<String> {
         match self.object(position) {
             Ok(Js::Text(text)) => Some(text.to_string()),

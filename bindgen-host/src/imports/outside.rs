@@ -1,4 +1,5 @@
-//! What reaches the world outside: randomness, the clock, the console, and the pool's protocol.
+//! Imports that reach outside of the realm: randomness, the clock, the console, and the pool's
+//! protocol.
 
 use engine_api::{FuncType, ValType};
 
@@ -17,13 +18,13 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
         "warn" => |call| print(call, Level::Warn),
         "debug" => |call| print(call, Level::Debug),
         "trace" => |call| print(call, Level::Trace),
-        // The pool builder is the last argument, whatever comes before.
+        // The pool builder is the last argument. Releases differ in those before it.
         "startWorkers" if !ty.params().is_empty() => |call| {
             let builder = call.u32(call.args.len() - 1);
             call.thread.realm.set_builder(builder);
             Ok(Out::Js(Js::object(Object::Promise)))
         },
-        // The host joins the workers itself, once the call that ends the pool has returned.
+        // The host joins the workers after the call that ends the pool.
         "terminateWorkers" => |_| Ok(Out::Js(Js::object(Object::Promise))),
         _ => return None,
     })
