@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use engine_api::{Engine, EngineConfig, Error, Imports, Instance, Limits, Module};
 
 use crate::expect::{binary, refused};
-use crate::proxied::Remembering;
+use crate::remembering::Remembering;
 
 /// One engine of the list: itself in its default configuration, the way to make another one, and the
 /// modules it has compiled, because compiling is what a suite spends its time on.

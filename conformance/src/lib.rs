@@ -33,3 +33,4 @@ pub mod prelude;
 pub mod probe;
 pub mod process;
 pub mod proxied;
+pub mod remembering;

@@ -1,67 +1,11 @@
 //! Proxies on the engines under test.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use engine_api::{
-    Artifact, Capabilities, Engine, EngineId, Error, MemoryType, Module, ModuleHash, SharedMemory,
-};
 use proxy_core::{Builder, Policy, Proxy};
 
 use crate::engines::EngineUnderTest;
 use crate::expect::binary;
-
-/// An engine that compiles each module once. Replay asks an engine for a module again and again.
-#[derive(Debug)]
-pub struct Remembering {
-    inner: Arc<dyn Engine>,
-    modules: Mutex<HashMap<ModuleHash, Arc<dyn Module>>>,
-}
-
-impl Remembering {
-    /// Remembers what `inner` has compiled.
-    #[must_use]
-    pub fn new(inner: Arc<dyn Engine>) -> Self {
-        Self {
-            inner,
-            modules: Mutex::new(HashMap::new()),
-        }
-    }
-}
-
-impl Engine for Remembering {
-    fn id(&self) -> EngineId {
-        self.inner.id()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn fingerprint(&self) -> String {
-        self.inner.fingerprint()
-    }
-
-    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        // Held while compiling: cases that need the same module wait for it instead of compiling too.
-        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let hash = ModuleHash::of(wasm);
-        if let Some(module) = modules.get(&hash) {
-            return Ok(Arc::clone(module));
-        }
-        let module = self.inner.compile(wasm)?;
-        modules.insert(hash, Arc::clone(&module));
-        Ok(module)
-    }
-
-    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        self.inner.load(wasm, artifact)
-    }
-
-    fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error> {
-        self.inner.shared_memory(ty)
-    }
-}
 
 impl EngineUnderTest {
     /// Starts to build a proxy on this engine. The policy is a file's text.
