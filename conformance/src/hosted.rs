@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bindgen_host::{BindgenHost, Options, WorkerExit};
-use engine_api::{Engine, Error, Instance, Limits};
+use engine_api::{Engine, Error, Imports, Instance, Limits};
 use proxy_core::{Builder, Policy, Proxy};
 
 use crate::engines::EngineUnderTest;
@@ -86,8 +86,21 @@ impl Hosted {
     ///
     /// As [`engine_api::Module::instantiate`].
     pub fn instantiate(&self, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
+        self.instantiate_with(&bindgen_host::system(), limits)
+    }
+
+    /// A bare instance with other imports than those of this machine.
+    ///
+    /// # Errors
+    ///
+    /// As [`engine_api::Module::instantiate`].
+    pub fn instantiate_with(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+    ) -> Result<Box<dyn Instance>, Error> {
         let module = self.engine.compile(self.wasm)?;
-        module.instantiate(&bindgen_host::system(), limits)
+        module.instantiate(imports, limits)
     }
 
     /// Starts to build a proxy.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bindgen_host::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
+use bindgen_host::{HostError, SYSTEM, THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 use conformance::hosted::THREADS;
 use conformance::prelude::*;
 use proxy_core::{Error as ProxyError, args};
@@ -134,6 +134,46 @@ fn what_ends_a_worker_ends_the_call_and_not_in_a_hang(engine: &EngineUnderTest) 
             drop(instance);
             assert_workers(0);
         }
+    }
+}
+
+#[apply(every_engine)]
+fn a_worker_that_the_host_fails_is_the_source_of_the_calls_error(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.on(engine) {
+        let mut imports = bindgen_host::system();
+        let random = FuncType::new(&[], &[ValType::I64, ValType::I64]);
+        imports.func(SYSTEM, "random", random, |_, _, _| {
+            Err(Error::Host {
+                module: SYSTEM.to_owned(),
+                name: "random".to_owned(),
+                source: "no entropy".into(),
+            })
+        });
+        let mut instance = hosted.instantiate_with(&imports, &limits()).unwrap();
+        start(&mut *instance, 1);
+        let returns = Arc::clone(instance.info());
+        let returns = returns
+            .function("random_in_workers")
+            .unwrap()
+            .1
+            .ty
+            .results();
+        let pointer = returns.is_empty().then_some(Val::I32(64));
+        let args: Vec<_> = pointer.into_iter().chain([Val::I32(1)]).collect();
+        let error = refused(instance.invoke("random_in_workers", &args));
+        let Error::Host { source, .. } = error else {
+            panic!("{}: {error:?}", hosted.abi)
+        };
+        let Some(HostError::Worker { worker: 1, source }) = source.downcast_ref() else {
+            panic!("{}: {source:?}", hosted.abi)
+        };
+        let Error::Host { name, .. } = &**source else {
+            panic!("{}: {source:?}", hosted.abi)
+        };
+        assert_eq!(name, "random");
+        drop(instance);
+        assert_workers(0);
     }
 }
 
