@@ -29,7 +29,7 @@ impl EngineUnderTest {
 
 /// A guest that is built in: its module and its policy.
 #[derive(Clone, Copy, Debug)]
-pub struct Guest {
+pub struct BuiltInGuest {
     /// The module.
     pub wasm: &'static [u8],
     /// The policy file.
@@ -39,7 +39,7 @@ pub struct Guest {
 macro_rules! guest {
     ($name:ident, $file:literal, $doc:literal) => {
         #[doc = $doc]
-        pub const $name: Guest = Guest {
+        pub const $name: BuiltInGuest = BuiltInGuest {
             wasm: include_bytes!(concat!("../../guests/prebuilt/", $file, ".wasm")),
             policy: include_str!(concat!("../../guests/policies/", $file, ".toml")),
         };
@@ -58,7 +58,7 @@ guest!(
     "Stores, snapshots and views that depend on each other."
 );
 
-impl Guest {
+impl BuiltInGuest {
     /// Starts to build a proxy for the guest.
     #[track_caller]
     pub fn on(&self, engine: &EngineUnderTest) -> Builder {
