@@ -1,6 +1,6 @@
-//! One suite for every engine: what `engine-api` promises, asserted on each runtime and compiler.
+//! One suite for every engine: each promise of `engine-api`, asserted on each runtime and compiler.
 //!
-//! The list of engines is written once, in [`engines`], and is also a test template: a case is
+//! The list of engines, in [`engines`], is also a test template. A case is
 //!
 //! ```
 //! use conformance::prelude::*;
@@ -14,12 +14,12 @@
 //! }
 //! ```
 //!
-//! Nothing is skipped. What an engine cannot do, it must refuse with [`engine_api::Error::Unsupported`],
-//! and [`EngineUnderTest::module_if`] asserts that it does. A known divergence is asserted in
-//! `tests/engines/divergence.rs` with its upstream issue.
+//! Nothing is skipped. An engine must refuse a module that it cannot run with
+//! [`engine_api::Error::Unsupported`], and [`EngineUnderTest::module_if`] asserts that it does. A
+//! known divergence is asserted in `tests/engines/divergence.rs` with its upstream issue.
 //!
-//! Cases that need a process to themselves (they measure it, or could end it) run the binary
-//! `conformance-probe`; see [`probe`].
+//! A case that measures its process, or could end it, runs the binary `conformance-probe`; see
+//! [`probe`].
 //!
 //! [`EngineUnderTest::module_if`]: engines::EngineUnderTest::module_if
 

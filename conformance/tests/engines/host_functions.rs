@@ -69,7 +69,7 @@ fn numbers_of_every_type_pass_in_both_directions(engine: &EngineUnderTest) {
     }
 }
 
-/// Gives a value to a guest, which gives it to the host, which gives it back through the guest.
+/// Passes a value through a guest to the host, and back the same way.
 #[track_caller]
 fn passes(engine: &EngineUnderTest, value: Val) {
     let types = [value.ty()];

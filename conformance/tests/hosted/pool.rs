@@ -1,4 +1,4 @@
-//! A thread pool in the guest: started, used, ended in every way, and never a hang.
+//! A thread pool in the guest is started, used and ended in every way, and never hangs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use conformance::hosted::THREADS;
 use conformance::prelude::*;
 use proxy_core::{Error as ProxyError, args};
 
-/// Cases that count threads are alone.
+/// Cases that count threads run one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -18,7 +18,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn workers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let is_worker = |task: std::io::Result<std::fs::DirEntry>| {
-        // One that ends meanwhile is none.
+        // A thread that ends meanwhile is not counted.
         let name = task.and_then(|task| std::fs::read_to_string(task.path().join("comm")));
         name.is_ok_and(|name| name.starts_with("guest worker"))
     };
@@ -27,7 +27,7 @@ fn workers() -> usize {
         .count()
 }
 
-/// Waits until there are so many: a thread that was joined may be listed for a moment longer.
+/// Waits until there are so many workers: Linux may list a joined thread for a moment longer.
 #[track_caller]
 fn assert_workers(expected: usize) {
     let mut here = workers();
@@ -74,7 +74,7 @@ fn a_pool_works_and_ends_with_every_thread_joined(engine: &EngineUnderTest) {
             .invoke(THREAD_POOL_STOP, &[Val::I32(first)])
             .unwrap();
         assert_workers(0);
-        // Again, and with another number of threads; what workers have is given back each time.
+        // Again, with other numbers of threads. Workers give their memory back each time.
         let after_one = instance.memory_bytes();
         for threads in [1, 3, 2, 3, 2, 3, 2, 3, 2, 3] {
             let pool = start(instance, threads);
@@ -265,7 +265,7 @@ fn a_standby_gets_a_pool_of_its_own_and_a_trap_costs_one_generation(engine: &Eng
         assert_eq!(sum(), SUM);
         proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
         assert_workers(0);
-        // Pools that came and went leave nothing to replay.
+        // Pools that have ended leave nothing to replay.
         for _ in 0..50 {
             let pool = start();
             proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
@@ -278,7 +278,7 @@ fn a_standby_gets_a_pool_of_its_own_and_a_trap_costs_one_generation(engine: &Eng
     }
 }
 
-/// With one worker everything happens in one order: what it drew is drawn again.
+/// One worker does everything in one order, and draws the same again.
 #[apply(every_engine)]
 fn randomness_of_one_worker_is_replayed(engine: &EngineUnderTest) {
     let _alone = alone();
