@@ -71,6 +71,11 @@ pub use error::HostError;
 pub use surface::{Abi, hosted_info, is_bindgen};
 pub use system::{SYSTEM, system};
 
+/// The examples of the page on this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/bindgen-host.md")]
+struct Page;
+
 /// The function that takes the error behind the error index of a `Result`.
 pub const TAKE_ERROR: &str = "bindgen_host_take_error";
 
