@@ -138,13 +138,11 @@ impl Surface {
             shared_memory: shared_memory(inner),
             start: function(inner, "__wbindgen_start")
                 .map(|(func, ty)| (func, !ty.params().is_empty())),
-            malloc: function(inner, "__wbindgen_malloc")
-                .map(|(func, ty)| (func, ty.params().len())),
-            free: function(inner, "__wbindgen_free").map(|(func, ty)| (func, ty.params().len())),
+            malloc: function(inner, "__wbindgen_malloc").map(with_arity),
+            free: function(inner, "__wbindgen_free").map(with_arity),
             exn_store: function(inner, "__wbindgen_exn_store").map(|(func, _)| func),
             externrefs: externrefs(inner),
-            thread_destroy: function(inner, "__wbindgen_thread_destroy")
-                .map(|(func, ty)| (func, ty.params().len())),
+            thread_destroy: function(inner, "__wbindgen_thread_destroy").map(with_arity),
             pool,
             casts: HashMap::new(),
             invokers: invokers(inner),
@@ -216,6 +214,10 @@ fn shared_memory(info: &ModuleInfo) -> Option<(Import, MemoryType)> {
 fn function(info: &ModuleInfo, name: &str) -> Option<(FuncIndex, FuncType)> {
     let (func, function) = info.function(name).ok()?;
     Some((func, function.ty.clone()))
+}
+
+fn with_arity((func, ty): (FuncIndex, FuncType)) -> (FuncIndex, usize) {
+    (func, ty.params().len())
 }
 
 fn externrefs(info: &ModuleInfo) -> Option<Externrefs> {

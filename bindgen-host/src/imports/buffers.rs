@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine_api::{FuncType, ValType};
 
+use super::intrinsics::is;
 use super::objects;
 use crate::call::{Call, ImportOutcome, Out, Serve, Throw};
 use crate::value::{Buffer, Bytes, Js, Object};
@@ -59,18 +60,13 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             call.write(call.u32(0).into(), &copied)?;
             Ok(Out::Nothing)
         },
-        "instanceof_Uint8Array" => |call| {
-            let is = matches!(call.object(0)?.as_object(), Some(Object::Bytes(_)));
-            Ok(Out::I32(is.into()))
-        },
-        "instanceof_ArrayBuffer" => |call| {
-            let is = matches!(call.object(0)?.as_object(), Some(Object::Buffer(_)));
-            Ok(Out::I32(is.into()))
-        },
-        "instanceof_Memory" => |call| {
-            let is = matches!(call.object(0)?.as_object(), Some(Object::Memory));
-            Ok(Out::I32(is.into()))
-        },
+        "instanceof_Uint8Array" => {
+            |call| is(call, |js| matches!(js.as_object(), Some(Object::Bytes(_))))
+        }
+        "instanceof_ArrayBuffer" => {
+            |call| is(call, |js| matches!(js.as_object(), Some(Object::Buffer(_))))
+        }
+        "instanceof_Memory" => |call| is(call, |js| matches!(js.as_object(), Some(Object::Memory))),
         _ => return None,
     })
 }

@@ -193,10 +193,7 @@ fn for_each(call: &mut Call<'_>) -> ImportOutcome {
         invoke,
         dropped: AtomicBool::new(false),
     };
-    let elements = array
-        .as_object()
-        .and_then(objects::bag_of)
-        .map(|bag| bag.elements.clone());
+    let elements = objects::with_bag(&array, |bag| bag.elements.clone());
     let elements = elements.ok_or_else(|| Throw::type_error("forEach: not an array"))?;
     for (index, element) in (0_u32..).zip(elements) {
         call.invoke(

@@ -65,7 +65,8 @@ fn text_param(ty: &FuncType) -> bool {
     ty.params() == [ValType::I32, ValType::I32]
 }
 
-fn is(call: &mut Call<'_>, question: fn(&Js) -> bool) -> ImportOutcome {
+/// Whether the argument is such a value.
+pub(super) fn is(call: &mut Call<'_>, question: fn(&Js) -> bool) -> ImportOutcome {
     Ok(Out::I32(question(&call.object(0)?).into()))
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine_api::{FuncType, ValType};
 
+use super::intrinsics::is;
 use crate::call::{Call, ImportOutcome, Out, Serve, Throw};
 use crate::value::{Bag, Global, Js, Object};
 
@@ -14,11 +15,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             |call| Ok(Out::Js(Js::error("Error", call.text(0)?)))
         }
         "from" => |call| {
-            let elements = call
-                .object(0)?
-                .as_object()
-                .and_then(bag_of)
-                .map(|bag| bag.elements.clone());
+            let elements = with_bag(&call.object(0)?, |bag| bag.elements.clone());
             let elements = elements.ok_or_else(|| Throw::type_error("from: not an array"))?;
             Ok(Out::Js(Js::object(bag(elements))))
         },
@@ -42,11 +39,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             Ok(Out::Js(Js::object(bag(elements))))
         },
         "get" => get,
-        "isArray" => |call| {
-            let js = call.object(0)?;
-            let is_array = with_bag(&js, |bag| bag.fields.is_empty()).unwrap_or(false);
-            Ok(Out::I32(is_array.into()))
-        },
+        "isArray" => |call| is(call, is_array),
         "stack" => |call| {
             let stack = call.object(1)?.to_string();
             call.return_text(call.u32(0), Some(&stack))
@@ -59,10 +52,9 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             };
             Ok(Out::Js(Js::text(name)))
         },
-        "instanceof_Error" => |call| {
-            let is_error = matches!(call.object(0)?.as_object(), Some(Object::Error(_)));
-            Ok(Out::I32(is_error.into()))
-        },
+        "instanceof_Error" => {
+            |call| is(call, |js| matches!(js.as_object(), Some(Object::Error(_))))
+        }
         "self"
         | "global"
         | "globalThis"
@@ -105,10 +97,14 @@ pub(super) fn bag_of(object: &Object) -> Option<MutexGuard<'_, Bag>> {
     }
 }
 
-fn with_bag<T>(js: &Js, what: impl FnOnce(&mut Bag) -> T) -> Option<T> {
+pub(super) fn with_bag<T>(js: &Js, what: impl FnOnce(&mut Bag) -> T) -> Option<T> {
     js.as_object()
         .and_then(bag_of)
         .map(|mut bag| what(&mut bag))
+}
+
+fn is_array(js: &Js) -> bool {
+    with_bag(js, |bag| bag.fields.is_empty()).unwrap_or(false)
 }
 
 fn push(call: &mut Call<'_>) -> ImportOutcome {
@@ -127,8 +123,7 @@ fn push(call: &mut Call<'_>) -> ImportOutcome {
 fn get(call: &mut Call<'_>) -> ImportOutcome {
     let object = call.object(0)?;
     let by_index = call.args[1].i32().map(i32::cast_unsigned);
-    let is_array = with_bag(&object, |bag| bag.fields.is_empty()).unwrap_or(false);
-    let found = if let (Some(index), true) = (by_index, is_array) {
+    let found = if let (Some(index), true) = (by_index, is_array(&object)) {
         with_bag(&object, |bag| bag.elements.get(index as usize).cloned())
     } else {
         let key = call.object(1)?.to_string();
