@@ -1,14 +1,15 @@
-//! One call of an import: its arguments as objects of the realm, and its result back.
+//! One call of an import: its arguments as objects of the realm, and its result.
 
-use engine_api::{Caller, Error, ExternRef, FuncIndex, Val, ValType};
+use engine_api::{Caller, Error, ExternRef, FuncIndex, FuncType, Val, ValType};
 
-use crate::imports::Served;
-use crate::realm::{Facade, Thread, failed};
+use crate::error::HostError;
+use crate::facade::Facade;
+use crate::realm::Thread;
 use crate::surface::Abi;
 use crate::system::{Level, System};
 use crate::value::Js;
 
-/// A call in progress.
+/// A call of an import while it is being served.
 pub(crate) struct Call<'a> {
     pub(crate) thread: &'a Thread,
     pub(crate) served: &'a Served,
@@ -16,7 +17,7 @@ pub(crate) struct Call<'a> {
     caller: &'a mut dyn Caller,
 }
 
-/// What an import gives back.
+/// The result of an import.
 #[derive(Debug)]
 pub(crate) enum Out {
     Nothing,
@@ -25,12 +26,12 @@ pub(crate) enum Out {
     F64(f64),
 }
 
-/// How a call of an import goes wrong.
+/// The failure of an import.
 #[derive(Debug)]
 pub(crate) enum Throw {
     /// An exception, which the guest may catch.
     Js(Js),
-    /// The end of the guest's call.
+    /// An error that ends the guest's call.
     Engine(Error),
 }
 
@@ -40,9 +41,66 @@ impl From<Error> for Throw {
     }
 }
 
-pub(crate) type Outcome = Result<Out, Throw>;
+impl Throw {
+    pub(crate) fn type_error(message: impl Into<String>) -> Self {
+        Throw::Js(Js::error("TypeError", message))
+    }
 
-/// Serves a call.
+    pub(crate) fn range_error(message: impl Into<String>) -> Self {
+        Throw::Js(Js::error("RangeError", message))
+    }
+}
+
+pub(crate) type ImportOutcome = Result<Out, Throw>;
+
+/// A function that serves an import.
+pub(crate) type Serve = fn(&mut Call<'_>) -> ImportOutcome;
+
+/// An import that the host serves.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// The import's whole name, hash included.
+    pub(crate) name: String,
+    pub(crate) serve: Serve,
+    /// Whether wasm-bindgen catches its exceptions for the guest, and hands them over.
+    pub(crate) catches: bool,
+    /// Whether the result 0 means that there is no object.
+    pub(crate) is_optional: bool,
+    /// Whether it has a result.
+    pub(crate) returns: bool,
+}
+
+impl Served {
+    pub(crate) fn new(name: &str, base: &str, ty: &FuncType, serve: Serve) -> Self {
+        Self {
+            name: name.to_owned(),
+            serve,
+            // js-sys, web-sys and getrandom declare these with `catch`.
+            catches: matches!(
+                base,
+                "call"
+                    | "apply"
+                    | "construct"
+                    | "get"
+                    | "has"
+                    | "set"
+                    | "getRandomValues"
+                    | "randomFillSync"
+                    | "require"
+                    | "self"
+                    | "window"
+                    | "global"
+                    | "globalThis"
+                    | "parse"
+                    | "stringify"
+            ),
+            returns: !ty.results().is_empty(),
+            is_optional: base.starts_with("static_accessor_"),
+        }
+    }
+}
+
+/// Serves a call, and writes its result. An exception goes to the guest where the guest catches it.
 pub(crate) fn serve(
     thread: &Thread,
     served: &Served,
@@ -62,7 +120,7 @@ pub(crate) fn serve(
         Err(Throw::Js(exception)) => {
             let catches = thread.realm.surface.exn_store.filter(|_| served.catches);
             let Some(store) = catches else {
-                return Err(failed(&served.name, exception.to_string()));
+                return Err(HostError::Uncaught(exception.to_string()).ends(&served.name));
             };
             let index = call.name_object(exception)?;
             return call.caller.call(store, &[Val::from(index)], &mut []);
@@ -88,7 +146,7 @@ impl Call<'_> {
         }
     }
 
-    /// The same, and the guest gives it up.
+    /// As [`Call::object`], and the guest gives the object up.
     pub(crate) fn take(&self, position: usize) -> Result<Js, Throw> {
         match &self.args[position] {
             Val::I32(slot) => {
@@ -107,7 +165,12 @@ impl Call<'_> {
     }
 
     pub(crate) fn odd(&self, what: &str) -> Throw {
-        Throw::Engine(failed(&self.served.name, what))
+        Throw::Engine(HostError::Abi(what.to_owned()).ends(&self.served.name))
+    }
+
+    /// The end of a call by an exception for which the guest has no handler.
+    pub(crate) fn uncaught(&self, message: String) -> Throw {
+        Throw::Engine(HostError::Uncaught(message).ends(&self.served.name))
     }
 
     pub(crate) fn u32(&self, position: usize) -> u32 {
@@ -125,9 +188,9 @@ impl Call<'_> {
         self.args[position].i64().unwrap_or(0)
     }
 
-    /// Whether two arguments, a pointer and a length, are text in the guest's memory, rather than two
-    /// objects: in the older ABI both are numbers. Slots are small; memory begins with what guests
-    /// keep free, or their stack.
+    /// Text, if two arguments look like a pointer and a length rather than like two objects. In the
+    /// older ABI both are numbers. Numbers of slots are small, and guests put no text at the
+    /// beginning of memory, where they have their stack or keep a page free.
     pub(crate) fn text_if(&self, position: usize) -> Option<String> {
         let (pointer, len) = (self.u32(position), self.u32(position + 1));
         let may_be_text = pointer >= 1024 || len == 0;
@@ -137,15 +200,12 @@ impl Call<'_> {
     /// Text in the guest's memory, by pointer and length at two arguments.
     pub(crate) fn text(&self, position: usize) -> Result<String, Throw> {
         let bytes = self.bytes(self.u32(position), self.u32(position + 1))?;
-        String::from_utf8(bytes).map_err(|_| {
-            Throw::Js(Js::error(
-                "TypeError",
-                "the encoded data was not valid UTF-8",
-            ))
-        })
+        String::from_utf8(bytes)
+            .map_err(|_| Throw::type_error("the encoded data was not valid UTF-8"))
     }
 
-    /// Bytes in the guest's memory, which must be there: a guest may claim 4 GiB.
+    /// Bytes in the guest's memory. The range is checked before the buffer is made: a guest may
+    /// claim 4 GiB.
     pub(crate) fn bytes(&self, pointer: u32, len: u32) -> Result<Vec<u8>, Throw> {
         let memory = self.thread.realm.surface.memory;
         let (offset, len) = (u64::from(pointer), u64::from(len));
@@ -167,9 +227,9 @@ impl Call<'_> {
         Ok(self.caller.memory_size(self.thread.realm.surface.memory)?)
     }
 
-    /// Leaves text for the guest, which takes it over, and its place at a return pointer: null if there
-    /// is none.
-    pub(crate) fn return_text(&mut self, at: u32, text: Option<&str>) -> Outcome {
+    /// Leaves text in a buffer that the guest takes over, and writes its address and length to a
+    /// return pointer. Without text the address is 0.
+    pub(crate) fn return_text(&mut self, at: u32, text: Option<&str>) -> ImportOutcome {
         let (pointer, len) = match text {
             None => (0, 0),
             Some(text) => self.copy_in(text.as_bytes())?,
@@ -181,8 +241,8 @@ impl Call<'_> {
         Ok(Out::Nothing)
     }
 
-    /// Leaves an optional number of eight bytes at a return pointer.
-    pub(crate) fn return_option(&mut self, at: u32, value: Option<[u8; 8]>) -> Outcome {
+    /// Writes an optional number of eight bytes to a return pointer.
+    pub(crate) fn return_option(&mut self, at: u32, value: Option<[u8; 8]>) -> ImportOutcome {
         let mut slots = [0; 16];
         slots[0] = u8::from(value.is_some());
         slots[8..].copy_from_slice(&value.unwrap_or_default());
@@ -190,7 +250,7 @@ impl Call<'_> {
         Ok(Out::Nothing)
     }
 
-    /// A buffer of the guest's allocator with these bytes.
+    /// Copies bytes into a new buffer of the guest's allocator; its address and length.
     fn copy_in(&mut self, bytes: &[u8]) -> Result<(u32, u32), Throw> {
         let Some((malloc, params)) = self.thread.realm.surface.malloc else {
             return Err(
@@ -208,7 +268,7 @@ impl Call<'_> {
         Ok((pointer, len))
     }
 
-    /// Gives a buffer of the guest's allocator back.
+    /// Gives a buffer back to the guest's allocator.
     pub(crate) fn free(&mut self, pointer: u32, len: u32) -> Result<(), Throw> {
         let (Some((free, params)), true) = (self.thread.realm.surface.free, len > 0) else {
             return Ok(());
@@ -217,7 +277,6 @@ impl Call<'_> {
         self.call(free, &args[..params.min(3)], &mut [])
     }
 
-    /// Calls an export of the guest.
     pub(crate) fn call(
         &mut self,
         func: FuncIndex,
@@ -227,26 +286,26 @@ impl Call<'_> {
         Ok(self.caller.call(func, args, results)?)
     }
 
-    /// The world outside, and the guest as it is seen from there.
+    /// The imports of the outer module, and the guest as they see it.
     pub(crate) fn outside(&mut self) -> (&System, Facade<'_>) {
         let realm = &self.thread.realm;
         (&realm.system, Facade::new(&realm.surface, self.caller))
     }
 
-    pub(crate) fn console(&mut self, level: Level, line: &str) -> Outcome {
+    pub(crate) fn console(&mut self, level: Level, line: &str) -> ImportOutcome {
         let (system, mut facade) = self.outside();
         system.console(&mut facade, level, line)?;
         Ok(Out::Nothing)
     }
 
-    /// Grows the table of externrefs by the four constants, as every instance does once.
-    pub(crate) fn init_externrefs(&mut self) -> Outcome {
+    /// Grows the table of externrefs by the four constants. Every instance asks for it once.
+    pub(crate) fn init_externrefs(&mut self) -> ImportOutcome {
         let Some(table) = self.thread.realm.surface.externrefs.map(|refs| refs.table) else {
             return Err(self.odd("the module exports no table of externrefs"));
         };
         let undefined = to_externref(Js::Undefined);
         let starts_with = self.thread.realm.surface.inner.tables()[table.0 as usize].elements_min;
-        // Releases since 0.2.106 reserve the room themselves, after 1,024 slots.
+        // Releases since 0.2.106 reserve the room for them, after 1,024 elements.
         let offset = match starts_with {
             1028 => 1024,
             _ => self.caller.table_grow(table, 4, &Val::ExternRef(None))?,
@@ -260,7 +319,7 @@ impl Call<'_> {
         Ok(Out::Nothing)
     }
 
-    /// A number by which the guest can name the object from now on.
+    /// Gives the guest an object: the slot, or the element of the table, that names it from now on.
     pub(crate) fn name_object(&mut self, js: Js) -> Result<u32, Error> {
         let surface = &self.thread.realm.surface;
         match (surface.abi, surface.externrefs) {
@@ -281,7 +340,7 @@ impl Call<'_> {
     fn give(&mut self, out: Out, ty: ValType) -> Result<Val, Error> {
         let out = match (out, ty) {
             (Out::Js(js), ValType::ExternRef) => to_externref(js),
-            // Zero is how absence is told where an object is optional, and names no object.
+            // 0 is the slot of no object, and says that there is none.
             (Out::Js(js), ValType::I32) if self.served.is_optional && js.is_like_none() => {
                 Val::I32(0)
             }
@@ -293,10 +352,8 @@ impl Call<'_> {
         if out.ty() == ty {
             Ok(out)
         } else {
-            Err(failed(
-                &self.served.name,
-                format!("returns {}, not {ty}", out.ty()),
-            ))
+            let message = format!("returns {}, not {ty}", out.ty());
+            Err(HostError::Abi(message).ends(&self.served.name))
         }
     }
 }
@@ -309,15 +366,13 @@ pub(crate) fn to_externref(js: Js) -> Val {
     })
 }
 
-/// The object of an externref, which the host has made at some time.
+/// The object of an externref. Only this host makes such externrefs.
 pub(crate) fn from_externref(reference: Option<&ExternRef>) -> Result<Js, Error> {
     match reference {
         None => Ok(Js::Null),
         Some(reference) => reference.get::<Js>().cloned().ok_or_else(|| {
-            failed(
-                "externref",
-                "a reference that this host did not make was passed to the guest",
-            )
+            let message = "a reference that this host did not make was passed to the guest";
+            HostError::Abi(message.to_owned()).ends("externref")
         }),
     }
 }

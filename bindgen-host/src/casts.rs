@@ -1,12 +1,12 @@
-//! Imports that convert a value of the guest into an object: wasm-bindgen numbers them, and says what each
-//! converts only in the module's names.
+//! Imports that convert a value of the guest into an object. wasm-bindgen numbers them; only the
+//! module's name section says what each converts.
 
 use std::collections::HashMap;
 
 use engine_api::{ExternType, FuncType, ModuleInfo, ValType};
 use wasmparser::{KnownCustom, Name, Parser, Payload};
 
-/// What an import converts.
+/// The value that an import converts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cast {
     Text,
@@ -44,7 +44,7 @@ pub(crate) fn read(info: &ModuleInfo, wasm: &[u8]) -> HashMap<String, Cast> {
     casts
 }
 
-/// The names of a module's functions, as far as it has kept them.
+/// The function names in a module's name section. A stripped module has none.
 fn function_names(wasm: &[u8]) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for payload in Parser::new(0).parse_all(wasm).flatten() {
@@ -64,7 +64,7 @@ fn function_names(wasm: &[u8]) -> HashMap<u32, String> {
     names
 }
 
-/// What a name such as `Ref(String) -> Externref` says.
+/// Reads a name such as `Ref(String) -> Externref`.
 fn parse(name: &str) -> Option<Cast> {
     let (from, _) = name.rsplit_once(" -> ")?;
     Some(match from {
@@ -78,8 +78,8 @@ fn parse(name: &str) -> Option<Cast> {
     })
 }
 
-/// The type of the export that calls a closure of this description: its two words, its arguments, and what it
-/// returns.
+/// The type of the export that calls a closure of this description: two words and the arguments to
+/// the result.
 fn closure_type(closure: &str) -> Option<FuncType> {
     let list = closure.split_once("arguments: [")?.1.split_once(']')?.0;
     let result = closure
@@ -108,7 +108,7 @@ fn types_of(kind: &str) -> Option<Vec<ValType>> {
     })
 }
 
-/// Releases 0.2.100 to 0.2.104 name these imports by a hash of what they convert.
+/// Releases 0.2.100 to 0.2.104 name these imports by a hash of the conversion.
 fn by_hash(name: &str) -> Option<Cast> {
     Some(match name.strip_prefix("__wbindgen_cast_")? {
         "2241b6af4c4b2941" => Cast::Text,
@@ -120,7 +120,7 @@ fn by_hash(name: &str) -> Option<Cast> {
     })
 }
 
-/// What only one thing can be. Two words are text, bytes or a closure: nothing tells.
+/// A type that only one conversion has. Two words may be text, bytes or a closure.
 fn by_type(ty: &FuncType) -> Option<Cast> {
     match ty.params() {
         [ValType::F64] => Some(Cast::Number),

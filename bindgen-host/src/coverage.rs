@@ -1,11 +1,11 @@
-//! What the host does for a module's imports, read from the module alone.
+//! Which imports of a module the host serves, read from the module alone.
 
 use engine_api::{ExternType, Import, ModuleInfo};
 
 use crate::surface::{Abi, abi, is_bindgen};
 use crate::{imports, names};
 
-/// What the host does for a module's imports.
+/// Which imports of a module the host serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Coverage {
@@ -13,12 +13,12 @@ pub struct Coverage {
     pub abi: Abi,
     /// How many of its imports the host serves, a shared memory and tables among them.
     pub served: usize,
-    /// The others, in the module's order: unless the user gives them they are stubs, and a function
-    /// among them fails when it is called.
+    /// The others, in the module's order. Each is a stub unless the user gives it; a function among
+    /// them then fails when it is called.
     pub stubs: Vec<Import>,
 }
 
-/// What the host does for a module's imports; `None` if the module is not wasm-bindgen's.
+/// Which imports of a module the host serves; `None` if wasm-bindgen did not make the module.
 #[must_use]
 pub fn served(info: &ModuleInfo) -> Option<Coverage> {
     if !is_bindgen(info) {

@@ -10,8 +10,8 @@ use crate::Options;
 use crate::module::HostedModule;
 use crate::surface::Surface;
 
-/// An engine that runs wasm-bindgen modules: another engine, with a host for their imports. Modules that
-/// are not wasm-bindgen's are the other engine's as they are.
+/// An engine that runs wasm-bindgen modules: another engine, and a host for their imports. It
+/// leaves all other modules to the other engine.
 #[derive(Clone, Debug)]
 pub struct BindgenHost {
     engine: Arc<dyn Engine>,
@@ -25,8 +25,8 @@ impl From<BindgenHost> for Arc<dyn Engine> {
 }
 
 impl BindgenHost {
-    /// A host on `engine`. Thread pools need its capabilities `threads` and `interruption`, the younger
-    /// ABI needs `externref`.
+    /// A host on `engine`. Thread pools need its capabilities `threads` and `interruption`, and the
+    /// younger ABI needs `externref`.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, options: Options) -> Self {
         Self { engine, options }

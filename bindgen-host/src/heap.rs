@@ -1,8 +1,8 @@
-//! The slots by which modules of the older ABI name objects.
+//! The slots by which modules of the older ABI name objects, as in `wasm-bindgen`'s generated glue.
 
 use crate::value::Js;
 
-/// Slots below belong to the module's own stack of borrowed objects, which a host without JavaScript never
+/// The first slot of the host. Those below are a stack of borrowed objects, which this host never
 /// fills. The number is compiled into every module (`JSIDX_OFFSET` of the crate wasm-bindgen).
 const RESERVED: u32 = 128;
 
@@ -27,7 +27,7 @@ impl Heap {
         }
     }
 
-    /// A slot for the object.
+    /// Puts an object into a free slot, which it returns.
     pub(crate) fn add(&mut self, js: Js) -> u32 {
         if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = Some(js);
@@ -37,12 +37,12 @@ impl Heap {
         u32::try_from(self.slots.len() - 1).expect("memory ends before 2^32 objects")
     }
 
-    /// The object in a slot that the guest names, if there is one.
+    /// The object in a slot. Guests may name a slot that holds none.
     pub(crate) fn get(&self, slot: u32) -> Option<&Js> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
-    /// The same, and the slot is free. The constants stay.
+    /// Takes the object out of a slot, and frees the slot. The constants stay.
     pub(crate) fn take(&mut self, slot: u32) -> Option<Js> {
         if slot < RESERVED + 4 {
             return self.get(slot).cloned();

@@ -1,4 +1,4 @@
-//! An instance with its realm: the guest's main thread, and its pool.
+//! The instance that the host gives out: the guest's main thread, and its pool.
 
 use std::sync::Arc;
 
@@ -8,15 +8,16 @@ use engine_api::{
 };
 
 use crate::call::from_externref;
-use crate::module::snapshots_unsupported;
+use crate::error::HostError;
 use crate::pool::{self, Pool};
-use crate::realm::{InterruptAll, Realm, Thread, failed};
+use crate::realm::{InterruptAll, Realm, Thread};
 use crate::surface::{Abi, Added};
 use crate::value::Js;
+use crate::{TAKE_ERROR, THREAD_POOL_START, THREAD_POOL_STOP};
 
-/// The instance that the host gives out.
+/// An instance with its realm.
 pub(crate) struct HostedInstance {
-    // Dropped in this order: no worker outlives the main thread's instance.
+    // The fields are dropped in this order, and no worker outlives the main thread's instance.
     pool: Option<Pool>,
     main: Box<dyn Instance>,
     realm: Arc<Realm>,
@@ -76,10 +77,8 @@ impl HostedInstance {
                 }
             }
             _ => self.thread.heap().take(index).ok_or_else(|| {
-                failed(
-                    "take_error",
-                    format!("the guest names object {index}, and holds none there"),
-                )
+                let message = format!("the guest names object {index}, and holds none there");
+                HostError::Abi(message).ends(TAKE_ERROR)
             })?,
         };
         Ok(js.to_string())
@@ -88,12 +87,12 @@ impl HostedInstance {
     fn start_pool(&mut self, threads: i32) -> Result<i32, Error> {
         if let Some(pool) = &self.pool {
             let message = format!("pool {} is running; stop it first", pool.number());
-            return Err(failed("thread_pool_start", message));
+            return Err(HostError::Pool(message).ends(THREAD_POOL_START));
         }
         pool::check(threads)?;
         let number = self.pools_started + 1;
         let started = Pool::start(&self.realm, &mut *self.main, &self.thread, number, threads);
-        // A worker's end is the cause where there is one; the main thread only met its consequence.
+        // If a worker ended, that is the cause. The main thread met only the consequence.
         self.pool = Some(started.map_err(|error| self.realm.fault().unwrap_or(error))?);
         self.pools_started = number;
         Ok(number)
@@ -101,10 +100,10 @@ impl HostedInstance {
 
     fn stop_pool(&mut self, number: i32) -> Result<(), Error> {
         match self.pool.take_if(|pool| pool.number() == number) {
-            None => Err(failed(
-                "thread_pool_stop",
-                format!("pool {number} is not running"),
-            )),
+            None => {
+                let message = format!("pool {number} is not running");
+                Err(HostError::Pool(message).ends(THREAD_POOL_STOP))
+            }
             Some(pool) => {
                 let stopped = pool.stop(&mut *self.main, &self.thread);
                 stopped.map_err(|error| self.realm.fault().unwrap_or(error))
@@ -114,8 +113,8 @@ impl HostedInstance {
 }
 
 impl HostedInstance {
-    /// What a call of the main thread gave, unless a worker that ended early took locks with it: then it means
-    /// nothing.
+    /// The outcome of a call of the main thread. It means nothing, and is an error, after a worker
+    /// ended early and kept its locks.
     fn faultless(&self, outcome: Result<(), Error>) -> Result<(), Error> {
         match self.pool.as_ref().and_then(|_| self.realm.fault()) {
             Some(fault) => Err(fault),
@@ -126,7 +125,7 @@ impl HostedInstance {
 
 impl Drop for HostedInstance {
     fn drop(&mut self) {
-        // Workers wait for work for ever, or are in the middle of some.
+        // A worker that nobody interrupts waits for work for ever.
         if self.pool.is_some() {
             self.realm.interrupt();
         }
@@ -236,7 +235,7 @@ impl Instance for HostedInstance {
     }
 
     fn interrupter(&self) -> Result<Interrupter, Error> {
-        // Says whether the engine can.
+        // An engine without interruption says so here.
         self.main.interrupter()?;
         Ok(Interrupter::new(Arc::new(InterruptAll(Arc::clone(
             &self.realm,
@@ -257,5 +256,14 @@ impl Instance for HostedInstance {
 
     fn discard_memories(&mut self) {
         self.main.discard_memories();
+    }
+}
+
+/// A snapshot has the guest's memories. The guest's objects and threads are the host's.
+pub(crate) fn snapshots_unsupported(engine: EngineId) -> Error {
+    Error::Unsupported {
+        engine,
+        what: "snapshots of a wasm-bindgen module, whose objects and threads are with the host"
+            .to_owned(),
     }
 }

@@ -1,10 +1,10 @@
 //! Runs wasm-bindgen modules without JavaScript.
 //!
-//! wasm-bindgen compiles a Rust crate for a JavaScript host: its imports are JavaScript functions, its
-//! objects are JavaScript objects. [`BindgenHost`] is an [`engine_api::Engine`] around another engine
-//! that serves these imports itself: each instance gets a small *realm*, the objects that the guest
-//! holds and the functions it calls on them. Everything that takes an engine takes it, the proxy
-//! included.
+//! wasm-bindgen compiles a Rust crate for a JavaScript host: the imports are JavaScript functions,
+//! and the objects are JavaScript objects. [`BindgenHost`] is an [`engine_api::Engine`] around
+//! another engine and serves these imports itself. Each instance gets a small *realm*: the objects
+//! that the guest holds and the functions that it calls on them. A proxy takes it as it takes any
+//! engine. `docs/bindgen-host.md` says more.
 //!
 //! ```
 //! use bindgen_host::{BindgenHost, Options};
@@ -23,16 +23,16 @@
 //!
 //! # What it serves
 //!
-//! Both generations of wasm-bindgen's ABI: objects as slots of a heap, with results through a return
-//! pointer; and objects as externrefs, with several results. Which one a module speaks is read from
-//! the module. Imports are recognised by their base name, without wasm-bindgen's hash: memory, strings,
-//! numbers, errors, typed arrays of bytes and their buffers, arrays, plain objects, randomness, the clock,
-//! the console, closures, and the start and end of a thread pool. Every other import is a stub that fails
-//! when it is called, with its name.
+//! Both generations of wasm-bindgen's ABI: objects as slots of a heap, with results through a
+//! return pointer; and objects as externrefs, with several results. The module's imports and
+//! exports tell which it is. Imports are recognised by their base name, without wasm-bindgen's
+//! hash: memory, strings, numbers, errors, arrays of bytes and their buffers, arrays, plain
+//! objects, randomness, the clock, the console, closures, and the start and end of a thread pool.
+//! Every other import is a stub that fails when it is called, with its name.
 //!
 //! # What it adds to the module
 //!
-//! Functions of its own after the module's, so that one call does what takes JavaScript several:
+//! Functions after the module's own. Each does in one call what JavaScript does in several:
 //!
 //! | function | type | |
 //! |---|---|---|
@@ -44,16 +44,19 @@
 //!
 //! # What comes from outside
 //!
-//! A realm is deterministic, so that a proxy can replay it. What is not comes through imports that
-//! [`system`] gives, and which a proxy records: randomness, the clock, and the console's output.
+//! A realm is deterministic, and a proxy can replay it. Randomness, the clock and the console's
+//! output pass through the imports of [`system`], which a proxy records.
 
 mod call;
 mod casts;
 mod coverage;
 mod engine;
+mod error;
+mod facade;
 mod heap;
 mod imports;
 mod instance;
+mod link;
 mod module;
 mod names;
 mod pool;
@@ -64,25 +67,31 @@ mod value;
 
 pub use coverage::{Coverage, served};
 pub use engine::BindgenHost;
+pub use error::HostError;
 pub use surface::{Abi, hosted_info, is_bindgen};
 pub use system::{SYSTEM, system};
 
-/// See the table above.
+/// The examples of the page on this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/bindgen-host.md")]
+struct Page;
+
+/// The function that takes the error behind the error index of a `Result`.
 pub const TAKE_ERROR: &str = "bindgen_host_take_error";
 
-/// See the table above.
+/// The function that starts a thread pool.
 pub const THREAD_POOL_START: &str = "thread_pool_start";
 
-/// See the table above.
+/// The function that stops a thread pool.
 pub const THREAD_POOL_STOP: &str = "thread_pool_stop";
 
 /// How a host treats its guests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// What becomes of a worker's stack and thread-local block when its pool ends.
+    /// How a worker leaves linear memory when its pool ends.
     pub worker_exit: WorkerExit,
-    /// Bytes of stack in linear memory that each worker gets, where the module lets the host choose.
+    /// Bytes of stack in linear memory for each worker, where the module lets the host choose.
     pub worker_stack_bytes: u32,
 }
 
@@ -95,14 +104,14 @@ impl Default for Options {
     }
 }
 
-/// What becomes of a worker's stack and thread-local block, which are in linear memory, when its pool
+/// How a worker leaves linear memory, where its stack and its thread-local block are, when its pool
 /// ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WorkerExit {
-    /// They are freed, as `__wbindgen_thread_destroy` does.
+    /// Both are freed, by `__wbindgen_thread_destroy`.
     #[default]
     Destroy,
-    /// They are lost, about 1 MiB for each worker: what happens in JavaScript when a pool's workers are
+    /// Both are lost, about 1 MiB for each worker. This happens in JavaScript when workers are
     /// terminated, as o1js up to 2.14 does around every proof.
     Abandon,
 }

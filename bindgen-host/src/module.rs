@@ -1,19 +1,19 @@
-//! A module with its host.
+//! A compiled module whose instances get realms.
 
 use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Engine, EngineId, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo,
-    PAGE_BYTES, SharedMemory, Snapshot,
+    Artifact, Engine, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
+    SharedMemory, Snapshot,
 };
 
 use crate::Options;
-use crate::instance::HostedInstance;
+use crate::instance::{HostedInstance, snapshots_unsupported};
 use crate::realm::Realm;
 use crate::surface::Surface;
 
-/// A compiled module whose instances get realms.
+/// A module of the inner engine, and how the host treats its instances.
 pub(crate) struct HostedModule {
     engine: Arc<dyn Engine>,
     module: Arc<dyn Module>,
@@ -48,7 +48,7 @@ impl HostedModule {
         if imports.get(&import.module, &import.name).is_some() {
             return Ok(None);
         }
-        // Its maximum is the only limit that a shared memory knows.
+        // Engines limit a shared memory by its maximum alone.
         let limit = limits.memory_bytes_max.map(|bytes| bytes / PAGE_BYTES);
         let pages_max = match (ty.pages_max, limit) {
             (Some(max), Some(limit)) => Some(max.min(limit)),
@@ -94,15 +94,6 @@ impl Module for HostedModule {
 
     fn restore(&self, _: &Imports, _: &Limits, _: &Snapshot) -> Result<Box<dyn Instance>, Error> {
         Err(snapshots_unsupported(self.engine.id()))
-    }
-}
-
-/// The objects that the host holds for a guest, and its threads, are not in its memories.
-pub(crate) fn snapshots_unsupported(engine: EngineId) -> Error {
-    Error::Unsupported {
-        engine,
-        what: "snapshots of a wasm-bindgen module, whose objects and threads are with the host"
-            .to_owned(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The names of imports, without what changes from build to build.
 
 /// The base name of a wasm-bindgen import: `__wbg_subarray_13db269f57aa838d` is `subarray`,
-/// `__wbindgen_is_string` and `__wbg___wbindgen_is_string_6df3bf7ef1164ed3` are `is_string`. `None` for
-/// any other name.
+/// `__wbindgen_is_string` and `__wbg___wbindgen_is_string_6df3bf7ef1164ed3` are `is_string`. `None`
+/// for any other name.
 pub(crate) fn base(name: &str) -> Option<&str> {
     if let Some(intrinsic) = name.strip_prefix("__wbindgen_") {
         return Some(intrinsic);

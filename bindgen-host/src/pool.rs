@@ -1,11 +1,10 @@
-//! A thread pool by the protocol of wasm-bindgen-rayon, each worker a thread with an instance of its own
-//! on the guest's shared memory.
+//! A thread pool by the protocol of wasm-bindgen-rayon. Each worker is a thread with an instance of
+//! its own on the guest's shared memory.
 //!
-//! The guest's `initThreadPool(n)` makes a builder and calls the import `startWorkers` with its address.
-//! In JavaScript workers are then started, each calls `wbg_rayon_start_worker`, which blocks until the
-//! builder hands it a thread to be, and `build` does so. Here all that happens in one call of the host, in
-//! an order in which nothing can wait for a worker that never came: `build` is called when every worker
-//! has arrived.
+//! The guest's `initThreadPool(n)` makes a builder and calls the import `startWorkers` with its
+//! address. JavaScript then starts the workers. Each calls `wbg_rayon_start_worker`, which blocks
+//! until `build` hands it a thread of the pool. Here one call of the host does all of that. It
+//! calls `build` when every worker has arrived, and never waits for a worker that did not come.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -14,30 +13,31 @@ use std::time::{Duration, Instant};
 
 use engine_api::{Error, FuncIndex, FuncType, Instance, Val, ValType};
 
-use crate::WorkerExit;
+use crate::error::{HostError, describe};
 use crate::heap;
-use crate::realm::{Realm, Thread, describe, failed};
+use crate::realm::{Realm, Thread};
+use crate::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 
-/// What a native thread of a worker has: the engine's limit is for the guest's frames, and its own code
-/// runs on the same stack.
+/// The native stack of a worker's thread. The engine's limit is for the guest's frames; the
+/// engine's own code runs on the same stack.
 const THREAD_STACK_BYTES: usize = 16 << 20;
 
-/// How long workers may take to arrive, and to end once their pool has.
+/// The time that workers have to arrive, and to end after their pool.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// More than any machine has, and few enough to count with.
+/// More threads than any machine has, and few enough to start by mistake.
 const THREADS_MAX: i32 = 1024;
 
-/// Refuses numbers of threads that make no sense.
+/// Refuses a number of threads that no pool can have.
 pub(crate) fn check(threads: i32) -> Result<(), Error> {
     if (1..=THREADS_MAX).contains(&threads) {
         return Ok(());
     }
     let message = format!("{threads} threads; a pool has 1 to {THREADS_MAX}");
-    Err(failed("thread_pool_start", message))
+    Err(HostError::Pool(message).ends(THREAD_POOL_START))
 }
 
-/// A running pool.
+/// A pool whose workers run. Dropping it ends all instances of the guest.
 pub(crate) struct Pool {
     number: i32,
     realm: Arc<Realm>,
@@ -46,14 +46,14 @@ pub(crate) struct Pool {
 
 struct Worker {
     number: u32,
-    /// Dropped to send it away, used to let it begin.
+    /// Takes the address of the receiver with which the worker begins. Dropped, the worker ends.
     begin: Option<Sender<u32>>,
     done: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Pool {
-    /// Starts a pool, and returns when all workers are at work.
+    /// Starts a pool, and returns when all its workers run.
     pub(crate) fn start(
         realm: &Arc<Realm>,
         main: &mut dyn Instance,
@@ -63,21 +63,19 @@ impl Pool {
     ) -> Result<Self, Error> {
         let exports = realm.surface.pool.clone();
         let exports = exports.expect("the function is added only where there are these exports");
-        // Without it a worker that dies would leave everybody waiting.
+        // Without interruption the other threads would wait for ever for a worker that died.
         main.interrupter()?;
         if realm.shared_memory().is_none() && realm.surface.shared_memory.is_none() {
-            let message = "the module imports no shared memory, so that it can have no threads";
-            return Err(failed("thread_pool_start", message));
+            let message = "the module imports no shared memory, which threads need";
+            return Err(HostError::Abi(message.to_owned()).ends(THREAD_POOL_START));
         }
         let source = undefined(&exports.init_type, 1);
         let mut args = vec![Val::I32(threads)];
         args.extend(source);
         call_for_promise(main, thread, exports.init, &exports.init_type, &args)?;
         let builder = realm.take_builder().ok_or_else(|| {
-            failed(
-                "thread_pool_start",
-                "`initThreadPool` did not ask for its workers",
-            )
+            let message = "`initThreadPool` did not ask for its workers";
+            HostError::Abi(message.to_owned()).ends(THREAD_POOL_START)
         })?;
         let mut number_of = |func: FuncIndex| {
             let mut result = [Val::I32(0)];
@@ -88,7 +86,7 @@ impl Pool {
         let receiver = number_of(exports.receiver)?;
         if asked_for != threads.cast_unsigned() {
             let message = format!("asked for {threads} threads, the guest wants {asked_for}");
-            return Err(failed("thread_pool_start", message));
+            return Err(HostError::Abi(message).ends(THREAD_POOL_START));
         }
         let mut pool = Self {
             number,
@@ -98,7 +96,7 @@ impl Pool {
         pool.gather(asked_for)?;
         for worker in &mut pool.workers {
             let begin = worker.begin.take().expect("nobody has begun");
-            // One that has died meanwhile is a fault, which `build` below is ended by.
+            // A worker that died meanwhile is a fault, and the fault ends `build` below.
             let _ = begin.send(receiver);
         }
         main.call(exports.build, &[Val::from(builder)], &mut [])?;
@@ -125,7 +123,7 @@ impl Pool {
             let left = deadline.saturating_duration_since(Instant::now());
             let lost = |why: &str| {
                 let message = format!("{here} of {threads} workers arrived: {why}");
-                Err(failed("thread_pool_start", message))
+                Err(HostError::Late(message).ends(THREAD_POOL_START))
             };
             match arrived.recv_timeout(left) {
                 Ok(Ok(())) => {}
@@ -148,9 +146,9 @@ impl Pool {
                 work(&realm, number, &arrive, &may_begin);
                 drop(end);
             })
-            .map_err(|error| {
-                let message = format!("worker {number} could not be started: {error}");
-                failed("thread_pool_start", message)
+            .map_err(|source| {
+                let worker = number;
+                HostError::Thread { worker, source }.ends(THREAD_POOL_START)
             })?;
         Ok(Worker {
             number,
@@ -160,7 +158,7 @@ impl Pool {
         })
     }
 
-    /// Ends the pool, as the guest does it, and joins every worker.
+    /// Ends the pool by the guest's own export, and joins every worker.
     pub(crate) fn stop(mut self, main: &mut dyn Instance, thread: &Thread) -> Result<(), Error> {
         let exports = self.realm.surface.pool.clone();
         let exit = exports.and_then(|exports| exports.exit);
@@ -171,7 +169,7 @@ impl Pool {
             let left = deadline.saturating_duration_since(Instant::now());
             if let Err(RecvTimeoutError::Timeout) = worker.done.recv_timeout(left) {
                 let message = format!("worker {} did not end within {PATIENCE:?}", worker.number);
-                return Err(failed("thread_pool_stop", message));
+                return Err(HostError::Late(message).ends(THREAD_POOL_STOP));
             }
             worker.join();
         }
@@ -199,13 +197,13 @@ impl Drop for Pool {
 impl Worker {
     fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A panic in a worker is a fault of the realm already.
+            // The engine has stopped a panic of a host function, and it is a fault of the realm.
             let _ = thread.join();
         }
     }
 }
 
-/// The life of a worker.
+/// What a worker's thread runs: it makes an instance, arrives, begins and ends.
 fn work(
     realm: &Arc<Realm>,
     number: u32,
@@ -221,11 +219,11 @@ fn work(
         }
     };
     let _ = arrive.send(Ok(()));
-    // Sent away without having begun: the pool's start has failed.
+    // An error of the channel means that the pool could not be started.
     if let Ok(receiver) = may_begin.recv()
         && let Err(error) = serve(realm, &mut *started.instance, receiver)
     {
-        realm.worker_failed(number, &error);
+        realm.worker_failed(number, error);
     }
     realm.unregister(started.registered);
 }
@@ -237,13 +235,13 @@ fn serve(realm: &Realm, instance: &mut dyn Instance, receiver: u32) -> Result<()
     if let (WorkerExit::Destroy, Some((destroy, params))) =
         (realm.options.worker_exit, surface.thread_destroy)
     {
-        // Zeros mean the calling thread's own.
+        // Zeros name the block and the stack of the calling thread.
         instance.call(destroy, &vec![Val::I32(0); params], &mut [])?;
     }
     Ok(())
 }
 
-/// Calls an export that returns a promise, which nobody here waits for.
+/// Calls an export that returns a promise, and forgets the promise.
 fn call_for_promise(
     main: &mut dyn Instance,
     thread: &Thread,

@@ -1,4 +1,4 @@
-//! What of a module is wasm-bindgen's, read from its imports and exports.
+//! The parts of a module that wasm-bindgen made, read from its imports and exports.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use engine_api::{
 use crate::casts::{self, Cast};
 use crate::{TAKE_ERROR, THREAD_POOL_START, THREAD_POOL_STOP, names, system};
 
-/// Whether a module was made by wasm-bindgen, so that it needs a host that serves its imports.
+/// Whether wasm-bindgen made a module. Its imports then need a host.
 #[must_use]
 pub fn is_bindgen(info: &ModuleInfo) -> bool {
     let imports = info.imports().iter();
@@ -23,23 +23,24 @@ pub fn is_bindgen(info: &ModuleInfo) -> bool {
             .any(|function| function.name.starts_with("__wbindgen_"))
 }
 
-/// A module as the host shows it, without running anything: with the functions that the host adds and
-/// without the imports that it serves. What is not wasm-bindgen's stays as it is.
+/// A module as the host shows it: with the functions that the host adds and without the imports
+/// that it serves. Nothing runs. A module that wasm-bindgen did not make comes back as it is.
 #[must_use]
 pub fn hosted_info(info: &Arc<ModuleInfo>) -> Arc<ModuleInfo> {
     Surface::read(info).map_or_else(|| Arc::clone(info), |surface| surface.outer)
 }
 
-/// How a module names objects: the two generations of wasm-bindgen's ABI.
+/// The two generations of wasm-bindgen's ABI, by how a module names objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abi {
-    /// By slots of a heap.
+    /// By slots, which are numbers, of a heap that the host keeps. Results come through a return
+    /// pointer.
     Slots,
-    /// By externrefs.
+    /// By externrefs. Functions have several results.
     Externrefs,
 }
 
-/// What of a module is wasm-bindgen's.
+/// The parts of a module that wasm-bindgen made.
 #[derive(Debug)]
 pub(crate) struct Surface {
     pub(crate) abi: Abi,
@@ -47,7 +48,7 @@ pub(crate) struct Surface {
     pub(crate) inner: Arc<ModuleInfo>,
     /// The module as the host shows it: see the crate's documentation.
     pub(crate) outer: Arc<ModuleInfo>,
-    /// The memory that pointers are into.
+    /// The memory that the guest's pointers point into.
     pub(crate) memory: MemoryIndex,
     /// The shared memory that it imports.
     pub(crate) shared_memory: Option<(Import, MemoryType)>,
@@ -59,7 +60,7 @@ pub(crate) struct Surface {
     pub(crate) externrefs: Option<Externrefs>,
     pub(crate) thread_destroy: Option<(FuncIndex, usize)>,
     pub(crate) pool: Option<PoolExports>,
-    /// What the imports of conversions convert, by the names of the imports.
+    /// The values that conversions convert, by the names of the imports.
     pub(crate) casts: HashMap<String, Cast>,
     /// The exports that call closures.
     pub(crate) invokers: Vec<FuncIndex>,
@@ -87,7 +88,7 @@ pub(crate) struct PoolExports {
     pub(crate) start_worker: FuncIndex,
 }
 
-/// The functions that a host adds, by their order.
+/// The functions that a host adds, in the order of their indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Added {
     TakeError,
@@ -98,14 +99,14 @@ pub(crate) enum Added {
 const ADDED: [Added; 3] = [Added::TakeError, Added::PoolStart, Added::PoolStop];
 
 impl Surface {
-    /// The same with what only the module's bytes tell: what its numbered imports stand for.
+    /// As [`Surface::read`], and with the conversions, which only the module's bytes tell.
     pub(crate) fn of_module(inner: &Arc<ModuleInfo>, wasm: &[u8]) -> Option<Self> {
         let mut surface = Self::read(inner)?;
         surface.casts = casts::read(inner, wasm);
         Some(surface)
     }
 
-    /// `None` if nothing of the module is wasm-bindgen's.
+    /// `None` if wasm-bindgen did not make the module.
     pub(crate) fn read(inner: &Arc<ModuleInfo>) -> Option<Self> {
         if !is_bindgen(inner) {
             return None;
@@ -137,13 +138,11 @@ impl Surface {
             shared_memory: shared_memory(inner),
             start: function(inner, "__wbindgen_start")
                 .map(|(func, ty)| (func, !ty.params().is_empty())),
-            malloc: function(inner, "__wbindgen_malloc")
-                .map(|(func, ty)| (func, ty.params().len())),
-            free: function(inner, "__wbindgen_free").map(|(func, ty)| (func, ty.params().len())),
+            malloc: function(inner, "__wbindgen_malloc").map(with_arity),
+            free: function(inner, "__wbindgen_free").map(with_arity),
             exn_store: function(inner, "__wbindgen_exn_store").map(|(func, _)| func),
             externrefs: externrefs(inner),
-            thread_destroy: function(inner, "__wbindgen_thread_destroy")
-                .map(|(func, ty)| (func, ty.params().len())),
+            thread_destroy: function(inner, "__wbindgen_thread_destroy").map(with_arity),
             pool,
             casts: HashMap::new(),
             invokers: invokers(inner),
@@ -152,7 +151,7 @@ impl Surface {
         })
     }
 
-    /// Which of the host's own functions an index of the outer module means.
+    /// The added function that an index of the outer module means, if it means one.
     #[inline]
     pub(crate) fn added(&self, func: FuncIndex) -> Option<Added> {
         let position = (func.0 as usize).checked_sub(self.inner.functions().len())?;
@@ -160,7 +159,7 @@ impl Surface {
     }
 }
 
-/// Whether the host serves an import, so that nobody outside has to know of it.
+/// Whether the host serves an import and hides it.
 pub(crate) fn is_served(import: &Import) -> bool {
     match &import.ty {
         ExternType::Func(_) => names::base(&import.name).is_some(),
@@ -186,7 +185,7 @@ pub(crate) fn abi(info: &ModuleInfo) -> Abi {
     }
 }
 
-/// The functions that call closures, as wasm-bindgen has named them over the years.
+/// The exports that call closures, by the names that releases of wasm-bindgen gave them.
 fn invokers(info: &ModuleInfo) -> Vec<FuncIndex> {
     let calls_closures = |name: &str| {
         (name.contains("closure") && name.contains("invoke")) || name.contains("closure_shim")
@@ -215,6 +214,10 @@ fn shared_memory(info: &ModuleInfo) -> Option<(Import, MemoryType)> {
 fn function(info: &ModuleInfo, name: &str) -> Option<(FuncIndex, FuncType)> {
     let (func, function) = info.function(name).ok()?;
     Some((func, function.ty.clone()))
+}
+
+fn with_arity((func, ty): (FuncIndex, FuncType)) -> (FuncIndex, usize) {
+    (func, ty.params().len())
 }
 
 fn externrefs(info: &ModuleInfo) -> Option<Externrefs> {

@@ -1,4 +1,4 @@
-//! What a realm gets from outside, in a form that a proxy can record.
+//! Randomness, the clock and the console as imports, which a proxy can record.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,11 +7,11 @@ use engine_api::{Caller, Error, Extern, FuncType, HostFunc, Import, Imports, Val
 
 use engine_api::ExternType;
 
-/// The module name of these imports.
+/// The module name of the imports of [`system`].
 pub const SYSTEM: &str = "wasm-proxy";
 
-/// The imports that every module needs from outside, served by this machine: randomness from the operating
-/// system, its clock, and the console as events of `tracing`, target `guest`.
+/// The imports that every hosted module has, served by this machine: randomness from the operating
+/// system, its clock, and the console as events of `tracing` with the target `guest`.
 ///
 /// | import of `wasm-proxy` | type | |
 /// |---|---|---|
@@ -52,8 +52,8 @@ pub fn system() -> Imports {
 }
 
 thread_local! {
-    /// The text of the line that `console` is being called for. It travels beside the call because a
-    /// recorder keeps numbers, and must not run the call again on replay.
+    /// The line that `console` prints. It travels beside the call, because a recorder keeps the
+    /// numbers of a call; on replay the line is not printed again.
     static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -65,7 +65,7 @@ fn types() -> [FuncType; 3] {
     ]
 }
 
-/// The imports as a module lists them.
+/// The imports as the outer module lists them.
 pub(crate) fn listed() -> impl Iterator<Item = Import> {
     let names = ["random", "clock", "console"].into_iter();
     names.zip(types()).map(|(name, ty)| Import {
@@ -75,7 +75,7 @@ pub(crate) fn listed() -> impl Iterator<Item = Import> {
     })
 }
 
-/// The functions behind the imports.
+/// The functions that the user gave for these imports.
 #[derive(Clone, Debug)]
 pub(crate) struct System {
     random: HostFunc,
@@ -83,7 +83,7 @@ pub(crate) struct System {
     console: HostFunc,
 }
 
-/// The level of a line on the console.
+/// The level of a line on the console, as the import `console` takes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Level {
     Error = 0,
@@ -94,7 +94,7 @@ pub(crate) enum Level {
 }
 
 impl System {
-    /// Finds the functions among what an instance is given.
+    /// Finds the functions among the imports of an instance.
     pub(crate) fn find(imports: &Imports) -> Result<Self, Error> {
         let mut functions = listed().map(|import| match imports.get(SYSTEM, &import.name) {
             None => Err(Error::Import {
@@ -116,7 +116,7 @@ impl System {
         })
     }
 
-    /// Fills a buffer with random bytes.
+    /// Fills a buffer with random bytes, 16 in each call.
     pub(crate) fn random(&self, caller: &mut dyn Caller, buffer: &mut [u8]) -> Result<(), Error> {
         for chunk in buffer.chunks_mut(16) {
             let mut drawn = [Val::I64(0), Val::I64(0)];
@@ -134,7 +134,7 @@ impl System {
         Ok(now[0].f64().unwrap_or(0.0))
     }
 
-    /// Prints a line.
+    /// Prints a line through the import.
     pub(crate) fn console(
         &self,
         caller: &mut dyn Caller,
@@ -147,7 +147,7 @@ impl System {
     }
 }
 
-/// FNV-1a: the same on every machine, and enough to tell lines apart.
+/// FNV-1a: it is the same on every machine, and tells lines apart.
 fn fnv(text: &str) -> i64 {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

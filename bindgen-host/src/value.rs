@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use engine_api::FuncIndex;
 
-/// A JavaScript value, as far as guests without a browser need one.
+/// A JavaScript value of a kind that guests use without a browser.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Js {
     #[default]
@@ -20,33 +20,28 @@ pub(crate) enum Js {
     Object(Arc<Object>),
 }
 
-/// An object, which is the same as another only if it is that one.
+/// An object. Two are the same only if they are one `Arc`.
 #[derive(Debug)]
 pub(crate) enum Object {
-    /// A well-known object of the surroundings.
     Global(Global),
     /// The guest's memory.
     Memory,
-    /// An `ArrayBuffer`.
     Buffer(Buffer),
-    /// A `Uint8Array`.
     Bytes(Bytes),
-    /// An object made without saying what: an array once something is pushed, an error once it is
-    /// asked for its stack, a record of keys otherwise. JavaScript's `new X()` is the same import for
-    /// all three.
+    /// The result of `new X()`, which is the same import for an array, an error and a record of
+    /// keys. Its use tells which it is.
     Bag(Mutex<Bag>),
     Error(Error),
-    /// A closure of the guest.
     Closure(Closure),
     /// `new Function("return this")`, through which libraries look for the global object.
     GlobalGetter,
-    /// An object of a class of the guest's own: its address there.
+    /// An object of a class that the guest exports: its address there.
     Instance(u32),
-    /// What asynchronous imports return; nothing here ever waits for one.
+    /// The result of an asynchronous import. Nothing here ever waits for one.
     Promise,
 }
 
-/// The surroundings.
+/// The objects that a guest finds and does not make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Global {
     This,
@@ -60,14 +55,13 @@ pub(crate) struct Bag {
     pub(crate) fields: BTreeMap<String, Js>,
 }
 
-/// An error object.
 #[derive(Debug)]
 pub(crate) struct Error {
     pub(crate) name: &'static str,
     pub(crate) message: String,
 }
 
-/// The bytes under an array.
+/// An `ArrayBuffer`: the bytes under an array.
 #[derive(Clone, Debug)]
 pub(crate) enum Buffer {
     /// The guest's memory as a whole.
@@ -75,7 +69,7 @@ pub(crate) enum Buffer {
     Host(Arc<Mutex<Vec<u8>>>),
 }
 
-/// A view of a buffer's bytes. It is checked against the buffer when it is used.
+/// A `Uint8Array`: a view of a buffer's bytes, checked against the buffer at each use.
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes {
     pub(crate) buffer: Buffer,
@@ -83,11 +77,11 @@ pub(crate) struct Bytes {
     pub(crate) len: u64,
 }
 
-/// A closure of the guest: the two words that it is made of, and how it is called.
+/// A closure of the guest, which to the guest is two words.
 #[derive(Debug)]
 pub(crate) struct Closure {
     pub(crate) words: (u32, u32),
-    /// The export that calls it.
+    /// The export that calls it, with the words before the arguments.
     pub(crate) invoke: FuncIndex,
     /// Whether the guest has taken it back.
     pub(crate) dropped: AtomicBool,
@@ -123,7 +117,7 @@ impl Js {
         }
     }
 
-    /// What `value == null` says in JavaScript.
+    /// JavaScript's `value == null`.
     pub(crate) fn is_like_none(&self) -> bool {
         matches!(self, Js::Undefined | Js::Null)
     }
@@ -139,7 +133,7 @@ impl Js {
         }
     }
 
-    /// What `===` says in JavaScript.
+    /// JavaScript's `===`.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Js::Undefined, Js::Undefined) | (Js::Null, Js::Null) => true,
@@ -153,7 +147,7 @@ impl Js {
         }
     }
 
-    /// The word that `typeof` gives.
+    /// JavaScript's `typeof`.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Js::Undefined => "undefined",
@@ -170,7 +164,7 @@ impl Js {
     }
 }
 
-/// As wasm-bindgen's `debugString` shows a value; also what an error says.
+/// Shows a value as wasm-bindgen's `debugString` does. Of an error it is the message.
 impl fmt::Display for Js {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -195,7 +189,7 @@ impl fmt::Display for Js {
 }
 
 fn show_bag(bag: &Bag, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // One level deep, because objects may contain themselves.
+    // One level deep, because an object may contain itself.
     let shallow = |js: &Js| match js {
         Js::Object(_) => "...".to_owned(),
         other => other.to_string(),

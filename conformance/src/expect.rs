@@ -8,7 +8,7 @@ pub fn binary(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("the suite's own module: {error}\n{text}"))
 }
 
-/// The error of a result that must be one.
+/// The error of a result; a case fails if there is none.
 #[must_use]
 #[track_caller]
 pub fn refused<T>(result: Result<T, Error>) -> Error {
@@ -18,7 +18,7 @@ pub fn refused<T>(result: Result<T, Error>) -> Error {
     }
 }
 
-/// The trap that a call must have ended with.
+/// The trap that ended a call; a case fails if none did.
 #[must_use]
 #[track_caller]
 pub fn trap_of<T>(result: Result<T, Error>) -> Trap {
@@ -28,7 +28,7 @@ pub fn trap_of<T>(result: Result<T, Error>) -> Trap {
     }
 }
 
-/// The reason why bytes are no module.
+/// The reason of an invalid module; a case fails on any other outcome.
 #[must_use]
 #[track_caller]
 pub fn module_error<T>(result: Result<T, Error>) -> String {

@@ -1,9 +1,9 @@
-//! wasm-bindgen's modules on the engines under test, with a host instead of JavaScript.
+//! Modules made by wasm-bindgen on the engines under test, with a host instead of JavaScript.
 
 use std::sync::Arc;
 
 use bindgen_host::{BindgenHost, Options, WorkerExit};
-use engine_api::{Engine, Error, Instance, Limits};
+use engine_api::{Engine, Error, Imports, Instance, Limits};
 use proxy_core::{Builder, Policy, Proxy};
 
 use crate::engines::EngineUnderTest;
@@ -19,23 +19,23 @@ pub struct HostedGuest {
     policy: &'static str,
 }
 
-/// Every way in which values cross.
+/// A guest with exports for every kind of value.
 pub const REALM: HostedGuest = HostedGuest {
     slots: include_bytes!("../../guests/prebuilt/realm_old.wasm"),
     externrefs: include_bytes!("../../guests/prebuilt/realm_new.wasm"),
     policy: include_str!("../../guests/policies/realm.toml"),
 };
 
-/// A thread pool.
+/// A guest with a thread pool.
 pub const THREADS: HostedGuest = HostedGuest {
     slots: include_bytes!("../../guests/prebuilt/realm_threads_old.wasm"),
     externrefs: include_bytes!("../../guests/prebuilt/realm_threads.wasm"),
     policy: include_str!("../../guests/policies/realm_threads.toml"),
 };
 
-/// A module of a guest that an engine can run.
+/// One module of a guest, on an engine that can run it.
 pub struct Hosted {
-    /// For messages: which generation.
+    /// The generation of the ABI, for messages.
     pub abi: &'static str,
     wasm: &'static [u8],
     policy: &'static str,
@@ -43,15 +43,15 @@ pub struct Hosted {
 }
 
 impl HostedGuest {
-    /// The modules that the engine can run: that with slots, and with the capability `externref` the
-    /// other, which must be refused without it.
+    /// The modules that the engine can run. Without the capability `externref` it must refuse the
+    /// one with externrefs.
     #[must_use]
     #[track_caller]
     pub fn on(&self, engine: &EngineUnderTest) -> Vec<Hosted> {
         self.with_exit(engine, WorkerExit::Destroy)
     }
 
-    /// The same, with workers that end in a certain way.
+    /// As [`HostedGuest::on`], with workers that end in this way.
     #[must_use]
     #[track_caller]
     pub fn with_exit(&self, engine: &EngineUnderTest, exit: WorkerExit) -> Vec<Hosted> {
@@ -86,11 +86,24 @@ impl Hosted {
     ///
     /// As [`engine_api::Module::instantiate`].
     pub fn instantiate(&self, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
-        let module = self.engine.compile(self.wasm)?;
-        module.instantiate(&bindgen_host::system(), limits)
+        self.instantiate_with(&bindgen_host::system(), limits)
     }
 
-    /// Starts to build a proxy.
+    /// A bare instance with other imports than those of this machine.
+    ///
+    /// # Errors
+    ///
+    /// As [`engine_api::Module::instantiate`].
+    pub fn instantiate_with(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+    ) -> Result<Box<dyn Instance>, Error> {
+        let module = self.engine.compile(self.wasm)?;
+        module.instantiate(imports, limits)
+    }
+
+    /// A builder of a proxy.
     #[track_caller]
     pub fn proxied(&self) -> Builder {
         let policy: Policy = self

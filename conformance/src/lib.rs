@@ -1,4 +1,4 @@
-//! One suite for every engine: what `engine-api` promises, asserted on each runtime and compiler.
+//! One suite for every engine: each promise of `engine-api`, asserted on each runtime and compiler.
 //!
 //! The list of engines is that of the crate [`::engines`]. Here it is also a test template: a case is
 //!
@@ -14,12 +14,12 @@
 //! }
 //! ```
 //!
-//! Nothing is skipped. What an engine cannot do, it must refuse with [`engine_api::Error::Unsupported`],
-//! and [`EngineUnderTest::module_if`] asserts that it does. A known divergence is asserted in
-//! `tests/engines/divergence.rs` with its upstream issue.
+//! Nothing is skipped. An engine must refuse a module that it cannot run with
+//! [`engine_api::Error::Unsupported`], and [`EngineUnderTest::module_if`] asserts that it does. A
+//! known divergence is asserted in `tests/engines/divergence.rs` with its upstream issue.
 //!
-//! Cases that need a process to themselves (they measure it, or could end it) run the binary
-//! `conformance-probe`; see [`probe`].
+//! A case that measures its process, or could end it, runs the binary `conformance-probe`; see
+//! [`probe`].
 //!
 //! [`EngineUnderTest::module_if`]: engines::EngineUnderTest::module_if
 

@@ -1,4 +1,4 @@
-//! What nearly every case needs.
+//! The names that nearly every case uses.
 
 pub use std::sync::Arc;
 pub use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Cases in a process of their own: they measure it, change what is process-wide, or would end the
-//! suite if they failed.
+//! Cases in a process of their own. They measure the process, change something process-wide, or
+//! would end the suite if they failed.
 
 use std::path::Path;
 use std::process::Command;

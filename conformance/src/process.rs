@@ -1,4 +1,4 @@
-//! What this process holds, as Linux counts it.
+//! The memory and the handles of this process, as Linux counts them.
 
 use std::fs;
 use std::io;
@@ -29,7 +29,7 @@ impl Footprint {
         Ok(Self {
             rss_kib: kib(&rollup, "Rss:")?,
             pss_kib: kib(&rollup, "Pss:")?,
-            // The directory's own descriptor is counted each time alike.
+            // The descriptor of the directory itself is in every count.
             fds: fs::read_dir("/proc/self/fd")?.count(),
             threads: fs::read_dir("/proc/self/task")?.count(),
             mappings: fs::read_to_string("/proc/self/maps")?.lines().count(),

@@ -8,7 +8,7 @@ use crate::engines::EngineUnderTest;
 use crate::expect::binary;
 
 impl EngineUnderTest {
-    /// Starts to build a proxy on this engine. The policy is a file's text.
+    /// A builder of a proxy on this engine. The policy is the text of a file.
     #[track_caller]
     pub fn proxied(&self, wasm: &[u8], policy: &str) -> Builder {
         let policy: Policy = policy
@@ -20,26 +20,26 @@ impl EngineUnderTest {
             .policy(policy)
     }
 
-    /// Starts to build a proxy for a module of the text format.
+    /// A builder of a proxy for a module in the text format.
     #[track_caller]
     pub fn proxied_wat(&self, text: &str, policy: &str) -> Builder {
         self.proxied(&binary(text), policy)
     }
 }
 
-/// A guest that is built in: its module and its policy.
+/// A guest of `guests/prebuilt` with its policy, both compiled in.
 #[derive(Clone, Copy, Debug)]
-pub struct Guest {
-    /// The module.
+pub struct BuiltInGuest {
+    /// The module in binary form.
     pub wasm: &'static [u8],
-    /// The policy file.
+    /// The text of the policy file.
     pub policy: &'static str,
 }
 
 macro_rules! guest {
     ($name:ident, $file:literal, $doc:literal) => {
         #[doc = $doc]
-        pub const $name: Guest = Guest {
+        pub const $name: BuiltInGuest = BuiltInGuest {
             wasm: include_bytes!(concat!("../../guests/prebuilt/", $file, ".wasm")),
             policy: include_str!(concat!("../../guests/policies/", $file, ".toml")),
         };
@@ -58,16 +58,17 @@ guest!(
     "Stores, snapshots and views that depend on each other."
 );
 
-impl Guest {
-    /// Starts to build a proxy for the guest.
+impl BuiltInGuest {
+    /// A builder of a proxy for the guest.
     #[track_caller]
     pub fn on(&self, engine: &EngineUnderTest) -> Builder {
         engine.proxied(self.wasm, self.policy)
     }
 }
 
-/// A module in the text format with a state of any size: `fill` adds so many MiB to it, `look` reads each of its pages,
-/// `touch` writes to so many. `leak` adds pages that nobody needs, and `crash` traps.
+/// A module in the text format with a state of any size. `fill` adds MiB to it, `look` reads every
+/// system page of it, and `touch` writes to the first pages. `leak` adds pages that nobody needs,
+/// and `crash` traps.
 pub const STATE: &str = r#"(module
     (memory 1)
     (func (export "fill") (param $mib i32)
@@ -91,6 +92,6 @@ pub const STATE: &str = r#"(module
             (br_if $next
                 (local.tee $pages (i32.sub (local.get $pages) (i32.const 1)))))))"#;
 
-/// The policy of [`STATE`]: what `fill` does is state.
+/// The policy of [`STATE`]: `fill` makes state, everything else is pure.
 pub const STATE_POLICY: &str = "[[export]]\nmatch = \"fill\"\nrole = \"mutate\"\n\
                                 [[export]]\nmatch = \"*\"\nrole = \"pure\"";

@@ -7,7 +7,7 @@ use engine_api::{
     Artifact, Capabilities, Engine, EngineId, Error, MemoryType, Module, ModuleHash, SharedMemory,
 };
 
-/// An engine that compiles each module once. Replay asks an engine for a module again and again.
+/// An engine that compiles each module once. Cases of proxies compile the same few modules.
 #[derive(Debug)]
 pub struct Remembering {
     inner: Arc<dyn Engine>,
@@ -15,7 +15,7 @@ pub struct Remembering {
 }
 
 impl Remembering {
-    /// Remembers what `inner` has compiled.
+    /// Keeps every module that `inner` compiles.
     #[must_use]
     pub fn new(inner: Arc<dyn Engine>) -> Self {
         Self {
@@ -39,7 +39,8 @@ impl Engine for Remembering {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        // Held while compiling: cases that need the same module wait for it instead of compiling too.
+        // Held while compiling: a case that needs the same module waits instead of compiling it
+        // too.
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         let hash = ModuleHash::of(wasm);
         if let Some(module) = modules.get(&hash) {

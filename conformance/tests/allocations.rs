@@ -1,4 +1,4 @@
-//! What calls allocate, on every engine. Other threads' allocations are not counted.
+//! The allocations of calls, on every engine. Those of other threads are not counted.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ fn proxy(engine: &EngineUnderTest) -> Proxy {
     engine.proxied_wat(ADDING, POLICY).build().unwrap()
 }
 
-/// What so many calls allocate, after the first has made what is made once per thread and instance.
+/// The allocations of so many calls, without those that happen once per thread and instance.
 fn measure(mut call: impl FnMut()) -> AllocationInfo {
     call();
     allocation_counter::measure(|| (0..CALLS).for_each(|_| call()))
@@ -90,7 +90,7 @@ fn a_pure_call_of_numbers_and_handles_allocates_nothing(engine: &EngineUnderTest
     assert_eq!(counts, [0; 4]);
 }
 
-/// The list of entries doubles: from a few to more than a thousand, that is less often than this.
+/// The list of entries doubles, and grows to more than a thousand entries in fewer steps than this.
 const DOUBLINGS_MAX: u64 = 12;
 
 #[apply(every_engine)]

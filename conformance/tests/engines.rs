@@ -21,6 +21,8 @@ mod engines {
     mod divergence;
     mod fuel;
     mod globals;
+    mod host_access;
+    mod host_failures;
     mod host_functions;
     mod hostile_modules;
     mod imports;

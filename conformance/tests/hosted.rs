@@ -1,4 +1,4 @@
-//! What `bindgen-host` promises, on every engine: modules of wasm-bindgen without JavaScript.
+//! The promises of `bindgen-host`, on every engine.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What the proxy promises, on every engine.
+//! The promises of the proxy, on every engine.
 
 #![allow(
     clippy::unwrap_used,

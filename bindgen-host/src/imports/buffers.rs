@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine_api::{FuncType, ValType};
 
-use super::intrinsics::type_error;
-use super::{Serve, objects};
-use crate::call::{Call, Out, Outcome, Throw};
+use super::intrinsics::is;
+use super::objects;
+use crate::call::{Call, ImportOutcome, Out, Serve, Throw};
 use crate::value::{Buffer, Bytes, Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -21,7 +21,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             let (offset, len) = (call.u32(1), call.u32(2));
             let buffer = match call.object(0)?.as_object() {
                 Some(Object::Buffer(buffer)) => buffer.clone(),
-                _ => return Err(type_error("Uint8Array: not a buffer")),
+                _ => return Err(Throw::type_error("Uint8Array: not a buffer")),
             };
             view(call, buffer, offset.into(), len.into())
         },
@@ -55,38 +55,30 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             let source = bytes_of(&call.object(2)?)?;
             let copied = call.read_view(&source)?;
             if copied.len() as u64 > u64::from(call.u32(1)) {
-                return Err(Throw::Js(Js::error(
-                    "RangeError",
-                    "offset is out of bounds",
-                )));
+                return Err(Throw::range_error("offset is out of bounds"));
             }
             call.write(call.u32(0).into(), &copied)?;
             Ok(Out::Nothing)
         },
-        "instanceof_Uint8Array" => |call| {
-            let is = matches!(call.object(0)?.as_object(), Some(Object::Bytes(_)));
-            Ok(Out::I32(is.into()))
-        },
-        "instanceof_ArrayBuffer" => |call| {
-            let is = matches!(call.object(0)?.as_object(), Some(Object::Buffer(_)));
-            Ok(Out::I32(is.into()))
-        },
-        "instanceof_Memory" => |call| {
-            let is = matches!(call.object(0)?.as_object(), Some(Object::Memory));
-            Ok(Out::I32(is.into()))
-        },
+        "instanceof_Uint8Array" => {
+            |call| is(call, |js| matches!(js.as_object(), Some(Object::Bytes(_))))
+        }
+        "instanceof_ArrayBuffer" => {
+            |call| is(call, |js| matches!(js.as_object(), Some(Object::Buffer(_))))
+        }
+        "instanceof_Memory" => |call| is(call, |js| matches!(js.as_object(), Some(Object::Memory))),
         _ => return None,
     })
 }
 
-/// What a buffer that the host holds for a guest may have: guests are hostile, and the host's memory is
-/// not theirs.
+/// The largest buffer that the host holds for a guest, in bytes. A guest may be hostile, and this
+/// is the host's memory.
 const HOST_BYTES_MAX: u32 = 256 << 20;
 
 fn host_len(len: u32) -> Result<usize, Throw> {
     if len > HOST_BYTES_MAX {
         let message = format!("a buffer of {len} bytes; this host holds at most {HOST_BYTES_MAX}");
-        return Err(Throw::Js(Js::error("RangeError", message)));
+        return Err(Throw::range_error(message));
     }
     Ok(len as usize)
 }
@@ -95,17 +87,21 @@ fn truncated(number: u64) -> i32 {
     u32::try_from(number).unwrap_or(u32::MAX).cast_signed()
 }
 
-fn buffer(call: &mut Call<'_>) -> Outcome {
+fn buffer(call: &mut Call<'_>) -> ImportOutcome {
     let buffer = match call.object(0)?.as_object() {
         Some(Object::Memory) => Buffer::Guest,
         Some(Object::Bytes(bytes)) => bytes.buffer.clone(),
-        _ => return Err(type_error("buffer: neither a memory nor an array of bytes")),
+        _ => {
+            return Err(Throw::type_error(
+                "buffer: neither a memory nor an array of bytes",
+            ));
+        }
     };
     Ok(Out::Js(Js::object(Object::Buffer(buffer))))
 }
 
 /// `new Uint8Array(x)`: a view of a buffer, or a copy of an array.
-fn new(call: &mut Call<'_>) -> Outcome {
+fn new(call: &mut Call<'_>) -> ImportOutcome {
     let js = call.object(0)?;
     match js.as_object() {
         Some(Object::Buffer(buffer)) => {
@@ -132,16 +128,16 @@ fn new(call: &mut Call<'_>) -> Outcome {
                     bag.elements.iter().map(byte).collect(),
                 )))
             }
-            None => Err(type_error("Uint8Array: nothing that has bytes")),
+            None => Err(Throw::type_error("Uint8Array: nothing that has bytes")),
         },
-        None => Err(type_error("Uint8Array: nothing that has bytes")),
+        None => Err(Throw::type_error("Uint8Array: nothing that has bytes")),
     }
 }
 
-fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> Outcome {
+fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> ImportOutcome {
     if offset + len > call.buffer_len(&buffer)? {
         let message = format!("{len} bytes at {offset} are outside the buffer");
-        return Err(Throw::Js(Js::error("RangeError", message)));
+        return Err(Throw::range_error(message));
     }
     Ok(Out::Js(Js::object(Object::Bytes(Bytes {
         buffer,
@@ -151,7 +147,7 @@ fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> Outcome {
 }
 
 /// A part of an array: a view of the same bytes, or a copy.
-fn cut(call: &mut Call<'_>, copy: bool) -> Outcome {
+fn cut(call: &mut Call<'_>, copy: bool) -> ImportOutcome {
     let bytes = bytes_of(&call.object(0)?)?;
     let begin = u64::from(call.u32(1)).min(bytes.len);
     let end = u64::from(call.u32(2)).clamp(begin, bytes.len);
@@ -176,16 +172,16 @@ fn length(js: &Js) -> Result<i32, Throw> {
             Object::Buffer(Buffer::Host(bytes)) => lock(bytes).len() as u64,
             other => match objects::bag_of(other) {
                 Some(bag) => bag.elements.len() as u64,
-                None => return Err(type_error("length: nothing that has one")),
+                None => return Err(Throw::type_error("length: nothing that has one")),
             },
         },
-        _ => return Err(type_error("length: nothing that has one")),
+        _ => return Err(Throw::type_error("length: nothing that has one")),
     };
     Ok(truncated(len))
 }
 
-/// `bytes.set(source, offset)`, `array[index] = value` or `object[key] = value`: one import.
-fn set(call: &mut Call<'_>) -> Outcome {
+/// `bytes.set(source, offset)`, `array[index] = value` and `object[key] = value` are one import.
+fn set(call: &mut Call<'_>) -> ImportOutcome {
     let target = call.object(0)?;
     let Some(Object::Bytes(into)) = target.as_object() else {
         return objects::set(call, &target);
@@ -194,16 +190,13 @@ fn set(call: &mut Call<'_>) -> Outcome {
     let copied = call.read_view(&source)?;
     let offset = u64::from(call.u32(2));
     if offset + source.len > into.len {
-        return Err(Throw::Js(Js::error(
-            "RangeError",
-            "offset is out of bounds",
-        )));
+        return Err(Throw::range_error("offset is out of bounds"));
     }
     call.write_view(into, offset, &copied)?;
     Ok(Out::Nothing)
 }
 
-fn fill(call: &mut Call<'_>) -> Outcome {
+fn fill(call: &mut Call<'_>) -> ImportOutcome {
     let js = call.object(0)?;
     let bytes = bytes_of(&js)?;
     let begin = u64::from(call.u32(2)).min(bytes.len);
@@ -218,7 +211,7 @@ fn fill(call: &mut Call<'_>) -> Outcome {
 pub(super) fn bytes_of(js: &Js) -> Result<Bytes, Throw> {
     match js.as_object() {
         Some(Object::Bytes(bytes)) => Ok(bytes.clone()),
-        _ => Err(type_error("not an array of bytes")),
+        _ => Err(Throw::type_error("not an array of bytes")),
     }
 }
 
@@ -245,13 +238,13 @@ impl Call<'_> {
             Buffer::Host(bytes) => {
                 let bytes = lock(bytes);
                 let part = range(view.offset, view.len).and_then(|range| bytes.get(range));
-                let part = part.ok_or_else(|| type_error("a view outside its buffer"))?;
+                let part = part.ok_or_else(|| Throw::type_error("a view outside its buffer"))?;
                 Ok(part.to_vec())
             }
         }
     }
 
-    /// Writes inside a view, from an offset in it.
+    /// Writes inside a view. `offset` counts from the view's first byte.
     pub(super) fn write_view(
         &mut self,
         view: &Bytes,
@@ -259,10 +252,7 @@ impl Call<'_> {
         source: &[u8],
     ) -> Result<(), Throw> {
         if offset + source.len() as u64 > view.len {
-            return Err(Throw::Js(Js::error(
-                "RangeError",
-                "offset is out of bounds",
-            )));
+            return Err(Throw::range_error("offset is out of bounds"));
         }
         match &view.buffer {
             Buffer::Guest => self.write(view.offset + offset, source),
@@ -270,7 +260,7 @@ impl Call<'_> {
                 let mut bytes = lock(bytes);
                 let range = range(view.offset + offset, source.len() as u64);
                 let part = range.and_then(|range| bytes.get_mut(range));
-                let part = part.ok_or_else(|| type_error("a view outside its buffer"))?;
+                let part = part.ok_or_else(|| Throw::type_error("a view outside its buffer"))?;
                 part.copy_from_slice(source);
                 Ok(())
             }

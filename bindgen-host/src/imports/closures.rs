@@ -1,18 +1,17 @@
-//! Functions as objects: the guest's closures, and the one that libraries make from source text; and the
-//! conversions that make objects of other things.
+//! Functions as objects: the guest's closures, and `new Function("return this")`. Also the
+//! conversions, because some of them make closures.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine_api::{FuncIndex, FuncType, Val, ValType};
 
-use super::intrinsics::type_error;
-use super::{Serve, objects};
-use crate::call::{Call, Out, Outcome, Throw, from_externref, to_externref};
+use super::objects;
+use crate::call::{Call, ImportOutcome, Out, Serve, Throw, from_externref, to_externref};
 use crate::casts::Cast;
 use crate::surface::Abi;
 use crate::value::{Closure, Global, Js, Object};
 
-pub(super) fn find(base: &str, _ty: &FuncType) -> Option<Serve> {
+pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
     Some(match base {
         "call" => |call| {
             let function = call.object(0)?;
@@ -33,6 +32,7 @@ pub(super) fn find(base: &str, _ty: &FuncType) -> Option<Serve> {
             }
             Ok(Out::Nothing)
         },
+        "forEach" if ty.params().len() == 3 => for_each,
         base if base.starts_with("cast_") || base.starts_with("generic_") => cast,
         base if base.starts_with("closure_wrapper") => |call| {
             let candidates = call.thread.realm.surface.invokers.clone();
@@ -42,7 +42,7 @@ pub(super) fn find(base: &str, _ty: &FuncType) -> Option<Serve> {
     })
 }
 
-fn cast(call: &mut Call<'_>) -> Outcome {
+fn cast(call: &mut Call<'_>) -> ImportOutcome {
     let casts = &call.thread.realm.surface.casts;
     let js = match casts.get(&call.served.name) {
         Some(Cast::Text) => Js::text(call.text(0)?),
@@ -74,8 +74,8 @@ fn cast(call: &mut Call<'_>) -> Outcome {
 }
 
 impl Call<'_> {
-    /// A closure of the two words that the import was given.
-    fn wrap(&self, candidates: &[FuncIndex]) -> Outcome {
+    /// A closure of the two words that are the import's arguments.
+    fn wrap(&self, candidates: &[FuncIndex]) -> ImportOutcome {
         let [invoke] = candidates else {
             let message = format!(
                 "{} of the module's exports could be what calls this closure; one is needed",
@@ -90,24 +90,25 @@ impl Call<'_> {
         }))))
     }
 
-    /// Calls a function object.
+    /// JavaScript's `function(...args)`.
     pub(super) fn apply(&mut self, function: &Js, args: &[Js]) -> Result<Js, Throw> {
         match function.as_object() {
             Some(Object::GlobalGetter) => Ok(Js::object(Object::Global(Global::This))),
             Some(Object::Closure(closure)) => self.invoke(closure, args),
-            _ => Err(type_error("call: not a function")),
+            _ => Err(Throw::type_error("call: not a function")),
         }
     }
 
     fn invoke(&mut self, closure: &Closure, args: &[Js]) -> Result<Js, Throw> {
         if closure.dropped.load(Ordering::Acquire) {
-            return Err(type_error("closure invoked after being dropped"));
+            return Err(Throw::type_error("closure invoked after being dropped"));
         }
         let surface = &self.thread.realm.surface;
         let ty = surface.inner.functions()[closure.invoke.0 as usize]
             .ty
             .clone();
-        // Text and fallible results come through two or more words; in the older ABI through a pointer.
+        // Text and fallible results are two or more words; in the older ABI they come through a
+        // pointer.
         let mut given = vec![Val::from(closure.words.0), Val::from(closure.words.1)];
         for (position, param) in ty.params().iter().skip(2).enumerate() {
             let js = args.get(position).cloned().unwrap_or_default();
@@ -128,7 +129,7 @@ impl Call<'_> {
         }
     }
 
-    /// An argument of a closure as a value.
+    /// Converts an argument of a closure to the type of the export that calls the closure.
     fn lower(&mut self, js: Js, ty: ValType) -> Result<Val, Throw> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -148,7 +149,7 @@ impl Call<'_> {
         })
     }
 
-    /// What a closure returned.
+    /// Converts the result of a closure to a value of the realm.
     fn lift(&self, result: &Val) -> Result<Js, Throw> {
         Ok(match result {
             Val::I32(number) => Js::Number(number.cast_unsigned().into()),
@@ -161,7 +162,8 @@ impl Call<'_> {
 }
 
 impl Js {
-    /// Marks a closure as taken back; whether it was one that was not before.
+    /// Marks a closure as taken back. True if this is the first time, false also for any other
+    /// value.
     fn drop_closure(&self) -> bool {
         match self.as_object() {
             Some(Object::Closure(closure)) => !closure.dropped.swap(true, Ordering::AcqRel),
@@ -170,12 +172,12 @@ impl Js {
     }
 }
 
-/// `array.forEach(closure)`, where the closure is lent as two words.
-pub(super) fn for_each(call: &mut Call<'_>) -> Outcome {
+/// `array.forEach(closure)`. The closure comes as two words, lent for the call.
+fn for_each(call: &mut Call<'_>) -> ImportOutcome {
     let array = call.object(0)?;
     let surface = &call.thread.realm.surface;
     let functions = surface.inner.functions();
-    // A callback of three: element, index, array.
+    // The closure's arguments are an element, its index and the array.
     let takes_three = |func: &&FuncIndex| functions[func.0 as usize].ty.params().len() == 5;
     let candidates: Vec<_> = surface
         .invokers
@@ -191,11 +193,8 @@ pub(super) fn for_each(call: &mut Call<'_>) -> Outcome {
         invoke,
         dropped: AtomicBool::new(false),
     };
-    let elements = array
-        .as_object()
-        .and_then(objects::bag_of)
-        .map(|bag| bag.elements.clone());
-    let elements = elements.ok_or_else(|| type_error("forEach: not an array"))?;
+    let elements = objects::with_bag(&array, |bag| bag.elements.clone());
+    let elements = elements.ok_or_else(|| Throw::type_error("forEach: not an array"))?;
     for (index, element) in (0_u32..).zip(elements) {
         call.invoke(
             &closure,

@@ -1,9 +1,8 @@
-//! wasm-bindgen's own functions: references, strings, numbers, questions about types.
+//! wasm-bindgen's own functions: references, strings, numbers, tests of types.
 
 use engine_api::{FuncType, ValType};
 
-use super::Serve;
-use crate::call::{Call, Out, Outcome, Throw};
+use crate::call::{Call, ImportOutcome, Out, Serve};
 use crate::value::{Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -26,11 +25,11 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
         },
         "throw" => |call| {
             let message = call.text(0)?;
-            Err(call.odd(&message))
+            Err(call.uncaught(message))
         },
         "rethrow" => |call| {
             let thrown = call.take(0)?.to_string();
-            Err(call.odd(&thrown))
+            Err(call.uncaught(thrown))
         },
         "error_new" | "Error" if text_param(ty) => {
             |call| Ok(Out::Js(Js::error("Error", call.text(0)?)))
@@ -66,11 +65,12 @@ fn text_param(ty: &FuncType) -> bool {
     ty.params() == [ValType::I32, ValType::I32]
 }
 
-fn is(call: &mut Call<'_>, question: fn(&Js) -> bool) -> Outcome {
+/// Whether the argument is such a value.
+pub(super) fn is(call: &mut Call<'_>, question: fn(&Js) -> bool) -> ImportOutcome {
     Ok(Out::I32(question(&call.object(0)?).into()))
 }
 
-fn number_get(call: &mut Call<'_>) -> Outcome {
+fn number_get(call: &mut Call<'_>) -> ImportOutcome {
     let number = match call.object(1)? {
         Js::Number(number) => Some(number.to_le_bytes()),
         _ => None,
@@ -78,7 +78,7 @@ fn number_get(call: &mut Call<'_>) -> Outcome {
     call.return_option(call.u32(0), number)
 }
 
-fn string_get(call: &mut Call<'_>) -> Outcome {
+fn string_get(call: &mut Call<'_>) -> ImportOutcome {
     let js = call.object(1)?;
     let text = match &js {
         Js::Text(text) => Some(&**text),
@@ -87,7 +87,7 @@ fn string_get(call: &mut Call<'_>) -> Outcome {
     call.return_text(call.u32(0), text)
 }
 
-fn bigint_get(call: &mut Call<'_>) -> Outcome {
+fn bigint_get(call: &mut Call<'_>) -> ImportOutcome {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "as JavaScript's `asIntN(64)` does"
@@ -99,9 +99,8 @@ fn bigint_get(call: &mut Call<'_>) -> Outcome {
     call.return_option(call.u32(0), number)
 }
 
-/// False, true, or neither. In releases since 0.2.101 the last is a number that no boolean has, as in
-/// those before.
-fn boolean_get(call: &mut Call<'_>) -> Outcome {
+/// 0, 1, or a number for a value that is no boolean: 2 up to release 0.2.100, 0xFFFFFF since.
+fn boolean_get(call: &mut Call<'_>) -> ImportOutcome {
     Ok(Out::I32(match call.object(0)? {
         Js::Bool(value) => value.into(),
         _ if call.served.name.starts_with("__wbg_") => 0xFF_FFFF,
@@ -110,7 +109,7 @@ fn boolean_get(call: &mut Call<'_>) -> Outcome {
 }
 
 impl Js {
-    /// As wasm-bindgen's `debugString` has it.
+    /// wasm-bindgen's `debugString`.
     fn debug(&self) -> String {
         match self {
             Js::Text(text) => format!("\"{text}\""),
@@ -122,7 +121,7 @@ impl Js {
         }
     }
 
-    /// What JavaScript's `Number(value)` gives, for what has a number.
+    /// JavaScript's `Number(value)`; NaN for objects.
     #[expect(clippy::cast_precision_loss, reason = "as JavaScript does")]
     fn to_number(&self) -> f64 {
         match self {
@@ -134,9 +133,4 @@ impl Js {
             Js::Undefined | Js::Object(_) => f64::NAN,
         }
     }
-}
-
-/// A `TypeError`, which the guest may catch.
-pub(super) fn type_error(message: impl Into<String>) -> Throw {
-    Throw::Js(Js::error("TypeError", message))
 }

@@ -4,9 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine_api::{FuncType, ValType};
 
-use super::Serve;
-use super::intrinsics::type_error;
-use crate::call::{Call, Out, Outcome, Throw};
+use super::intrinsics::is;
+use crate::call::{Call, ImportOutcome, Out, Serve, Throw};
 use crate::value::{Bag, Global, Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
@@ -16,15 +15,11 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             |call| Ok(Out::Js(Js::error("Error", call.text(0)?)))
         }
         "from" => |call| {
-            let elements = call
-                .object(0)?
-                .as_object()
-                .and_then(bag_of)
-                .map(|bag| bag.elements.clone());
-            let elements = elements.ok_or_else(|| type_error("from: not an array"))?;
+            let elements = with_bag(&call.object(0)?, |bag| bag.elements.clone());
+            let elements = elements.ok_or_else(|| Throw::type_error("from: not an array"))?;
             Ok(Out::Js(Js::object(bag(elements))))
         },
-        // An object of a class of the guest's own: its address.
+        // An object of a class that the guest exports: its address.
         base if base.ends_with("_new") && ty.params() == [ValType::I32] => {
             |call| Ok(Out::Js(Js::object(Object::Instance(call.u32(0)))))
         }
@@ -43,13 +38,8 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(Out::Js(Js::object(bag(elements))))
         },
-        "forEach" if ty.params().len() == 3 => super::closures::for_each,
         "get" => get,
-        "isArray" => |call| {
-            let js = call.object(0)?;
-            let is_array = with_bag(&js, |bag| bag.fields.is_empty()).unwrap_or(false);
-            Ok(Out::I32(is_array.into()))
-        },
+        "isArray" => |call| is(call, is_array),
         "stack" => |call| {
             let stack = call.object(1)?.to_string();
             call.return_text(call.u32(0), Some(&stack))
@@ -62,17 +52,16 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             };
             Ok(Out::Js(Js::text(name)))
         },
-        "instanceof_Error" => |call| {
-            let is_error = matches!(call.object(0)?.as_object(), Some(Object::Error(_)));
-            Ok(Out::I32(is_error.into()))
-        },
+        "instanceof_Error" => {
+            |call| is(call, |js| matches!(js.as_object(), Some(Object::Error(_))))
+        }
         "self"
         | "global"
         | "globalThis"
         | "static_accessor_SELF"
         | "static_accessor_GLOBAL"
         | "static_accessor_GLOBAL_THIS" => |_| Ok(Out::Js(global(Global::This))),
-        // There is no window, process or module system: libraries then look elsewhere.
+        // There is no window, process or module system. Libraries then look elsewhere.
         "static_accessor_WINDOW" | "process" | "versions" | "node" | "msCrypto" => {
             |_| Ok(Out::Js(Js::Undefined))
         }
@@ -100,7 +89,7 @@ fn bag(elements: Vec<Js>) -> Object {
     }))
 }
 
-/// What an object that was made without saying what holds.
+/// The contents of an object that `new X()` made.
 pub(super) fn bag_of(object: &Object) -> Option<MutexGuard<'_, Bag>> {
     match object {
         Object::Bag(bag) => Some(bag.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -108,13 +97,17 @@ pub(super) fn bag_of(object: &Object) -> Option<MutexGuard<'_, Bag>> {
     }
 }
 
-fn with_bag<T>(js: &Js, what: impl FnOnce(&mut Bag) -> T) -> Option<T> {
+pub(super) fn with_bag<T>(js: &Js, what: impl FnOnce(&mut Bag) -> T) -> Option<T> {
     js.as_object()
         .and_then(bag_of)
         .map(|mut bag| what(&mut bag))
 }
 
-fn push(call: &mut Call<'_>) -> Outcome {
+fn is_array(js: &Js) -> bool {
+    with_bag(js, |bag| bag.fields.is_empty()).unwrap_or(false)
+}
+
+fn push(call: &mut Call<'_>) -> ImportOutcome {
     let (array, element) = (call.object(0)?, call.object(1)?);
     let len = with_bag(&array, |bag| {
         bag.elements.push(element);
@@ -122,16 +115,15 @@ fn push(call: &mut Call<'_>) -> Outcome {
     });
     match len.map(i32::try_from) {
         Some(Ok(len)) => Ok(Out::I32(len)),
-        _ => Err(type_error("push: not an array")),
+        _ => Err(Throw::type_error("push: not an array")),
     }
 }
 
-/// `array[index]`, or a field by its name.
-fn get(call: &mut Call<'_>) -> Outcome {
+/// `array[index]` and `object[key]` are one import.
+fn get(call: &mut Call<'_>) -> ImportOutcome {
     let object = call.object(0)?;
     let by_index = call.args[1].i32().map(i32::cast_unsigned);
-    let is_array = with_bag(&object, |bag| bag.fields.is_empty()).unwrap_or(false);
-    let found = if let (Some(index), true) = (by_index, is_array) {
+    let found = if let (Some(index), true) = (by_index, is_array(&object)) {
         with_bag(&object, |bag| bag.elements.get(index as usize).cloned())
     } else {
         let key = call.object(1)?.to_string();
@@ -140,14 +132,14 @@ fn get(call: &mut Call<'_>) -> Outcome {
     Ok(Out::Js(found.flatten().unwrap_or(Js::Undefined)))
 }
 
-/// `array[index] = value`, or a field by its name. Both the value and the key are given up, unless this
-/// is `Reflect.set`, which says whether it worked.
-pub(super) fn set(call: &mut Call<'_>, object: &Js) -> Outcome {
+/// `array[index] = value` or `object[key] = value`. The guest gives up the key and the value,
+/// except to `Reflect.set`, which has a result: whether it worked.
+pub(super) fn set(call: &mut Call<'_>, object: &Js) -> ImportOutcome {
     let takes_index = matches!(
         (&call.args[1], &call.args[2]),
         (engine_api::Val::I32(_), engine_api::Val::ExternRef(_))
     );
-    // In the older ABI an index and a key look the same: a key names an object that is text.
+    // In the older ABI an index and a key are both numbers. A key is the slot of a text.
     let key = if takes_index {
         None
     } else {
@@ -168,7 +160,7 @@ pub(super) fn set(call: &mut Call<'_>, object: &Js) -> Outcome {
         return Ok(Out::I32(stored.is_some().into()));
     }
     let stored = with_bag(object, |bag| {
-        // An array of a guest's making grows by one; anything else would be a hole.
+        // An array grows by one element at a time. A greater index would leave a hole.
         if index > bag.elements.len() {
             return false;
         }
@@ -181,13 +173,15 @@ pub(super) fn set(call: &mut Call<'_>, object: &Js) -> Outcome {
     });
     match stored {
         Some(true) => Ok(Out::I32(1)),
-        Some(false) => Err(type_error("set: the index leaves a hole in the array")),
-        None => Err(type_error("set: no object that can be written")),
+        Some(false) => Err(Throw::type_error(
+            "set: the index leaves a hole in the array",
+        )),
+        None => Err(Throw::type_error("set: no object that can be written")),
     }
 }
 
 impl Call<'_> {
-    /// The text of the object that an argument names, if it names one that is text.
+    /// The text that an argument names; `None` for any other object.
     fn text_object(&self, position: usize) -> Option<String> {
         match self.object(position) {
             Ok(Js::Text(text)) => Some(text.to_string()),

@@ -1,10 +1,10 @@
-//! What reaches the world outside: randomness, the clock, the console, and the pool's protocol.
+//! Imports that reach outside of the realm: randomness, the clock, the console, and the pool's
+//! protocol.
 
 use engine_api::{FuncType, ValType};
 
-use super::Serve;
 use super::buffers::bytes_of;
-use crate::call::{Call, Out, Outcome};
+use crate::call::{Call, ImportOutcome, Out, Serve};
 use crate::system::Level;
 use crate::value::{Global, Js, Object};
 
@@ -18,20 +18,20 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
         "warn" => |call| print(call, Level::Warn),
         "debug" => |call| print(call, Level::Debug),
         "trace" => |call| print(call, Level::Trace),
-        // The pool builder is the last argument, whatever comes before.
+        // The pool builder is the last argument. Releases differ in those before it.
         "startWorkers" if !ty.params().is_empty() => |call| {
             let builder = call.u32(call.args.len() - 1);
             call.thread.realm.set_builder(builder);
             Ok(Out::Js(Js::object(Object::Promise)))
         },
-        // The host joins the workers itself, once the call that ends the pool has returned.
+        // The host joins the workers after the call that ends the pool.
         "terminateWorkers" => |_| Ok(Out::Js(Js::object(Object::Promise))),
         _ => return None,
     })
 }
 
 /// `crypto.getRandomValues(array)`, or a pointer and a length.
-fn random(call: &mut Call<'_>) -> Outcome {
+fn random(call: &mut Call<'_>) -> ImportOutcome {
     let crypto = call.object(0).ok();
     let by_object = match crypto.as_ref().and_then(Js::as_object) {
         Some(Object::Global(Global::Crypto)) => true,
@@ -55,13 +55,13 @@ fn random(call: &mut Call<'_>) -> Outcome {
     Ok(Out::Nothing)
 }
 
-fn now(call: &mut Call<'_>) -> Outcome {
+fn now(call: &mut Call<'_>) -> ImportOutcome {
     let (system, mut facade) = call.outside();
     Ok(Out::F64(system.clock(&mut facade)?))
 }
 
 /// Text by pointer and length, or any number of objects.
-fn print(call: &mut Call<'_>, level: Level) -> Outcome {
+fn print(call: &mut Call<'_>, level: Level) -> ImportOutcome {
     let numbers = call.args.len() == 2
         && call
             .args

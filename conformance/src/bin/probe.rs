@@ -1,4 +1,4 @@
-//! The cases of the suite that need a process to themselves; see `conformance::probe`.
+//! Cases that have a process to themselves; see `conformance::probe`.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,11 +46,12 @@ const GROWING: &str = r#"(module
     (func $recurse (export "recurse") (call $recurse))
     (func (export "spin") (loop $again br $again)))"#;
 
-/// What a round may add to the resident memory on average: reliability's R10.
+/// The KiB that a round may add to the resident memory on average.
 const RSS_KIB_PER_ROUND_MAX: u64 = 16;
 
 /// Runs a round many times and compares the process before and after. Mappings, descriptors and
-/// threads must be what they were after the first rounds, when everything that is made once is made.
+/// threads must be what they were after the first rounds, when everything that is made once is
+/// made.
 ///
 /// The proportional size is printed, not compared: it grows without an allocation when another
 /// process of this executable ends and its share of the common pages falls to this one.
@@ -99,7 +100,8 @@ fn release_after_trap(engine: &EngineUnderTest) {
             .unwrap();
         instance
     };
-    // Only what spins has the short deadline: on a busy machine it would end the others too.
+    // Only the guest that spins has the short deadline: on a busy machine it would end the others
+    // too.
     let hasty = Limits {
         deadline: Some(Duration::from_millis(10)),
         ..Limits::default()
@@ -174,7 +176,8 @@ fn release_shared(engine: &EngineUnderTest) {
         let memory = engine.shared_memory(MemoryType::shared(256, 512)).unwrap();
         let mut imports = Imports::new();
         imports.define("env", "memory", Extern::SharedMemory(memory.clone()));
-        // One after the other: the allocator of the process keeps an arena per thread at once.
+        // One after the other: the process's allocator keeps an arena for each thread that runs at
+        // once.
         for value in 0..2 {
             let mut instance = module.instantiate(&imports, &Limits::default()).unwrap();
             let thread =
@@ -368,8 +371,8 @@ fn checkpointed_swaps(engine: &EngineUnderTest) {
     assert!(proxy.shutdown());
 }
 
-/// What an instance and another one from its snapshot have together, with every page looked at in both: the image, and
-/// what was written since.
+/// The memory of an instance and of another one from its snapshot, after both have read every page:
+/// the image, and the pages that were written since.
 fn checkpoint_sharing(engine: &EngineUnderTest) {
     const IMAGE_KIB: u64 = 128 << 10;
     const WRITTEN_PAGES: i32 = 1024;

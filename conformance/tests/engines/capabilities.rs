@@ -1,4 +1,4 @@
-//! What an engine says it can, it does; what it says it cannot, it refuses.
+//! An engine has the capabilities that it names, and refuses modules that need others.
 
 use conformance::prelude::*;
 
@@ -57,7 +57,7 @@ fn memories_of_64_bits_are_as_the_capability_says(engine: &EngineUnderTest) {
 
 #[apply(every_engine)]
 fn tail_calls_are_as_the_capability_says(engine: &EngineUnderTest) {
-    // A million calls: only tail calls that really replace their frame come through.
+    // A million calls: they end without a trap only if each tail call replaces its frame.
     let text = r#"(module
         (func $count (param i32 i32) (result i32)
             (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
@@ -114,7 +114,7 @@ fn interruption_is_as_the_capability_says(engine: &EngineUnderTest) {
 
 #[apply(every_engine)]
 fn every_engine_has_what_a_proxy_cannot_do_without(engine: &EngineUnderTest) {
-    // The issue asks each of these of both runtimes and all compilers.
+    // Both runtimes and all compilers have these.
     let can = engine.capabilities();
     assert!(can.interruption, "deadlines");
     assert!(can.artifacts, "AOT artifacts");

@@ -1,8 +1,8 @@
-//! All engines live in one process, their signal handlers included, whoever came first.
+//! All engines live in one process, with their signal handlers, in any order.
 //!
-//! The order in which handlers are installed is a fact of a whole process, so every order of two
-//! engines is a process of its own: the probe makes them in that order, lets each trap, then both in
-//! turn and at once on several threads.
+//! Handlers are installed once for a whole process. So every order of two engines has a process of
+//! its own: the probe makes them in that order, lets each trap, then both in turn and at once on
+//! several threads.
 
 use conformance::prelude::*;
 

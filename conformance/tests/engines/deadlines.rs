@@ -1,9 +1,9 @@
-//! Deadlines: what spins ends in time, what does not is left alone.
+//! Deadlines: a call that spins ends in time, and other calls are left alone.
 
 use conformance::prelude::*;
 
-/// The contract promises two ticks of 10 ms. On a machine that runs other things too, a thread may
-/// wait longer than that for its turn; a deadline that is not kept at all is still told apart.
+/// The contract promises two ticks of 10 ms. On a busy machine a thread may wait longer for its
+/// turn; a deadline that is not kept at all is still noticed.
 const GRACE: Duration = Duration::from_secs(1);
 
 const SPINNING: &str = r#"(module
@@ -30,7 +30,7 @@ fn limits(deadline: Duration) -> Limits {
     }
 }
 
-/// Runs what must take its deadline, and not much longer.
+/// Runs a call that must take as long as its deadline, and not much longer.
 fn ends_at<T>(deadline: Duration, call: impl FnOnce() -> Result<T, Error>) {
     let start = Instant::now();
     let trap = trap_of(call());
@@ -174,7 +174,7 @@ fn the_deadline_of_one_instance_ends_no_other(engine: &EngineUnderTest) {
 
 #[apply(every_engine)]
 fn many_deadlines_on_one_thread_leave_nothing_behind(engine: &EngineUnderTest) {
-    // A deadline that ends just when the call does must not hit the next call.
+    // A deadline that passes just as the call ends must not hit the next call.
     let deadline = Duration::from_millis(15);
     let module = engine.module(
         r#"(module
@@ -236,8 +236,8 @@ fn waiting_on_a_shared_memory_of_its_own_ends_at_the_deadline(
     ends_at(deadline, || instance.invoke(name, &[]));
 }
 
-/// wasmtime cannot notify a memory that it does not let anybody reach, so it refuses to promise an end
-/// (<https://github.com/bytecodealliance/wasmtime/issues/12809>).
+/// wasmtime cannot wake the waiters of a memory that the host cannot reach, and refuses the
+/// deadline (<https://github.com/bytecodealliance/wasmtime/issues/12809>).
 #[apply(every_engine)]
 fn waiting_on_a_hidden_shared_memory_ends_at_the_deadline_or_is_refused(
     engine: &EngineUnderTest,
@@ -267,9 +267,9 @@ fn waiting_on_a_hidden_shared_memory_ends_at_the_deadline_or_is_refused(
     ends_at(deadline, || instance.invoke(name, &[]));
 }
 
-/// A guest that waits once returns what the wait gave it, and must not be believed after its
-/// deadline; one that expects spurious wake-ups waits again. The timeout of 3 s is there so that a
-/// failure ends too.
+/// A guest that waits once returns the result of the wait, which means nothing after its deadline.
+/// A guest that expects spurious wake-ups waits again. The timeout of 3 s ends the case if it
+/// fails.
 const WAITING: &str = r#"(module
     (import "env" "memory" (memory 1 4 shared))
     (func (export "wait") (result i32)

@@ -1,9 +1,9 @@
-//! One guest, the same bits on every engine: what lets a journal move between them.
+//! One guest gives the same bits on every engine, which lets a journal move between them.
 
 use conformance::prelude::*;
 
-/// A chaotic float computation with every operation that a compiler could be tempted to fuse,
-/// reorder or widen; any difference in one bit is magnified into all of them.
+/// A chaotic computation with every operation on floats that a compiler could fuse, reorder or
+/// widen. A difference in one bit grows into all of them.
 const CHAOS: &str = r#"(module
     (memory (export "memory") 1)
     (func (export "chaos") (param $rounds i32) (param $x f64) (param $seed i64)
@@ -35,7 +35,7 @@ const CHAOS: &str = r#"(module
             (br_if $again (local.get $rounds)))
         local.get $x local.get $y local.get $hash))"#;
 
-/// The same computation in Rust, whose floats are IEEE 754's too: what all engines must agree with.
+/// The same computation in Rust, whose floats are IEEE 754's too. All engines must agree with it.
 fn native(rounds: u32, mut x: f64, seed: i64) -> (Val, Val, Val) {
     let mut y = 0.3_f32;
     let mut hash = seed;

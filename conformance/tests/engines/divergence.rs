@@ -1,10 +1,10 @@
-//! Where an engine is known to differ from the contract: each asserted with its upstream issue, so
-//! that the day it is fixed the suite turns red and the case moves to where it belongs.
+//! Known differences of an engine from the contract, each asserted with its upstream issue. When
+//! one is fixed, the suite turns red, and the case moves to the file of its subject.
 
 use conformance::prelude::*;
 
 /// <https://github.com/wasmerio/wasmer/issues/5943>: Singlepass passes several results between
-/// guests only. Its engine refuses the module, as it must what it cannot do.
+/// guests only. Its engine refuses the module.
 #[apply(every_engine)]
 fn host_functions_with_several_results_work_on_all_but_singlepass(engine: &EngineUnderTest) {
     let module = engine.module_if(

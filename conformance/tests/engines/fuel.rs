@@ -24,7 +24,7 @@ fn limits(fuel: u64) -> Limits {
     }
 }
 
-/// The module for an engine that accounts fuel, if it can.
+/// The module on an engine that accounts for fuel; `None` if it cannot.
 fn module(engine: &EngineUnderTest, text: &str) -> Option<Arc<dyn Module>> {
     let config = EngineConfig {
         fuel: true,

@@ -1,4 +1,4 @@
-//! Globals: read and set by both sides, refused where they cannot be.
+//! Globals: both sides read and set them, and are refused where they cannot.
 
 use conformance::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Modules of unkind shapes: each compiles and works, or is refused with a typed error.
+//! Modules of hostile shapes: each compiles and works, or is refused with a typed error.
 
 use std::fmt::Write;
 
@@ -111,7 +111,7 @@ fn a_branch_table_past_the_limit_is_invalid_or_works(engine: &EngineUnderTest) {
 
 #[apply(every_engine)]
 fn blocks_nested_ten_thousand_deep_compile(engine: &EngineUnderTest) {
-    // Written as bytes: the text format's parser is not what is tested. `block` is 02 40.
+    // Written as bytes, past the parser of the text format. `block` is 02 40.
     let depth = 10_000;
     let mut body = vec![0];
     body.extend([0x02, 0x40].repeat(depth));
@@ -251,7 +251,7 @@ fn random_bytes_behind_a_header_never_panic(engine: &EngineUnderTest) {
     for round in 0..2_000_usize {
         let mut wasm = b"\0asm\x01\0\0\0".to_vec();
         for _ in 0..round % 64 {
-            // A xorshift generator: seeded above, so that a failure repeats.
+            // A xorshift generator with the seed above: a failure repeats.
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;

@@ -1,4 +1,4 @@
-//! What a module imports is there and fits, or the error names it.
+//! An import is there and fits, or the error names it.
 
 use conformance::prelude::*;
 
@@ -77,7 +77,7 @@ fn all_four_kinds_of_imports_are_given_as_they_are(engine: &EngineUnderTest) {
     assert_eq!(instance.invoke("pages", &[]).unwrap(), [Val::I32(4)]);
     assert_eq!(instance.invoke("elements", &[]).unwrap(), [Val::I32(5)]);
     assert_eq!(instance.invoke("global", &[]).unwrap(), [Val::I64(-9)]);
-    // What a module imports is reached by its index without an export.
+    // An imported item is reached by its index, without an export.
     assert_eq!(
         instance.memory_size(MemoryIndex(0)).unwrap(),
         4 * PAGE_BYTES

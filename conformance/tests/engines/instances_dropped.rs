@@ -1,4 +1,4 @@
-//! Dropping an instance gives back what it had. Measured in processes of their own.
+//! Dropping an instance gives back its memory and handles. Each case measures a process of its own.
 
 use conformance::prelude::*;
 

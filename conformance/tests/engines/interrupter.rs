@@ -11,7 +11,7 @@ const SPINNING: &str = r#"(module
         (loop $again (memory.fill (i32.const 16) (i32.const 1) (i32.const 60000)) (br $again)))
     (func (export "fine") (result i32) i32.const 1))"#;
 
-/// Far above the two ticks of 10 ms of the contract, for machines that run other things too.
+/// Far above the contract's two ticks of 10 ms, for busy machines.
 const GRACE: Duration = Duration::from_secs(1);
 
 fn interrupt_in_flight(instance: &mut dyn Instance, name: &str) {
@@ -169,7 +169,7 @@ fn an_interruption_and_a_deadline_hold_together(engine: &EngineUnderTest) {
 
 #[apply(every_engine)]
 fn interruptions_that_race_with_the_calls_end_are_kept(engine: &EngineUnderTest) {
-    // However the race goes, the call returns or is interrupted, and the next one is interrupted.
+    // The call returns or is interrupted, depending on the race. The next one is interrupted.
     let module = engine.module(SPINNING);
     for round in 0..50 {
         let mut instance = module
@@ -199,7 +199,7 @@ fn waiting_on_a_shared_memory_is_interrupted(
     engine: &EngineUnderTest,
     #[values("wait", "wait_again_and_again")] name: &str,
 ) {
-    // The guest's own timeout of 3 s is there so that a failure ends too.
+    // The guest's own timeout of 3 s ends the case if it fails.
     let module = engine.module_if(
         engine.capabilities().threads,
         r#"(module

@@ -1,4 +1,4 @@
-//! What is no module is called so, whatever the bytes.
+//! Bytes that are no module are called so.
 
 use conformance::prelude::*;
 use engine_api::ModuleInfo;

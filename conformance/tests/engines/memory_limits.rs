@@ -172,7 +172,7 @@ fn the_limit_is_for_all_memories_together(engine: &EngineUnderTest) {
 
 #[apply(every_engine)]
 fn a_refused_growth_leaves_no_debt(engine: &EngineUnderTest) {
-    // Where growth is accounted before it happens, a failure must give back what it took.
+    // If an engine accounts for growth before it happens, a failure must take the account back.
     let mut instance = engine
         .instantiate_with(MEMORY, &Imports::new(), &limited(10))
         .unwrap();

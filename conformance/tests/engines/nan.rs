@@ -1,11 +1,11 @@
-//! NaN canonicalisation: what makes float results equal on every engine and machine.
+//! NaN canonicalisation makes float results equal on every engine and machine.
 
 use conformance::prelude::*;
 
 const F32_CANONICAL: u32 = 0x7fc0_0000;
 const F64_CANONICAL: u64 = 0x7ff8_0000_0000_0000;
 
-/// Operations that produce a NaN from these arguments; conversions between widths included.
+/// Operations that produce a NaN from these arguments, conversions between widths among them.
 const BINARY: [&str; 6] = ["add", "sub", "mul", "div", "min", "max"];
 const UNARY: [&str; 5] = ["sqrt", "ceil", "floor", "trunc", "nearest"];
 
@@ -34,7 +34,7 @@ fn text() -> String {
             (f32.copysign (local.get 0) (local.get 1))))"#
 }
 
-/// Every NaN that the operations produce: by its operation, the bits, widened.
+/// The NaN of each operation, as bits widened to 64.
 fn produced(engine: &EngineUnderTest) -> Vec<(String, u64, bool)> {
     let mut instance = engine.instantiate(&text());
     let payload_32 = [Val::F32(0xffc1_2345), Val::F32(0x7f81_2345)];

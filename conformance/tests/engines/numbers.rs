@@ -1,4 +1,4 @@
-//! Calls by slots: the same as other calls, and refused like them.
+//! Calls of numbers do the same as other calls, and are refused like them.
 
 use conformance::prelude::*;
 use engine_api::{NumericType, Slot};

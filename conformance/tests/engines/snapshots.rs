@@ -90,7 +90,7 @@ fn an_instance_goes_on_from_a_snapshot_on_every_engine(engine: &EngineUnderTest)
             invoke(&mut instance, "through_table", &[1]),
             [Val::I32(1000)]
         );
-        // It is the same as the original from here on, and nobody else notices.
+        // It does the same as the original from here on, and the original does not notice.
         let (imports, _) = started();
         let mut other = engine.instantiate_importing(STATEFUL, &imports);
         for step in [1, 2, 3, 4, 50, 60] {

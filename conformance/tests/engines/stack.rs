@@ -1,4 +1,4 @@
-//! Recursion: endless ends as a trap, deep succeeds.
+//! Recursion: without an end it traps, and a deep one succeeds.
 
 use conformance::prelude::*;
 
@@ -97,12 +97,12 @@ fn stack_overflows_on_several_threads_are_traps(engine: &EngineUnderTest) {
 fn the_stack_limit_is_of_the_engine_or_of_its_runtime_as_the_capability_says(
     engine: &EngineUnderTest,
 ) {
-    // In a process of its own, because without the capability it changes the whole runtime.
+    // In a process of its own, because without the capability it changes the runtime for all cases.
     conformance::probe::run(crate::PROBE, &["stack", engine.name()]);
 }
 
 #[apply(every_engine)]
 fn endless_recursion_through_a_host_function_is_a_stack_overflow(engine: &EngineUnderTest) {
-    // In a process of its own, because the failure to be found ends the process.
+    // In a process of its own, because a failure would end the process.
     conformance::probe::run(crate::PROBE, &["recursion-through-host", engine.name()]);
 }

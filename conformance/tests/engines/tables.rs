@@ -174,7 +174,7 @@ fn an_imported_table_is_fresh_null_and_grows(engine: &EngineUnderTest) {
         Trap::IndirectCallToNull
     );
     assert_eq!(instance.table_grow(TableIndex(0), 1, &NULL).unwrap(), 3);
-    // The given type's maximum holds, which is smaller than the import's.
+    // The maximum of the given table holds. It is smaller than the import's.
     let error = refused(instance.table_grow(TableIndex(0), 1, &NULL));
     assert!(
         matches!(
@@ -268,7 +268,7 @@ fn several_tables_keep_their_indexes(engine: &EngineUnderTest) {
     assert_eq!(instance.invoke("hidden", &[]).unwrap(), [Val::I32(1)]);
 }
 
-/// Imported functions and the guest's own in one table, wherever they lie and however they got there. A
+/// A table with imported functions and the guest's own, at any place and put there in any way. A
 /// compiler that passes its own functions more than their parameters must not mix them up.
 #[apply(every_engine)]
 fn imported_and_own_functions_are_called_through_one_table(

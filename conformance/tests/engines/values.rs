@@ -1,4 +1,4 @@
-//! Values go in and come out as the bits they are.
+//! Values go in and come out with every bit.
 
 use conformance::prelude::*;
 

@@ -1,14 +1,14 @@
-//! A thread pool in the guest: started, used, ended in every way, and never a hang.
+//! A thread pool in the guest is started, used and ended in every way, and never hangs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bindgen_host::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
+use bindgen_host::{HostError, SYSTEM, THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 use conformance::hosted::THREADS;
 use conformance::prelude::*;
 use proxy_core::{CallError, Error as ProxyError, args};
 
-/// Cases that count threads are alone.
+/// Cases that count threads run one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -18,7 +18,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn workers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let is_worker = |task: std::io::Result<std::fs::DirEntry>| {
-        // One that ends meanwhile is none.
+        // A thread that ends meanwhile is not counted.
         let name = task.and_then(|task| std::fs::read_to_string(task.path().join("comm")));
         name.is_ok_and(|name| name.starts_with("guest worker"))
     };
@@ -27,7 +27,7 @@ fn workers() -> usize {
         .count()
 }
 
-/// Waits until there are so many: a thread that was joined may be listed for a moment longer.
+/// Waits until there are so many workers: Linux may list a joined thread for a moment longer.
 #[track_caller]
 fn assert_workers(expected: usize) {
     let mut here = workers();
@@ -74,7 +74,7 @@ fn a_pool_works_and_ends_with_every_thread_joined(engine: &EngineUnderTest) {
             .invoke(THREAD_POOL_STOP, &[Val::I32(first)])
             .unwrap();
         assert_workers(0);
-        // Again, and with another number of threads; what workers have is given back each time.
+        // Again, with other numbers of threads. Workers give their memory back each time.
         let after_one = instance.memory_bytes();
         for threads in [1, 3, 2, 3, 2, 3, 2, 3, 2, 3] {
             let pool = start(instance, threads);
@@ -134,6 +134,46 @@ fn what_ends_a_worker_ends_the_call_and_not_in_a_hang(engine: &EngineUnderTest) 
             drop(instance);
             assert_workers(0);
         }
+    }
+}
+
+#[apply(every_engine)]
+fn a_worker_that_the_host_fails_is_the_source_of_the_calls_error(engine: &EngineUnderTest) {
+    let _alone = alone();
+    for hosted in THREADS.on(engine) {
+        let mut imports = bindgen_host::system();
+        let random = FuncType::new(&[], &[ValType::I64, ValType::I64]);
+        imports.func(SYSTEM, "random", random, |_, _, _| {
+            Err(Error::Host {
+                module: SYSTEM.to_owned(),
+                name: "random".to_owned(),
+                source: "no entropy".into(),
+            })
+        });
+        let mut instance = hosted.instantiate_with(&imports, &limits()).unwrap();
+        start(&mut *instance, 1);
+        let returns = Arc::clone(instance.info());
+        let returns = returns
+            .function("random_in_workers")
+            .unwrap()
+            .1
+            .ty
+            .results();
+        let pointer = returns.is_empty().then_some(Val::I32(64));
+        let args: Vec<_> = pointer.into_iter().chain([Val::I32(1)]).collect();
+        let error = refused(instance.invoke("random_in_workers", &args));
+        let Error::Host { source, .. } = error else {
+            panic!("{}: {error:?}", hosted.abi)
+        };
+        let Some(HostError::Worker { worker: 1, source }) = source.downcast_ref() else {
+            panic!("{}: {source:?}", hosted.abi)
+        };
+        let Error::Host { name, .. } = &**source else {
+            panic!("{}: {source:?}", hosted.abi)
+        };
+        assert_eq!(name, "random");
+        drop(instance);
+        assert_workers(0);
     }
 }
 
@@ -231,7 +271,7 @@ fn a_standby_gets_a_pool_of_its_own_and_a_trap_costs_one_generation(engine: &Eng
         assert_eq!(sum(), SUM);
         proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
         assert_workers(0);
-        // Pools that came and went leave nothing to replay.
+        // Pools that have ended leave nothing to replay.
         for _ in 0..50 {
             let pool = start();
             proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
@@ -244,7 +284,7 @@ fn a_standby_gets_a_pool_of_its_own_and_a_trap_costs_one_generation(engine: &Eng
     }
 }
 
-/// With one worker everything happens in one order: what it drew is drawn again.
+/// One worker does everything in one order, and draws the same again.
 #[apply(every_engine)]
 fn randomness_of_one_worker_is_replayed(engine: &EngineUnderTest) {
     let _alone = alone();

@@ -34,7 +34,7 @@ fn values_cross_in_every_way(engine: &EngineUnderTest) {
         };
         let totals = call("running_total", args![&doubles(&[1.5, 2.5])]);
         assert_eq!(totals.bytes().unwrap(), doubles(&[1.5, 4.0]));
-        // An option that is there, and one that is not.
+        // An option with a value.
         let some = call("maybe_greet", args!["Ada"]);
         assert!(matches!(&some.as_slice()[0], Value::Text(text) if text.contains("Ada")));
     }
@@ -94,7 +94,7 @@ fn objects_last_are_used_up_and_survive_swaps(engine: &EngineUnderTest) {
     }
 }
 
-/// The constructor that fails: its message arrives, nothing is lost, and the next call works.
+/// After a constructor that fails nothing is lost, and the next call works.
 #[apply(every_engine)]
 fn an_error_of_the_guest_s_own_arrives_with_its_message(engine: &EngineUnderTest) {
     for hosted in REALM.on(engine) {
@@ -119,7 +119,7 @@ fn an_error_of_the_guest_s_own_arrives_with_its_message(engine: &EngineUnderTest
             message(proxy.call("check", args![0]).unwrap_err()),
             "the check failed"
         );
-        // One that uses its object up although it fails is repeated on replay.
+        // A call that fails and uses its object up is repeated on replay.
         let open = proxy.call("account_close", args![account]).unwrap_err();
         assert!(!message(open).is_empty());
         assert!(proxy.call("account_balance", args![account]).is_err());
@@ -192,8 +192,8 @@ fn every_kind_of_value_is_made_and_recognised(engine: &EngineUnderTest) {
     }
 }
 
-/// A closure of the guest that the host calls. In the older ABI nothing in the module says which export
-/// calls which closure, and this one has several: the host refuses to guess.
+/// The host calls a closure of the guest. A module of the older ABI does not say which export calls
+/// which closure. This one has several, and the host refuses to guess.
 #[apply(every_engine)]
 fn closures_are_called_where_the_module_says_how(engine: &EngineUnderTest) {
     for hosted in REALM.on(engine) {

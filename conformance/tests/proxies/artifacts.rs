@@ -14,8 +14,8 @@ fn index(proxy: &Proxy) -> Handle {
     index.handle().unwrap()
 }
 
-/// The first replay computes the parameters and keeps them as bytes; from then on they are read. The index that
-/// is made from them has the same digest, or the replay would have diverged.
+/// The first replay computes the parameters and keeps them as bytes, and later ones read these. The
+/// index that is made from them has the same digest, or the replay would have diverged.
 #[apply(every_engine)]
 fn parameters_are_read_from_their_artifact_once_there_is_one(engine: &EngineUnderTest) {
     let proxy = PROVER
@@ -35,7 +35,7 @@ fn parameters_are_read_from_their_artifact_once_there_is_one(engine: &EngineUnde
     assert_eq!(proxy.debug_info().artifacts.contents, 1);
 }
 
-/// One engine computes and leaves, all others read: with equal journals, and equal proofs.
+/// One engine computes the parameters, all others read them: with equal journals, and equal proofs.
 #[apply(every_engine)]
 fn an_artifact_of_one_engine_is_used_on_every_other(engine: &EngineUnderTest) {
     let directory = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ fn an_artifact_of_one_engine_is_used_on_every_other(engine: &EngineUnderTest) {
         assert_eq!(proxy.debug_info().artifact_hits, 1, "{other:?}");
         assert_eq!(guests::prove(&proxy, made, 7).unwrap(), expected);
         assert_eq!(proxy.journal_digests(), digests);
-        // Replay reads as well, and a computed one elsewhere agrees with it.
+        // Replay reads it too, and agrees with an engine that computed.
         proxy.prepare_standby().unwrap();
         proxy.swap().unwrap();
         assert_eq!(guests::prove(&proxy, made, 7).unwrap(), expected);
@@ -65,7 +65,7 @@ fn an_artifact_of_one_engine_is_used_on_every_other(engine: &EngineUnderTest) {
     }
 }
 
-/// The guest never sees them, so that its instance goes on.
+/// The guest never sees the damaged bytes, and its instance goes on.
 #[apply(every_engine)]
 fn damaged_bytes_are_found_and_the_parameters_computed(engine: &EngineUnderTest) {
     let directory = tempfile::tempdir().unwrap();

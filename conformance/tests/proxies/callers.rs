@@ -1,4 +1,4 @@
-//! Callers and swaps at once: nothing is lost, nothing is doubled, nothing waits that need not.
+//! Callers and swaps at once: no call is lost or doubled, and none waits without need.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -11,7 +11,7 @@ use conformance::proxied::CHAIN;
 use proxy_core::{Proxy, args};
 use siphasher::sip::SipHasher24;
 
-/// What the chain guest computes, in one place on the host.
+/// The computation of the guest `chain`, on the host.
 fn advance(h: u64, id: u64, arg: u64) -> u64 {
     // `guests/chain/src/lib.rs` has the same second key.
     let mut hasher = SipHasher24::new_with_keys(h, DOMAIN);
@@ -25,7 +25,7 @@ const CLIENTS: u64 = 8;
 const STEPS: u64 = 250;
 const SWAPS: usize = 20;
 
-/// A step that a client made: its argument and what it got.
+/// A step that a client made: its argument and its result.
 type Step = (u64, u64);
 
 #[apply(every_engine)]
@@ -81,8 +81,8 @@ fn steps(proxy: &Proxy, id: u64) -> VecDeque<Step> {
         .collect()
 }
 
-/// Follows the chain through the histories: each link must be some client's next step. Every call is
-/// found exactly once, and each client's in its order, or this fails.
+/// Follows the chain through the histories: each link must be the next step of some client. Fails
+/// unless it finds every call once, and those of each client in order.
 fn follow(mut h: u64, mut histories: Vec<VecDeque<Step>>) -> u64 {
     while histories.iter().any(|history| !history.is_empty()) {
         let next = histories.iter().enumerate().find_map(|(id, history)| {
@@ -96,7 +96,7 @@ fn follow(mut h: u64, mut histories: Vec<VecDeque<Step>>) -> u64 {
     h
 }
 
-/// A pure call that stays inside until the host lets it go, a journaled one, and a counter.
+/// A pure call that stays in the guest until the host lets it go, a journaled one, and a counter.
 const WAITING: &str = r#"(module
     (import "host" "wait" (func $wait))
     (global $count (mut i32) (i32.const 0))
@@ -118,7 +118,7 @@ const WAITING_POLICY: &str = r#"
     effect = "none"
 "#;
 
-/// Imports whose `wait` says that it is inside, and stays until it is let go.
+/// Imports whose `wait` reports its arrival, and stays until the case lets it go.
 fn waiting() -> (Imports, mpsc::Receiver<()>, mpsc::SyncSender<()>) {
     let (entered, inside) = mpsc::sync_channel(8);
     let (release, released) = mpsc::sync_channel::<()>(8);
@@ -145,7 +145,7 @@ fn a_pure_call_in_flight_delays_no_swap_and_ends_where_it_began(engine: &EngineU
         let long = scope.spawn(|| proxy.call("wait", args![]).unwrap().i32().unwrap());
         inside.recv().unwrap();
         proxy.prepare_standby().unwrap();
-        // Returns although the call is inside: nobody lets it go before.
+        // Returns while the call is in the guest: the case lets it go later.
         let swapped = proxy.swap().unwrap();
         assert_eq!(swapped.generation, 2);
         assert_eq!(proxy.call("add", args![1]).unwrap().i32().unwrap(), 2);

@@ -1,5 +1,5 @@
-//! A generation that dies is rebuilt from the journal, and the call that killed it is repeated where
-//! that is safe.
+//! A generation that dies is rebuilt from the journal, and the call that killed it is repeated
+//! where that is safe.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

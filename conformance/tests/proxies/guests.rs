@@ -1,4 +1,4 @@
-//! What the cases do with the guests, written once: each leaves a journal with every kind of entry.
+//! Calls of the guests that the cases share. Each leaves a journal with every kind of entry.
 
 use conformance::prelude::*;
 use conformance::proxied::{CHAIN, KV, PROVER};

@@ -34,7 +34,7 @@ const POLICY: &str = r#"
     role = "pure"
 "#;
 
-/// A host on which no two answers are the same.
+/// A host that never gives the same answer twice.
 fn restless_host() -> (Imports, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(1000));
     let mut imports = Imports::new();

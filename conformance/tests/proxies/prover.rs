@@ -1,4 +1,4 @@
-//! The job that the proxy exists for: a prover that leaks, at a limit that would kill it.
+//! A prover that leaks, at a limit that would kill it: the job that the proxy is made for.
 
 use std::sync::Mutex;
 

@@ -1,7 +1,7 @@
 //! A standby that fails leaves the active generation as it was.
 //!
-//! The guest is made to misbehave by a policy that lies: `arm` is called pure, although it changes what
-//! `make` does, and what is pure is not replayed.
+//! The guest misbehaves because its policy lies: it calls `arm` pure, although `arm` changes what
+//! `make` does, and pure calls are not replayed.
 
 use conformance::prelude::*;
 use proxy_core::{DivergenceKind, Error as ProxyError, Proxy, args};
@@ -67,8 +67,8 @@ fn lying(engine: &EngineUnderTest) -> Proxy {
         .unwrap()
 }
 
-/// Makes an object with `export` while armed, prepares a standby, which is not, and looks at what is
-/// left: everything, on the same generation.
+/// Makes an object with `export` while armed, and prepares a standby, which is not armed. All state
+/// must still be there, on the same generation.
 fn failed_standby(engine: &EngineUnderTest, export: &str) -> ProxyError {
     let proxy = lying(engine);
     proxy.call("stamp", args![]).unwrap();

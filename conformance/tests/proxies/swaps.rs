@@ -1,4 +1,4 @@
-//! Swaps give memory back, and end what stays too long.
+//! Swaps give memory back, and end calls that stay too long.
 
 use std::thread;
 
