@@ -93,8 +93,8 @@ impl Bare {
         let imports = side_effects.watch(&self.imports, &self.plan);
         let instance = self.module.instantiate(&imports, &self.limits)?;
         let plan = Arc::clone(&self.plan);
-        // Each has a tag of its own: a handle of an instance that is gone is an error, and not another
-        // object.
+        // Each has a tag of its own: a handle of an instance that is gone is an error, and not
+        // another object.
         let tag = new_handle_tag();
         Ok(BareInstance {
             bound: BoundInstance::new(instance, plan, ObjectTable::default(), tag),
@@ -116,7 +116,8 @@ impl Bare {
         Ok(ExportInfo::of(plan))
     }
 
-    /// What an instance's memories may have, in bytes: the smaller of the limit and the module's own maximum.
+    /// What an instance's memories may have, in bytes: the smaller of the limit and the module's
+    /// own maximum.
     #[must_use]
     pub fn memory_limit_bytes(&self) -> u64 {
         self.memory_limit
@@ -163,8 +164,8 @@ impl BareInstance {
     ///
     /// # Errors
     ///
-    /// [`CallError::Died`] once it is dead; otherwise why the call gave no result. Where that kills the
-    /// instance, [`BareInstance::died`] says so.
+    /// [`CallError::Died`] once it is dead; otherwise why the call gave no result. Where that kills
+    /// the instance, [`BareInstance::died`] says so.
     pub fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, CallError> {
         let plan = Arc::clone(self.plan_of(export)?);
         self.run(&plan, args)
@@ -175,8 +176,8 @@ impl BareInstance {
         self.scope += 1;
     }
 
-    /// An object that `create` made, as bytes: `None` if the policy names no artifact for that export, or the
-    /// module gives nothing.
+    /// An object that `create` made, as bytes: `None` if the policy names no artifact for that
+    /// export, or the module gives nothing.
     ///
     /// # Errors
     ///
@@ -194,11 +195,13 @@ impl BareInstance {
         Ok(results.bytes().ok())
     }
 
-    /// Makes an object from what [`BareInstance::export_artifact`] gave, in place of a call of `create` with `args`.
+    /// Makes an object from what [`BareInstance::export_artifact`] gave, in place of a call of
+    /// `create` with `args`.
     ///
     /// # Errors
     ///
-    /// As [`BareInstance::call`]; [`CallError::NoArtifact`] if the policy names none for that export.
+    /// As [`BareInstance::call`]; [`CallError::NoArtifact`] if the policy names none for that
+    /// export.
     pub fn import_artifact(
         &mut self,
         create: &str,

@@ -15,7 +15,7 @@ pub trait Callee {
     fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Self::Error>;
 }
 
-/// A callee that can keep several calls on one instance, so that they can share raw pointers.
+/// A callee that can keep several calls on one instance, where they can share raw pointers.
 pub trait ScopedCallee: Callee {
     /// Runs a scope. Where the instance dies in it, it may be run again from its start on another.
     ///

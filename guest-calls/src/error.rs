@@ -154,8 +154,8 @@ pub enum CallError {
         what: String,
     },
 
-    /// The guest returned an error. Nothing is lost, and the call is as if it had not been made, except
-    /// that objects which it uses up are used up.
+    /// The guest returned an error. Nothing is lost, and the call is as if it had not been made,
+    /// except that objects which it uses up are used up.
     #[error("`{export}`: {message}")]
     Guest {
         /// The export.
@@ -178,8 +178,8 @@ pub enum CallError {
         retried: bool,
     },
 
-    /// The guest trapped, and its state is lost. A proxy rebuilds it from the journal before the next
-    /// call.
+    /// The guest trapped, and its state is lost. A proxy rebuilds it from the journal before the
+    /// next call.
     #[error("`{export}` trapped: {trap}{}{}", if_retried(*.retried), if_effects(*.side_effects))]
     Trapped {
         /// The export.
@@ -188,7 +188,7 @@ pub enum CallError {
         trap: Trap,
         /// Whether this was the second attempt.
         retried: bool,
-        /// Whether host functions had run, so that repeating the call could double their effects.
+        /// Whether host functions had run whose effects a repetition could double.
         side_effects: bool,
     },
 

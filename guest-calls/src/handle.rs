@@ -25,11 +25,11 @@ impl fmt::Display for SequenceNumber {
 }
 
 /// The name of a guest object, stable over every swap: the sequence number of the call that created
-/// it, and which of that call's results it was. It is never a guest pointer: each generation maps it
-/// to its own.
+/// it, and which of that call's results it was. It is never a guest pointer: each generation maps
+/// it to its own.
 ///
-/// A handle is valid on the proxy or bare instance that gave it out, until a call of role `free`, or
-/// one that consumes it, returns. Anything else is a typed error, such as
+/// A handle is valid on the proxy or bare instance that gave it out, until a call of role `free`,
+/// or one that consumes it, returns. Anything else is a typed error, such as
 /// [`CallError::FreedHandle`](crate::CallError::FreedHandle) and
 /// [`CallError::ForeignHandle`](crate::CallError::ForeignHandle).
 ///

@@ -19,7 +19,7 @@ pub struct Object {
 pub type Objects = HashMap<Handle, Object>;
 
 /// A handle table. One that comes from a checkpoint shares the checkpoint's and keeps only what has
-/// changed since, so that a standby costs the same whether it has ten objects or a million.
+/// changed since, so a standby costs the same whether it has ten objects or a million.
 #[derive(Debug, Default)]
 pub struct ObjectTable {
     shared: Arc<Objects>,

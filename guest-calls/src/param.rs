@@ -134,7 +134,8 @@ impl ExportPlan {
         params(&self.args, &self.ty, self.role)
     }
 
-    /// Refuses more or fewer arguments than the export takes; `got` says in words how many there are.
+    /// Refuses more or fewer arguments than the export takes; `got` says in words how many there
+    /// are.
     ///
     /// # Errors
     ///

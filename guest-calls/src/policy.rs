@@ -1,7 +1,8 @@
 //! The policy: what each export of a module does to its state.
 //!
-//! A policy is a TOML file, described in `docs/policy.md`. It is parsed here, and bound to a module's
-//! real exports in [`plan`], where everything that does not fit is an error that names the place.
+//! A policy is a TOML file, described in `docs/policy.md`. It is parsed here, and bound to a
+//! module's real exports in [`plan`], where everything that does not fit is an error that names the
+//! place.
 
 mod bind;
 mod kind;
@@ -109,7 +110,8 @@ pub struct ModulePolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack_pointer_export: Option<String>,
     /// An export `(i32) -> externref` that takes the [`engine_api::GuestError`] of an error object,
-    /// for results of kind `error`. Without it `bindgen_host_take_error`, which `bindgen-host` adds.
+    /// for results of kind `error`. Without it `bindgen_host_take_error`, which `bindgen-host`
+    /// adds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_error_export: Option<String>,
 }
@@ -131,8 +133,8 @@ pub struct ExportPolicy {
     /// An export's name, or a glob pattern over names: `*_free`, `caml_f[pq]_srs_*`.
     #[serde(rename = "match")]
     pub pattern: String,
-    /// Match only functions with this many parameters, a return pointer not counted: for names whose
-    /// type differs between builds of a module.
+    /// Match only functions with this many parameters, a return pointer not counted: for names
+    /// whose type differs between builds of a module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<usize>,
     /// What they do.
@@ -143,8 +145,8 @@ pub struct ExportPolicy {
     /// The meaning of the results. Without it each is a plain value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<Vec<ResultKind>>,
-    /// Positions, from 0, of the handle arguments that a call uses up. A call of role `free` uses up
-    /// all of them.
+    /// Positions, from 0, of the handle arguments that a call uses up. A call of role `free` uses
+    /// up all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consumes: Vec<usize>,
     /// For the roles `mutate` and `create`: positions of the handle arguments whose objects a call
@@ -160,8 +162,8 @@ pub struct ExportPolicy {
     /// creation; replay must give the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// For the role `create`: how a created object becomes bytes, and is made again from them. Replay
-    /// then imports the bytes instead of computing the object again.
+    /// For the role `create`: how a created object becomes bytes, and is made again from them.
+    /// Replay then imports the bytes instead of computing the object again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactPolicy>,
 }
@@ -177,8 +179,8 @@ pub struct ArtifactPolicy {
     /// Do without where the module lacks one of the two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// Answer calls from the store too, and not replays alone. It promises that the
-    /// object depends on the module and the call's arguments, and on nothing that was called before.
+    /// Answer calls from the store too, and not replays alone. It promises that the object depends
+    /// on the module and the call's arguments, and on nothing that was called before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
 }
@@ -222,7 +224,8 @@ impl FromStr for Policy {
 pub const PRESETS: [&str; 1] = ["o1js"];
 
 impl Policy {
-    /// A built-in policy: `o1js` for the prover modules of o1js 2.2 to 2.15, run with `bindgen-host`.
+    /// A built-in policy: `o1js` for the prover modules of o1js 2.2 to 2.15, run with
+    /// `bindgen-host`.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use engine_api::Val;
 
 use crate::{CallError, Handle, Pointer, Shape};
 
-/// An argument of a call. Borrowed, so that a call of numbers and handles allocates nothing.
+/// An argument of a call. Borrowed, so a call of numbers and handles allocates nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arg<'a> {
     /// A plain value.
@@ -124,8 +124,8 @@ impl<'a> From<&'a [Pointer]> for Arg<'a> {
 
 /// The arguments of a call: `args![1u32 << 12, handle, "text", &bytes]`.
 ///
-/// Numbers become the wasm type of their Rust type (`u32` and `i32` an i32, and so on), so write the
-/// type where the literal alone does not say it.
+/// Numbers become the wasm type of their Rust type (`u32` and `i32` an i32, and so on), so write
+/// the type where the literal alone does not say it.
 ///
 /// ```
 /// use guest_calls::{Arg, args};

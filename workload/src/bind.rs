@@ -119,8 +119,8 @@ struct Binder<'a> {
 }
 
 impl Workload {
-    /// Checks the workload against the module and the policy, which `exports` knows. A `strict` policy
-    /// lists every export that is called.
+    /// Checks the workload against the module and the policy, which `exports` knows. A `strict`
+    /// policy lists every export that is called.
     ///
     /// # Errors
     ///

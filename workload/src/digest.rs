@@ -18,7 +18,8 @@ pub(crate) mod tag {
 /// What stands in the digest's input for a call that failed.
 pub const FAILED: u8 = 8;
 
-/// Results as the digest sees them: objects by their names unless they are to be `anonymous`, raw pointers and references by nothing.
+/// Results as the digest sees them: objects by their names unless they are to be `anonymous`, raw
+/// pointers and references by nothing.
 pub(crate) fn encode(results: &Results, anonymous: bool, out: &mut Vec<u8>) {
     out.push(tag::CALL);
     for result in results.as_slice() {

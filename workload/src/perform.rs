@@ -25,7 +25,8 @@ pub enum Variable {
 pub struct Batch {
     /// All results in order, as a digest takes them.
     pub results: Vec<u8>,
-    /// Whether objects are among the results without their names, which differ where a state was built anew.
+    /// Whether objects are among the results without their names, which differ where a state was
+    /// built anew.
     pub anonymous: bool,
     /// How long each call took that returned.
     pub latencies: Vec<Duration>,

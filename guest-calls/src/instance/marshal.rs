@@ -23,8 +23,9 @@ struct Buffer {
 const RETURN_BYTES: i32 = 16;
 
 impl BoundInstance {
-    /// Calls an export. Objects get handles of `sequence`; raw pointers are good for `scope`. Objects
-    /// that the call used up are still in the table: see [`BoundInstance::forget_consumed`].
+    /// Calls an export. Objects get handles of `sequence`; raw pointers are good for `scope`.
+    /// Objects that the call used up are still in the table: see
+    /// [`BoundInstance::forget_consumed`].
     ///
     /// # Errors
     ///
@@ -72,7 +73,8 @@ impl BoundInstance {
         })
     }
 
-    /// Calls the function with the arguments that callers see, and returns the results that they see.
+    /// Calls the function with the arguments that callers see, and returns the results that they
+    /// see.
     fn call_raw(
         &mut self,
         plan: &ExportPlan,

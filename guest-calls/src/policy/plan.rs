@@ -17,8 +17,8 @@ pub struct ExportPlan {
     pub name: Arc<str>,
     /// Its index among the exported functions.
     pub func: FuncIndex,
-    /// The function's type as callers see it: without a return pointer, whose slots are results, and
-    /// without parameters that are always zero.
+    /// The function's type as callers see it: without a return pointer, whose slots are results,
+    /// and without parameters that are always zero.
     pub ty: FuncType,
     /// The function's type as it is.
     pub wasm_ty: FuncType,
@@ -159,8 +159,8 @@ impl ArgKind {
 }
 
 impl ResultKind {
-    /// How many results of the wasm function it takes, of which the first has this type: a buffer is
-    /// one i64 or two i32, an error always two.
+    /// How many results of the wasm function it takes, of which the first has this type: a buffer
+    /// is one i64 or two i32, an error always two.
     pub(crate) fn width(&self, ty: ValType) -> usize {
         match self {
             ResultKind::Error => 2,

@@ -1,9 +1,9 @@
 //! The scripted engine, with a proxy on it: for the examples of the documentation.
 
 #[path = "mod.rs"]
-mod fake;
+mod engine;
 
-pub(crate) use fake::*;
+pub(crate) use engine::*;
 
 /// A proxy of [`counter_wasm`].
 pub(crate) fn counter_proxy() -> Result<proxy_core::Proxy, proxy_core::Error> {

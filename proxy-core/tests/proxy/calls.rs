@@ -169,7 +169,7 @@ fn types_that_do_not_fit_are_refused_when_the_call_is_resolved() {
         assert!(
             matches!(
                 error,
-                Error::Call(CallError::Argument { .. }) | Error::Call(CallError::ResultKind { .. })
+                Error::Call(CallError::Argument { .. } | CallError::ResultKind { .. })
             ),
             "{error}"
         );

@@ -258,7 +258,7 @@ proptest! {
                     | Error::NoCheckpoint { .. }
                     | Error::DiedInPassthrough { .. },
                 ) => {}
-                Err(Error::Call(CallError::Trapped { .. }) | Error::Call(CallError::OutOfMemory { .. }))
+                Err(Error::Call(CallError::Trapped { .. } | CallError::OutOfMemory { .. }))
                     if !run.proxy.is_enabled() => {}
                 Err(error) => return Err(TestCaseError::fail(format!("{op:?}: {error}"))),
             }

@@ -118,8 +118,8 @@ pub(super) fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
     entry.params.is_none_or(|params| params == count)
 }
 
-/// Whether the policy names results of a function that returns nothing: they are left where its first
-/// parameter says.
+/// Whether the policy names results of a function that returns nothing: they are left where its
+/// first parameter says.
 fn returns_through_pointer(entry: &ExportPolicy, ty: &FuncType) -> bool {
     let named = entry
         .results
