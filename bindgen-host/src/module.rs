@@ -92,6 +92,10 @@ impl Module for HostedModule {
         Err(snapshots_unsupported(self.engine.id()))
     }
 
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
+        self.module.obstacles(wasm)
+    }
+
     fn restore(&self, _: &Imports, _: &Limits, _: &Snapshot) -> Result<Box<dyn Instance>, Error> {
         Err(snapshots_unsupported(self.engine.id()))
     }

@@ -98,13 +98,23 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// the engine cannot keep; [`Error::Runtime`].
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error>;
 
-    /// Whether its instances can be [captured](Instance::capture) and [restored](Module::restore). What
-    /// of a module's own stands in the way is for [`ModuleInfo::obstacles`] to say; this is about the host.
+    /// Whether the host of its instances lets them be [captured](Instance::capture) and
+    /// [restored](Module::restore). What stands in the way in the module's own code,
+    /// [`Module::obstacles`] says.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] with the reason in words.
     fn snapshots(&self) -> Result<(), Error>;
+
+    /// What stands in the way of snapshots in the module's own code: nothing, or each reason once, as
+    /// a sentence. `wasm` is the module's bytes, which an engine need not keep. It reads all of the
+    /// code.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidModule`].
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error>;
 
     /// A new instance in the state of a snapshot, which may have been taken on another engine. Its start
     /// function does not run, and no host function is called. The memories share the snapshot's pages

@@ -29,8 +29,8 @@
 //!
 //! * Compile once, instantiate often: a [`Module`] is shared by every generation, and dropping an
 //!   [`Instance`] must return its linear memories, tables and stacks to the operating system.
-//! * Names and types come from [`ModuleInfo`], which this crate parses from the wasm binary, so that
-//!   an index means the same on every engine. An engine never invents indexes of its own.
+//! * Names and types come from [`ModuleInfo`], which `module_bytes::parse` reads from the wasm
+//!   binary. An index then means the same on every engine. An engine never invents indexes of its own.
 //! * Floats canonicalise their NaNs, relaxed SIMD is off, and limits refuse the same growth on every
 //!   run: a call replayed on another engine must give the same bits.
 //! * Everything the guest can reach is hostile. Offsets are `u64` and checked against the size of
@@ -45,12 +45,10 @@ mod engine;
 mod error;
 mod imports;
 mod instance;
-mod instrument;
 mod limits;
 mod memory_meter;
 mod module_info;
 mod numbers;
-mod obstacles;
 mod shared_memory;
 mod snapshot;
 mod trap;
@@ -63,13 +61,11 @@ pub use engine::{Engine, EngineId, Module};
 pub use error::Error;
 pub use imports::{Extern, HostFunc, Imports};
 pub use instance::{Caller, Instance, InstanceExt, Interrupt, Interrupter};
-pub use instrument::{Instrumented, RESERVED};
 pub use limits::{EngineConfig, Limits, TABLE_ELEMENTS_MAX};
 pub use memory_image::{ImageError, MemoryImage};
 pub use memory_meter::MemoryMeter;
-pub use module_info::{Export, ExportKind, Feature, FunctionInfo, Import, ModuleInfo};
+pub use module_info::{Export, ExportKind, FunctionInfo, Import, ModuleContents, ModuleInfo};
 pub use numbers::{NumericType, Slot};
-pub use obstacles::{Obstacle, Sites};
 pub use shared_memory::{SharedMemory, SharedMemoryBacking};
 pub use snapshot::Snapshot;
 pub use trap::Trap;

@@ -7,7 +7,7 @@ use memory_image::{ImageError, MemoryImage};
 use crate::{Error, GlobalIndex, MemoryIndex, ModuleHash, Val};
 
 /// The state of an instance at a moment when nothing ran in it: its linear memories and its mutable
-/// globals. Tables are not in it: see [`crate::ModuleInfo::obstacles`] for when that is enough.
+/// globals. Tables are not in it: see [`crate::Module::obstacles`] for when that is enough.
 ///
 /// It names no runtime: one that was taken on an engine makes an instance on every other.
 /// See [`crate::Instance::capture`] and [`crate::Module::restore`].

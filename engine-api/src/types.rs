@@ -181,7 +181,7 @@ pub enum ExternType {
     Table(TableType),
     /// A global.
     Global(GlobalType),
-    /// An exception tag. No engine of ours can import one; see [`crate::Feature::Exceptions`].
+    /// An exception tag. The host cannot give one, so a module that imports one is refused.
     Tag,
 }
 

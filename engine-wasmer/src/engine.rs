@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Feature, Import,
-    Instrumented, MemoryType, Module, ModuleInfo, SharedMemory,
+    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Import, MemoryType,
+    Module, ModuleInfo, SharedMemory,
 };
+use module_bytes::{Feature, Instrumented};
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass, Target};
 use wasmer_types::CompileError;
 use wasmer_vm::{MAX_STACK_SIZE, VMConfig};
@@ -175,7 +176,7 @@ impl Engine for Wasmer {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        let info = ModuleInfo::parse(wasm)?;
+        let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         self.settings.check_imports(&info)?;
         // An engine keeps all code it ever compiled, so each module gets one of its own.
@@ -199,7 +200,7 @@ impl Engine for Wasmer {
             Ok(Err(error)) => Err(self.settings.refusal(wasm, error)),
             // It may be the module's fault or the compiler's; another engine may know better.
             Err(_) => {
-                ModuleInfo::features(wasm)?;
+                module_bytes::features(wasm)?;
                 Err(self
                     .settings
                     .unsupported("this module: its compiler panicked"))
@@ -209,7 +210,7 @@ impl Engine for Wasmer {
 
     fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
         let code = artifact.code_for(wasm, &self.settings.fingerprint)?;
-        let info = ModuleInfo::parse(wasm)?;
+        let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         let engine = self.settings.backend()?;
         let wasmer_engine = wasmer::Engine::from(engine.clone());
@@ -335,7 +336,7 @@ impl Settings {
 
     /// Why a module did not compile: its own fault, or a feature that is missing here.
     fn refusal(&self, wasm: &[u8], error: CompileError) -> Error {
-        let features = match ModuleInfo::features(wasm) {
+        let features = match module_bytes::features(wasm) {
             Ok(features) => features,
             Err(invalid) => return invalid,
         };

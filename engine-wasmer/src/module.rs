@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Error, ExportKind, ExternType, Imports, Instance, Instrumented, Limits, Module,
-    ModuleInfo, Snapshot,
+    Artifact, Error, ExportKind, ExternType, Imports, Instance, Limits, Module, ModuleInfo,
+    Snapshot,
 };
+use module_bytes::Instrumented;
 use wasmer_compiler::ArtifactCreate;
 use wasmer_types::{ExportIndex, GlobalIndex};
 
@@ -174,6 +175,11 @@ impl Module for WasmerModule {
 
     fn snapshots(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
+        let obstacles = module_bytes::obstacles(wasm)?;
+        Ok(obstacles.iter().map(ToString::to_string).collect())
     }
 
     fn restore(

@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, Feature, Instrumented,
-    MemoryType, Module, ModuleHash, ModuleInfo, SharedMemory,
+    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, MemoryType, Module, ModuleHash,
+    SharedMemory,
 };
+use module_bytes::{Feature, Instrumented};
 
 use crate::interrupt::Ticker;
 use crate::module::CompiledModule;
@@ -138,7 +139,7 @@ impl Wasmtime {
 
     /// Says whether it is the module or the engine that a compilation failed for.
     fn compilation_failed(&self, wasm: &[u8], error: &wasmtime::Error) -> Error {
-        let features = match ModuleInfo::features(wasm) {
+        let features = match module_bytes::features(wasm) {
             Ok(features) => features,
             Err(invalid) => return invalid,
         };
@@ -273,7 +274,7 @@ impl Engine for Wasmtime {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        let info = ModuleInfo::parse(wasm)?;
+        let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         // The module may be hostile, and a compiler is large.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
@@ -292,7 +293,7 @@ impl Engine for Wasmtime {
     }
 
     fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        let info = ModuleInfo::parse(wasm)?;
+        let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         let code = artifact.code_for(wasm, &self.0.fingerprint)?;
         #[expect(unsafe_code, reason = "machine code is loaded; see SAFETY")]

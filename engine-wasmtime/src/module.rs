@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, EngineId, Error, ExportKind, ExternType, GlobalIndex, Imports, Instance,
-    Instrumented, Limits, MemoryIndex, Module, ModuleInfo, PAGE_BYTES, Snapshot, TableIndex,
+    Artifact, EngineId, Error, ExportKind, ExternType, GlobalIndex, Imports, Instance, Limits,
+    MemoryIndex, Module, ModuleInfo, PAGE_BYTES, Snapshot, TableIndex,
 };
+use module_bytes::Instrumented;
 use wasmtime::{ModuleExport, Store, UpdateDeadline};
 
 use crate::caller::Guest;
@@ -212,6 +213,11 @@ impl Module for CompiledModule {
 
     fn snapshots(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
+        let obstacles = module_bytes::obstacles(wasm)?;
+        Ok(obstacles.iter().map(ToString::to_string).collect())
     }
 
     fn restore(

@@ -7,9 +7,10 @@ use std::time::Instant;
 use anyhow::Result;
 use bindgen_host::Abi;
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineId, Error as EngineError, Feature, Imports, Instance,
-    Limits, MemoryType, Module, ModuleInfo, SharedMemory, Snapshot,
+    Artifact, Capabilities, Engine, EngineId, Error as EngineError, Imports, Instance, Limits,
+    MemoryType, Module, ModuleInfo, SharedMemory, Snapshot,
 };
+use module_bytes::Feature;
 use proxy_core::{Error, Policy, Proxy};
 
 use crate::engines;
@@ -64,7 +65,7 @@ impl Engine for NoEngine {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, EngineError> {
-        let info = Arc::new(ModuleInfo::parse(wasm)?);
+        let info = Arc::new(module_bytes::parse(wasm)?);
         // Policies are for what a host shows of a module.
         Ok(Arc::new(NoModule(bindgen_host::hosted_info(&info))))
     }
@@ -92,6 +93,10 @@ impl Module for NoModule {
     }
 
     fn snapshots(&self) -> Result<(), EngineError> {
+        NoEngine::refuse()
+    }
+
+    fn obstacles(&self, _: &[u8]) -> Result<Vec<String>, EngineError> {
         NoEngine::refuse()
     }
 
@@ -200,7 +205,7 @@ mod tests {
     #[test]
     fn a_drafted_policy_binds_to_its_module() {
         for wasm in guests() {
-            let info = ModuleInfo::parse(&wasm).unwrap();
+            let info = module_bytes::parse(&wasm).unwrap();
             let draft = Draft::of(&info);
             check_policy(&draft.policy(), &wasm).unwrap();
             let toml = draft.to_toml("guest");

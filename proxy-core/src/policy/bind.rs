@@ -525,7 +525,7 @@ mod tests {
                 (func (export "guest_free") (param i32 i32)))"#,
         )
         .unwrap();
-        Plan::bind(&policy.parse()?, &ModuleInfo::parse(&wasm).unwrap())
+        Plan::bind(&policy.parse()?, &module_bytes::parse(&wasm).unwrap())
     }
 
     fn complaint(policy: &str) -> String {
@@ -624,7 +624,7 @@ mod tests {
 
     fn bind_to(module: &str, policy: &str) -> Result<Plan, Error> {
         let wasm = wat::parse_str(module).unwrap();
-        Plan::bind(&policy.parse()?, &ModuleInfo::parse(&wasm).unwrap())
+        Plan::bind(&policy.parse()?, &module_bytes::parse(&wasm).unwrap())
     }
 
     #[test]

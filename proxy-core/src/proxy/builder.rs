@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash, ModuleInfo};
+use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
 
 use super::{
     Artifacts, Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy,
@@ -297,8 +297,7 @@ fn checkpoint_obstacles(
     if let Err(error) = module.snapshots() {
         return Ok(vec![error.to_string()]);
     }
-    let obstacles = ModuleInfo::obstacles(wasm)?;
-    Ok(obstacles.iter().map(ToString::to_string).collect())
+    Ok(module.obstacles(wasm)?)
 }
 
 fn enabled_by_environment(value: Option<&str>) -> Result<Option<bool>, Error> {

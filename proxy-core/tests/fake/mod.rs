@@ -389,7 +389,7 @@ impl Engine for FakeEngine {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        let info = Arc::new(ModuleInfo::parse(wasm)?);
+        let info = Arc::new(module_bytes::parse(wasm)?);
         let behaviour = |name: &str| {
             let functions = self.script.functions.iter();
             let mut same = functions.filter(|(other, ..)| other == name);
@@ -458,6 +458,11 @@ impl Module for FakeModule {
         } else {
             Err(unsupported(self.engine.id(), "snapshots"))
         }
+    }
+
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
+        let obstacles = module_bytes::obstacles(wasm)?;
+        Ok(obstacles.iter().map(ToString::to_string).collect())
     }
 
     fn restore(

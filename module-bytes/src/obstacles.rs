@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use engine_api::{Error, GlobalIndex, MemoryIndex, TableIndex};
 use wasmparser::{
     AbstractHeapType, CompositeInnerType, FunctionBody, HeapType, KnownCustom, Name,
     NameSectionReader, Operator, Parser, Payload, RefType, TypeRef, ValType,
 };
 
-use crate::module_info::{invalid, refuse_other_formats};
-use crate::{Error, GlobalIndex, MemoryIndex, ModuleInfo, TableIndex};
+use crate::format::{invalid, refuse_other_formats};
 
 /// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and its
 /// mutable globals: something else of it can change.
@@ -172,37 +172,35 @@ impl Sites {
     }
 }
 
-impl ModuleInfo {
-    /// What stands in the way of a checkpoint of this module: nothing, or each reason once, what is
-    /// declared first. It reads all of the code, which takes about as long as to validate it.
-    ///
-    /// A checkpoint holds the memories and the mutable globals. So these are no obstacles:
-    ///
-    /// * Tables of functions that no instruction changes: element segments fill them alike in each
-    ///   instance. A host function can change a table that is exported or imported; that cannot be
-    ///   seen in the code, and is noticed when it happens.
-    /// * Several memories, 64-bit memories, imported memories and globals, and globals of every number
-    ///   and vector type: a checkpoint has them all.
-    /// * `memory.init`: what it wrote is in the memory. Only `data.drop` changes the segment.
-    /// * Immutable globals of references, which are what they were in each new instance.
-    /// * Tags that the module defines: an exception ends with the call that it leaves.
-    /// * Host functions, those of WASI among them: what they returned is recorded, and what they keep is
-    ///   no part of the instance.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidModule`] for bytes that cannot be read as a core module. It does not say that
-    /// the module is valid.
-    pub fn obstacles(wasm: &[u8]) -> Result<Vec<Obstacle>, Error> {
-        refuse_other_formats(wasm)?;
-        let mut search = Search::default();
-        for payload in Parser::new(0).parse_all(wasm) {
-            payload
-                .and_then(|payload| search.payload(payload))
-                .map_err(|error| invalid(&error))?;
-        }
-        Ok(search.finish())
+/// What stands in the way of a checkpoint of this module: nothing, or each reason once, what is
+/// declared first. It reads all of the code, which takes about as long as to validate it.
+///
+/// A checkpoint holds the memories and the mutable globals. So these are no obstacles:
+///
+/// * Tables of functions that no instruction changes: element segments fill them alike in each
+///   instance. A host function can change a table that is exported or imported; that cannot be
+///   seen in the code, and is noticed when it happens.
+/// * Several memories, 64-bit memories, imported memories and globals, and globals of every number
+///   and vector type: a checkpoint has them all.
+/// * `memory.init`: what it wrote is in the memory. Only `data.drop` changes the segment.
+/// * Immutable globals of references, which are what they were in each new instance.
+/// * Tags that the module defines: an exception ends with the call that it leaves.
+/// * Host functions, those of WASI among them: what they returned is recorded, and what they keep is
+///   no part of the instance.
+///
+/// # Errors
+///
+/// [`Error::InvalidModule`] for bytes that cannot be read as a core module. It does not say that
+/// the module is valid.
+pub fn obstacles(wasm: &[u8]) -> Result<Vec<Obstacle>, Error> {
+    refuse_other_formats(wasm)?;
+    let mut search = Search::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        payload
+            .and_then(|payload| search.payload(payload))
+            .map_err(|error| invalid(&error))?;
     }
+    Ok(search.finish())
 }
 
 /// What has been found so far, and the sizes of the index spaces.

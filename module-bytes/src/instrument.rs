@@ -13,11 +13,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use engine_api::{Error, ExportKind, ExternType, GlobalIndex, MemoryIndex, ModuleInfo};
 use wasm_encoder::{Encode, RawSection, Section, SectionId};
 use wasmparser::{ExportSectionReader, ExternalKind, Parser, Payload, Validator, WasmFeatures};
 
-use crate::module_info::{invalid, refuse_other_formats};
-use crate::{Error, ExportKind, ExternType, GlobalIndex, MemoryIndex, ModuleInfo};
+use crate::format::{invalid, refuse_other_formats};
 
 /// Exports that [`Instrumented`] adds begin with this; no module of a user's may have one.
 pub const RESERVED: &str = "wasm-proxy:";
@@ -41,7 +41,7 @@ pub struct Instrumented<'a> {
 }
 
 impl<'a> Instrumented<'a> {
-    /// Rewrites a module. `info` is what [`ModuleInfo::parse`] says of the same bytes.
+    /// Rewrites a module. `info` is what [`parse`](crate::parse) says of the same bytes.
     ///
     /// It costs a pass over everything but the bodies of functions and the contents of data segments,
     /// which are neither read nor checked, and one copy of the bytes if anything has to change.
