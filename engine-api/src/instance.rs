@@ -156,9 +156,6 @@ pub trait Instance: Caller + Send {
     /// [`crate::Limits::fuel`].
     fn fuel_left(&mut self) -> Option<u64>;
 
-    /// The instance as what a host function sees, for code that serves both.
-    fn as_caller(&mut self) -> &mut dyn Caller;
-
     /// The state as it is, to make other instances like it. The instance goes on as it was, and shares
     /// its pages with the snapshot where the system can do that. What has not changed since it was
     /// restored or last captured is shared with that snapshot, and not copied again.

@@ -77,7 +77,7 @@ impl Compiler {
 /// .unwrap();
 /// let module = Wasmer::cranelift()?.compile(&wasm)?;
 /// let mut instance = module.instantiate(&Imports::new(), &Limits::default())?;
-/// assert_eq!(instance.as_caller().invoke("add_one", &[Val::I32(41)])?, [Val::I32(42)]);
+/// assert_eq!(instance.invoke("add_one", &[Val::I32(41)])?, [Val::I32(42)]);
 /// # Ok::<(), engine_api::Error>(())
 /// ```
 #[derive(Clone)]

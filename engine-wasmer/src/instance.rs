@@ -141,10 +141,6 @@ impl Instance for WasmerInstance {
         self.guest().fuel_left.get()
     }
 
-    fn as_caller(&mut self) -> &mut dyn Caller {
-        self
-    }
-
     fn capture(&mut self) -> Result<Snapshot, Error> {
         self.guest().capture()
     }

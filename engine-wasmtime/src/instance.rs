@@ -169,10 +169,6 @@ impl Instance for Guest<Store<State>> {
         self.0.get_fuel().ok()
     }
 
-    fn as_caller(&mut self) -> &mut dyn Caller {
-        self
-    }
-
     fn capture(&mut self) -> Result<Snapshot, Error> {
         self.capture_state()
     }
