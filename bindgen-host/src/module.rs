@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Engine, EngineId, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo,
-    PAGE_BYTES, SharedMemory, Snapshot,
+    Engine, EngineId, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
+    Precompiled, SharedMemory, Snapshot,
 };
 
 use crate::Options;
@@ -71,8 +71,8 @@ impl Module for HostedModule {
         &self.surface.outer
     }
 
-    fn artifact(&self) -> Result<Artifact, Error> {
-        self.module.artifact()
+    fn precompiled(&self) -> Result<Precompiled, Error> {
+        self.module.precompiled()
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {

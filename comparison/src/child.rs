@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use engine_api::{Artifact, Engine};
+use engine_api::{Engine, Precompiled};
 use serde::{Deserialize, Serialize};
 
 use crate::kit::Kit;
@@ -103,9 +103,9 @@ impl Order {
 
     fn answer(&self, job: Job, engine: Arc<dyn Engine>) -> Result<Answer> {
         let compiled = self.compiled.as_deref();
-        let artifact = compiled.map(Artifact::from_private_file).transpose()?;
-        let kit = Kit::new(job, engine, artifact.as_ref())?;
-        drop(artifact);
+        let compiled = compiled.map(Precompiled::from_private_file).transpose()?;
+        let kit = Kit::new(job, engine, compiled.as_ref())?;
+        drop(compiled);
         match self.task {
             Task::Turn { index } => {
                 let mut results = Vec::new();

@@ -114,11 +114,11 @@ pub fn compare(
 
 /// Writes the compiled module for the children, where the engine can.
 fn keep(folder: &TempDir, name: &str, kit: &Kit) -> Result<Option<PathBuf>> {
-    let Some(artifact) = kit.compiled() else {
+    let Some(compiled) = kit.compiled() else {
         return Ok(None);
     };
     let path = folder.path().join(name);
-    fs::write(&path, artifact.to_bytes()).context("cannot write the compiled module")?;
+    fs::write(&path, compiled.to_bytes()).context("cannot write the compiled module")?;
     Ok(Some(path))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use engine_api::{Artifact, Engine, Module};
+use engine_api::{Engine, Module, Precompiled};
 use proxy_core::{Arg, Bare, BareInstance, Error, Proxy, Results, Value};
 use workload::bind::{Bound, BoundCall, BoundStep, Scope};
 use workload::perform::{
@@ -167,10 +167,10 @@ impl Kit {
     /// # Errors
     ///
     /// The engine refuses the module; the policy or the workload does not fit it; the workload repeats nothing.
-    pub fn new(job: Job, engine: Arc<dyn Engine>, compiled: Option<&Artifact>) -> Result<Self> {
+    pub fn new(job: Job, engine: Arc<dyn Engine>, compiled: Option<&Precompiled>) -> Result<Self> {
         let at = job.repeat()?;
         let module = match compiled {
-            Some(artifact) => engine.load(&job.wasm, artifact)?,
+            Some(compiled) => engine.load(&job.wasm, compiled)?,
             None => engine.compile(&job.wasm)?,
         };
         let bare = Bare::new(
@@ -195,8 +195,8 @@ impl Kit {
 
     /// The compiled module in the form for a file, where the engine has one.
     #[must_use]
-    pub fn compiled(&self) -> Option<Artifact> {
-        self.module.artifact().ok()
+    pub fn compiled(&self) -> Option<Precompiled> {
+        self.module.precompiled().ok()
     }
 
     /// How many turns the compared repeat has.

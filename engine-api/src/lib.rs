@@ -7,7 +7,7 @@
 //!
 //! | trait | one per | what it does |
 //! |---|---|---|
-//! | [`Engine`] | runtime and compiler | compiles modules, loads artifacts, makes shared memories |
+//! | [`Engine`] | runtime and compiler | compiles modules, loads precompiled ones, makes shared memories |
 //! | [`Module`] | compiled module | instantiates itself any number of times |
 //! | [`Instance`] | instance | is called, measured, interrupted and dropped |
 //! | [`Caller`] | running call | gives a host function, and an instance's owner, the guest's memory |
@@ -39,7 +39,6 @@
 //! * What an engine cannot do it answers with [`Error::Unsupported`], and says in its
 //!   [`Capabilities`], which the conformance suite compares with what it really does.
 
-mod artifact;
 mod capabilities;
 mod engine;
 mod error;
@@ -47,15 +46,16 @@ mod imports;
 mod instance;
 mod limits;
 mod memory_meter;
+mod module_hash;
 mod module_info;
 mod numbers;
+mod precompiled;
 mod shared_memory;
 mod snapshot;
 mod trap;
 mod types;
 mod val;
 
-pub use artifact::{Artifact, ModuleHash};
 pub use capabilities::Capabilities;
 pub use engine::{Engine, EngineId, Module};
 pub use error::Error;
@@ -64,8 +64,10 @@ pub use instance::{Caller, Instance, InstanceExt, Interrupt, Interrupter};
 pub use limits::{EngineConfig, Limits, TABLE_ELEMENTS_MAX};
 pub use memory_image::{ImageError, MemoryImage};
 pub use memory_meter::MemoryMeter;
+pub use module_hash::ModuleHash;
 pub use module_info::{Export, ExportKind, FunctionInfo, Import, ModuleContents, ModuleInfo};
 pub use numbers::{NumericType, Slot};
+pub use precompiled::Precompiled;
 pub use shared_memory::{SharedMemory, SharedMemoryBacking};
 pub use snapshot::Snapshot;
 pub use trap::Trap;

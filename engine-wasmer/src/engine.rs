@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Import, MemoryType,
-    Module, ModuleInfo, SharedMemory,
+    Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Import, MemoryType, Module,
+    ModuleInfo, Precompiled, SharedMemory,
 };
 use module_bytes::{Feature, Instrumented};
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass, Target};
@@ -166,7 +166,7 @@ impl Engine for Wasmer {
             fuel: self.settings.config.fuel,
             interruption: interrupt::AVAILABLE,
             stack_limit: false,
-            artifacts: true,
+            precompiled: true,
             nan_canonicalization: true,
         }
     }
@@ -208,17 +208,18 @@ impl Engine for Wasmer {
         }
     }
 
-    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        let code = artifact.code_for(wasm, &self.settings.fingerprint)?;
+    fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error> {
+        let code = precompiled.code_for(wasm, &self.settings.fingerprint)?;
         let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         let engine = self.settings.backend()?;
         let wasmer_engine = wasmer::Engine::from(engine.clone());
-        // SAFETY: `Artifact::from_bytes` made its caller vouch that the bytes are those that
-        // `Module::artifact` returned, and an artifact that never left the process is unchanged.
+        // SAFETY: `Precompiled::from_bytes` made its caller vouch that the bytes are those that
+        // `Module::precompiled` returned, and what never left the process is unchanged.
         let loaded = unsafe { wasmer::Module::deserialize(&wasmer_engine, code.to_vec()) };
-        let module = loaded.map_err(|error| Error::Artifact {
-            reason: error.to_string(),
+        let module = loaded.map_err(|error| Error::Precompiled {
+            reason: "wasmer does not take its code".to_owned(),
+            source: Some(error.into()),
         })?;
         let module = WasmerModule::new(&self.settings, engine, module, info, &instrumented)?;
         Ok(Arc::new(module))

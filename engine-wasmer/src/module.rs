@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Error, ExportKind, ExternType, Imports, Instance, Limits, Module, ModuleInfo,
+    Error, ExportKind, ExternType, Imports, Instance, Limits, Module, ModuleInfo, Precompiled,
     Snapshot,
 };
 use module_bytes::Instrumented;
@@ -154,14 +154,14 @@ impl Module for WasmerModule {
         &self.0.info
     }
 
-    fn artifact(&self) -> Result<Artifact, Error> {
+    fn precompiled(&self) -> Result<Precompiled, Error> {
         let settings = &self.0.settings;
         let code = self
             .0
             .module
             .serialize()
             .map_err(|error| settings.failed("serialize the module", error))?;
-        Ok(Artifact::new(
+        Ok(Precompiled::new(
             self.0.info.hash(),
             settings.fingerprint.clone(),
             code.to_vec(),

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, MemoryType, Module, ModuleHash,
-    SharedMemory,
+    Capabilities, Engine, EngineConfig, EngineId, Error, MemoryType, Module, ModuleHash,
+    Precompiled, SharedMemory,
 };
 use module_bytes::{Feature, Instrumented};
 
@@ -86,7 +86,7 @@ impl EngineInner {
             fuel: self.config.fuel,
             interruption: true,
             stack_limit: true,
-            artifacts: true,
+            precompiled: true,
             nan_canonicalization: true,
         }
     }
@@ -292,17 +292,18 @@ impl Engine for Wasmtime {
         Ok(Arc::new(module))
     }
 
-    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
+    fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error> {
         let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
-        let code = artifact.code_for(wasm, &self.0.fingerprint)?;
+        let code = precompiled.code_for(wasm, &self.0.fingerprint)?;
         #[expect(unsafe_code, reason = "machine code is loaded; see SAFETY")]
-        // SAFETY: an `Artifact` comes from `CompiledModule::artifact`, or from a file for which the
-        // caller of the unsafe `Artifact::from_bytes` has vouched. `code_for` has checked that an
+        // SAFETY: a `Precompiled` comes from `CompiledModule::precompiled`, or from a file for which the
+        // caller of the unsafe `Precompiled::from_bytes` has vouched. `code_for` has checked that an
         // engine of the same fingerprint made it, and from this module.
         let module = unsafe { wasmtime::Module::deserialize(&self.0.runtime, code) };
-        let module = module.map_err(|error| Error::Artifact {
-            reason: format!("{error:#}"),
+        let module = module.map_err(|error| Error::Precompiled {
+            reason: "wasmtime does not take its code".to_owned(),
+            source: Some(error.into_boxed_dyn_error()),
         })?;
         let module = CompiledModule::new(Arc::clone(&self.0), module, info, &instrumented)?;
         Ok(Arc::new(module))

@@ -20,7 +20,7 @@
 //! | file | what is there |
 //! |---|---|
 //! | `engine` | [`Wasmtime`]: constructors and configuration |
-//! | `module` | compiled modules, and their artifacts |
+//! | `module` | compiled modules, and their precompiled form |
 //! | `instance` | what a store holds besides the guest, and the owner's view of an instance |
 //! | `caller` | calls, memories, globals and tables, as host functions and owners see them |
 //! | `imports` | what the host gives, made into what wasmtime links |

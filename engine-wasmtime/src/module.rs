@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, EngineId, Error, ExportKind, ExternType, GlobalIndex, Imports, Instance, Limits,
-    MemoryIndex, Module, ModuleInfo, PAGE_BYTES, Snapshot, TableIndex,
+    EngineId, Error, ExportKind, ExternType, GlobalIndex, Imports, Instance, Limits, MemoryIndex,
+    Module, ModuleInfo, PAGE_BYTES, Precompiled, Snapshot, TableIndex,
 };
 use module_bytes::Instrumented;
 use wasmtime::{ModuleExport, Store, UpdateDeadline};
@@ -191,12 +191,12 @@ impl Module for CompiledModule {
         &self.info
     }
 
-    fn artifact(&self) -> Result<Artifact, Error> {
+    fn precompiled(&self) -> Result<Precompiled, Error> {
         let code = self
             .module
             .serialize()
             .map_err(|error| traps::failed(self.engine.id(), "serialize a module", error))?;
-        Ok(Artifact::new(
+        Ok(Precompiled::new(
             self.info.hash(),
             self.engine.fingerprint().to_owned(),
             code,

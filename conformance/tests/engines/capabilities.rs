@@ -117,7 +117,7 @@ fn every_engine_has_what_a_proxy_cannot_do_without(engine: &EngineUnderTest) {
     // The issue asks each of these of both runtimes and all compilers.
     let can = engine.capabilities();
     assert!(can.interruption, "deadlines");
-    assert!(can.artifacts, "AOT artifacts");
+    assert!(can.precompiled, "precompiled modules");
     assert!(engine.fuelled().capabilities().fuel, "fuel");
 }
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::Result;
 use bindgen_host::Abi;
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineId, Error as EngineError, Imports, Instance, Limits,
-    MemoryType, Module, ModuleInfo, SharedMemory, Snapshot,
+    Capabilities, Engine, EngineId, Error as EngineError, Imports, Instance, Limits, MemoryType,
+    Module, ModuleInfo, Precompiled, SharedMemory, Snapshot,
 };
 use module_bytes::Feature;
 use proxy_core::{Error, Policy, Proxy};
@@ -55,7 +55,7 @@ impl Engine for NoEngine {
             fuel: false,
             interruption: false,
             stack_limit: false,
-            artifacts: false,
+            precompiled: false,
             nan_canonicalization: false,
         }
     }
@@ -70,7 +70,7 @@ impl Engine for NoEngine {
         Ok(Arc::new(NoModule(bindgen_host::hosted_info(&info))))
     }
 
-    fn load(&self, _: &[u8], _: &Artifact) -> Result<Arc<dyn Module>, EngineError> {
+    fn load(&self, _: &[u8], _: &Precompiled) -> Result<Arc<dyn Module>, EngineError> {
         Self::refuse()
     }
 
@@ -84,7 +84,7 @@ impl Module for NoModule {
         &self.0
     }
 
-    fn artifact(&self) -> Result<Artifact, EngineError> {
+    fn precompiled(&self) -> Result<Precompiled, EngineError> {
         NoEngine::refuse()
     }
 

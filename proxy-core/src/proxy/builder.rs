@@ -200,7 +200,8 @@ impl Builder {
             Some(module) if module.info().hash() == ModuleHash::of(&self.wasm) => module,
             Some(module) => {
                 let reason = format!("it was compiled from module {}", module.info().hash());
-                return Err(engine_api::Error::Artifact { reason }.into());
+                let source = None;
+                return Err(engine_api::Error::Precompiled { reason, source }.into());
             }
             None => self.engine.compile(&self.wasm)?,
         };

@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineId, Error, Extern, Imports, Instance, Limits, MemoryType,
-    Module, ModuleInfo, PAGE_BYTES, SharedMemory, Snapshot, Val,
+    Capabilities, Engine, EngineId, Error, Extern, Imports, Instance, Limits, MemoryType, Module,
+    ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot, Val,
 };
 use proxy_core::{Policy, Proxy};
 
@@ -379,7 +379,7 @@ impl Engine for FakeEngine {
             fuel: false,
             interruption: self.script.interruption,
             stack_limit: false,
-            artifacts: false,
+            precompiled: false,
             nan_canonicalization: true,
         }
     }
@@ -407,8 +407,8 @@ impl Engine for FakeEngine {
         }))
     }
 
-    fn load(&self, _: &[u8], _: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        Err(unsupported(self.id(), "artifacts"))
+    fn load(&self, _: &[u8], _: &Precompiled) -> Result<Arc<dyn Module>, Error> {
+        Err(unsupported(self.id(), "precompiled modules"))
     }
 
     fn shared_memory(&self, _: MemoryType) -> Result<SharedMemory, Error> {
@@ -440,8 +440,8 @@ impl Module for FakeModule {
         &self.info
     }
 
-    fn artifact(&self) -> Result<Artifact, Error> {
-        Err(unsupported(self.engine.id(), "artifacts"))
+    fn precompiled(&self) -> Result<Precompiled, Error> {
+        Err(unsupported(self.engine.id(), "precompiled modules"))
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
