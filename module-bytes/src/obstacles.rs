@@ -218,45 +218,45 @@ struct Search<'a> {
 
 /// An instruction that has been found, and where.
 struct Found {
-    effect: Effect,
+    change: LostChange,
     sites: Sites,
     /// The last function with it, so that each is counted once.
     last: u32,
 }
 
-/// What an instruction does that a checkpoint cannot repeat.
+/// What an instruction changes that a checkpoint does not hold.
 #[derive(Clone, Copy)]
-enum Effect {
+enum LostChange {
     Table(&'static str, u32),
     Drop(&'static str, u32),
 }
 
-impl Effect {
+impl LostChange {
     fn of(operator: &Operator<'_>) -> Option<Self> {
         Some(match *operator {
-            Operator::TableSet { table } => Effect::Table("table.set", table),
-            Operator::TableGrow { table } => Effect::Table("table.grow", table),
-            Operator::TableFill { table } => Effect::Table("table.fill", table),
-            Operator::TableCopy { dst_table, .. } => Effect::Table("table.copy", dst_table),
-            Operator::TableInit { table, .. } => Effect::Table("table.init", table),
+            Operator::TableSet { table } => LostChange::Table("table.set", table),
+            Operator::TableGrow { table } => LostChange::Table("table.grow", table),
+            Operator::TableFill { table } => LostChange::Table("table.fill", table),
+            Operator::TableCopy { dst_table, .. } => LostChange::Table("table.copy", dst_table),
+            Operator::TableInit { table, .. } => LostChange::Table("table.init", table),
             Operator::TableAtomicSet { table_index, .. } => {
-                Effect::Table("table.atomic.set", table_index)
+                LostChange::Table("table.atomic.set", table_index)
             }
             Operator::TableAtomicRmwXchg { table_index, .. } => {
-                Effect::Table("table.atomic.rmw.xchg", table_index)
+                LostChange::Table("table.atomic.rmw.xchg", table_index)
             }
             Operator::TableAtomicRmwCmpxchg { table_index, .. } => {
-                Effect::Table("table.atomic.rmw.cmpxchg", table_index)
+                LostChange::Table("table.atomic.rmw.cmpxchg", table_index)
             }
-            Operator::DataDrop { data_index } => Effect::Drop("data.drop", data_index),
-            Operator::ElemDrop { elem_index } => Effect::Drop("elem.drop", elem_index),
+            Operator::DataDrop { data_index } => LostChange::Drop("data.drop", data_index),
+            Operator::ElemDrop { elem_index } => LostChange::Drop("elem.drop", elem_index),
             _ => return None,
         })
     }
 
     fn instruction(self) -> &'static str {
         match self {
-            Effect::Table(instruction, _) | Effect::Drop(instruction, _) => instruction,
+            LostChange::Table(instruction, _) | LostChange::Drop(instruction, _) => instruction,
         }
     }
 }
@@ -358,17 +358,17 @@ impl<'a> Search<'a> {
     fn body(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
-            if let Some(effect) = Effect::of(&operators.read()?) {
-                self.found(effect);
+            if let Some(change) = LostChange::of(&operators.read()?) {
+                self.found(change);
             }
         }
         self.functions += 1;
         Ok(())
     }
 
-    fn found(&mut self, effect: Effect) {
+    fn found(&mut self, change: LostChange) {
         let function = self.functions;
-        let same = |found: &&mut Found| found.effect.instruction() == effect.instruction();
+        let same = |found: &&mut Found| found.change.instruction() == change.instruction();
         if let Some(found) = self.code.iter_mut().find(same) {
             found.sites.instructions += 1;
             found.sites.functions += usize::from(found.last != function);
@@ -376,7 +376,7 @@ impl<'a> Search<'a> {
             return;
         }
         self.code.push(Found {
-            effect,
+            change,
             sites: Sites {
                 function,
                 name: None,
@@ -391,13 +391,13 @@ impl<'a> Search<'a> {
         self.name_functions();
         let code = self.code.into_iter().map(|found| {
             let sites = found.sites;
-            match found.effect {
-                Effect::Table(instruction, table) => Obstacle::TableChange {
+            match found.change {
+                LostChange::Table(instruction, table) => Obstacle::TableChange {
                     instruction,
                     table: TableIndex(table),
                     sites,
                 },
-                Effect::Drop(instruction, segment) => Obstacle::SegmentDrop {
+                LostChange::Drop(instruction, segment) => Obstacle::SegmentDrop {
                     instruction,
                     segment,
                     sites,
