@@ -13,56 +13,15 @@ use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass
 use wasmer_types::CompileError;
 use wasmer_vm::{MAX_STACK_SIZE, VMConfig};
 
-use crate::convention;
+use crate::import_abi;
 use crate::interrupt;
 use crate::middleware;
 use crate::module::WasmerModule;
+use crate::settings::{Compiler, Settings};
 use crate::shared_memory;
 
 /// The least stack a guest gets: wasmer's library calls use some of it (see [`crate::libcalls`]).
 const STACK_BYTES_MIN: usize = 128 << 10;
-
-/// The compilers of wasmer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Compiler {
-    /// Optimises; compiles in the time it takes to.
-    Cranelift,
-    /// Compiles in one pass over the bytes, without optimisation.
-    Singlepass,
-    /// Optimises most, compiles slowest.
-    #[cfg(feature = "llvm")]
-    Llvm,
-}
-
-impl Compiler {
-    pub(crate) fn id(self) -> EngineId {
-        EngineId {
-            runtime: "wasmer",
-            compiler: match self {
-                Compiler::Cranelift => "cranelift",
-                Compiler::Singlepass => "singlepass",
-                #[cfg(feature = "llvm")]
-                Compiler::Llvm => "llvm",
-            },
-        }
-    }
-
-    /// Whether its code has the addresses of wasmer's library in itself, and not only in a table of
-    /// each instance (see [`crate::relink`]).
-    pub(crate) fn links_library(self) -> bool {
-        !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
-    }
-
-    /// Whether its functions take the base of memory 0 as a parameter (see [`crate::convention`]).
-    fn passes_base(self) -> bool {
-        !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
-    }
-
-    fn simd(self) -> bool {
-        self != Compiler::Singlepass
-    }
-}
 
 /// wasmer with one of its compilers.
 ///
@@ -183,9 +142,9 @@ impl Engine for Wasmer {
         let mut engine = self.settings.backend()?;
         if self.settings.compiler.passes_base() {
             // A module that cannot be read is refused below.
-            let movable = convention::imports_are_values(wasm).unwrap_or(true);
+            let movable = import_abi::imports_are_values(wasm).unwrap_or(true);
             if movable {
-                engine.set_tunables(convention::Movable::new());
+                engine.set_tunables(import_abi::Movable::new());
             }
         }
         let compiled = catch_unwind(AssertUnwindSafe(|| {
@@ -230,37 +189,7 @@ impl Engine for Wasmer {
     }
 }
 
-/// What all modules and instances of an engine share.
-pub(crate) struct Settings {
-    pub(crate) compiler: Compiler,
-    pub(crate) config: EngineConfig,
-    pub(crate) vm_config: VMConfig,
-    pub(crate) fingerprint: String,
-}
-
 impl Settings {
-    pub(crate) fn id(&self) -> EngineId {
-        self.compiler.id()
-    }
-
-    pub(crate) fn unsupported(&self, what: impl Into<String>) -> Error {
-        Error::Unsupported {
-            engine: self.id(),
-            what: what.into(),
-        }
-    }
-
-    pub(crate) fn failed<E>(&self, action: &'static str, source: E) -> Error
-    where
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        Error::Runtime {
-            engine: self.id(),
-            action,
-            source: source.into(),
-        }
-    }
-
     /// A fresh wasmer engine. It costs microseconds: compilers have no state of their own.
     fn backend(&self) -> Result<wasmer_compiler::Engine, Error> {
         let build = || {

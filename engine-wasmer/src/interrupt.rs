@@ -219,7 +219,7 @@ pub(crate) fn is_current_killed() -> bool {
 
 /// Whether this thread is in a guest's own code at that address, in a call that is to end. For the signal's
 /// handler: it may come at any moment.
-pub(crate) fn is_to_end_at(program_counter: usize) -> bool {
+fn is_to_end_at(program_counter: usize) -> bool {
     // SAFETY: as in `is_current_killed`.
     let current = unsafe { CURRENT.get().as_ref() };
     current
@@ -246,7 +246,7 @@ impl Watch {
     ///
     /// The system's, if it gives no thread.
     pub(crate) fn new(watched: &Arc<Watched>) -> io::Result<Self> {
-        signal::install()?;
+        signal::install(is_to_end_at)?;
         let dog = Watchdog::get()?;
         lock(&dog.pack.state).watched.push(Arc::clone(watched));
         Ok(Self {

@@ -37,17 +37,21 @@
 )]
 
 mod caller;
-mod convention;
+mod calls;
+mod compiled;
 mod convert;
 mod engine;
+mod import_abi;
 mod imports;
 mod instance;
 mod interrupt;
+mod layout;
 mod libcalls;
 mod limits;
 mod middleware;
 mod module;
 mod relink;
+mod settings;
 mod shared_memory;
 #[cfg_attr(
     not(all(
@@ -58,6 +62,8 @@ mod shared_memory;
 )]
 mod signal;
 mod snapshot;
+mod state;
 mod traps;
 
-pub use engine::{Compiler, Wasmer};
+pub use engine::Wasmer;
+pub use settings::Compiler;

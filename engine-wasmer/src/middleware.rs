@@ -7,7 +7,7 @@ use wasmer::wasmparser::{Ieee32, Ieee64, Operator};
 use wasmer_middlewares::Metering;
 use wasmer_types::LocalFunctionIndex;
 
-use crate::engine::{Compiler, Settings};
+use crate::settings::{Compiler, Settings};
 
 /// The names of the globals that are added, by which they are found again.
 pub(crate) const REMAINING: &str = "wasmer_metering_remaining_points";

@@ -15,11 +15,11 @@ use wasmer_compiler::{Artifact, ArtifactBuild};
 use wasmer_types::MetadataHeader;
 use wasmer_vm::libcalls::function_pointer;
 
-use crate::engine::Settings;
 use crate::libcalls;
+use crate::settings::Settings;
 
-/// Where an address is written, the one that is there, and the one that takes its place.
-struct Place {
+/// An address in the code that is replaced: where it is, what it is, and what it becomes.
+struct Patch {
     at: usize,
     old: u64,
     new: u64,
@@ -40,14 +40,14 @@ pub(crate) fn relink(
     let serialized = module
         .serialize()
         .map_err(|error| settings.failed(LINK, error))?;
-    let places = places(settings, artifact, &serialized)?;
-    if places.is_empty() {
+    let patches = patches(settings, artifact, &serialized)?;
+    if patches.is_empty() {
         return Ok(());
     }
     let pages = pages(code);
     protect(&pages, libc::PROT_READ | libc::PROT_WRITE)
         .map_err(|error| settings.failed(LINK, error))?;
-    for Place { at, old, new } in places {
+    for Patch { at, old, new } in patches {
         let at = ptr::with_exposed_provenance_mut::<u64>(at);
         // SAFETY: wasmer has written there itself; the pages are writable, and belong to this module
         // alone, which nobody runs yet.
@@ -63,19 +63,19 @@ pub(crate) fn relink(
 
 const LINK: &str = "link the module";
 
-fn places(
+fn patches(
     settings: &Settings,
     artifact: &Artifact,
     serialized: &[u8],
-) -> Result<Vec<Place>, Error> {
+) -> Result<Vec<Patch>, Error> {
     let header = ArtifactBuild::MAGIC_HEADER.len() + MetadataHeader::LEN;
     let metadata = serialized.get(header..).unwrap_or_default();
     let archive = SerializableModule::archive_from_slice_checked(metadata)
         .map_err(|error| settings.failed(LINK, error))?;
     let ArchivedSerializableCompilation::Rkyv(compilation) = &archive.compilation else {
-        return Err(settings.failed(LINK, "its artifact has another format"));
+        return Err(settings.failed(LINK, "its serialized form has another format"));
     };
-    let mut places = Vec::new();
+    let mut patches = Vec::new();
     for (function, relocations) in compilation.function_relocations.iter() {
         let body = artifact.finished_functions()[function]
             .0
@@ -93,10 +93,10 @@ fn places(
             }
             let (at, old) = relocation.for_address(body, function_pointer(call) as u64);
             let (_, new) = relocation.for_address(body, operation.addr() as u64);
-            places.push(Place { at, old, new });
+            patches.push(Patch { at, old, new });
         }
     }
-    Ok(places)
+    Ok(patches)
 }
 
 /// The pages that the code lies on. Nothing that is not code lies on them.

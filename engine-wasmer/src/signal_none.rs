@@ -3,7 +3,7 @@
 
 use std::io;
 
-pub(crate) fn install() -> io::Result<()> {
+pub(crate) fn install(_: fn(usize) -> bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

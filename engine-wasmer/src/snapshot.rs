@@ -7,9 +7,9 @@ use memory_image::Region;
 use wasmer_types::{ExportIndex, Pages};
 use wasmer_vm::{InternalStoreHandle, LinearMemory, VMExtern, VMMemory};
 
-use crate::instance::{Guest, lookup};
+use crate::state::{InstanceState, lookup};
 
-impl Guest {
+impl InstanceState {
     pub(crate) fn capture(&self) -> Result<Snapshot, Error> {
         let info = &self.compiled.info;
         self.check_memories(info)?;
@@ -120,8 +120,8 @@ impl Guest {
         }
         let refused = || Error::Limit {
             what: "bytes of memory",
-            needed: self.account().bytes().saturating_add(missing),
-            limit: self.account().bytes_max(),
+            needed: self.account.bytes().saturating_add(missing),
+            limit: self.account.bytes_max(),
         };
         let pages = u32::try_from(missing / PAGE_BYTES).map_err(|_| refused())?;
         // SAFETY: as above, and growing runs no guest code.

@@ -1,4 +1,4 @@
-//! How LLVM's code passes the base of memory 0, and when it must not.
+//! The ABI of imported functions in LLVM's code: when it must not pass the base of memory 0.
 //!
 //! Where memory 0 cannot move, LLVM's functions take its base as a parameter, and imported functions do not.
 //! Which of them a `call_indirect` may meet is read off the first element segment of the table by wasmer
@@ -18,7 +18,7 @@ use wasmer_compiler::{BaseTunables, Tunables};
 use wasmer_types::{MemoryError, MemoryStyle, MemoryType, TableStyle, TableType};
 use wasmer_vm::{VMMemory, VMMemoryDefinition, VMTable, VMTableDefinition};
 
-use crate::limits;
+use crate::layout;
 
 /// Whether any imported function is named where functions are values: in elements, in globals, or as an
 /// export, which the host may ask for. Function bodies can only make values of those that are.
@@ -91,7 +91,7 @@ pub(crate) struct Movable(BaseTunables);
 
 impl Movable {
     pub(crate) fn new() -> Self {
-        Self(limits::base())
+        Self(layout::base())
     }
 }
 
