@@ -13,84 +13,12 @@ use module_bytes::{Feature, Instrumented};
 
 use crate::interrupt::Ticker;
 use crate::module::CompiledModule;
+use crate::runtime::{Compiler, Runtime, has_threads};
 use crate::{shared_memory, traps};
-
-/// The compilers of wasmtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compiler {
-    /// The optimising one.
-    Cranelift,
-    /// The baseline one, which compiles in one pass.
-    Winch,
-}
-
-impl Compiler {
-    fn name(self) -> &'static str {
-        match self {
-            Compiler::Cranelift => "cranelift",
-            Compiler::Winch => "winch",
-        }
-    }
-
-    fn strategy(self) -> wasmtime::Strategy {
-        match self {
-            Compiler::Cranelift => wasmtime::Strategy::Cranelift,
-            Compiler::Winch => wasmtime::Strategy::Winch,
-        }
-    }
-}
 
 /// wasmtime with one compiler and one configuration. Clones are the same engine.
 #[derive(Clone)]
-pub struct Wasmtime(Arc<EngineInner>);
-
-/// What modules and instances share of their engine.
-pub(crate) struct EngineInner {
-    runtime: wasmtime::Engine,
-    compiler: Compiler,
-    config: EngineConfig,
-    fingerprint: String,
-    pub(crate) ticker: Ticker,
-}
-
-impl EngineInner {
-    pub(crate) fn id(&self) -> EngineId {
-        EngineId {
-            runtime: "wasmtime",
-            compiler: self.compiler.name(),
-        }
-    }
-
-    /// wasmtime's own engine.
-    pub(crate) fn runtime(&self) -> &wasmtime::Engine {
-        &self.runtime
-    }
-
-    pub(crate) fn config(&self) -> &EngineConfig {
-        &self.config
-    }
-
-    pub(crate) fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    pub(crate) fn capabilities(&self) -> Capabilities {
-        let cranelift = self.compiler == Compiler::Cranelift;
-        Capabilities {
-            simd: cranelift || winch_has_simd(),
-            externref: cranelift,
-            multi_memory: true,
-            memory64: true,
-            tail_calls: cranelift,
-            threads: has_threads(self.compiler),
-            fuel: self.config.fuel,
-            interruption: true,
-            stack_limit: true,
-            precompiled: true,
-            nan_canonicalization: true,
-        }
-    }
-}
+pub struct Wasmtime(Arc<Runtime>);
 
 impl Wasmtime {
     /// wasmtime with Cranelift, in the default configuration.
@@ -125,11 +53,11 @@ impl Wasmtime {
             runtime: "wasmtime",
             compiler: compiler.name(),
         };
-        let runtime = wasmtime::Engine::new(&runtime_config(compiler, config))
+        let engine = wasmtime::Engine::new(&runtime_config(compiler, config))
             .map_err(|error| traps::failed(id, "start", error))?;
-        let fingerprint = fingerprint(id, &runtime);
-        Ok(Self(Arc::new(EngineInner {
-            runtime,
+        let fingerprint = fingerprint(id, &engine);
+        Ok(Self(Arc::new(Runtime {
+            engine,
             compiler,
             config: config.clone(),
             fingerprint,
@@ -220,19 +148,6 @@ fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config
     runtime
 }
 
-/// Winch has no atomics but for x86-64, and refuses to start with them.
-fn has_threads(compiler: Compiler) -> bool {
-    compiler == Compiler::Cranelift || cfg!(target_arch = "x86_64")
-}
-
-/// Winch compiles vectors to AVX2 instructions alone.
-fn winch_has_simd() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx2");
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
-}
-
 fn fingerprint(id: EngineId, runtime: &wasmtime::Engine) -> String {
     /// Keeps what is hashed, because the standard library's own hasher may change with its version.
     #[derive(Default)]
@@ -278,7 +193,7 @@ impl Engine for Wasmtime {
         let instrumented = Instrumented::new(wasm, &info)?;
         // The module may be hostile, and a compiler is large.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
-            wasmtime::Module::from_binary(&self.0.runtime, instrumented.wasm())
+            wasmtime::Module::from_binary(&self.0.engine, instrumented.wasm())
         }));
         let module = match compiled {
             Ok(Ok(module)) => module,
@@ -300,7 +215,7 @@ impl Engine for Wasmtime {
         // SAFETY: a `Precompiled` comes from `CompiledModule::precompiled`, or from a file for which the
         // caller of the unsafe `Precompiled::from_bytes` has vouched. `code_for` has checked that an
         // engine of the same fingerprint made it, and from this module.
-        let module = unsafe { wasmtime::Module::deserialize(&self.0.runtime, code) };
+        let module = unsafe { wasmtime::Module::deserialize(&self.0.engine, code) };
         let module = module.map_err(|error| Error::Precompiled {
             reason: "wasmtime does not take its code".to_owned(),
             source: Some(error.into_boxed_dyn_error()),

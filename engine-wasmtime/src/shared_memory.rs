@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use engine_api::{Error, MemoryType, SharedMemory, SharedMemoryBacking};
 
-use crate::engine::EngineInner;
+use crate::runtime::Runtime;
 use crate::{convert, traps};
 
 /// The object behind a [`SharedMemory`] of this engine.
@@ -42,7 +42,7 @@ impl SharedMemoryBacking for Backing {
 }
 
 /// Makes a shared memory. Address space is reserved for its maximum.
-pub(crate) fn new(engine: &EngineInner, ty: MemoryType) -> Result<SharedMemory, Error> {
+pub(crate) fn new(engine: &Runtime, ty: MemoryType) -> Result<SharedMemory, Error> {
     let unsupported = |what: &str| {
         Err(Error::Unsupported {
             engine: engine.id(),
@@ -57,10 +57,10 @@ pub(crate) fn new(engine: &EngineInner, ty: MemoryType) -> Result<SharedMemory, 
     }
     let failed = |error| traps::failed(engine.id(), "make a shared memory", error);
     let wasmtime_type = convert::memory_type(ty).map_err(failed)?;
-    let memory = wasmtime::SharedMemory::new(engine.runtime(), wasmtime_type).map_err(failed)?;
+    let memory = wasmtime::SharedMemory::new(engine.wasmtime(), wasmtime_type).map_err(failed)?;
     let backing = Backing {
         memory,
-        engine: engine.runtime().clone(),
+        engine: engine.wasmtime().clone(),
     };
     Ok(SharedMemory::new(engine.id(), ty, Arc::new(backing)))
 }

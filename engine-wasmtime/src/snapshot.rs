@@ -6,12 +6,12 @@ use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snaps
 use memory_image::Region;
 use wasmtime::{Extern, Global, RootScope, Store};
 
-use crate::caller::{FindExport, Guest};
+use crate::access::{FindExport, GuestAccess};
 use crate::convert;
-use crate::instance::{Memory, State};
+use crate::state::{Memory, State};
 use crate::traps;
 
-impl Guest<Store<State>> {
+impl GuestAccess<Store<State>> {
     pub(crate) fn capture_state(&mut self) -> Result<Snapshot, Error> {
         let memories = self.all_memories()?;
         let globals = self.mutable_globals()?;

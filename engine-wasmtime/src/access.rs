@@ -10,11 +10,11 @@ use wasmtime::{
     AsContext, AsContextMut, Extern, Func, Global, ModuleExport, RootScope, Store, Table, ValRaw,
 };
 
-use crate::instance::{Memory, State};
+use crate::state::{Memory, State};
 use crate::{convert, shared_memory, traps};
 
-/// A guest behind a store, or behind wasmtime's caller while a host function runs.
-pub(crate) struct Guest<S>(pub(crate) S);
+/// Access to a guest: through its store, or through wasmtime's caller while a host function runs.
+pub(crate) struct GuestAccess<S>(pub(crate) S);
 
 /// Where exports are found.
 pub(crate) trait FindExport: AsContextMut<Data = State> {
@@ -38,7 +38,7 @@ impl FindExport for wasmtime::Caller<'_, State> {
     }
 }
 
-impl<S: FindExport> Guest<S> {
+impl<S: FindExport> GuestAccess<S> {
     /// Fills in the exported memories, tables and globals, at the first time that anybody could ask
     /// for them. Imported ones are there from the start.
     pub(crate) fn link(&mut self) {
@@ -116,7 +116,7 @@ impl<S: FindExport> Guest<S> {
     }
 
     /// Calls an exported function of numbers, which are taken from and left in their slots. The error is boxed as
-    /// in [`Guest::run`].
+    /// in [`GuestAccess::run`].
     #[inline]
     pub(crate) fn run_numbers(
         &mut self,
@@ -189,7 +189,7 @@ impl<S: FindExport> Guest<S> {
         Ok(())
     }
 
-    /// Ends a call that [`Guest::enter`] started.
+    /// Ends a call that [`GuestAccess::enter`] started.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ fn no_such(kind: &'static str, index: u32) -> Error {
     }
 }
 
-impl<S: FindExport> Caller for Guest<S> {
+impl<S: FindExport> Caller for GuestAccess<S> {
     fn info(&self) -> &Arc<ModuleInfo> {
         &self.state().info
     }
