@@ -34,9 +34,9 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// What it can do beyond the core of the contract.
     fn capabilities(&self) -> Capabilities;
 
-    /// Everything that a precompiled module depends on besides its bytes: runtime, version, compiler,
-    /// configuration, and the processor's features. Two engines with one fingerprint can load each
-    /// other's precompiled modules.
+    /// Everything that a precompiled module depends on besides its bytes: runtime, version,
+    /// compiler, configuration, and the processor's features. Two engines with one fingerprint can
+    /// load each other's precompiled modules.
     fn fingerprint(&self) -> String;
 
     /// Compiles a core module from its binary form.
@@ -65,8 +65,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] without the capability or if `ty` is not shared; [`Error::Runtime`] if
-    /// the address space cannot be had.
+    /// [`Error::Unsupported`] without the capability or if `ty` is not shared; [`Error::Runtime`]
+    /// if the address space cannot be had.
     fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error>;
 }
 
@@ -93,9 +93,9 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`Error::Import`] if one is missing or does not fit; [`Error::Limit`] if it starts larger
-    /// than allowed; [`Error::Trap`] if the start function or the initialisation of a memory or table
-    /// trapped; [`Error::Host`] if a host function failed; [`Error::Unsupported`] for a limit that
-    /// the engine cannot keep; [`Error::Runtime`].
+    /// than allowed; [`Error::Trap`] if the start function or the initialisation of a memory or
+    /// table trapped; [`Error::Host`] if a host function failed; [`Error::Unsupported`] for a limit
+    /// that the engine cannot keep; [`Error::Runtime`].
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error>;
 
     /// Whether the host of its instances lets them be [captured](Instance::capture) and
@@ -107,18 +107,18 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// [`Error::Unsupported`] with the reason in words.
     fn snapshots(&self) -> Result<(), Error>;
 
-    /// What stands in the way of snapshots in the module's own code: nothing, or each reason once, as
-    /// a sentence. `wasm` is the module's bytes, which an engine need not keep. It reads all of the
-    /// code.
+    /// What stands in the way of snapshots in the module's own code: nothing, or each reason once,
+    /// as a sentence. `wasm` is the module's bytes, which an engine need not keep. It reads all of
+    /// the code.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidModule`].
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error>;
 
-    /// A new instance in the state of a snapshot, which may have been taken on another engine. Its start
-    /// function does not run, and no host function is called. The memories share the snapshot's pages
-    /// until they are written to, where the system can do that.
+    /// A new instance in the state of a snapshot, which may have been taken on another engine. Its
+    /// start function does not run, and no host function is called. The memories share the
+    /// snapshot's pages until they are written to, where the system can do that.
     ///
     /// # Errors
     ///

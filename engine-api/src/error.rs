@@ -161,7 +161,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// An image of a linear memory could not be taken or mapped. Make the instance anew, and replay.
+    /// An image of a linear memory could not be taken or mapped. Make the instance anew, and
+    /// replay.
     #[error("a memory could not be captured or restored")]
     Image {
         /// What the system said.

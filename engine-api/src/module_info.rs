@@ -116,9 +116,9 @@ impl ModuleInfo {
         })
     }
 
-    /// For engines that wrap another: what the module looks like when the wrapper serves some of its
-    /// imports, and offers functions of its own after the module's. The indexes of everything else
-    /// stay.
+    /// For engines that wrap another: what the module looks like when the wrapper serves some of
+    /// its imports, and offers functions of its own after the module's. The indexes of everything
+    /// else stay.
     #[must_use]
     pub fn wrapped(&self, imports: Vec<Import>, functions: Vec<FunctionInfo>) -> Self {
         let mut info = self.clone();

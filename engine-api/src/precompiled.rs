@@ -18,9 +18,9 @@ use crate::{Error, ModuleHash};
 /// the rest   the engine's own serialized form
 /// ```
 ///
-/// Loading one runs the machine code in it: it must come from [`crate::Module::precompiled`], either in
-/// this process or from a file that nobody else could write. The hashes find damage and mistakes;
-/// they are no signature.
+/// Loading one runs the machine code in it: it must come from [`crate::Module::precompiled`],
+/// either in this process or from a file that nobody else could write. The hashes find damage and
+/// mistakes; they are no signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Precompiled {
     module: ModuleHash,
@@ -115,12 +115,14 @@ impl Precompiled {
         })
     }
 
-    /// Reads what [`Precompiled::to_bytes`] gave and this program wrote to a file, such as one that processes of the same
-    /// program share, from a file and a folder that belong to this process's user and that nobody else can write.
+    /// Reads what [`Precompiled::to_bytes`] gave and this program wrote to a file, such as one that
+    /// processes of the same program share, from a file and a folder that belong to this process's
+    /// user and that nobody else can write.
     ///
     /// # Errors
     ///
-    /// [`Error::Precompiled`] if others could have written it, or if it is damaged or no precompiled module at all.
+    /// [`Error::Precompiled`] if others could have written it, or if it is damaged or no
+    /// precompiled module at all.
     #[cfg(unix)]
     #[expect(
         unsafe_code,
@@ -137,7 +139,8 @@ impl Precompiled {
                 return Ok(());
             }
             Err(refused(format!(
-                "others than this user could have written `{}`; keep precompiled modules in a folder that only their user can write",
+                "others than this user could have written `{}`; keep precompiled modules in a \
+                 folder that only their user can write",
                 path.display()
             )))
         };
@@ -150,9 +153,10 @@ impl Precompiled {
         check(&file.metadata().map_err(failed)?)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
-        // SAFETY: the open file and its folder belong to the user of this process and are closed to all others, so that
-        // the bytes come from a program with the same rights as this one, which could do to this process whatever the
-        // code could. What is not as an engine wrote it, by accident, does not have the hash that is checked.
+        // SAFETY: the open file and its folder belong to the user of this process and are closed to
+        // all others, so that the bytes come from a program with the same rights as this one, which
+        // could do to this process whatever the code could. What is not as an engine wrote it, by
+        // accident, does not have the hash that is checked.
         unsafe { Self::from_bytes(&bytes) }
     }
 

@@ -77,8 +77,8 @@ impl Snapshot {
         images.map(|(_, image)| image.bytes_kept()).sum()
     }
 
-    /// The blake3 hash of the state: equal for equal states, on every engine and in every release of
-    /// the same [`Snapshot::FORMAT`]. It reads all of the memories.
+    /// The blake3 hash of the state: equal for equal states, on every engine and in every release
+    /// of the same [`Snapshot::FORMAT`]. It reads all of the memories.
     ///
     /// It hashes these bytes, with all numbers little endian:
     ///

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The guest's own end of a call. Every trap of every runtime is mapped to one of these by name; one
-/// that is not is a defect which the conformance suite shows.
+/// The guest's own end of a call. Every trap of every runtime is mapped to one of these by name;
+/// one that is not is a defect which the conformance suite shows.
 ///
 /// After a trap the instance still answers, but its state is whatever the call left half done (its
 /// shadow stack pointer, for one, is not restored): whoever cares for the state drops the instance.

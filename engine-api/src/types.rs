@@ -65,7 +65,8 @@ impl FuncType {
         }
     }
 
-    /// The type in one word, if it is one of numbers alone, and of at most [`Slot::MAX`](crate::Slot::MAX) of them.
+    /// The type in one word, if it is one of numbers alone, and of at most
+    /// [`Slot::MAX`](crate::Slot::MAX) of them.
     #[must_use]
     #[inline]
     pub fn numeric(&self) -> Option<NumericType> {

@@ -142,8 +142,9 @@ pub struct FuncRef {
 }
 
 impl FuncRef {
-    /// For engines: names the function that the instance keeps in `slot`. `instance` is a number from
-    /// [`FuncRef::new_instance`]. An engine trusts neither number when it gets the reference back.
+    /// For engines: names the function that the instance keeps in `slot`. `instance` is a number
+    /// from [`FuncRef::new_instance`]. An engine trusts neither number when it gets the reference
+    /// back.
     #[must_use]
     pub fn new(instance: u64, slot: u32) -> Self {
         Self { instance, slot }

@@ -1,4 +1,5 @@
-//! The one way into a guest's code: under its limits, and with its results in place of its arguments.
+//! The one way into a guest's code: under its limits, and with its results in place of its
+//! arguments.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -21,8 +22,9 @@ impl InstanceState {
         let instance = self.parts().instance;
         let mut failed = None;
         self.run(|config, handler| {
-            // SAFETY: the instance is fresh, and nothing else borrows it: no code of the guest's runs here,
-            // as the compiled form of a module has no start function (see `Instrumented`).
+            // SAFETY: the instance is fresh, and nothing else borrows it: no code of the guest's
+            // runs here, as the compiled form of a module has no start function (see
+            // `Instrumented`).
             let outcome = unsafe {
                 let instance = &mut *instance.as_ptr();
                 if with_data {
@@ -107,7 +109,8 @@ impl InstanceState {
         if values.len() < results.len() {
             values.resize(results.len(), RawValue::default());
         }
-        // SAFETY: the arguments fit the function, and there is a place for each of them and of the results.
+        // SAFETY: the arguments fit the function, and there is a place for each of them and of the
+        // results.
         unsafe { self.run_callee(callee, values.as_mut_ptr()) }?;
         if !results.is_empty() {
             let types = info.functions()[func.0 as usize].ty.results();
@@ -132,8 +135,8 @@ impl InstanceState {
         const { assert!(align_of::<Slot>() >= align_of::<RawValue>()) };
         self.compiled.info.check_numbers(func, ty, slots)?;
         let Callee(callee) = self.callee(func);
-        // SAFETY: `ty` is the function's type, any bits are a number, and there is a slot, of the form of a
-        // `RawValue`, for every argument and result.
+        // SAFETY: `ty` is the function's type, any bits are a number, and there is a slot, of the
+        // form of a `RawValue`, for every argument and result.
         unsafe { self.run_callee(callee, slots.as_mut_ptr().cast()) }
     }
 
@@ -149,8 +152,8 @@ impl InstanceState {
         values: *mut RawValue,
     ) -> Result<(), Error> {
         self.run(|config, handler| {
-            // SAFETY: the trampoline is of the function's signature; our caller vouches for the values.
-            // `handler` is a static.
+            // SAFETY: the trampoline is of the function's signature; our caller vouches for the
+            // values. `handler` is a static.
             unsafe {
                 wasmer_call_trampoline(
                     Some(handler),
@@ -227,8 +230,8 @@ impl InstanceState {
     }
 }
 
-/// What wasmer asks about signals that arrive while a guest of ours runs. Its own one, which would end the
-/// guest, is for another guest on the same thread, whose host function has called ours: it is dropped, and
-/// whoever sent it knows that it may be.
+/// What wasmer asks about signals that arrive while a guest of ours runs. Its own one, which would
+/// end the guest, is for another guest on the same thread, whose host function has called ours: it
+/// is dropped, and whoever sent it knows that it may be.
 const FOREIGN_SIGNALS: *const TrapHandlerFn<'static> =
     &(|signal, _, _| signal == libc::SIGUSR1) as &'static TrapHandlerFn<'static>;

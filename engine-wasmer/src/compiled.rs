@@ -10,7 +10,8 @@ use crate::settings::Settings;
 
 /// A compiled module, shared by its instances.
 pub(crate) struct Compiled {
-    // Declared before the engine, because dropping it unregisters what points into the engine's code.
+    // Declared before the engine, because dropping it unregisters what points into the engine's
+    // code.
     pub(crate) module: wasmer::Module,
     pub(crate) engine: wasmer_compiler::Engine,
     pub(crate) settings: Arc<Settings>,

@@ -108,8 +108,8 @@ impl References {
     ///
     /// # Safety
     ///
-    /// `raw` must hold a value of the type which this instance's code, or [`References::lower`], put
-    /// there.
+    /// `raw` must hold a value of the type which this instance's code, or [`References::lower`],
+    /// put there.
     #[inline]
     pub(crate) unsafe fn lift(&mut self, ty: ValType, raw: RawValue) -> Val {
         // SAFETY: the caller says which field is valid; all bits of a `RawValue` are initialised,
@@ -171,8 +171,8 @@ impl References {
     }
 }
 
-/// A number that equal references share. The contract compares objects by identity but shows it only
-/// in the `Debug` form, so that is what is hashed; equality decides.
+/// A number that equal references share. The contract compares objects by identity but shows it
+/// only in the `Debug` form, so that is what is hashed; equality decides.
 fn identity(object: &ExternRef) -> u64 {
     struct Hashed(DefaultHasher);
     impl Write for Hashed {

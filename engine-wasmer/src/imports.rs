@@ -93,7 +93,8 @@ impl Linker<'_> {
     fn global(&self, ty: GlobalType, value: &Val) -> Result<VMGlobal, Error> {
         let raw = self.state.references.borrow_mut().lower(value)?;
         let global = VMGlobal::new(convert::global_type(ty));
-        // SAFETY: the global is fresh, and the value is of its type: `Imports::resolve` has checked.
+        // SAFETY: the global is fresh, and the value is of its type: `Imports::resolve` has
+        // checked.
         unsafe { (*global.vmglobal().as_ptr()).val = raw };
         Ok(global)
     }

@@ -18,8 +18,8 @@ pub(crate) struct WasmerInstance {
 }
 
 // SAFETY: everything a guest consists of is owned by its instance, except what is shared through
-// atomics and locks (`Watched`, `SharedState`, the compiled module). wasmer's own objects are tied to
-// no thread: `wasmer::Store`, which is made of the same, is `Send`.
+// atomics and locks (`Watched`, `SharedState`, the compiled module). wasmer's own objects are tied
+// to no thread: `wasmer::Store`, which is made of the same, is `Send`.
 unsafe impl Send for WasmerInstance {}
 
 impl Drop for WasmerInstance {

@@ -58,7 +58,8 @@ impl Account {
         shared.push(Arc::clone(state));
     }
 
-    /// Whether `delta` more bytes are within the limit. Only the thread that runs the instance asks.
+    /// Whether `delta` more bytes are within the limit. Only the thread that runs the instance
+    /// asks.
     fn allows(&self, delta: u64) -> bool {
         self.bytes()
             .checked_add(delta)

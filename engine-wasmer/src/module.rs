@@ -150,7 +150,8 @@ fn make(
     Ok(instance)
 }
 
-/// From the first to the last byte of the guest's functions. Nothing but compiled code lies between.
+/// From the first to the last byte of the guest's functions. Nothing but compiled code lies
+/// between.
 fn code_range(machine_code: &wasmer_compiler::Artifact) -> Range<usize> {
     let extents = machine_code.finished_function_extents().unwrap_or_default();
     let ranges = extents.into_iter().map(|(_, extent)| {

@@ -1,8 +1,8 @@
 //! The library calls of LLVM's code, led to [`crate::libcalls`].
 //!
-//! LLVM's code has addresses of wasmer's library in itself, where wasmer puts them when it loads a module,
-//! and it lets nobody choose others. A serialized module tells where they are. So they are written over,
-//! once per module, before anybody can run it.
+//! LLVM's code has addresses of wasmer's library in itself, where wasmer puts them when it loads a
+//! module, and it lets nobody choose others. A serialized module tells where they are. So they are
+//! written over, once per module, before anybody can run it.
 
 use std::io;
 use std::ops::Range;
@@ -29,8 +29,9 @@ struct Patch {
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] if the code calls the library in a way that leaves no room for an address, and
-/// [`Error::Runtime`] if it is not what wasmer says or the system does not let it be written.
+/// [`Error::Unsupported`] if the code calls the library in a way that leaves no room for an
+/// address, and [`Error::Runtime`] if it is not what wasmer says or the system does not let it be
+/// written.
 pub(crate) fn relink(
     settings: &Settings,
     module: &wasmer::Module,
@@ -49,8 +50,8 @@ pub(crate) fn relink(
         .map_err(|error| settings.failed(LINK, error))?;
     for Patch { at, old, new } in patches {
         let at = ptr::with_exposed_provenance_mut::<u64>(at);
-        // SAFETY: wasmer has written there itself; the pages are writable, and belong to this module
-        // alone, which nobody runs yet.
+        // SAFETY: wasmer has written there itself; the pages are writable, and belong to this
+        // module alone, which nobody runs yet.
         unsafe {
             if at.read_unaligned() != old {
                 return Err(settings.failed(LINK, "its code is not as described"));

@@ -48,8 +48,8 @@ pub(crate) struct SharedState {
 }
 
 // SAFETY: the memory behind `base` is accessed through atomics only (by the host) and lives as long
-// as `memory`; its base never moves, because it is reserved at its largest size. `VMSharedMemory` is
-// made to be given to several threads.
+// as `memory`; its base never moves, because it is reserved at its largest size. `VMSharedMemory`
+// is made to be given to several threads.
 unsafe impl Send for SharedState {}
 // SAFETY: as above.
 unsafe impl Sync for SharedState {}

@@ -1,5 +1,5 @@
-//! In place of `signal.rs` where nobody knows where the machine was when a signal came: there, no instance is
-//! watched ([`crate::interrupt::AVAILABLE`]).
+//! In place of `signal.rs` where nobody knows where the machine was when a signal came: there, no
+//! instance is watched ([`crate::interrupt::AVAILABLE`]).
 
 use std::io;
 

@@ -17,11 +17,11 @@ impl InstanceState {
         for (index, memory) in self.all_memories() {
             let since = self.image(index);
             let region = self.region(memory)?;
-            // SAFETY: `region` is the whole of a memory of this guest, as wasmer has it at this moment. No
-            // guest code runs, as its instance is borrowed by `&mut`, and wasmer keeps no references into
-            // memories. Each lies in a reservation of its own, of which wasmer asks only that it can be
-            // accessed and unmapped. `since` is the image that was last mapped there, by this function or by
-            // `restore`.
+            // SAFETY: `region` is the whole of a memory of this guest, as wasmer has it at this
+            // moment. No guest code runs, as its instance is borrowed by `&mut`, and wasmer keeps
+            // no references into memories. Each lies in a reservation of its own, of which wasmer
+            // asks only that it can be accessed and unmapped. `since` is the image that was last
+            // mapped there, by this function or by `restore`.
             let image = unsafe { MemoryImage::capture(region, since.as_ref()) }?;
             self.set_image(index, image.clone());
             images.push((index, image));
@@ -99,7 +99,8 @@ impl InstanceState {
     fn region(&self, memory: InternalStoreHandle<VMMemory>) -> Result<Region, Error> {
         // SAFETY: the borrows end with the expressions; a memory's definition is initialised.
         let definition = unsafe { memory.get(self.objects()).vmmemory() };
-        // SAFETY: it lives as long as the memory, which grows only while its guest runs or by our `&mut`.
+        // SAFETY: it lives as long as the memory, which grows only while its guest runs or by our
+        // `&mut`.
         let (base, bytes) =
             unsafe { (definition.as_ref().base, definition.as_ref().current_length) };
         let base = std::ptr::NonNull::new(base).unwrap_or(std::ptr::NonNull::dangling());
@@ -150,7 +151,8 @@ impl InstanceState {
             });
         }
         let raw = self.references.borrow_mut().lower(value)?;
-        // SAFETY: the global lives as long as the guest, whose code is not running, and has the type.
+        // SAFETY: the global lives as long as the guest, whose code is not running, and has the
+        // type.
         unsafe { (*self.any_global(index).as_ptr()).val = raw };
         Ok(())
     }

@@ -91,7 +91,8 @@ impl Fuel {
 impl Drop for InstanceState {
     fn drop(&mut self) {
         // SAFETY: both came from `Box`es that nobody else frees; the instance points into the
-        // objects, hence the order, and the code of both lives in `compiled`, which is dropped later.
+        // objects, hence the order, and the code of both lives in `compiled`, which is dropped
+        // later.
         unsafe {
             if let Some(parts) = self.parts.take() {
                 drop(Box::from_raw(parts.instance.as_ptr()));
@@ -170,8 +171,8 @@ impl InstanceState {
         externs: &[VMExtern],
     ) -> Result<(), Error> {
         let machine_code = self.compiled.machine_code();
-        // SAFETY: the imports are objects of this guest, in the module's order, with types that have
-        // been checked. The objects stay where they are until the instance is gone.
+        // SAFETY: the imports are objects of this guest, in the module's order, with types that
+        // have been checked. The objects stay where they are until the instance is gone.
         let instance = unsafe { machine_code.instantiate(tunables, externs, self.objects()) };
         let instance = instance.map_err(|error| self.instantiation_error(error))?;
         let instance = NonNull::from(Box::leak(Box::new(instance)));

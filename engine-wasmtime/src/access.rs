@@ -91,8 +91,8 @@ impl<S: FindExport> GuestAccess<S> {
         Ok(function)
     }
 
-    /// Runs a function whose arguments have been checked. The error is boxed because it is large, and
-    /// moving an `Ok` of its size costs as much as the rest of a short call.
+    /// Runs a function whose arguments have been checked. The error is boxed because it is large,
+    /// and moving an `Ok` of its size costs as much as the rest of a short call.
     fn run(
         &mut self,
         func: FuncIndex,
@@ -108,15 +108,16 @@ impl<S: FindExport> GuestAccess<S> {
         #[expect(unsafe_code, reason = "the checked call costs three times as much")]
         // SAFETY: `values` has room for all parameters and for all results. The parameters have the
         // function's types, by `ModuleInfo::check_call`, whose types are those of the same bytes
-        // that the function was compiled from. References belong to this store: externrefs were made
-        // in it a moment ago, and funcrefs come from its own table. The store is not asynchronous.
+        // that the function was compiled from. References belong to this store: externrefs were
+        // made in it a moment ago, and funcrefs come from its own table. The store is not
+        // asynchronous.
         unsafe { function.call_unchecked(&mut self.0, values) }
             .map_err(|error| Box::new(traps::call_failed(self.state().engine.id(), error)))?;
         self.read_results(func, results, raw).map_err(Box::new)
     }
 
-    /// Calls an exported function of numbers, which are taken from and left in their slots. The error is boxed as
-    /// in [`GuestAccess::run`].
+    /// Calls an exported function of numbers, which are taken from and left in their slots. The
+    /// error is boxed as in [`GuestAccess::run`].
     #[inline]
     pub(crate) fn run_numbers(
         &mut self,
@@ -131,9 +132,10 @@ impl<S: FindExport> GuestAccess<S> {
         self.enter()?;
         let values = std::ptr::slice_from_raw_parts_mut(slots.as_mut_ptr().cast(), slots.len());
         #[expect(unsafe_code, reason = "the checked call costs three times as much")]
-        // SAFETY: `values` has room for all parameters and for all results, each of the form of a `ValRaw`. They
-        // are numbers, which any bits are, and of the function's types, by `ModuleInfo::check_numbers`, whose types
-        // are those of the same bytes that the function was compiled from. The store is not asynchronous.
+        // SAFETY: `values` has room for all parameters and for all results, each of the form of a
+        // `ValRaw`. They are numbers, which any bits are, and of the function's types, by
+        // `ModuleInfo::check_numbers`, whose types are those of the same bytes that the function
+        // was compiled from. The store is not asynchronous.
         let outcome = unsafe { function.call_unchecked(&mut self.0, values) };
         let in_time = self.leave();
         match outcome {

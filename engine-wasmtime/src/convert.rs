@@ -109,7 +109,8 @@ fn references_to_raw(
 ///
 /// # Safety
 ///
-/// `raw` was written by `store`'s guest as a value of type `ty`, and no garbage was collected since.
+/// `raw` was written by `store`'s guest as a value of type `ty`, and no garbage was collected
+/// since.
 #[expect(unsafe_code, reason = "raw values carry no type; see Safety")]
 #[inline]
 pub(crate) unsafe fn from_raw(
@@ -140,7 +141,8 @@ pub(crate) unsafe fn from_raw(
     })
 }
 
-/// The contract's reference for wasmtime's raw form of one, which is null or a function of the store.
+/// The contract's reference for wasmtime's raw form of one, which is null or a function of the
+/// store.
 ///
 /// # Safety
 ///
@@ -233,8 +235,8 @@ pub(crate) fn to_wasmtime(
 ///
 /// # Errors
 ///
-/// [`Error::ForeignReference`]; [`Error::Runtime`]; [`Error::ValueType`] if it is no reference of the
-/// type `element`.
+/// [`Error::ForeignReference`]; [`Error::Runtime`]; [`Error::ValueType`] if it is no reference of
+/// the type `element`.
 pub(crate) fn to_wasmtime_ref(
     store: impl AsContextMut<Data = State>,
     value: &Val,

@@ -41,8 +41,8 @@ impl Wasmtime {
 
     /// wasmtime with the compiler and the configuration given.
     ///
-    /// A thread that calls guests needs a stack of its own of `stack_bytes_max` and some more for the
-    /// host functions at the deepest point: the limit is counted from where the call begins.
+    /// A thread that calls guests needs a stack of its own of `stack_bytes_max` and some more for
+    /// the host functions at the deepest point: the limit is counted from where the call begins.
     ///
     /// # Errors
     ///
@@ -107,8 +107,8 @@ fn has_feature(capabilities: Capabilities, feature: Feature) -> bool {
 /// asks for the sum even where it never makes such a stack.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// Address space that each store reserves for externrefs, instead of wasmtime's 4 GiB. Beyond it the
-/// heap moves.
+/// Address space that each store reserves for externrefs, instead of wasmtime's 4 GiB. Beyond it
+/// the heap moves.
 const GC_HEAP_RESERVED_BYTES: u64 = 1 << 20;
 
 fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config {
@@ -212,9 +212,9 @@ impl Engine for Wasmtime {
         let instrumented = Instrumented::new(wasm, &info)?;
         let code = precompiled.code_for(wasm, &self.0.fingerprint)?;
         #[expect(unsafe_code, reason = "machine code is loaded; see SAFETY")]
-        // SAFETY: a `Precompiled` comes from `CompiledModule::precompiled`, or from a file for which the
-        // caller of the unsafe `Precompiled::from_bytes` has vouched. `code_for` has checked that an
-        // engine of the same fingerprint made it, and from this module.
+        // SAFETY: a `Precompiled` comes from `CompiledModule::precompiled`, or from a file for
+        // which the caller of the unsafe `Precompiled::from_bytes` has vouched. `code_for` has
+        // checked that an engine of the same fingerprint made it, and from this module.
         let module = unsafe { wasmtime::Module::deserialize(&self.0.engine, code) };
         let module = module.map_err(|error| Error::Precompiled {
             reason: "wasmtime does not take its code".to_owned(),

@@ -23,8 +23,8 @@ impl FuncRefs {
         }
     }
 
-    /// The reference for a function, always the same for the same `address`, which is wasmtime's raw
-    /// form of it.
+    /// The reference for a function, always the same for the same `address`, which is wasmtime's
+    /// raw form of it.
     pub(crate) fn intern(&mut self, func: Func, address: usize) -> FuncRef {
         let slot = *self.slots.entry(address).or_insert_with(|| {
             self.funcs.push(func);

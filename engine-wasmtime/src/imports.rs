@@ -218,7 +218,8 @@ fn host_func(store: &mut Store<State>, ty: wasmtime::FuncType, func: HostFunc) -
     };
     #[expect(unsafe_code, reason = "the checked form allocates at every call")]
     // SAFETY: `run` reads `raw` as the parameters of `func.ty()` and writes its results there.
-    // `Imports::resolve` has found that type equal to the import's, of which `ty` is wasmtime's form.
+    // `Imports::resolve` has found that type equal to the import's, of which `ty` is wasmtime's
+    // form.
     unsafe {
         Func::new_unchecked(store, ty, run)
     }

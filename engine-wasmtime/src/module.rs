@@ -149,7 +149,8 @@ impl CompiledModule {
         let mut store = self.store(limits)?;
         let externs = imports::make(&mut store, &self.imports, &given)?;
         let mut guest = GuestAccess(store);
-        // Filling memories and tables is nothing that limits of calls are for, but wasmtime wants them set.
+        // Filling memories and tables is nothing that limits of calls are for, but wasmtime wants
+        // them set.
         guest.enter()?;
         let instance = wasmtime::Instance::new(&mut guest.0, &self.module, &externs);
         let in_time = guest.leave();

@@ -141,9 +141,9 @@ fn atomics(cells: &[UnsafeCell<u8>]) -> (&[AtomicU8], &[AtomicU64], &[AtomicU8])
     #[expect(unsafe_code, reason = "cells of a shared memory become atomics")]
     // SAFETY: the cells are initialised bytes of a live shared memory, which neither moves nor
     // shrinks while `cells` borrows it. Every bit pattern is a valid atomic, `UnsafeCell<u8>` and
-    // `AtomicU8` have the same layout and interior mutability, and `align_to` gives words only where
-    // they are aligned. Guests of other threads access the same bytes by machine instructions, and
-    // the host only through this function, that is atomically.
+    // `AtomicU8` have the same layout and interior mutability, and `align_to` gives words only
+    // where they are aligned. Guests of other threads access the same bytes by machine
+    // instructions, and the host only through this function, that is atomically.
     unsafe {
         let (head, words, tail) = cells.align_to::<AtomicU64>();
         (as_bytes(head), words, as_bytes(tail))

@@ -10,8 +10,8 @@ use wasmparser::{
 
 use crate::format::{invalid, refuse_other_formats};
 
-/// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and its
-/// mutable globals: something else of it can change.
+/// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and
+/// its mutable globals: something else of it can change.
 ///
 /// Displayed, it is a sentence for the module's author, without the full stop. Names that come from
 /// the module are escaped, and cut where they are long.
@@ -30,8 +30,8 @@ pub enum Obstacle {
         /// The type, in the type index space; the first if there are several.
         index: u32,
     },
-    /// A shared memory, imported or not. What other threads write meanwhile makes its image worthless,
-    /// and the threads themselves are not in it.
+    /// A shared memory, imported or not. What other threads write meanwhile makes its image
+    /// worthless, and the threads themselves are not in it.
     SharedMemory {
         /// The memory.
         memory: MemoryIndex,
@@ -43,7 +43,8 @@ pub enum Obstacle {
         /// The type of its elements, as in the text format.
         element: String,
     },
-    /// A mutable global that holds a reference: to an object of the host's, or into this very instance.
+    /// A mutable global that holds a reference: to an object of the host's, or into this very
+    /// instance.
     ReferenceGlobal {
         /// The global.
         global: GlobalIndex,
@@ -52,15 +53,16 @@ pub enum Obstacle {
     },
     /// Code that changes the elements or the size of a table. One for each instruction.
     TableChange {
-        /// The instruction: `table.set`, `table.grow`, `table.fill`, `table.copy`, `table.init`, or an
-        /// atomic one.
+        /// The instruction: `table.set`, `table.grow`, `table.fill`, `table.copy`, `table.init`, or
+        /// an atomic one.
         instruction: &'static str,
         /// The table that the first of them changes.
         table: TableIndex,
         /// Where they are.
         sites: Sites,
     },
-    /// Code that drops a segment, which a restored instance would have again. One for each instruction.
+    /// Code that drops a segment, which a restored instance would have again. One for each
+    /// instruction.
     SegmentDrop {
         /// The instruction: `data.drop` or `elem.drop`.
         instruction: &'static str,
@@ -146,7 +148,8 @@ impl fmt::Display for Sites {
     }
 }
 
-/// A name as it is displayed: mangled names run to thousands of characters, hostile ones to millions.
+/// A name as it is displayed: mangled names run to thousands of characters, hostile ones to
+/// millions.
 fn shown(name: &str) -> String {
     const CHARACTERS_MAX: usize = 80;
     let mut characters = name.chars();
@@ -185,8 +188,8 @@ impl Sites {
 /// * `memory.init`: what it wrote is in the memory. Only `data.drop` changes the segment.
 /// * Immutable globals of references, which are what they were in each new instance.
 /// * Tags that the module defines: an exception ends with the call that it leaves.
-/// * Host functions, those of WASI among them: what they returned is recorded, and what they keep is
-///   no part of the instance.
+/// * Host functions, those of WASI among them: what they returned is recorded, and what they keep
+///   is no part of the instance.
 ///
 /// # Errors
 ///
@@ -428,8 +431,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether all that a reference can refer to is functions. A type of the module's own that is none is
-/// an obstacle by itself.
+/// Whether all that a reference can refer to is functions. A type of the module's own that is none
+/// is an obstacle by itself.
 fn refers_to_function(ty: RefType) -> bool {
     match ty.heap_type() {
         HeapType::Abstract { ty, .. } => {

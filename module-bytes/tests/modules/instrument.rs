@@ -252,7 +252,8 @@ fn reserved_exports_are_refused_even_where_nothing_has_to_change() {
 
 #[test]
 fn more_exports_than_an_engine_takes_are_refused() {
-    // The largest that passes, and one more. Exports are few bytes each, made without a text parser.
+    // The largest that passes, and one more. Exports are few bytes each, made without a text
+    // parser.
     let module = |hidden: u32| {
         let mut globals = wasm_encoder::GlobalSection::new();
         let ty = wasm_encoder::GlobalType {
