@@ -124,7 +124,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 /// Something the host gives for an import.
 ///
 /// Memories, tables and globals are given by their type: the engine makes a fresh one for every
-/// instance, so that two generations never share state. Only a [`SharedMemory`] is an object,
+/// instance, and two generations never share state. Only a [`SharedMemory`] is an object,
 /// because sharing it between the instances of one threaded guest is its purpose.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -159,7 +159,7 @@ pub enum Extern {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Imports {
-    // Keyed by module first, so that a look-up borrows both names.
+    // Keyed by module first: a look-up then borrows both names.
     modules: HashMap<String, HashMap<String, Extern>>,
 }
 

@@ -168,9 +168,9 @@ pub trait Instance: Caller + Send {
     /// shared memories, and references in globals.
     fn capture(&mut self) -> Result<Snapshot, Error>;
 
-    /// Gives the memories' pages back to the system, a few MiB at a time, so that no other thread
-    /// waits for long: the instance is of no use afterwards, and dropping it takes a moment only.
-    /// Shared memories belong to others too, and stay.
+    /// Gives the memories' pages back to the system, a few MiB at a time: no other thread waits for
+    /// long. Afterwards the instance is useless, and dropping it takes a moment only. Shared
+    /// memories belong to others too, and stay.
     fn discard_memories(&mut self);
 }
 

@@ -8,8 +8,8 @@ use crate::{FuncType, Val, ValType};
 /// The type of a function whose parameters and results are all numbers, and at most [`Slot::MAX`]
 /// each.
 ///
-/// It is the type itself and no hash of it, so that comparing two of them is comparing two numbers,
-/// and as good as comparing the lists.
+/// It is the type itself and no hash of it: comparing two of them compares two numbers, and is as
+/// good as comparing the lists.
 ///
 /// ```
 /// use engine_api::{FuncType, NumericType, ValType};
@@ -22,8 +22,8 @@ use crate::{FuncType, Val, ValType};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NumericType {
     /// From the lowest bit: how many parameters, 4 bits; how many results, 4 bits; then 2 bits for
-    /// each parameter up to [`Slot::MAX`], and 2 for each result. The highest is set, so that
-    /// having none takes no room.
+    /// each parameter up to [`Slot::MAX`], and 2 for each result. The highest bit is
+    /// always set, which gives `Option` a niche.
     bits: NonZeroU64,
 }
 

@@ -154,9 +154,9 @@ impl Precompiled {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
         // SAFETY: the open file and its folder belong to the user of this process and are closed to
-        // all others, so that the bytes come from a program with the same rights as this one, which
-        // could do to this process whatever the code could. What is not as an engine wrote it, by
-        // accident, does not have the hash that is checked.
+        // all others. The bytes then come from a program with the same rights as this one, which
+        // could do to this process whatever the code could. Accidental changes are found by the
+        // hash.
         unsafe { Self::from_bytes(&bytes) }
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 /// one that is not is a defect which the conformance suite shows.
 ///
 /// After a trap the instance still answers, but its state is whatever the call left half done (its
-/// shadow stack pointer, for one, is not restored): whoever cares for the state drops the instance.
+/// shadow stack pointer, for one, is not restored). Drop the instance if its state matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Trap {

@@ -215,7 +215,7 @@ impl fmt::Display for ExternType {
 /// Which exported function: its position in [`crate::ModuleInfo::functions`].
 ///
 /// Only exported functions can be called from outside, so they alone are numbered. The index comes
-/// from the module's bytes, hence it is the same in every instance, on every engine.
+/// from the module's bytes: it is the same in every instance, on every engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FuncIndex(pub u32);
 

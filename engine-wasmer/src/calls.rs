@@ -230,8 +230,8 @@ impl InstanceState {
     }
 }
 
-/// What wasmer asks about signals that arrive while a guest of ours runs. Its own one, which would
-/// end the guest, is for another guest on the same thread, whose host function has called ours: it
-/// is dropped, and whoever sent it knows that it may be.
+/// What wasmer asks about signals that arrive while a guest of ours runs. Its own signal, which
+/// would end the guest, is for another guest on the same thread, whose host function has called
+/// ours. It is dropped; wasmer's senders allow for that.
 const FOREIGN_SIGNALS: *const TrapHandlerFn<'static> =
     &(|signal, _, _| signal == libc::SIGUSR1) as &'static TrapHandlerFn<'static>;

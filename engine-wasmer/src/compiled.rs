@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use engine_api::{ExportKind, ExternType, ModuleInfo};
+use wasmer_compiler::ArtifactCreate;
 use wasmer_types::{ExportIndex, GlobalIndex};
 
 use crate::settings::Settings;

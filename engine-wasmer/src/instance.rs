@@ -24,7 +24,7 @@ unsafe impl Send for WasmerInstance {}
 
 impl Drop for WasmerInstance {
     fn drop(&mut self) {
-        // SAFETY: it came from `Box::into_raw`, and no call is in flight: a host function sees its
+        // SAFETY: it came from a leaked `Box`, and no call is in flight: a host function sees its
         // instance only through a `ManuallyDrop` for the length of the call.
         drop(unsafe { Box::from_raw(self.state.as_ptr()) });
     }

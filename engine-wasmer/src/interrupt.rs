@@ -388,8 +388,8 @@ impl Pack {
         nanoseconds(self.birth.elapsed())
     }
 
-    /// Has the thread look at `at` at the latest. Wakes it only if it would come too late, so that
-    /// a run of short calls with one time limit wakes it once per limit, not once per call.
+    /// Has the thread look at `at` at the latest. Wakes it only if it would come too late: a
+    /// run of short calls with one time limit wakes it once per limit, not once per call.
     #[inline]
     fn look_at(&self, at: u64) {
         if at < self.wake.load(Ordering::SeqCst) {

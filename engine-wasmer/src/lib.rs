@@ -11,7 +11,7 @@
 //!   times, and typed functions need their type at compile time), at a third of the time;
 //! * host functions that get the guest's values where the guest left them;
 //! * memories, tables and globals by their index, exported or not, and each instance's own
-//!   tunables, so that limits are counted in one place;
+//!   tunables: limits are counted in one place;
 //! * the point between the initialisation of globals and the start function, where fuel is set;
 //! * a signal of our own (SIGURG), which ends a guest only where that is safe: while the machine
 //!   executes the guest's own code. (`wasmer::Store::interrupter` also unwinds wasmer's library
@@ -26,7 +26,7 @@
 //! * [`EngineConfig::stack_bytes_max`](engine_api::EngineConfig) is a minimum: wasmer keeps stacks
 //!   for reuse by all engines of the process, and may hand out a larger one.
 //! * LLVM is supported where its code has whole addresses of wasmer's library in itself, as on
-//!   x86-64, so that they can be replaced; elsewhere modules are refused.
+//!   x86-64, where they can be replaced; elsewhere modules are refused.
 //! * A data segment at or above 2 GiB traps at instantiation, although it is in bounds (wasmer
 //!   reads the offset as signed).
 

@@ -7,7 +7,7 @@ use engine_api::{
 use module_bytes::Instrumented;
 use wasmtime::ModuleExport;
 
-/// Where a module's exports are, so that no instance looks anything up by name.
+/// Where a module's exports are: no instance looks anything up by name.
 pub(crate) struct Exports {
     /// By [`engine_api::FuncIndex`].
     pub(crate) functions: Vec<ModuleExport>,

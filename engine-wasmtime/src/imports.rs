@@ -204,7 +204,7 @@ fn table_type(given: TableType, needed: &wasmtime::TableType) -> wasmtime::Table
 }
 
 /// A host function in wasmtime's raw form: its values are converted into buffers that the store
-/// keeps, so that a call allocates nothing.
+/// keeps, and a call allocates nothing.
 fn host_func(store: &mut Store<State>, ty: wasmtime::FuncType, func: HostFunc) -> Func {
     let run = move |caller: wasmtime::Caller<'_, State>, raw: &mut [MaybeUninit<ValRaw>]| {
         let mut guest = GuestAccess(caller);

@@ -188,7 +188,7 @@ struct Watch {
     expires: AtomicU64,
     /// Whether a host function runs for the guest, which is waited for.
     in_host: AtomicBool,
-    /// Whether the ticker has begun to end its waits, so that what it returns may be untrue.
+    /// Whether the ticker has begun to end its waits: what it returns may then be untrue.
     woken: AtomicBool,
     /// Where its guest may wait for another thread.
     memories: Mutex<Vec<wasmtime::SharedMemory>>,

@@ -87,9 +87,9 @@ impl State {
 
     /// The bytes of all linear memories.
     ///
-    /// wasmtime tells the size of a shared memory only to who has it in hand: one that the module
-    /// defines and does not export counts with the pages it starts with.
-    fn memory_bytes(&self) -> u64 {
+    /// wasmtime gives the size of a shared memory only through its handle. One that the module
+    /// defines and does not export has none, and counts with the pages it starts with.
+    pub(crate) fn memory_bytes(&self) -> u64 {
         let mut bytes = self.limiter.memory_bytes();
         for memory in &self.exports.shared_memories {
             bytes += match &self.memories[*memory as usize] {
@@ -101,7 +101,7 @@ impl State {
     }
 }
 
-/// Buffers for the values of calls, kept from call to call so that none is allocated. Nested calls
+/// Buffers for the values of calls, kept from call to call to save the allocation. Nested calls
 /// take one each.
 #[derive(Default)]
 pub(crate) struct Scratch {

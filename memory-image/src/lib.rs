@@ -6,8 +6,8 @@
 //! they write to them. Elsewhere an image is a buffer that is copied; every function is the same.
 //!
 //! [`MemoryImage::capture`] *moves* the memory into the image, a few MiB at a time: each slice is
-//! copied into the file and the file then mapped in its place, so that memory and image together
-//! never have more than one slice twice, and the memory goes on as the image's first user. A memory
+//! copied into the file, and the file is then mapped in its place. Memory and image together never
+//! have more than one slice twice, and the memory goes on as the image's first user. A memory
 //! that was restored from an image and has changed since gives an image of its changes, which
 //! shares the rest.
 //!
@@ -28,8 +28,8 @@
 //!    memory. So a mapping that fails is plugged with anonymous pages at once, and where even that
 //!    fails, the process ends ([`std::process::abort`]): there is nothing sound left to do.
 //! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking
-//!    before anybody maps them for good, so that no page of theirs can vanish under a guest
-//!    (`SIGBUS`) or change. Mappings are private: what a guest writes is its own.
+//!    before anybody maps them for good: no page of theirs can vanish under a guest (`SIGBUS`) or
+//!    change. Mappings are private: what a guest writes is its own.
 
 mod copying;
 mod extents;
@@ -307,8 +307,8 @@ fn page_bytes() -> usize {
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Gives a memory's pages back to the system, a few MiB at a time, so that other threads' page
-/// faults never wait for long behind it. What the memory holds afterwards is unspecified. Its owner
+/// Gives a memory's pages back to the system, a few MiB at a time: page faults of other threads
+/// never wait for long behind it. What the memory holds afterwards is unspecified. Its owner
 /// unmaps it later, in a moment, because nothing is left there.
 ///
 /// # Safety

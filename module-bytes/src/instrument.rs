@@ -1,15 +1,14 @@
-//! Modules rewritten so that a checkpoint reaches all of their state.
+//! Modules rewritten to let a checkpoint reach all of their state.
 //!
 //! A checkpoint holds the memories and the mutable globals of an instance, and goes into a fresh
 //! instance of the same module. Two things stand in the way in a module as its compiler left it.
 //! Globals such as the stack pointer are hidden: they have no export, and an engine reaches a
 //! global or a memory of an instance by the name of an export only. And the start function runs
-//! inside the instantiation, so that it would run again, host calls included, for each restored
-//! instance.
+//! inside the instantiation: it would run again, host calls included, for each restored instance.
 //!
 //! So an engine compiles the module's [`Instrumented`] form: hidden state is exported under names
 //! that no user's module may have, and the start function is an export that the engine calls
-//! itself. Everything else, code above all, is copied byte for byte, hence it runs exactly as it
+//! itself. Everything else, code above all, is copied byte for byte, and runs exactly as it
 //! did.
 
 use std::borrow::Cow;
@@ -31,9 +30,9 @@ const EXPORTS_MAX: usize = 1_000_000;
 /// A module as an engine compiles it: its own bytes, with an export for everything that a
 /// checkpoint reads and writes, and its start function an export instead.
 ///
-/// New exports come after the module's own, so that [`ModuleInfo`] of the original bytes stays
-/// right about every index. The result depends on the bytes alone: it is the same on every engine.
-/// It serves only for compiling; hashes, artifacts and journals name the module by its original
+/// New exports come after the module's own: [`ModuleInfo`] of the original bytes stays right about
+/// every index. The result depends on the bytes alone: it is the same on every engine. It serves
+/// only for compiling; hashes, precompiled modules and journals name the module by its original
 /// bytes.
 #[derive(Clone, Debug)]
 pub struct Instrumented<'a> {
@@ -235,8 +234,8 @@ impl Layout {
     ///
     /// Validation comes before the rewrite, because what is wrong with a start section can no
     /// longer be seen after it: a start function that takes parameters would become a valid export.
-    /// What this leaves is that an export declares its function, so that a body may name the start
-    /// function in `ref.func` where it could not before; such a module runs as it was meant.
+    /// One difference remains: an export declares its function, and a body may then name the start
+    /// function in `ref.func` where it could not before. Such a module runs as it was meant.
     fn read(wasm: &[u8]) -> Result<Self, Error> {
         refuse_other_formats(wasm)?;
         let mut validator = Validator::new_with_features(WasmFeatures::all());

@@ -223,7 +223,7 @@ struct Search<'a> {
 struct Found {
     change: LostChange,
     sites: Sites,
-    /// The last function with it, so that each is counted once.
+    /// The last function with it, to count each function once.
     last: u32,
 }
 
