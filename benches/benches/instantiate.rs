@@ -29,8 +29,9 @@ fn main() {
             let engine = column.engine();
             compile(&mut on_wall, column, row, &|| engine.compile(&guest.wasm));
             let module = LazyCell::new(|| engine.compile(&guest.wasm).expect(MODULE));
-            let artifact = LazyCell::new(|| module.artifact().expect("every engine has them"));
-            let load_it = || engine.load(&guest.wasm, &artifact);
+            let precompiled =
+                LazyCell::new(|| module.precompiled().expect("every engine has them"));
+            let load_it = || engine.load(&guest.wasm, &precompiled);
             load(&mut on_thread, column, row, &load_it);
             instantiate(&mut on_thread, column, row, &|| instance(&**module));
         }
@@ -67,7 +68,7 @@ fn load(
 ) {
     let mut group = criterion.benchmark_group(LOAD);
     group.bench_function(BenchmarkId::new(row, column.name), |bencher| {
-        let load = || load().expect("the artifact was made here");
+        let load = || load().expect("the module was precompiled here");
         bencher.iter_batched(|| (), |()| load(), FEW);
     });
     group.finish();

@@ -346,9 +346,9 @@ fn modules(column: Column, effort: Effort) -> anyhow::Result<[(What, Samples); 3
         compile.time(|| engine.compile(&guest.wasm))?;
     }
     let module = engine.compile(&guest.wasm)?;
-    let artifact = module.artifact()?;
+    let precompiled = module.precompiled()?;
     for _ in 0..effort.others.min(50) {
-        load.time(|| engine.load(&guest.wasm, &artifact))?;
+        load.time(|| engine.load(&guest.wasm, &precompiled))?;
     }
     for _ in 0..effort.others {
         instantiate.time(|| module.instantiate(&Imports::new(), &Limits::default()))?;

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn coverage(text: &str) -> Option<Coverage> {
-        served(&ModuleInfo::parse(&wat::parse_str(text).unwrap()).unwrap())
+        served(&module_bytes::parse(&wat::parse_str(text).unwrap()).unwrap())
     }
 
     #[test]

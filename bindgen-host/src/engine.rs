@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineId, Error, MemoryType, Module, SharedMemory,
+    Capabilities, Engine, EngineId, Error, MemoryType, Module, Precompiled, SharedMemory,
 };
 
 use crate::Options;
@@ -62,8 +62,8 @@ impl Engine for BindgenHost {
         Ok(self.hosted(self.engine.compile(wasm)?, wasm))
     }
 
-    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        Ok(self.hosted(self.engine.load(wasm, artifact)?, wasm))
+    fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error> {
+        Ok(self.hosted(self.engine.load(wasm, precompiled)?, wasm))
     }
 
     fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error> {

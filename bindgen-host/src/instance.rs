@@ -246,10 +246,6 @@ impl Instance for HostedInstance {
         self.main.fuel_left()
     }
 
-    fn as_caller(&mut self) -> &mut dyn Caller {
-        self
-    }
-
     fn capture(&mut self) -> Result<Snapshot, Error> {
         Err(snapshots_unsupported(self.engine))
     }

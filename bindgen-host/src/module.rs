@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Engine, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
-    SharedMemory, Snapshot,
+    Engine, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
+    Precompiled, SharedMemory, Snapshot,
 };
 
 use crate::Options;
@@ -71,8 +71,8 @@ impl Module for HostedModule {
         &self.surface.outer
     }
 
-    fn artifact(&self) -> Result<Artifact, Error> {
-        self.module.artifact()
+    fn precompiled(&self) -> Result<Precompiled, Error> {
+        self.module.precompiled()
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
@@ -90,6 +90,10 @@ impl Module for HostedModule {
 
     fn snapshots(&self) -> Result<(), Error> {
         Err(snapshots_unsupported(self.engine.id()))
+    }
+
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
+        self.module.obstacles(wasm)
     }
 
     fn restore(&self, _: &Imports, _: &Limits, _: &Snapshot) -> Result<Box<dyn Instance>, Error> {

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use engine_api::{Artifact, Engine};
+use engine_api::{Engine, Precompiled};
 
 use crate::Job;
 pub use crate::again::Again;
@@ -60,9 +60,9 @@ impl Order {
 
     fn answer(&self, job: Job, engine: Arc<dyn Engine>) -> Result<Answer> {
         let compiled = self.compiled.as_deref();
-        let artifact = compiled.map(Artifact::from_private_file).transpose()?;
-        let setup = Setup::new(job, engine, artifact.as_ref())?;
-        drop(artifact);
+        let compiled = compiled.map(Precompiled::from_private_file).transpose()?;
+        let setup = Setup::new(job, engine, compiled.as_ref())?;
+        drop(compiled);
         match self.task {
             Task::Turn { index } => {
                 let mut results = Vec::new();

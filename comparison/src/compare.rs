@@ -117,11 +117,11 @@ pub fn compare(
 
 /// Writes the compiled module for the children, if the engine can write it.
 fn keep(folder: &TempDir, name: &str, setup: &Setup) -> Result<Option<PathBuf>> {
-    let Some(artifact) = setup.compiled() else {
+    let Some(compiled) = setup.compiled() else {
         return Ok(None);
     };
     let path = folder.path().join(name);
-    fs::write(&path, artifact.to_bytes()).context("cannot write the compiled module")?;
+    fs::write(&path, compiled.to_bytes()).context("cannot write the compiled module")?;
     Ok(Some(path))
 }
 

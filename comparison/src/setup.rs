@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use engine_api::{Artifact, Engine, Module};
+use engine_api::{Engine, Module, Precompiled};
 use proxy_core::{Arg, Bare, BareInstance, CallError, Callee, Results, ScopedCallee, Value};
 use workload::bind::{Bound, BoundStep};
 use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
@@ -117,10 +117,10 @@ impl Setup {
     ///
     /// The engine refuses the module; the policy or the workload does not fit it; the workload
     /// repeats nothing.
-    pub fn new(job: Job, engine: Arc<dyn Engine>, compiled: Option<&Artifact>) -> Result<Self> {
+    pub fn new(job: Job, engine: Arc<dyn Engine>, compiled: Option<&Precompiled>) -> Result<Self> {
         let at = job.repeat()?;
         let module = match compiled {
-            Some(artifact) => engine.load(&job.wasm, artifact)?,
+            Some(compiled) => engine.load(&job.wasm, compiled)?,
             None => engine.compile(&job.wasm)?,
         };
         let bare = Bare::new(
@@ -144,8 +144,8 @@ impl Setup {
 
     /// The compiled module in the form for a file, where the engine has one.
     #[must_use]
-    pub fn compiled(&self) -> Option<Artifact> {
-        self.module.artifact().ok()
+    pub fn compiled(&self) -> Option<Precompiled> {
+        self.module.precompiled().ok()
     }
 
     /// The number of turns of the compared repeat.

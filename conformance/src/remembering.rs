@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineId, Error, MemoryType, Module, ModuleHash, SharedMemory,
+    Capabilities, Engine, EngineId, Error, MemoryType, Module, ModuleHash, Precompiled,
+    SharedMemory,
 };
 
 /// An engine that compiles each module once. Cases of proxies compile the same few modules.
@@ -51,8 +52,8 @@ impl Engine for Remembering {
         Ok(module)
     }
 
-    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        self.inner.load(wasm, artifact)
+    fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error> {
+        self.inner.load(wasm, precompiled)
     }
 
     fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error> {

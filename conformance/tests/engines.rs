@@ -12,7 +12,6 @@
 )]
 
 mod engines {
-    mod artifacts;
     mod calls;
     mod capabilities;
     mod coexistence;
@@ -33,6 +32,7 @@ mod engines {
     mod memory_limits;
     mod nan;
     mod numbers;
+    mod precompiled;
     mod references;
     mod shared_memory;
     mod snapshots;

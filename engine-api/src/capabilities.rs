@@ -28,8 +28,8 @@ pub struct Capabilities {
     /// [`crate::EngineConfig::stack_bytes_max`] holds for each engine of the process by itself.
     /// Otherwise the last engine made sets it for all of its runtime.
     pub stack_limit: bool,
-    /// [`crate::Module::artifact`] and [`crate::Engine::load`].
-    pub artifacts: bool,
+    /// [`crate::Module::precompiled`] and [`crate::Engine::load`].
+    pub precompiled: bool,
     /// Floating-point operations that produce a NaN produce the canonical one.
     pub nan_canonicalization: bool,
 }
@@ -48,7 +48,7 @@ impl Capabilities {
             ("fuel", self.fuel),
             ("interruption", self.interruption),
             ("stack-limit", self.stack_limit),
-            ("artifacts", self.artifacts),
+            ("precompiled", self.precompiled),
             ("nan-canonicalization", self.nan_canonicalization),
         ]
     }

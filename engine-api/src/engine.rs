@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Artifact, Capabilities, Error, Imports, Instance, Limits, MemoryType, ModuleInfo, SharedMemory,
-    Snapshot,
+    Capabilities, Error, Imports, Instance, Limits, MemoryType, ModuleInfo, Precompiled,
+    SharedMemory, Snapshot,
 };
 
 /// The name of an engine: its runtime and its compiler, as in `wasmtime.cranelift`.
@@ -34,9 +34,9 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// What it can do beyond the core of the contract.
     fn capabilities(&self) -> Capabilities;
 
-    /// Everything that an artifact depends on besides the module: runtime, version, compiler,
-    /// configuration, and the processor's features. Two engines with one fingerprint can load each
-    /// other's artifacts.
+    /// Everything that a precompiled module depends on besides its bytes: runtime, version,
+    /// compiler, configuration, and the processor's features. Two engines with one fingerprint can
+    /// load each other's precompiled modules.
     fn fingerprint(&self) -> String;
 
     /// Compiles a core module from its binary form.
@@ -47,16 +47,16 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// components); [`Error::Unsupported`] if the module needs what this engine lacks.
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error>;
 
-    /// Loads what [`Module::artifact`] gave, without compiling. `wasm` is the module the artifact
-    /// was made from: names and types are read from there.
+    /// Loads what [`Module::precompiled`] gave, without compiling. `wasm` is the module that it was
+    /// made from: names and types are read from there.
     ///
-    /// Requires [`Capabilities::artifacts`].
+    /// Requires [`Capabilities::precompiled`].
     ///
     /// # Errors
     ///
-    /// [`Error::Artifact`] if it was made from other bytes, by an engine of another
+    /// [`Error::Precompiled`] if it was made from other bytes, by an engine of another
     /// [fingerprint](Engine::fingerprint), or is damaged; [`Error::Unsupported`].
-    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error>;
+    fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error>;
 
     /// Makes a memory that several instances of this engine can import, each on a thread of its
     /// own. It lives as long as somebody holds it.
@@ -65,8 +65,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] without the capability or if `ty` is not shared; [`Error::Runtime`] if
-    /// the address space cannot be had.
+    /// [`Error::Unsupported`] without the capability or if `ty` is not shared; [`Error::Runtime`]
+    /// if the address space cannot be had.
     fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error>;
 }
 
@@ -75,14 +75,14 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// Names, types and indexes of what it imports and exports.
     fn info(&self) -> &Arc<ModuleInfo>;
 
-    /// The compiled code, to be [loaded](Engine::load) again without compiling.
+    /// The compiled code, which [`Engine::load`] takes without compiling.
     ///
-    /// Requires [`Capabilities::artifacts`].
+    /// Requires [`Capabilities::precompiled`].
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`]; [`Error::Runtime`] if the runtime cannot serialize it.
-    fn artifact(&self) -> Result<Artifact, Error>;
+    fn precompiled(&self) -> Result<Precompiled, Error>;
 
     /// A new instance with its own memories, tables and globals. The start function has run, under
     /// the limits.
@@ -93,22 +93,32 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`Error::Import`] if one is missing or does not fit; [`Error::Limit`] if it starts larger
-    /// than allowed; [`Error::Trap`] if the start function or the initialisation of a memory or table
-    /// trapped; [`Error::Host`] if a host function failed; [`Error::Unsupported`] for a limit that
-    /// the engine cannot keep; [`Error::Runtime`].
+    /// than allowed; [`Error::Trap`] if the start function or the initialisation of a memory or
+    /// table trapped; [`Error::Host`] if a host function failed; [`Error::Unsupported`] for a limit
+    /// that the engine cannot keep; [`Error::Runtime`].
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error>;
 
-    /// Whether its instances can be [captured](Instance::capture) and [restored](Module::restore). What
-    /// of a module's own stands in the way is for [`ModuleInfo::obstacles`] to say; this is about the host.
+    /// Whether the host of its instances lets them be [captured](Instance::capture) and
+    /// [restored](Module::restore). What stands in the way in the module's own code,
+    /// [`Module::obstacles`] says.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] with the reason in words.
     fn snapshots(&self) -> Result<(), Error>;
 
-    /// A new instance in the state of a snapshot, which may have been taken on another engine. Its start
-    /// function does not run, and no host function is called. The memories share the snapshot's pages
-    /// until they are written to, where the system can do that.
+    /// What stands in the way of snapshots in the module's own code: nothing, or each reason once,
+    /// as a sentence. `wasm` is the module's bytes, which an engine need not keep. It reads all of
+    /// the code.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidModule`].
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error>;
+
+    /// A new instance in the state of a snapshot, which may have been taken on another engine. Its
+    /// start function does not run, and no host function is called. The memories share the
+    /// snapshot's pages until they are written to, where the system can do that.
     ///
     /// # Errors
     ///

@@ -144,11 +144,14 @@ pub enum Error {
         message: String,
     },
 
-    /// An artifact of another module, engine, version or machine, or a damaged one. Compile again.
-    #[error("the artifact cannot be used: {reason}; compile the module again")]
-    Artifact {
+    /// A precompiled module of another module, engine, version or machine, or a damaged one.
+    /// Compile again.
+    #[error("the precompiled module cannot be used: {reason}; compile the module again")]
+    Precompiled {
         /// What does not fit.
         reason: String,
+        /// What the system or the runtime said, where one of them refused it.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 
     /// A snapshot that does not fit the module. Make the instance anew, and replay.
@@ -158,7 +161,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// An image of a linear memory could not be taken or mapped. Make the instance anew, and replay.
+    /// An image of a linear memory could not be taken or mapped. Make the instance anew, and
+    /// replay.
     #[error("a memory could not be captured or restored")]
     Image {
         /// What the system said.

@@ -124,8 +124,8 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 /// Something the host gives for an import.
 ///
 /// Memories, tables and globals are given by their type: the engine makes a fresh one for every
-/// instance, so that two generations never share state. Only a [`SharedMemory`] is an object, because
-/// sharing it between the instances of one threaded guest is its purpose.
+/// instance, and two generations never share state. Only a [`SharedMemory`] is an object,
+/// because sharing it between the instances of one threaded guest is its purpose.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Extern {
@@ -159,7 +159,7 @@ pub enum Extern {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Imports {
-    // Keyed by module first, so that a look-up borrows both names.
+    // Keyed by module first: a look-up then borrows both names.
     modules: HashMap<String, HashMap<String, Extern>>,
 }
 
@@ -210,9 +210,9 @@ impl Imports {
         })
     }
 
-    /// Fills every import of the module that is still missing: functions that fail when called, with
-    /// the import's name in the error, and fresh memories, tables and globals of the least type that
-    /// fits. What a module never uses then need not be written.
+    /// Fills every import of the module that is still missing: functions that fail when called,
+    /// with the import's name in the error, and fresh memories, tables and globals of the least
+    /// type that fits. What a module never uses then need not be written.
     pub fn stub_missing(&mut self, info: &ModuleInfo) -> &mut Self {
         for import in info.imports() {
             if self.get(&import.module, &import.name).is_some() {

@@ -8,11 +8,11 @@ use crate::{
     Slot, Snapshot, TableIndex, Val,
 };
 
-/// Access to a guest: what a host function gets for the length of its call, and what the owner of an
-/// [`Instance`] has between calls.
+/// Access to a guest: what a host function gets for the length of its call, and what the owner of
+/// an [`Instance`] has between calls.
 ///
-/// All offsets and lengths are the guest's and checked here; nothing outside a memory is ever read or
-/// written. An index that the module neither imports nor exports is [`Error::NoSuchExport`].
+/// All offsets and lengths are the guest's and checked here; nothing outside a memory is ever read
+/// or written. An index that the module neither imports nor exports is [`Error::NoSuchExport`].
 pub trait Caller {
     /// Names, types and indexes of the module.
     fn info(&self) -> &Arc<ModuleInfo>;
@@ -54,8 +54,8 @@ pub trait Caller {
     fn memory_write(&mut self, memory: MemoryIndex, offset: u64, bytes: &[u8])
     -> Result<(), Error>;
 
-    /// Grows a linear memory by `pages_delta` pages and returns the pages it had. Limits hold as for
-    /// the guest.
+    /// Grows a linear memory by `pages_delta` pages and returns the pages it had. Limits hold as
+    /// for the guest.
     ///
     /// # Errors
     ///
@@ -118,12 +118,12 @@ pub trait Caller {
 ///
 /// Dropping it frees its memories.
 pub trait Instance: Caller + Send {
-    /// Calls an exported function of numbers, whose type has been looked up before: the shortest way into a
-    /// guest. `slots` holds the arguments in order; the results take their places, and after an error what is
-    /// there means nothing. More slots than the call needs are no error.
+    /// Calls an exported function of numbers, whose type has been looked up before: the shortest
+    /// way into a guest. `slots` holds the arguments in order; the results take their places, and
+    /// after an error what is there means nothing. More slots than the call needs are no error.
     ///
-    /// The engine compares `ty` with the function's own type, which is one comparison. So any word, index and
-    /// slots may be given, as to [`Caller::call`]. It makes no allocation.
+    /// The engine compares `ty` with the function's own type, which is one comparison. So any word,
+    /// index and slots may be given, as to [`Caller::call`]. It makes no allocation.
     ///
     /// # Errors
     ///
@@ -135,12 +135,13 @@ pub trait Instance: Caller + Send {
         slots: &mut [Slot],
     ) -> Result<(), Error>;
 
-    /// Where [`Instance::memory_bytes`] can be read without asking the instance, or `None` if only the instance
-    /// knows: shared memories grow without it.
+    /// Where [`Instance::memory_bytes`] can be read without asking the instance, or `None` if only
+    /// the instance knows: shared memories grow without it.
     fn memory_meter(&self) -> Option<MemoryMeter>;
 
     /// The bytes that all its linear memories have at this moment, those included that the host
-    /// cannot reach by an index, and shared memories. Costs a few loads: it is read after every call.
+    /// cannot reach by an index, and shared memories. Costs a few loads: it is read after every
+    /// call.
     fn memory_bytes(&self) -> u64;
 
     /// A handle for other threads to end what the instance is doing.
@@ -156,21 +157,19 @@ pub trait Instance: Caller + Send {
     /// [`crate::Limits::fuel`].
     fn fuel_left(&mut self) -> Option<u64>;
 
-    /// The instance as what a host function sees, for code that serves both.
-    fn as_caller(&mut self) -> &mut dyn Caller;
-
-    /// The state as it is, to make other instances like it. The instance goes on as it was, and shares
-    /// its pages with the snapshot where the system can do that. What has not changed since it was
-    /// restored or last captured is shared with that snapshot, and not copied again.
+    /// The state as it is, to make other instances like it. The instance goes on as it was, and
+    /// shares its pages with the snapshot where the system can do that. What has not changed since
+    /// it was restored or last captured is shared with that snapshot, and not copied again.
     ///
     /// # Errors
     ///
-    /// [`Error::Image`]; [`Error::Unsupported`] where [`Module::snapshots`](crate::Module::snapshots)
-    /// says so, and for what no snapshot holds: shared memories, and references in globals.
+    /// [`Error::Image`]; [`Error::Unsupported`] where
+    /// [`Module::snapshots`](crate::Module::snapshots) says so, and for what no snapshot holds:
+    /// shared memories, and references in globals.
     fn capture(&mut self) -> Result<Snapshot, Error>;
 
-    /// Gives the memories' pages back to the system, a few MiB at a time, so that no other thread waits
-    /// for long: the instance is of no use afterwards, and dropping it takes a moment only. Shared
+    /// Gives the memories' pages back to the system, a few MiB at a time: no other thread waits for
+    /// long. Afterwards the instance is useless, and dropping it takes a moment only. Shared
     /// memories belong to others too, and stay.
     fn discard_memories(&mut self);
 }

@@ -1,18 +1,18 @@
 //! The contract between wasm-proxy and a WebAssembly engine.
 //!
 //! An *engine* is a WebAssembly runtime with one compiler, for example `wasmtime.cranelift`. This
-//! crate names no runtime: it says what wasm-proxy needs of one, and `engine-wasmtime` and
-//! `engine-wasmer` implement it. Whoever writes a third engine implements four traits and runs the
-//! `conformance` suite against it.
+//! crate says what wasm-proxy needs of one. It names no runtime, and has neither a parser nor an
+//! encoder: what is read from a module's bytes is in `module_bytes`. `engine_wasmtime` and
+//! `engine_wasmer` implement the contract.
 //!
 //! | trait | one per | what it does |
 //! |---|---|---|
-//! | [`Engine`] | runtime and compiler | compiles modules, loads artifacts, makes shared memories |
-//! | [`Module`] | compiled module | instantiates itself any number of times |
-//! | [`Instance`] | instance | is called, measured, interrupted and dropped |
+//! | [`Engine`] | runtime and compiler | compiles modules, loads precompiled ones, makes shared memories |
+//! | [`Module`] | compiled module | instantiates itself any number of times, fresh or from a snapshot |
+//! | [`Instance`] | instance | is called, measured, interrupted, captured and dropped |
 //! | [`Caller`] | running call | gives a host function, and an instance's owner, the guest's memory |
 //!
-//! # For the user of an engine
+//! # Using an engine
 //!
 //! ```
 //! use engine_api::{Engine, Error, Imports, InstanceExt, Limits, Val};
@@ -25,51 +25,92 @@
 //! }
 //! ```
 //!
-//! # For the implementor of an engine
+//! # Writing an engine
 //!
-//! * Compile once, instantiate often: a [`Module`] is shared by every generation, and dropping an
-//!   [`Instance`] must return its linear memories, tables and stacks to the operating system.
-//! * Names and types come from [`ModuleInfo`], which this crate parses from the wasm binary, so that
-//!   an index means the same on every engine. An engine never invents indexes of its own.
-//! * Floats canonicalise their NaNs, relaxed SIMD is off, and limits refuse the same growth on every
-//!   run: a call replayed on another engine must give the same bits.
-//! * Everything the guest can reach is hostile. Offsets are `u64` and checked against the size of
-//!   the memory at the moment of the access; host functions run through [`HostFunc::invoke`],
-//!   which checks what they return and stops a panic at the boundary.
-//! * What an engine cannot do it answers with [`Error::Unsupported`], and says in its
-//!   [`Capabilities`], which the conformance suite compares with what it really does.
+//! An engine implements the four traits, and is done when the crate `conformance` passes on it.
+//! `docs/new-engine.md` takes the same points in the order in which one writes the code.
+//!
+//! **Indexes come from the bytes.** `module_bytes::parse` gives the [`ModuleInfo`]. A [`FuncIndex`]
+//! counts exported functions; the other indexes are those of the module's index spaces. They mean
+//! the same on every engine, and an engine never invents one of its own.
+//!
+//! **What is compiled are instrumented bytes.** A snapshot needs every memory and every mutable
+//! global, and most of them have no export. `module_bytes::Instrumented` adds exports for them,
+//! under names that begin with `module_bytes::RESERVED`, and turns the start section into an
+//! export. An engine compiles `Instrumented::wasm`, finds the memories and globals under the names
+//! that `Instrumented::memories` and `Instrumented::globals` give, and calls `Instrumented::start`
+//! itself, once in each fresh instance and never in a restored one. The module's own exports keep
+//! their order, hence their indexes. [`ModuleInfo`] and [`ModuleHash`] are those of the original
+//! bytes.
+//!
+//! **The same call gives the same bits.** NaNs are canonicalised, relaxed SIMD is off, and limits
+//! refuse the same growth in every run. [`Limits::memory_bytes_max`] counts all unshared memories
+//! of an instance together; no table grows above [`TABLE_ELEMENTS_MAX`]. A deadline ends a call
+//! within two ticks of 10 ms. Fuel and deadline are those of the outermost call.
+//!
+//! **Every end has a name.** Each trap of the runtime is mapped to a [`Trap`], a failed host
+//! function to [`Error::Host`], and everything else to the [`Error`] that says what the caller does
+//! next. The runtime's own error is kept as the `source`.
+//!
+//! **The guest is hostile.** Offsets are `u64`, and are checked against the size of the memory at
+//! the moment of the access. A module may make a compiler panic; `compile` stops that. Host
+//! functions run through [`HostFunc::invoke`], which checks their results and stops a panic at the
+//! boundary. A [`FuncRef`] may come from any instance: [`Error::ForeignReference`] refuses it.
+//!
+//! **Snapshots are memory images.** [`Instance::capture`] gives a [`MemoryImage`] of each memory
+//! and the value of each mutable global; [`Module::restore`] makes an instance of them, on any
+//! engine, without running the start function. The crate `memory_image` takes and maps images. It
+//! asks that a memory lies in a reservation of its own, that its base and size are whole pages, and
+//! that nothing of the guest runs or is borrowed meanwhile. An engine remembers the last image of
+//! each memory and gives it to the next capture, which then copies the changes alone. A restored
+//! memory is grown to its image's size first, under the limits. Shared memories and references in
+//! globals are refused with [`Error::Unsupported`]. [`Module::obstacles`] is
+//! `module_bytes::obstacles` in words; [`Module::snapshots`] refuses for reasons of the host.
+//!
+//! **Memory goes back.** Dropping an [`Instance`] returns memories, tables and stacks to the
+//! system. [`Instance::discard_memories`] gives the pages back beforehand, in slices, by
+//! `memory_image::discard`. [`Instance::memory_bytes`] is read after every call and costs a few
+//! loads; where no memory is shared, the engine also keeps a [`MemoryMeter`] up to date.
+//!
+//! **Precompiled modules are checked.** [`Module::precompiled`] wraps the serialized code with the
+//! module's hash and the engine's [fingerprint](Engine::fingerprint). [`Engine::load`] takes the
+//! code out by [`Precompiled::code_for`], which refuses what does not fit.
+//!
+//! **Calls of numbers do not allocate.** [`Instance::call_numbers`] compares one word with the
+//! function's type ([`ModuleInfo::check_numbers`]) and passes the caller's slots to the guest.
+//!
+//! **What an engine cannot do it refuses** with [`Error::Unsupported`], and says in its
+//! [`Capabilities`], which the suite compares with what it does.
 
-mod artifact;
 mod capabilities;
 mod engine;
 mod error;
 mod imports;
 mod instance;
-mod instrument;
 mod limits;
 mod memory_meter;
+mod module_hash;
 mod module_info;
 mod numbers;
-mod obstacles;
+mod precompiled;
 mod shared_memory;
 mod snapshot;
 mod trap;
 mod types;
 mod val;
 
-pub use artifact::{Artifact, ModuleHash};
 pub use capabilities::Capabilities;
 pub use engine::{Engine, EngineId, Module};
 pub use error::Error;
 pub use imports::{Extern, HostFunc, Imports};
 pub use instance::{Caller, Instance, InstanceExt, Interrupt, Interrupter};
-pub use instrument::{Instrumented, RESERVED};
 pub use limits::{EngineConfig, Limits, TABLE_ELEMENTS_MAX};
 pub use memory_image::{ImageError, MemoryImage};
 pub use memory_meter::MemoryMeter;
-pub use module_info::{Export, ExportKind, Feature, FunctionInfo, Import, ModuleInfo};
+pub use module_hash::ModuleHash;
+pub use module_info::{Export, ExportKind, FunctionInfo, Import, ModuleContents, ModuleInfo};
 pub use numbers::{NumericType, Slot};
-pub use obstacles::{Obstacle, Sites};
+pub use precompiled::Precompiled;
 pub use shared_memory::{SharedMemory, SharedMemoryBacking};
 pub use snapshot::Snapshot;
 pub use trap::Trap;

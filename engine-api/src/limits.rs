@@ -23,21 +23,22 @@ impl Default for EngineConfig {
     }
 }
 
-/// Elements that a table can have at most, whatever its module and its [`Limits`] say. It is the limit of the JavaScript
-/// embeddings (WebAssembly JavaScript interface, section 5.9), and the same on every engine, because growth that succeeds on one
-/// and fails on another would be a divergence. Some engines allocate tables on the heap, where a request too
-/// large ends the process.
+/// Elements that a table can have at most, whatever its module and its [`Limits`] say. It is the
+/// limit of the JavaScript embeddings (WebAssembly JavaScript interface, section 5.9), and the same
+/// on every engine, because growth that succeeds on one and fails on another would be a divergence.
+/// Some engines allocate tables on the heap, where a request too large ends the process.
 pub const TABLE_ELEMENTS_MAX: u64 = 10_000_000;
 
-/// What one instance may use. The default is no limit but the module's own, and [`TABLE_ELEMENTS_MAX`].
+/// What one instance may use. The default is no limit but the module's own, and
+/// [`TABLE_ELEMENTS_MAX`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes that all the instance's unshared linear memories may have together. Growth past it
-    /// fails as `memory.grow` does, with -1; an instance whose memories start larger is refused with
-    /// [`crate::Error::Limit`]. A shared memory is limited by the maximum it was made with.
+    /// fails as `memory.grow` does, with -1; an instance whose memories start larger is refused
+    /// with [`crate::Error::Limit`]. A shared memory is limited by the maximum it was made with.
     pub memory_bytes_max: Option<u64>,
-    /// Elements that each table may have; growth past it fails with -1. At most [`TABLE_ELEMENTS_MAX`]. Tables are no part
-    /// of `memory_bytes_max`.
+    /// Elements that each table may have; growth past it fails with -1. At most
+    /// [`TABLE_ELEMENTS_MAX`]. Tables are no part of `memory_bytes_max`.
     pub table_elements_max: Option<u64>,
     /// How long one outermost call may take, the start function included, before
     /// [`crate::Trap::DeadlineExceeded`]. Kept to within two ticks of 10 ms, except while a host

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes that an instance's memories have. The engine writes it as they grow; reading it is one load.
+/// Bytes that an instance's memories have. The engine writes it as they grow; reading it is one
+/// load.
 ///
 /// Clones are the same meter.
 #[derive(Clone, Debug, Default)]

@@ -1,17 +1,11 @@
-//! A module's names, types and indexes, read from its bytes.
-
-mod reader;
+//! A module's names, types and indexes.
 
 use std::collections::HashMap;
-use std::fmt;
-
-use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use crate::{
     Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType,
     ModuleHash, NumericType, Slot, TableIndex, TableType,
 };
-use reader::Reader;
 
 /// An import of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,109 +53,82 @@ pub struct FunctionInfo {
     pub ty: FuncType,
 }
 
-/// A feature beyond the first release of WebAssembly that a module may need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Feature {
-    /// Functions and blocks with several results.
-    MultiValue,
-    /// `memory.copy` and its kin, passive segments.
-    BulkMemory,
-    /// `externref`, `ref.null`, several tables.
-    ReferenceTypes,
-    /// 128-bit SIMD.
-    Simd,
-    /// SIMD whose results may differ between machines: refused by every engine here.
-    RelaxedSimd,
-    /// Atomics and shared memories.
-    Threads,
-    /// Several linear memories.
-    MultiMemory,
-    /// 64-bit memories.
-    Memory64,
-    /// Tail calls.
-    TailCalls,
-    /// Exception handling.
-    Exceptions,
-    /// Typed function references and garbage-collected types.
-    Gc,
-}
-
-impl fmt::Display for Feature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Feature::MultiValue => "multi-value",
-            Feature::BulkMemory => "bulk-memory",
-            Feature::ReferenceTypes => "reference-types",
-            Feature::Simd => "simd",
-            Feature::RelaxedSimd => "relaxed-simd",
-            Feature::Threads => "threads",
-            Feature::MultiMemory => "multi-memory",
-            Feature::Memory64 => "memory64",
-            Feature::TailCalls => "tail-calls",
-            Feature::Exceptions => "exceptions",
-            Feature::Gc => "gc",
-        })
-    }
+/// What was read from a module's bytes, for [`ModuleInfo::new`].
+#[derive(Clone, Debug)]
+pub struct ModuleContents {
+    /// The hash of the bytes.
+    pub hash: ModuleHash,
+    /// All imports, in the module's order.
+    pub imports: Vec<Import>,
+    /// All exports, in the module's order, with [`FuncIndex`]es that count exported functions.
+    pub exports: Vec<Export>,
+    /// The memory index space: imports first.
+    pub memories: Vec<MemoryType>,
+    /// The table index space: imports first.
+    pub tables: Vec<TableType>,
+    /// The global index space: imports first.
+    pub globals: Vec<GlobalType>,
+    /// Whether there is a start function.
+    pub has_start: bool,
+    /// How many functions the module defines or imports.
+    pub function_count: usize,
 }
 
 /// What a module imports and exports, with the indexes by which everything is reached.
 ///
-/// It is read from the bytes alone, so it is the same for every engine. Function bodies are not
-/// looked at: an engine's [`crate::Engine::compile`] validates them.
+/// It is plain data, made from the module's bytes alone, so it is the same for every engine.
 #[derive(Clone, Debug)]
 pub struct ModuleInfo {
-    hash: ModuleHash,
-    imports: Vec<Import>,
-    exports: Vec<Export>,
+    contents: ModuleContents,
     export_positions: HashMap<String, usize>,
     functions: Vec<FunctionInfo>,
-    memories: Vec<MemoryType>,
-    tables: Vec<TableType>,
-    globals: Vec<GlobalType>,
-    start: bool,
-    function_count: usize,
 }
 
 impl ModuleInfo {
-    /// Reads a module's sections.
+    /// Puts together what a reader found.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidModule`] for anything that is no core module, with the way out for components,
-    /// the text format and truncated files; [`Error::InvalidModule`] also for types that cannot cross
-    /// this contract, such as a parameter of a garbage-collected type on an export.
-    pub fn parse(wasm: &[u8]) -> Result<Self, Error> {
-        refuse_other_formats(wasm)?;
-        let mut reader = Reader::default();
-        let mut ended = false;
-        for payload in Parser::new(0).parse_all(wasm) {
-            let payload = payload.map_err(|error| invalid(&error))?;
-            ended |= matches!(payload, Payload::End(_));
-            reader.read(payload)?;
+    /// [`Error::InvalidModule`] if two exports have one name.
+    pub fn new(contents: ModuleContents) -> Result<Self, Error> {
+        let mut export_positions = HashMap::with_capacity(contents.exports.len());
+        let mut functions = Vec::new();
+        for (position, export) in contents.exports.iter().enumerate() {
+            if export_positions
+                .insert(export.name.clone(), position)
+                .is_some()
+            {
+                return Err(Error::InvalidModule {
+                    reason: format!("duplicate export name `{}`", export.name),
+                });
+            }
+            if let ExternType::Func(ty) = &export.ty {
+                functions.push(FunctionInfo {
+                    name: export.name.clone(),
+                    ty: ty.clone(),
+                });
+            }
         }
-        if !ended {
-            return Err(Error::InvalidModule {
-                reason: "the file is truncated".to_owned(),
-            });
-        }
-        reader.finish(ModuleHash::of(wasm))
+        Ok(Self {
+            contents,
+            export_positions,
+            functions,
+        })
     }
 
-    /// For engines that wrap another: what the module looks like when the wrapper serves some of its
-    /// imports, and offers functions of its own after the module's. The indexes of everything else
-    /// stay.
+    /// For engines that wrap another: what the module looks like when the wrapper serves some of
+    /// its imports, and offers functions of its own after the module's. The indexes of everything
+    /// else stay.
     #[must_use]
     pub fn wrapped(&self, imports: Vec<Import>, functions: Vec<FunctionInfo>) -> Self {
-        let mut info = Self {
-            imports,
-            ..self.clone()
-        };
+        let mut info = self.clone();
+        info.contents.imports = imports;
         for function in functions {
             let index = FuncIndex(u32::try_from(info.functions.len()).expect("counted in u32"));
+            let exports = &mut info.contents.exports;
             info.export_positions
-                .insert(function.name.clone(), info.exports.len());
-            info.exports.push(Export {
+                .insert(function.name.clone(), exports.len());
+            exports.push(Export {
                 name: function.name.clone(),
                 kind: ExportKind::Func(index),
                 ty: ExternType::Func(function.ty.clone()),
@@ -174,19 +141,19 @@ impl ModuleInfo {
     /// The hash of the module's bytes.
     #[must_use]
     pub fn hash(&self) -> ModuleHash {
-        self.hash
+        self.contents.hash
     }
 
     /// All imports, in the module's order.
     #[must_use]
     pub fn imports(&self) -> &[Import] {
-        &self.imports
+        &self.contents.imports
     }
 
     /// All exports, in the module's order.
     #[must_use]
     pub fn exports(&self) -> &[Export] {
-        &self.exports
+        &self.contents.exports
     }
 
     /// The export of a name.
@@ -194,7 +161,7 @@ impl ModuleInfo {
     pub fn export(&self, name: &str) -> Option<&Export> {
         self.export_positions
             .get(name)
-            .map(|position| &self.exports[*position])
+            .map(|position| &self.contents.exports[*position])
     }
 
     /// The exported functions, in the module's order: what [`FuncIndex`] counts.
@@ -221,37 +188,38 @@ impl ModuleInfo {
     /// The linear memories, imports first: what [`MemoryIndex`] counts.
     #[must_use]
     pub fn memories(&self) -> &[MemoryType] {
-        &self.memories
+        &self.contents.memories
     }
 
     /// The tables, imports first: what [`TableIndex`] counts.
     #[must_use]
     pub fn tables(&self) -> &[TableType] {
-        &self.tables
+        &self.contents.tables
     }
 
     /// The globals, imports first: what [`GlobalIndex`] counts.
     #[must_use]
     pub fn globals(&self) -> &[GlobalType] {
-        &self.globals
+        &self.contents.globals
     }
 
     /// Whether the module has a start function.
     #[must_use]
     pub fn has_start(&self) -> bool {
-        self.start
+        self.contents.has_start
     }
 
     /// How many functions the module defines or imports.
     #[must_use]
     pub fn function_count(&self) -> usize {
-        self.function_count
+        self.contents.function_count
     }
 
     /// The most bytes that all memories together can ever have.
     #[must_use]
     pub fn memory_bytes_max(&self) -> u64 {
-        self.memories
+        self.contents
+            .memories
             .iter()
             .map(MemoryType::bytes_max)
             .fold(0, u64::saturating_add)
@@ -316,50 +284,6 @@ impl ModuleInfo {
             },
         }
     }
-
-    /// Which features a module's bytes use, by validating every function: costs about as much as
-    /// the first pass of a compiler.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidModule`] if no set of features makes it valid.
-    pub fn features(wasm: &[u8]) -> Result<Vec<Feature>, Error> {
-        refuse_other_formats(wasm)?;
-        let everything = WasmFeatures::all();
-        Validator::new_with_features(everything)
-            .validate_all(wasm)
-            .map_err(|error| invalid(&error))?;
-        let optional = [
-            (Feature::MultiValue, WasmFeatures::MULTI_VALUE),
-            (
-                Feature::BulkMemory,
-                WasmFeatures::BULK_MEMORY | WasmFeatures::BULK_MEMORY_OPT,
-            ),
-            (Feature::ReferenceTypes, WasmFeatures::REFERENCE_TYPES),
-            (Feature::Simd, WasmFeatures::SIMD),
-            (Feature::RelaxedSimd, WasmFeatures::RELAXED_SIMD),
-            (Feature::Threads, WasmFeatures::THREADS),
-            (Feature::MultiMemory, WasmFeatures::MULTI_MEMORY),
-            (Feature::Memory64, WasmFeatures::MEMORY64),
-            (Feature::TailCalls, WasmFeatures::TAIL_CALL),
-            (
-                Feature::Exceptions,
-                WasmFeatures::EXCEPTIONS | WasmFeatures::LEGACY_EXCEPTIONS,
-            ),
-            (Feature::Gc, WasmFeatures::GC),
-        ];
-        // A feature is needed if the module is invalid without it, everything else allowed.
-        Ok(optional
-            .into_iter()
-            .filter(|(_, flags)| {
-                let without = dependents(*flags).complement() & everything;
-                Validator::new_with_features(without)
-                    .validate_all(wasm)
-                    .is_err()
-            })
-            .map(|(feature, _)| feature)
-            .collect())
-    }
 }
 
 fn no_such_function(func: FuncIndex) -> Error {
@@ -369,103 +293,43 @@ fn no_such_function(func: FuncIndex) -> Error {
     }
 }
 
-/// The flags and those that wasmparser refuses without them.
-fn dependents(flags: WasmFeatures) -> WasmFeatures {
-    let mut all = flags;
-    if flags.contains(WasmFeatures::SIMD) {
-        all |= WasmFeatures::RELAXED_SIMD;
-    }
-    if flags.contains(WasmFeatures::THREADS) {
-        all |= WasmFeatures::SHARED_EVERYTHING_THREADS;
-    }
-    if flags.contains(WasmFeatures::REFERENCE_TYPES) {
-        all |= WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC;
-    }
-    all
-}
-
-pub(crate) fn invalid(error: &wasmparser::BinaryReaderError) -> Error {
-    let way_out = if error.message().contains("unexpected end") {
-        "; the file is truncated: copy or build it again"
-    } else {
-        ""
-    };
-    Error::InvalidModule {
-        reason: format!(
-            "{} (at offset {:#x}){way_out}",
-            error.message(),
-            error.offset()
-        ),
-    }
-}
-
-pub(crate) fn refuse_other_formats(wasm: &[u8]) -> Result<(), Error> {
-    let refuse = |reason: &str| {
-        Err(Error::InvalidModule {
-            reason: reason.to_owned(),
-        })
-    };
-    if wasm.is_empty() {
-        return refuse("the file is empty");
-    }
-    if Parser::is_component(wasm) {
-        return refuse(
-            "this is a component; give the core module (`wasm-tools component unbundle` extracts it)",
-        );
-    }
-    if wasm.starts_with(b"\0asm") {
-        return Ok(());
-    }
-    let text = wasm.trim_ascii_start();
-    if text.starts_with(b"(") || text.starts_with(b";;") {
-        return refuse("this is the text format; convert it with `wat2wasm` or `wasm-tools parse`");
-    }
-    refuse("it does not start with the wasm magic number `\\0asm`")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Val, ValType};
 
-    fn parse(wat: &str) -> ModuleInfo {
-        ModuleInfo::parse(&wat::parse_str(wat).unwrap()).unwrap()
-    }
-
-    fn reason(wasm: &[u8]) -> String {
-        ModuleInfo::parse(wasm).unwrap_err().to_string()
+    /// A module of exported functions: name, parameters, results.
+    fn exporting(functions: &[(&str, &[ValType], &[ValType])]) -> ModuleInfo {
+        let functions = (0..).zip(functions);
+        let exports = functions.map(|(index, (name, params, results))| Export {
+            name: (*name).to_owned(),
+            kind: ExportKind::Func(FuncIndex(index)),
+            ty: ExternType::Func(FuncType::new(params, results)),
+        });
+        ModuleInfo::new(ModuleContents {
+            hash: ModuleHash::of(b""),
+            imports: Vec::new(),
+            exports: exports.collect(),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            globals: Vec::new(),
+            has_start: false,
+            function_count: 0,
+        })
+        .unwrap()
     }
 
     #[test]
-    fn indexes_count_exported_functions_and_all_memories() {
-        let info = parse(
-            r#"(module
-                (import "env" "m" (memory 1 2))
-                (memory (export "own") 3)
-                (func $hidden)
-                (func (export "a") (param i32) (result i64) i64.const 0)
-                (func (export "b") (result f32 f64) f32.const 0 f64.const 0)
-                (global (export "g") (mut i32) i32.const 0)
-                (start $hidden))"#,
-        );
-        assert_eq!(info.functions().len(), 2);
-        let (index, b) = info.function("b").unwrap();
-        assert_eq!(
-            (index, b.ty.to_string()),
-            (FuncIndex(1), "() -> (f32, f64)".to_owned())
-        );
-        assert_eq!(
-            info.export("own").unwrap().kind,
-            ExportKind::Memory(MemoryIndex(1))
-        );
-        assert_eq!(info.memory_bytes_max(), 2 * 65_536 + (1 << 32));
-        assert!(info.has_start());
-        assert!(info.function("own").is_err());
+    fn an_export_name_that_occurs_twice_is_refused() {
+        let mut contents = exporting(&[("f", &[], &[])]).contents;
+        contents.exports.push(contents.exports[0].clone());
+        let error = ModuleInfo::new(contents).unwrap_err().to_string();
+        assert!(error.contains("duplicate export name `f`"), "{error}");
     }
 
     #[test]
     fn a_call_is_checked_by_number_and_type() {
-        let info = parse(r#"(module (func (export "f") (param i32) (result i64) i64.const 0))"#);
+        let info = exporting(&[("f", &[ValType::I32], &[ValType::I64])]);
         let f = FuncIndex(0);
         assert!(info.check_call(f, &[Val::I32(1)], &[Val::I64(0)]).is_ok());
         assert!(info.check_call(f, &[Val::I64(1)], &[Val::I64(0)]).is_err());
@@ -483,11 +347,10 @@ mod tests {
 
     #[test]
     fn a_call_by_slots_is_checked_by_type_and_room() {
-        let info = parse(
-            r#"(module
-                (func (export "f") (param i32) (result i64 i64) i64.const 0 i64.const 0)
-                (func (export "g") (param externref)))"#,
-        );
+        let info = exporting(&[
+            ("f", &[ValType::I32], &[ValType::I64, ValType::I64]),
+            ("g", &[ValType::ExternRef], &[]),
+        ]);
         let numeric = |params: &[ValType], results: &[ValType]| {
             let ty = FuncType::new(params, results).numeric();
             ty.expect("all are numbers")
@@ -505,42 +368,5 @@ mod tests {
         assert!(info.check_numbers(FuncIndex(1), empty, &slots).is_err());
         let error = info.check_numbers(FuncIndex(2), own, &slots).unwrap_err();
         assert!(matches!(error, Error::NoSuchExport { .. }), "{error}");
-    }
-
-    #[test]
-    fn other_formats_are_refused_with_the_way_out() {
-        assert!(reason(b"").contains("empty"));
-        assert!(reason(b"(module)").contains("wat2wasm"));
-        assert!(reason(b"\x7fELF").contains("magic number"));
-        assert!(reason(&wat::parse_str("(component)").unwrap()).contains("core module"));
-    }
-
-    #[test]
-    fn every_truncation_is_refused() {
-        let wasm = wat::parse_str(
-            r#"(module (memory (export "m") 1) (func (export "f") (result i32) i32.const 1))"#,
-        )
-        .unwrap();
-        // Cuts between two sections leave a shorter valid module; all others must be refused.
-        for len in 0..wasm.len() {
-            let cut = &wasm[..len];
-            let valid = Validator::new().validate_all(cut).is_ok();
-            assert!(valid || ModuleInfo::parse(cut).is_err() || ModuleInfo::features(cut).is_err());
-        }
-    }
-
-    #[test]
-    fn features_are_those_the_module_needs() {
-        let features = |wat: &str| ModuleInfo::features(&wat::parse_str(wat).unwrap()).unwrap();
-        assert_eq!(features("(module (func))"), []);
-        assert_eq!(features("(module (memory 1 1 shared))"), [Feature::Threads]);
-        assert_eq!(
-            features("(module (memory 1) (memory 1))"),
-            [Feature::MultiMemory]
-        );
-        assert_eq!(
-            features("(module (func (param v128) (result i32 i32) i32.const 0 i32.const 0))"),
-            [Feature::MultiValue, Feature::Simd]
-        );
     }
 }

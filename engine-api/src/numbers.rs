@@ -5,9 +5,10 @@ use std::num::NonZeroU64;
 
 use crate::{FuncType, Val, ValType};
 
-/// The type of a function whose parameters and results are all numbers, and at most [`Slot::MAX`] each.
+/// The type of a function whose parameters and results are all numbers, and at most [`Slot::MAX`]
+/// each.
 ///
-/// It is the type itself and no hash of it, so that comparing two of them is comparing two numbers, and as
+/// It is the type itself and no hash of it: comparing two of them compares two numbers, and is as
 /// good as comparing the lists.
 ///
 /// ```
@@ -20,8 +21,9 @@ use crate::{FuncType, Val, ValType};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NumericType {
-    /// From the lowest bit: how many parameters, 4 bits; how many results, 4 bits; then 2 bits for each parameter
-    /// up to [`Slot::MAX`], and 2 for each result. The highest is set, so that having none takes no room.
+    /// From the lowest bit: how many parameters, 4 bits; how many results, 4 bits; then 2 bits for
+    /// each parameter up to [`Slot::MAX`], and 2 for each result. The highest bit is
+    /// always set, which gives `Option` a niche.
     bits: NonZeroU64,
 }
 
@@ -51,7 +53,8 @@ impl NumericType {
         NonZeroU64::new(bits | MARK).map(|bits| Self { bits })
     }
 
-    /// How many slots a call needs: one for each parameter, and for each result, which take the same places.
+    /// How many slots a call needs: one for each parameter, and for each result, which take the
+    /// same places.
     #[must_use]
     #[inline]
     pub fn slots(self) -> usize {
@@ -105,8 +108,8 @@ impl fmt::Debug for NumericType {
     }
 }
 
-/// A place for a number, of the size and form in which compiled code takes and leaves values: little endian,
-/// from the first byte on. What a number does not fill means nothing.
+/// A place for a number, of the size and form in which compiled code takes and leaves values:
+/// little endian, from the first byte on. What a number does not fill means nothing.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(16))]
 pub struct Slot([u8; 16]);
@@ -127,8 +130,8 @@ macro_rules! number {
             #[inline]
             pub fn $with(&self) -> $number {
                 let from_bits: fn($bits) -> $number = $from_bits;
-                // No more is read than the guest may have written a moment ago: a processor waits for what it
-                // must piece together.
+                // No more is read than the guest may have written a moment ago: a processor waits
+                // for what it must piece together.
                 from_bits(<$bits>::from_le_bytes(*self.0.first_chunk().expect("there are 16")))
             }
         }

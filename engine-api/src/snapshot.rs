@@ -7,7 +7,7 @@ use memory_image::{ImageError, MemoryImage};
 use crate::{Error, GlobalIndex, MemoryIndex, ModuleHash, Val};
 
 /// The state of an instance at a moment when nothing ran in it: its linear memories and its mutable
-/// globals. Tables are not in it: see [`crate::ModuleInfo::obstacles`] for when that is enough.
+/// globals. Tables are not in it: see [`crate::Module::obstacles`] for when that is enough.
 ///
 /// It names no runtime: one that was taken on an engine makes an instance on every other.
 /// See [`crate::Instance::capture`] and [`crate::Module::restore`].
@@ -19,8 +19,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The version of what a snapshot consists of. It is part of the digest.
-    pub const FORMAT: u32 = 1;
+    /// The version of the layout that [`Snapshot::digest`] hashes, of which it is a part.
+    pub const FORMAT: u32 = 2;
 
     /// For engines: the state of an instance of `module`. `memories` are all that the module has;
     /// `globals` are all that are mutable, without references, which mean nothing elsewhere.
@@ -77,24 +77,47 @@ impl Snapshot {
         images.map(|(_, image)| image.bytes_kept()).sum()
     }
 
-    /// A blake3 hash over format, module, memories and globals: equal for equal states. It reads all
-    /// of the memories.
+    /// The blake3 hash of the state: equal for equal states, on every engine and in every release
+    /// of the same [`Snapshot::FORMAT`]. It reads all of the memories.
+    ///
+    /// It hashes these bytes, with all numbers little endian:
+    ///
+    /// ```text
+    /// bytes      content
+    /// 4          Snapshot::FORMAT
+    /// 32         blake3 of the module's binary form
+    /// 4          number of memories, and for each:
+    ///   4          its index
+    ///   8          its size in bytes
+    ///   32         MemoryImage::digest
+    /// 4          number of globals, and for each:
+    ///   4          its index
+    ///   1          the code of its type in the binary format of WebAssembly
+    ///   16         its bits, padded with zeros
+    /// ```
+    ///
+    /// A snapshot holds no references. One that an engine gives all the same counts by its type.
     ///
     /// # Errors
     ///
     /// [`Error::Image`].
     pub fn digest(&self) -> Result<[u8; 32], Error> {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
         let mut hasher = blake3::Hasher::new();
         hasher.update(&Self::FORMAT.to_le_bytes());
-        hasher.update(self.module.to_string().as_bytes());
+        hasher.update(self.module.as_bytes());
+        hasher.update(&count(self.memories.len()));
         for (index, image) in &self.memories {
             hasher.update(&index.0.to_le_bytes());
             hasher.update(&image.bytes().to_le_bytes());
             hasher.update(&image.digest()?);
         }
+        hasher.update(&count(self.globals.len()));
         for (index, value) in &self.globals {
+            let (ty, bits) = encoded(value);
             hasher.update(&index.0.to_le_bytes());
-            hasher.update(format!("{value:?}").as_bytes());
+            hasher.update(&[ty]);
+            hasher.update(&bits.to_le_bytes());
         }
         Ok(hasher.finalize().into())
     }
@@ -157,6 +180,19 @@ impl Snapshot {
     }
 }
 
+/// The code of a value's type (core specification, section 5.3), and its bits.
+fn encoded(value: &Val) -> (u8, u128) {
+    match value {
+        Val::I32(value) => (0x7f, value.cast_unsigned().into()),
+        Val::I64(value) => (0x7e, value.cast_unsigned().into()),
+        Val::F32(bits) => (0x7d, (*bits).into()),
+        Val::F64(bits) => (0x7c, (*bits).into()),
+        Val::V128(bits) => (0x7b, *bits),
+        Val::FuncRef(_) => (0x70, 0),
+        Val::ExternRef(_) => (0x6f, 0),
+    }
+}
+
 impl From<ImageError> for Error {
     fn from(source: ImageError) -> Self {
         Error::Image { source }
@@ -204,6 +240,43 @@ mod tests {
             assert_eq!(one.difference(&other).unwrap().as_deref(), Some(named));
             assert_ne!(one.digest().unwrap(), other.digest().unwrap());
         }
+    }
+
+    #[test]
+    fn the_digest_is_of_bytes_in_the_documented_layout() {
+        let values = [
+            Val::I32(-2),
+            Val::I64(3),
+            Val::F32(1.5_f32.to_bits()),
+            Val::F64(f64::NAN.to_bits()),
+            Val::V128(7 << 100),
+        ];
+        let codes = [0x7f, 0x7e, 0x7d, 0x7c, 0x7b];
+        let bits: [u128; 5] = [0xffff_fffe, 3, 0x3fc0_0000, 0x7ff8_0000_0000_0000, 7 << 100];
+        let image = MemoryImage::of_bytes(b"state");
+        let mut bytes = 2_u32.to_le_bytes().to_vec();
+        bytes.extend(blake3::hash(b"m").as_bytes());
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend(5_u64.to_le_bytes());
+        bytes.extend(image.digest().unwrap());
+        bytes.extend(5_u32.to_le_bytes());
+        for (index, (code, bits)) in (0_u32..).zip(codes.into_iter().zip(bits)) {
+            bytes.extend(index.to_le_bytes());
+            bytes.push(code);
+            bytes.extend(bits.to_le_bytes());
+        }
+        let snapshot = Snapshot::new(
+            ModuleHash::of(b"m"),
+            vec![(MemoryIndex(0), image)],
+            (0..).map(GlobalIndex).zip(values).collect(),
+        );
+        let digest = blake3::Hash::from_bytes(snapshot.digest().unwrap());
+        assert_eq!(digest, blake3::hash(&bytes));
+        assert_eq!(
+            digest.to_hex().as_str(),
+            "4aee251b095a185e704e7d4e14d7ee9812024ca4f07aabfb37eb37ea91e3f7e0"
+        );
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// The guest's own end of a call. Every trap of every runtime is mapped to one of these by name; one
-/// that is not is a defect which the conformance suite shows.
+/// The guest's own end of a call. Every trap of every runtime is mapped to one of these by name;
+/// one that is not is a defect which the conformance suite shows.
 ///
 /// After a trap the instance still answers, but its state is whatever the call left half done (its
-/// shadow stack pointer, for one, is not restored): whoever cares for the state drops the instance.
+/// shadow stack pointer, for one, is not restored). Drop the instance if its state matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Trap {

@@ -65,7 +65,8 @@ impl FuncType {
         }
     }
 
-    /// The type in one word, if it is one of numbers alone, and of at most [`Slot::MAX`](crate::Slot::MAX) of them.
+    /// The type in one word, if it is one of numbers alone, and of at most
+    /// [`Slot::MAX`](crate::Slot::MAX) of them.
     #[must_use]
     #[inline]
     pub fn numeric(&self) -> Option<NumericType> {
@@ -181,7 +182,7 @@ pub enum ExternType {
     Table(TableType),
     /// A global.
     Global(GlobalType),
-    /// An exception tag. No engine of ours can import one; see [`crate::Feature::Exceptions`].
+    /// An exception tag. The host cannot give one, so a module that imports one is refused.
     Tag,
 }
 
@@ -214,7 +215,7 @@ impl fmt::Display for ExternType {
 /// Which exported function: its position in [`crate::ModuleInfo::functions`].
 ///
 /// Only exported functions can be called from outside, so they alone are numbered. The index comes
-/// from the module's bytes, hence it is the same in every instance, on every engine.
+/// from the module's bytes: it is the same in every instance, on every engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FuncIndex(pub u32);
 

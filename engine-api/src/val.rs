@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -142,8 +143,9 @@ pub struct FuncRef {
 }
 
 impl FuncRef {
-    /// For engines: names the function that the instance keeps in `slot`. `instance` is a number from
-    /// [`FuncRef::new_instance`]. An engine trusts neither number when it gets the reference back.
+    /// For engines: names the function that the instance keeps in `slot`. `instance` is a number
+    /// from [`FuncRef::new_instance`]. An engine trusts neither number when it gets the reference
+    /// back.
     #[must_use]
     pub fn new(instance: u64, slot: u32) -> Self {
         Self { instance, slot }
@@ -196,6 +198,12 @@ impl PartialEq for ExternRef {
 }
 
 impl Eq for ExternRef {}
+
+impl Hash for ExternRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).cast::<()>().hash(state);
+    }
+}
 
 impl fmt::Debug for ExternRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

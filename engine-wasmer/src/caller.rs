@@ -9,16 +9,17 @@ use engine_api::{
 use wasmer_types::Pages;
 use wasmer_vm::{LinearMemory, TableElement, VMExternRef, VMFuncRef};
 
-use crate::instance::{MemoryParts, WasmerInstance};
+use crate::instance::WasmerInstance;
 use crate::shared_memory::check_bounds;
+use crate::state::MemoryParts;
 
 impl Caller for WasmerInstance {
     fn info(&self) -> &Arc<ModuleInfo> {
-        &self.guest().compiled.info
+        &self.state().compiled.info
     }
 
     fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error> {
-        self.guest().call(func, args, results)
+        self.state().call(func, args, results)
     }
 
     fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
@@ -36,8 +37,9 @@ impl Caller for WasmerInstance {
             return shared.read(offset, buffer);
         }
         let offset = check_bounds(offset, buffer.len(), memory.bytes())?;
-        // SAFETY: the bytes are inside the memory as it is now, hence mapped. An unshared memory is written by its own guest only, which is not running: it
-        // waits for us or is not called. `buffer` is the host's.
+        // SAFETY: the bytes are inside the memory as it is now, hence mapped. An unshared memory is
+        // written by its own guest only, which is not running: it waits for us or is not called.
+        // `buffer` is the host's.
         unsafe {
             let base = memory.definition.as_ref().base;
             let from = base.add(offset);
@@ -77,48 +79,48 @@ impl Caller for WasmerInstance {
         };
         // SAFETY: the borrow ends with the statement, and growing runs no guest code.
         let grown = unsafe {
-            let objects = self.guest().objects();
+            let objects = self.state().objects();
             parts.handle.get_mut(objects).grow(Pages(delta))
         };
         grown.map(|before| u64::from(before.0)).map_err(|_| refused)
     }
 
     fn global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
-        let guest = self.guest();
-        let definition = guest
+        let state = self.state();
+        let definition = state
             .global(global.0)
             .ok_or_else(|| unreachable_index("global", global.0))?;
-        let ty = guest.compiled.info.globals()[global.0 as usize];
+        let ty = state.compiled.info.globals()[global.0 as usize];
         // SAFETY: the global lives as long as the guest, and holds a value of its type.
         unsafe {
             let raw = definition.as_ref().val;
-            Ok(guest.references.borrow_mut().lift(ty.value, raw))
+            Ok(state.references.borrow_mut().lift(ty.value, raw))
         }
     }
 
     fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
-        let guest = self.guest();
-        let definition = guest
+        let state = self.state();
+        let definition = state
             .global(global.0)
             .ok_or_else(|| unreachable_index("global", global.0))?;
-        let ty = guest.compiled.info.globals()[global.0 as usize];
+        let ty = state.compiled.info.globals()[global.0 as usize];
         if !ty.mutable {
             return Err(Error::ImmutableGlobal { global: global.0 });
         }
         check_type(ty.value, value)?;
-        let raw = guest.references.borrow_mut().lower(value)?;
+        let raw = state.references.borrow_mut().lower(value)?;
         // SAFETY: the global lives as long as the guest, whose code is not running.
         unsafe { (*definition.as_ptr()).val = raw };
         Ok(())
     }
 
     fn table_size(&self, table: TableIndex) -> Result<u64, Error> {
-        let guest = self.guest();
-        let handle = guest
+        let state = self.state();
+        let handle = state
             .table(table.0)
             .ok_or_else(|| unreachable_index("table", table.0))?;
         // SAFETY: the borrow ends with the expression.
-        Ok(u64::from(unsafe { handle.get(guest.objects()).size() }))
+        Ok(u64::from(unsafe { handle.get(state.objects()).size() }))
     }
 
     fn table_grow(
@@ -128,15 +130,15 @@ impl Caller for WasmerInstance {
         initial: &Val,
     ) -> Result<u64, Error> {
         let current = self.table_size(table)?;
-        let guest = self.guest();
-        let element = guest.compiled.info.tables()[table.0 as usize].element;
+        let state = self.state();
+        let element = state.compiled.info.tables()[table.0 as usize].element;
         check_type(element, initial)?;
-        let raw = guest.references.borrow_mut().lower(initial)?;
+        let raw = state.references.borrow_mut().lower(initial)?;
         let refused = Error::Growth {
             current,
             delta: elements_delta,
         };
-        let (Some(handle), Ok(delta)) = (guest.table(table.0), u32::try_from(elements_delta))
+        let (Some(handle), Ok(delta)) = (state.table(table.0), u32::try_from(elements_delta))
         else {
             return Err(refused);
         };
@@ -147,27 +149,27 @@ impl Caller for WasmerInstance {
                 ValType::FuncRef => TableElement::FuncRef(VMFuncRef::from_raw(raw)),
                 _ => TableElement::ExternRef(VMExternRef::from_raw(raw)),
             };
-            handle.get_mut(guest.objects()).grow(delta, element)
+            handle.get_mut(state.objects()).grow(delta, element)
         };
         before.map(u64::from).ok_or(refused)
     }
 
     fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
         let size = self.table_size(table)?;
-        let guest = self.guest();
-        let ty = guest.compiled.info.tables()[table.0 as usize].element;
-        let handle = guest.table(table.0);
+        let state = self.state();
+        let ty = state.compiled.info.tables()[table.0 as usize].element;
+        let handle = state.table(table.0);
         let position = u32::try_from(element).ok().zip(handle);
         // SAFETY: the borrow ends with the expression.
         let found =
-            position.and_then(|(at, handle)| unsafe { handle.get(guest.objects()).get(at) });
+            position.and_then(|(at, handle)| unsafe { handle.get(state.objects()).get(at) });
         let raw = match found.ok_or(Error::NoSuchElement { element, size })? {
             TableElement::FuncRef(function) => function.map(VMFuncRef::into_raw),
             TableElement::ExternRef(object) => object.map(VMExternRef::into_raw),
         };
         // SAFETY: a reference of the table's type, which the guest or `lower` put there.
         Ok(unsafe {
-            guest
+            state
                 .references
                 .borrow_mut()
                 .lift(ty, raw.unwrap_or_default())
@@ -176,11 +178,11 @@ impl Caller for WasmerInstance {
 
     fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
         let size = self.table_size(table)?;
-        let guest = self.guest();
-        let ty = guest.compiled.info.tables()[table.0 as usize].element;
+        let state = self.state();
+        let ty = state.compiled.info.tables()[table.0 as usize].element;
         check_type(ty, value)?;
-        let raw = guest.references.borrow_mut().lower(value)?;
-        let (Some(handle), Ok(at)) = (guest.table(table.0), u32::try_from(element)) else {
+        let raw = state.references.borrow_mut().lower(value)?;
+        let (Some(handle), Ok(at)) = (state.table(table.0), u32::try_from(element)) else {
             return Err(Error::NoSuchElement { element, size });
         };
         // SAFETY: as in `table_grow`.
@@ -189,7 +191,7 @@ impl Caller for WasmerInstance {
                 ValType::FuncRef => TableElement::FuncRef(VMFuncRef::from_raw(raw)),
                 _ => TableElement::ExternRef(VMExternRef::from_raw(raw)),
             };
-            handle.get_mut(guest.objects()).set(at, value)
+            handle.get_mut(state.objects()).set(at, value)
         };
         stored.map_err(|_| Error::NoSuchElement { element, size })
     }
@@ -197,7 +199,7 @@ impl Caller for WasmerInstance {
 
 impl WasmerInstance {
     fn memory(&self, memory: MemoryIndex) -> Result<&MemoryParts, Error> {
-        self.guest()
+        self.state()
             .memory(memory.0)
             .ok_or_else(|| unreachable_index("memory", memory.0))
     }

@@ -1,8 +1,6 @@
 //! Values and types, from the contract's to wasmer's and back.
 
 use std::collections::HashMap;
-use std::fmt::{self, Write};
-use std::hash::{DefaultHasher, Hasher};
 use std::ptr::NonNull;
 
 use engine_api::{Error, ExternRef, FuncRef, FuncType, GlobalType, MemoryType, TableType};
@@ -70,7 +68,7 @@ pub(crate) struct References {
     functions: Vec<NonNull<VMCallerCheckedAnyfunc>>,
     function_slots: HashMap<usize, u32>,
     objects: Vec<ExternRef>,
-    object_slots: HashMap<u64, Vec<u32>>,
+    object_slots: HashMap<ExternRef, usize>,
 }
 
 impl References {
@@ -108,8 +106,8 @@ impl References {
     ///
     /// # Safety
     ///
-    /// `raw` must hold a value of the type which this instance's code, or [`References::lower`], put
-    /// there.
+    /// `raw` must hold a value of the type which this instance's code, or [`References::lower`],
+    /// put there.
     #[inline]
     pub(crate) unsafe fn lift(&mut self, ty: ValType, raw: RawValue) -> Val {
         // SAFETY: the caller says which field is valid; all bits of a `RawValue` are initialised,
@@ -153,37 +151,15 @@ impl References {
     }
 
     fn object(&mut self, object: &ExternRef) -> RawValue {
-        let slots = self.object_slots.entry(identity(object)).or_default();
-        let known = slots
-            .iter()
-            .copied()
-            .find(|slot| self.objects[*slot as usize] == *object);
-        let slot = known.unwrap_or_else(|| {
-            let slot = u32::try_from(self.objects.len()).expect("memory ends before 2^32 objects");
+        let slot = *self.object_slots.entry(object.clone()).or_insert_with(|| {
             self.objects.push(object.clone());
-            slots.push(slot);
-            slot
+            self.objects.len() - 1
         });
         // Zero is the null reference.
         RawValue {
-            externref: slot as usize + 1,
+            externref: slot + 1,
         }
     }
-}
-
-/// A number that equal references share. The contract compares objects by identity but shows it only
-/// in the `Debug` form, so that is what is hashed; equality decides.
-fn identity(object: &ExternRef) -> u64 {
-    struct Hashed(DefaultHasher);
-    impl Write for Hashed {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0.write(text.as_bytes());
-            Ok(())
-        }
-    }
-    let mut hashed = Hashed(DefaultHasher::new());
-    write!(hashed, "{object:?}").expect("hashing does not fail");
-    hashed.0.finish()
 }
 
 #[cfg(test)]

@@ -5,63 +5,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Feature, Import,
-    Instrumented, MemoryType, Module, ModuleInfo, SharedMemory,
+    Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Import, MemoryType, Module,
+    ModuleInfo, Precompiled, SharedMemory,
 };
+use module_bytes::{Feature, Instrumented};
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass, Target};
 use wasmer_types::CompileError;
 use wasmer_vm::{MAX_STACK_SIZE, VMConfig};
 
-use crate::convention;
+use crate::import_abi;
 use crate::interrupt;
 use crate::middleware;
 use crate::module::WasmerModule;
+use crate::settings::{Compiler, Settings};
 use crate::shared_memory;
 
 /// The least stack a guest gets: wasmer's library calls use some of it (see [`crate::libcalls`]).
 const STACK_BYTES_MIN: usize = 128 << 10;
-
-/// The compilers of wasmer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Compiler {
-    /// Optimises; compiles in the time it takes to.
-    Cranelift,
-    /// Compiles in one pass over the bytes, without optimisation.
-    Singlepass,
-    /// Optimises most, compiles slowest.
-    #[cfg(feature = "llvm")]
-    Llvm,
-}
-
-impl Compiler {
-    pub(crate) fn id(self) -> EngineId {
-        EngineId {
-            runtime: "wasmer",
-            compiler: match self {
-                Compiler::Cranelift => "cranelift",
-                Compiler::Singlepass => "singlepass",
-                #[cfg(feature = "llvm")]
-                Compiler::Llvm => "llvm",
-            },
-        }
-    }
-
-    /// Whether its code has the addresses of wasmer's library in itself, and not only in a table of
-    /// each instance (see [`crate::relink`]).
-    pub(crate) fn links_library(self) -> bool {
-        !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
-    }
-
-    /// Whether its functions take the base of memory 0 as a parameter (see [`crate::convention`]).
-    fn passes_base(self) -> bool {
-        !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
-    }
-
-    fn simd(self) -> bool {
-        self != Compiler::Singlepass
-    }
-}
 
 /// wasmer with one of its compilers.
 ///
@@ -76,7 +36,7 @@ impl Compiler {
 /// .unwrap();
 /// let module = Wasmer::cranelift()?.compile(&wasm)?;
 /// let mut instance = module.instantiate(&Imports::new(), &Limits::default())?;
-/// assert_eq!(instance.as_caller().invoke("add_one", &[Val::I32(41)])?, [Val::I32(42)]);
+/// assert_eq!(instance.invoke("add_one", &[Val::I32(41)])?, [Val::I32(42)]);
 /// # Ok::<(), engine_api::Error>(())
 /// ```
 #[derive(Clone)]
@@ -171,7 +131,7 @@ impl Engine for Wasmer {
             fuel: self.settings.config.fuel,
             interruption: interrupt::AVAILABLE,
             stack_limit: false,
-            artifacts: true,
+            precompiled: true,
             nan_canonicalization: true,
         }
     }
@@ -181,16 +141,16 @@ impl Engine for Wasmer {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        let info = ModuleInfo::parse(wasm)?;
+        let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         self.settings.check_imports(&info)?;
         // An engine keeps all code it ever compiled, so each module gets one of its own.
         let mut engine = self.settings.backend()?;
         if self.settings.compiler.passes_base() {
             // A module that cannot be read is refused below.
-            let movable = convention::imports_are_values(wasm).unwrap_or(true);
+            let movable = import_abi::imports_are_values(wasm).unwrap_or(true);
             if movable {
-                engine.set_tunables(convention::Movable::new());
+                engine.set_tunables(import_abi::Movable::new());
             }
         }
         let compiled = catch_unwind(AssertUnwindSafe(|| {
@@ -205,7 +165,7 @@ impl Engine for Wasmer {
             Ok(Err(error)) => Err(self.settings.refusal(wasm, error)),
             // It may be the module's fault or the compiler's; another engine may know better.
             Err(_) => {
-                ModuleInfo::features(wasm)?;
+                module_bytes::features(wasm)?;
                 Err(self
                     .settings
                     .unsupported("this module: its compiler panicked"))
@@ -213,17 +173,18 @@ impl Engine for Wasmer {
         }
     }
 
-    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        let code = artifact.code_for(wasm, &self.settings.fingerprint)?;
-        let info = ModuleInfo::parse(wasm)?;
+    fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error> {
+        let code = precompiled.code_for(wasm, &self.settings.fingerprint)?;
+        let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         let engine = self.settings.backend()?;
         let wasmer_engine = wasmer::Engine::from(engine.clone());
-        // SAFETY: `Artifact::from_bytes` made its caller vouch that the bytes are those that
-        // `Module::artifact` returned, and an artifact that never left the process is unchanged.
+        // SAFETY: `Precompiled::from_bytes` made its caller vouch that the bytes are those that
+        // `Module::precompiled` returned, and what never left the process is unchanged.
         let loaded = unsafe { wasmer::Module::deserialize(&wasmer_engine, code.to_vec()) };
-        let module = loaded.map_err(|error| Error::Artifact {
-            reason: error.to_string(),
+        let module = loaded.map_err(|error| Error::Precompiled {
+            reason: "wasmer does not take its code".to_owned(),
+            source: Some(error.into()),
         })?;
         let module = WasmerModule::new(&self.settings, engine, module, info, &instrumented)?;
         Ok(Arc::new(module))
@@ -234,37 +195,7 @@ impl Engine for Wasmer {
     }
 }
 
-/// What all modules and instances of an engine share.
-pub(crate) struct Settings {
-    pub(crate) compiler: Compiler,
-    pub(crate) config: EngineConfig,
-    pub(crate) vm_config: VMConfig,
-    pub(crate) fingerprint: String,
-}
-
 impl Settings {
-    pub(crate) fn id(&self) -> EngineId {
-        self.compiler.id()
-    }
-
-    pub(crate) fn unsupported(&self, what: impl Into<String>) -> Error {
-        Error::Unsupported {
-            engine: self.id(),
-            what: what.into(),
-        }
-    }
-
-    pub(crate) fn failed<E>(&self, action: &'static str, source: E) -> Error
-    where
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        Error::Runtime {
-            engine: self.id(),
-            action,
-            source: source.into(),
-        }
-    }
-
     /// A fresh wasmer engine. It costs microseconds: compilers have no state of their own.
     fn backend(&self) -> Result<wasmer_compiler::Engine, Error> {
         let build = || {
@@ -341,7 +272,7 @@ impl Settings {
 
     /// Why a module did not compile: its own fault, or a feature that is missing here.
     fn refusal(&self, wasm: &[u8], error: CompileError) -> Error {
-        let features = match ModuleInfo::features(wasm) {
+        let features = match module_bytes::features(wasm) {
             Ok(features) => features,
             Err(invalid) => return invalid,
         };

@@ -15,13 +15,14 @@ use wasmer_vm::{
 };
 
 use crate::convert;
-use crate::instance::{Guest, WasmerInstance};
+use crate::instance::WasmerInstance;
 use crate::limits::InstanceTunables;
 use crate::shared_memory::Backing;
+use crate::state::InstanceState;
 
 /// Makes a guest's imports, in its module's order.
 pub(crate) fn link(
-    guest: NonNull<Guest>,
+    guest: NonNull<InstanceState>,
     tunables: &InstanceTunables,
     imports: &Imports,
 ) -> Result<Vec<VMExtern>, Error> {
@@ -39,8 +40,8 @@ pub(crate) fn link(
 }
 
 struct Linker<'a> {
-    guest: NonNull<Guest>,
-    state: &'a Guest,
+    guest: NonNull<InstanceState>,
+    state: &'a InstanceState,
     tunables: &'a InstanceTunables,
 }
 
@@ -92,7 +93,8 @@ impl Linker<'_> {
     fn global(&self, ty: GlobalType, value: &Val) -> Result<VMGlobal, Error> {
         let raw = self.state.references.borrow_mut().lower(value)?;
         let global = VMGlobal::new(convert::global_type(ty));
-        // SAFETY: the global is fresh, and the value is of its type: `Imports::resolve` has checked.
+        // SAFETY: the global is fresh, and the value is of its type: `Imports::resolve` has
+        // checked.
         unsafe { (*global.vmglobal().as_ptr()).val = raw };
         Ok(global)
     }
@@ -136,7 +138,7 @@ fn refuse(import: &Import, reason: String) -> Error {
 
 /// What a host function's entry point is given.
 struct HostContext {
-    guest: NonNull<Guest>,
+    guest: NonNull<InstanceState>,
     function: HostFunc,
 }
 
@@ -196,7 +198,7 @@ unsafe fn serve(
 ///
 /// As for [`serve`].
 unsafe fn exchange(
-    guest: NonNull<Guest>,
+    guest: NonNull<InstanceState>,
     function: &HostFunc,
     values: *mut RawValue,
 ) -> Result<(), Error> {

@@ -1,11 +1,11 @@
 //! Ending a guest from outside: deadlines, and the contract's `Interrupter`.
 //!
-//! A signal takes the machine out of the guest's code, wherever it is (see `signal.rs`). That is safe in
-//! the guest's own code, and nowhere else: a library call or the entry of a host function may hold a lock, or
-//! be allocating. So the handler does nothing unless the machine is in the code of the guest that this
-//! thread runs, and that guest's call is one to be ended. Signals are repeated every millisecond by one
-//! watchdog thread, until the call has ended; host functions and waits look at the same word when they
-//! return. Hence
+//! A signal takes the machine out of the guest's code, wherever it is (see `signal.rs`). That is
+//! safe in the guest's own code, and nowhere else: a library call or the entry of a host function
+//! may hold a lock, or be allocating. So the handler does nothing unless the machine is in the code
+//! of the guest that this thread runs, and that guest's call is one to be ended. Signals are
+//! repeated every millisecond by one watchdog thread, until the call has ended; host functions and
+//! waits look at the same word when they return. Hence
 //!
 //! * a signal that arrives late cannot hurt the next call: its word does not say that it is to end;
 //! * the thread exists while there are instances with a deadline or an interrupter, and no longer;
@@ -43,9 +43,10 @@ pub(crate) struct Watched {
     code: Range<usize>,
     /// Somebody interrupted the instance: this call and all later ones.
     interrupted: AtomicBool,
-    /// The number of the last outermost call, above [`STATE_BITS`] bits of what has become of it. Only the
-    /// thread that runs the instance begins and ends calls, so it need not read what it overwrites; all
-    /// others only say that the call of a certain number is to end, which fails if it has.
+    /// The number of the last outermost call, above [`STATE_BITS`] bits of what has become of it.
+    /// Only the thread that runs the instance begins and ends calls, so it need not read what it
+    /// overwrites; all others only say that the call of a certain number is to end, which fails if
+    /// it has.
     call: AtomicU64,
     /// When the call in flight passes its deadline, in nanoseconds since the watchdog's birth.
     expires: AtomicU64,
@@ -107,8 +108,8 @@ impl Watched {
         self.expires.store(expires, Ordering::Relaxed);
         self.thread.store(this_thread(), Ordering::Relaxed);
         let number = (self.call.load(Ordering::Relaxed) | STATE).wrapping_add(1);
-        // Before the load below, in the order that everybody sees: who interrupts stores first and then looks
-        // for a call. Either we see that, or he sees us.
+        // Before the load below, in the order that everybody sees: who interrupts stores first and
+        // then looks for a call. Either we see that, or he sees us.
         self.call.swap(number | RUNNING, Ordering::SeqCst);
         if self.interrupted.load(Ordering::SeqCst) {
             self.end();
@@ -145,7 +146,8 @@ impl Watched {
         if let Some(sleeper) = &*lock(&self.asleep) {
             sleeper.unpark();
         }
-        // It may come while the thread is between two states, or in a host function: hence the retries.
+        // It may come while the thread is between two states, or in a host function: hence the
+        // retries.
         signal::send(self.thread.load(Ordering::Relaxed));
         now.saturating_add(RETRY)
     }
@@ -217,9 +219,9 @@ pub(crate) fn is_current_killed() -> bool {
     current.is_some_and(|watched| watched.kill().is_some())
 }
 
-/// Whether this thread is in a guest's own code at that address, in a call that is to end. For the signal's
-/// handler: it may come at any moment.
-pub(crate) fn is_to_end_at(program_counter: usize) -> bool {
+/// Whether this thread is in a guest's own code at that address, in a call that is to end. For the
+/// signal's handler: it may come at any moment.
+fn is_to_end_at(program_counter: usize) -> bool {
     // SAFETY: as in `is_current_killed`.
     let current = unsafe { CURRENT.get().as_ref() };
     current
@@ -246,7 +248,7 @@ impl Watch {
     ///
     /// The system's, if it gives no thread.
     pub(crate) fn new(watched: &Arc<Watched>) -> io::Result<Self> {
-        signal::install()?;
+        signal::install(is_to_end_at)?;
         let dog = Watchdog::get()?;
         lock(&dog.pack.state).watched.push(Arc::clone(watched));
         Ok(Self {
@@ -386,8 +388,8 @@ impl Pack {
         nanoseconds(self.birth.elapsed())
     }
 
-    /// Has the thread look at `at` at the latest. Wakes it only if it would come too late, so that a run of
-    /// short calls with one time limit wakes it once per limit, not once per call.
+    /// Has the thread look at `at` at the latest. Wakes it only if it would come too late: a
+    /// run of short calls with one time limit wakes it once per limit, not once per call.
     #[inline]
     fn look_at(&self, at: u64) {
         if at < self.wake.load(Ordering::SeqCst) {
@@ -407,8 +409,8 @@ impl Pack {
     fn run(&self) {
         let mut state = lock(&self.state);
         while !state.stop {
-            // Whoever begins a call from here on waits for the lock, and then says when to wake. Who began one
-            // before is seen below: he published it before he loaded this.
+            // Whoever begins a call from here on waits for the lock, and then says when to wake.
+            // Who began one before is seen below: he published it before he loaded this.
             self.wake.store(NEVER, Ordering::SeqCst);
             let now = self.now();
             let looks = state.watched.iter().map(|watched| watched.pursue(now));

@@ -10,12 +10,12 @@
 //! * one call path without allocation for every signature (`wasmer::Function::call` allocates three
 //!   times, and typed functions need their type at compile time), at a third of the time;
 //! * host functions that get the guest's values where the guest left them;
-//! * memories, tables and globals by their index, exported or not, and each instance's own tunables,
-//!   so that limits are counted in one place;
+//! * memories, tables and globals by their index, exported or not, and each instance's own
+//!   tunables: limits are counted in one place;
 //! * the point between the initialisation of globals and the start function, where fuel is set;
-//! * a signal of our own (SIGURG), which ends a guest only where that is safe: while the machine executes the
-//!   guest's own code. (`wasmer::Store::interrupter` also unwinds wasmer's library calls and host function
-//!   prologues, with locks held, and each call pays for its registry.)
+//! * a signal of our own (SIGURG), which ends a guest only where that is safe: while the machine
+//!   executes the guest's own code. (`wasmer::Store::interrupter` also unwinds wasmer's library
+//!   calls and host function prologues, with locks held, and each call pays for its registry.)
 //!
 //! The version is pinned (`=7.3.0`), because that layer promises no stability.
 //!
@@ -23,12 +23,12 @@
 //!
 //! * An external reference that a guest has seen stays alive until its instance is dropped: wasmer
 //!   has no garbage collector. Each distinct host object is kept once per instance.
-//! * [`EngineConfig::stack_bytes_max`](engine_api::EngineConfig) is a minimum: wasmer keeps stacks for
-//!   reuse by all engines of the process, and may hand out a larger one.
-//! * LLVM is supported where its code has whole addresses of wasmer's library in itself, as on x86-64,
-//!   so that they can be replaced; elsewhere modules are refused.
-//! * A data segment at or above 2 GiB traps at instantiation, although it is in bounds (wasmer reads
-//!   the offset as signed).
+//! * [`EngineConfig::stack_bytes_max`](engine_api::EngineConfig) is a minimum: wasmer keeps stacks
+//!   for reuse by all engines of the process, and may hand out a larger one.
+//! * LLVM is supported where its code has whole addresses of wasmer's library in itself, as on
+//!   x86-64, where they can be replaced; elsewhere modules are refused.
+//! * A data segment at or above 2 GiB traps at instantiation, although it is in bounds (wasmer
+//!   reads the offset as signed).
 
 // The crate is a binding to machine code; every block says why it is sound.
 #![expect(
@@ -37,17 +37,21 @@
 )]
 
 mod caller;
-mod convention;
+mod calls;
+mod compiled;
 mod convert;
 mod engine;
+mod import_abi;
 mod imports;
 mod instance;
 mod interrupt;
+mod layout;
 mod libcalls;
 mod limits;
 mod middleware;
 mod module;
 mod relink;
+mod settings;
 mod shared_memory;
 #[cfg_attr(
     not(all(
@@ -58,6 +62,8 @@ mod shared_memory;
 )]
 mod signal;
 mod snapshot;
+mod state;
 mod traps;
 
-pub use engine::{Compiler, Wasmer};
+pub use engine::Wasmer;
+pub use settings::Compiler;

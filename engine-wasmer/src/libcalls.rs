@@ -2,9 +2,9 @@
 //!
 //! Compiled code calls `memory.fill` and its kin in wasmer's library. A signal does not end a guest
 //! inside one of them (see [`crate::interrupt`]); one can take most of a second, and a loop of them
-//! leaves a signal few instants to arrive in. So it calls these instead: long ones work in pieces, and
-//! all look at the end whether the call is to end. It finds them in a table of functions in each
-//! instance, and what LLVM's calls by address is replaced in its code (see [`crate::relink`]).
+//! leaves a signal few instants to arrive in. So it calls these instead: long ones work in pieces,
+//! and all look at the end whether the call is to end. It finds them in a table of functions in
+//! each instance, and what LLVM's calls by address is replaced in its code (see [`crate::relink`]).
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -305,7 +305,8 @@ unsafe extern "C" fn raise_trap(code: TrapCode) -> ! {
 /// Overflows the guest's stack here, if it would overflow in the library call that follows.
 ///
 /// A call that traps captures a backtrace first, on the guest's stack, with the allocator's and the
-/// unwinder's locks held. An overflow in there would be a trap like any other, and leave them locked.
+/// unwinder's locks held. An overflow in there would be a trap like any other, and leave them
+/// locked.
 #[inline(never)]
 fn reserve_stack() {
     #[expect(clippy::large_stack_arrays, reason = "its size is its purpose")]

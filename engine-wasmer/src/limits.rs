@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_api::{Error, ExternType, Imports, Limits, MemoryMeter, ModuleInfo, PAGE_BYTES};
 use wasmer_compiler::{BaseTunables, Tunables};
-use wasmer_types::target::Target;
 use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages, TableStyle, TableType};
 use wasmer_vm::{
     LinearMemory, VMMemory, VMMemoryDefinition, VMOwnedMemory, VMSharedMemory, VMTable,
@@ -14,6 +13,7 @@ use wasmer_vm::{
 };
 
 use crate::interrupt::Watched;
+use crate::layout;
 use crate::shared_memory::{AttachedMemory, SharedState};
 
 /// The memories of one instance.
@@ -37,7 +37,7 @@ impl Account {
         self.meter.bytes()
     }
 
-    /// The same, for who has no instance to ask.
+    /// The same, readable without the instance.
     pub(crate) fn meter(&self) -> &MemoryMeter {
         &self.meter
     }
@@ -58,7 +58,8 @@ impl Account {
         shared.push(Arc::clone(state));
     }
 
-    /// Whether `delta` more bytes are within the limit. Only the thread that runs the instance asks.
+    /// Whether `delta` more bytes are within the limit. Only the thread that runs the instance
+    /// asks.
     fn allows(&self, delta: u64) -> bool {
         self.bytes()
             .checked_add(delta)
@@ -143,7 +144,7 @@ pub(crate) struct InstanceTunables {
 impl InstanceTunables {
     pub(crate) fn new(limits: &Limits, watched: &Arc<Watched>) -> Self {
         Self {
-            base: base(),
+            base: layout::base(),
             account: Arc::new(Account::new(limits.memory_bytes_max)),
             elements_max: limits.table_elements(),
             watched: Arc::clone(watched),
@@ -179,12 +180,6 @@ impl InstanceTunables {
             ..*ty
         }
     }
-}
-
-/// How every memory of this crate is laid out: reserved once at its largest possible size, so that
-/// its base never moves.
-pub(crate) fn base() -> BaseTunables {
-    BaseTunables::for_target(&Target::default())
 }
 
 impl Tunables for InstanceTunables {

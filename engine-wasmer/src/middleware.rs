@@ -7,7 +7,7 @@ use wasmer::wasmparser::{Ieee32, Ieee64, Operator};
 use wasmer_middlewares::Metering;
 use wasmer_types::LocalFunctionIndex;
 
-use crate::engine::{Compiler, Settings};
+use crate::settings::{Compiler, Settings};
 
 /// The names of the globals that are added, by which they are found again.
 pub(crate) const REMAINING: &str = "wasmer_metering_remaining_points";
@@ -27,8 +27,8 @@ pub(crate) fn all(settings: &Settings) -> Vec<Arc<dyn ModuleMiddleware>> {
 }
 
 /// Canonicalises the NaNs that conversions between floats produce, which Singlepass 7.3.0 forgets
-/// (`F64PromoteF32` and `F32DemoteF64` in its `codegen.rs`): adding minus zero changes no number, and
-/// an addition's NaNs it does canonicalise.
+/// (`F64PromoteF32` and `F32DemoteF64` in its `codegen.rs`): adding minus zero changes no number,
+/// and an addition's NaNs it does canonicalise.
 #[derive(Debug)]
 struct CanonicalConversions;
 

@@ -4,96 +4,18 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use engine_api::{
-    Artifact, Error, ExportKind, ExternType, Imports, Instance, Instrumented, Limits, Module,
-    ModuleInfo, Snapshot,
-};
+use engine_api::{Error, Imports, Instance, Limits, Module, ModuleInfo, Precompiled, Snapshot};
+use module_bytes::Instrumented;
 use wasmer_compiler::ArtifactCreate;
 use wasmer_types::{ExportIndex, GlobalIndex};
 
-use crate::engine::Settings;
+use crate::compiled::{Compiled, FuelGlobals, Reach};
 use crate::instance::WasmerInstance;
+use crate::interrupt::Watched;
+use crate::limits::{self, InstanceTunables};
 use crate::middleware::{EXHAUSTED, REMAINING};
-use crate::relink;
-
-/// A compiled module, shared by its instances.
-pub(crate) struct Compiled {
-    // Declared before the engine, because dropping it unregisters what points into the engine's code.
-    module: wasmer::Module,
-    pub(crate) engine: wasmer_compiler::Engine,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) info: Arc<ModuleInfo>,
-    /// Where the guest's functions lie in this process.
-    pub(crate) code: Range<usize>,
-    pub(crate) reach: Reach,
-    pub(crate) fuel: Option<FuelGlobals>,
-    /// The export that was the start function.
-    pub(crate) start: Option<String>,
-}
-
-/// The globals that the metering middleware adds to a module.
-#[derive(Clone, Copy)]
-pub(crate) struct FuelGlobals {
-    /// An i64: the fuel that is left.
-    pub(crate) remaining: GlobalIndex,
-    /// An i32: 1 once a block asked for more than was left.
-    pub(crate) exhausted: GlobalIndex,
-}
-
-/// What of a module the host can address: what it imports or exports.
-pub(crate) struct Reach {
-    pub(crate) memories: Box<[bool]>,
-    pub(crate) tables: Box<[bool]>,
-    pub(crate) globals: Box<[bool]>,
-}
-
-impl Reach {
-    fn of(info: &ModuleInfo) -> Self {
-        let mut memories = vec![false; info.memories().len()];
-        let mut tables = vec![false; info.tables().len()];
-        let mut globals = vec![false; info.globals().len()];
-        let (mut memory, mut table, mut global) = (0, 0, 0);
-        for import in info.imports() {
-            let (flags, next) = match import.ty {
-                ExternType::Memory(_) => (&mut memories, &mut memory),
-                ExternType::Table(_) => (&mut tables, &mut table),
-                ExternType::Global(_) => (&mut globals, &mut global),
-                ExternType::Func(_) | ExternType::Tag => continue,
-            };
-            flags[*next] = true;
-            *next += 1;
-        }
-        for export in info.exports() {
-            match export.kind {
-                ExportKind::Memory(index) => memories[index.0 as usize] = true,
-                ExportKind::Table(index) => tables[index.0 as usize] = true,
-                ExportKind::Global(index) => globals[index.0 as usize] = true,
-                ExportKind::Func(_) | ExportKind::Tag => {}
-            }
-        }
-        Self {
-            memories: memories.into(),
-            tables: tables.into(),
-            globals: globals.into(),
-        }
-    }
-}
-
-impl Compiled {
-    pub(crate) fn artifact(&self) -> &wasmer_compiler::Artifact {
-        self.module
-            .sys_artifact()
-            .expect("the only backend compiled in is `sys`")
-    }
-
-    /// Where wasmer finds an exported function.
-    pub(crate) fn function_index(&self, name: &str) -> ExportIndex {
-        let exports = &self.artifact().module_info().exports;
-        *exports
-            .get(name)
-            .expect("both read the exports of the same bytes")
-    }
-}
+use crate::settings::Settings;
+use crate::{imports, interrupt, relink};
 
 /// The module behind [`engine_api::Module`].
 pub(crate) struct WasmerModule(Arc<Compiled>);
@@ -106,15 +28,15 @@ impl WasmerModule {
         info: ModuleInfo,
         instrumented: &Instrumented<'_>,
     ) -> Result<Self, Error> {
-        let artifact = module
+        let machine_code = module
             .sys_artifact()
             .ok_or_else(|| settings.failed("use the module", "it has no machine code"))?;
-        if !artifact.allocated() {
+        if !machine_code.allocated() {
             return Err(settings.failed("use the module", "it is for another architecture"));
         }
-        let code = code_range(artifact);
+        let code = code_range(machine_code);
         if settings.compiler.links_library() {
-            relink::relink(settings, &module, artifact, &code)?;
+            relink::relink(settings, &module, machine_code, &code)?;
         }
         // The middleware takes the names of its globals from the guest.
         for name in [REMAINING, EXHAUSTED] {
@@ -153,14 +75,14 @@ impl Module for WasmerModule {
         &self.0.info
     }
 
-    fn artifact(&self) -> Result<Artifact, Error> {
+    fn precompiled(&self) -> Result<Precompiled, Error> {
         let settings = &self.0.settings;
         let code = self
             .0
             .module
             .serialize()
             .map_err(|error| settings.failed("serialize the module", error))?;
-        Ok(Artifact::new(
+        Ok(Precompiled::new(
             self.0.info.hash(),
             settings.fingerprint.clone(),
             code.to_vec(),
@@ -168,12 +90,17 @@ impl Module for WasmerModule {
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
-        let instance = WasmerInstance::new(&self.0, imports, limits, None)?;
+        let instance = make(&self.0, imports, limits, None)?;
         Ok(Box::new(instance))
     }
 
     fn snapshots(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
+        let obstacles = module_bytes::obstacles(wasm)?;
+        Ok(obstacles.iter().map(ToString::to_string).collect())
     }
 
     fn restore(
@@ -183,14 +110,50 @@ impl Module for WasmerModule {
         snapshot: &Snapshot,
     ) -> Result<Box<dyn Instance>, Error> {
         snapshot.check_module(self.0.info.hash())?;
-        let instance = WasmerInstance::new(&self.0, imports, limits, Some(snapshot))?;
+        let instance = make(&self.0, imports, limits, Some(snapshot))?;
         Ok(Box::new(instance))
     }
 }
 
-/// From the first to the last byte of the guest's functions. Nothing but compiled code lies between.
-fn code_range(artifact: &wasmer_compiler::Artifact) -> Range<usize> {
-    let extents = artifact.finished_function_extents().unwrap_or_default();
+/// Makes an instance: fresh, with its start function run, or in the state of a snapshot.
+fn make(
+    compiled: &Arc<Compiled>,
+    imports: &Imports,
+    limits: &Limits,
+    snapshot: Option<&Snapshot>,
+) -> Result<WasmerInstance, Error> {
+    let settings = &compiled.settings;
+    if limits.fuel.is_some() && compiled.fuel.is_none() {
+        return Err(settings.unsupported("fuel: make the engine with `EngineConfig::fuel`"));
+    }
+    if limits.deadline.is_some() && !interrupt::AVAILABLE {
+        return Err(settings.unsupported("deadlines on this machine"));
+    }
+    limits::check_start(&compiled.info, imports, limits)?;
+
+    let watched = Watched::new(&compiled.code);
+    let tunables = InstanceTunables::new(limits, &watched);
+    let instance = WasmerInstance::new(compiled, watched, &tunables, limits);
+    let externs = imports::link(instance.pointer(), &tunables, imports)?;
+    let state = instance.state();
+    if limits.deadline.is_some() {
+        state.keep_watch()?;
+    }
+    state.populate(&tunables, &externs)?;
+    match snapshot {
+        None => state.start()?,
+        Some(snapshot) => {
+            state.fill(false)?;
+            state.restore(snapshot)?;
+        }
+    }
+    Ok(instance)
+}
+
+/// From the first to the last byte of the guest's functions. Nothing but compiled code lies
+/// between.
+fn code_range(machine_code: &wasmer_compiler::Artifact) -> Range<usize> {
+    let extents = machine_code.finished_function_extents().unwrap_or_default();
     let ranges = extents.into_iter().map(|(_, extent)| {
         let start = extent.ptr.0.addr();
         start..start + extent.length

@@ -1,8 +1,8 @@
 //! The library calls of LLVM's code, led to [`crate::libcalls`].
 //!
-//! LLVM's code has addresses of wasmer's library in itself, where wasmer puts them when it loads a module,
-//! and it lets nobody choose others. A serialized module tells where they are. So they are written over,
-//! once per module, before anybody can run it.
+//! LLVM's code has addresses of wasmer's library in itself, where wasmer puts them when it loads a
+//! module, and it lets nobody choose others. A serialized module tells where they are. So they are
+//! written over, once per module, before anybody can run it.
 
 use std::io;
 use std::ops::Range;
@@ -15,11 +15,11 @@ use wasmer_compiler::{Artifact, ArtifactBuild};
 use wasmer_types::MetadataHeader;
 use wasmer_vm::libcalls::function_pointer;
 
-use crate::engine::Settings;
 use crate::libcalls;
+use crate::settings::Settings;
 
-/// Where an address is written, the one that is there, and the one that takes its place.
-struct Place {
+/// An address in the code that is replaced: where it is, what it is, and what it becomes.
+struct Patch {
     at: usize,
     old: u64,
     new: u64,
@@ -29,8 +29,9 @@ struct Place {
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] if the code calls the library in a way that leaves no room for an address, and
-/// [`Error::Runtime`] if it is not what wasmer says or the system does not let it be written.
+/// [`Error::Unsupported`] if the code calls the library in a way that leaves no room for an
+/// address, and [`Error::Runtime`] if it is not what wasmer says or the system does not let it be
+/// written.
 pub(crate) fn relink(
     settings: &Settings,
     module: &wasmer::Module,
@@ -40,17 +41,17 @@ pub(crate) fn relink(
     let serialized = module
         .serialize()
         .map_err(|error| settings.failed(LINK, error))?;
-    let places = places(settings, artifact, &serialized)?;
-    if places.is_empty() {
+    let patches = patches(settings, artifact, &serialized)?;
+    if patches.is_empty() {
         return Ok(());
     }
     let pages = pages(code);
     protect(&pages, libc::PROT_READ | libc::PROT_WRITE)
         .map_err(|error| settings.failed(LINK, error))?;
-    for Place { at, old, new } in places {
+    for Patch { at, old, new } in patches {
         let at = ptr::with_exposed_provenance_mut::<u64>(at);
-        // SAFETY: wasmer has written there itself; the pages are writable, and belong to this module
-        // alone, which nobody runs yet.
+        // SAFETY: wasmer has written there itself; the pages are writable, and belong to this
+        // module alone, which nobody runs yet.
         unsafe {
             if at.read_unaligned() != old {
                 return Err(settings.failed(LINK, "its code is not as described"));
@@ -63,19 +64,19 @@ pub(crate) fn relink(
 
 const LINK: &str = "link the module";
 
-fn places(
+fn patches(
     settings: &Settings,
     artifact: &Artifact,
     serialized: &[u8],
-) -> Result<Vec<Place>, Error> {
+) -> Result<Vec<Patch>, Error> {
     let header = ArtifactBuild::MAGIC_HEADER.len() + MetadataHeader::LEN;
     let metadata = serialized.get(header..).unwrap_or_default();
     let archive = SerializableModule::archive_from_slice_checked(metadata)
         .map_err(|error| settings.failed(LINK, error))?;
     let ArchivedSerializableCompilation::Rkyv(compilation) = &archive.compilation else {
-        return Err(settings.failed(LINK, "its artifact has another format"));
+        return Err(settings.failed(LINK, "its serialized form has another format"));
     };
-    let mut places = Vec::new();
+    let mut patches = Vec::new();
     for (function, relocations) in compilation.function_relocations.iter() {
         let body = artifact.finished_functions()[function]
             .0
@@ -93,10 +94,10 @@ fn places(
             }
             let (at, old) = relocation.for_address(body, function_pointer(call) as u64);
             let (_, new) = relocation.for_address(body, operation.addr() as u64);
-            places.push(Place { at, old, new });
+            patches.push(Patch { at, old, new });
         }
     }
-    Ok(places)
+    Ok(patches)
 }
 
 /// The pages that the code lies on. Nothing that is not code lies on them.

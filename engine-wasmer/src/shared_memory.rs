@@ -17,9 +17,9 @@ use wasmer_vm::{
 };
 
 use crate::convert;
-use crate::engine::Settings;
 use crate::interrupt::Watched;
-use crate::limits;
+use crate::layout;
+use crate::settings::Settings;
 
 /// A shared memory of its own, for [`engine_api::Engine::shared_memory`].
 pub(crate) fn create(settings: &Settings, ty: MemoryType) -> Result<SharedMemory, Error> {
@@ -31,7 +31,7 @@ pub(crate) fn create(settings: &Settings, ty: MemoryType) -> Result<SharedMemory
     }
     let vm_type =
         convert::memory_type(ty).ok_or_else(|| settings.unsupported("memories above 4 GiB"))?;
-    let style = limits::base().memory_style(&vm_type);
+    let style = layout::base().memory_style(&vm_type);
     let memory = VMSharedMemory::new(&vm_type, &style)
         .map_err(|error| settings.failed("reserve a shared memory", error))?;
     let backing = Backing(SharedState::new(memory));
@@ -48,8 +48,8 @@ pub(crate) struct SharedState {
 }
 
 // SAFETY: the memory behind `base` is accessed through atomics only (by the host) and lives as long
-// as `memory`; its base never moves, because it is reserved at its largest size. `VMSharedMemory` is
-// made to be given to several threads.
+// as `memory`; its base never moves, because it is reserved at its largest size. `VMSharedMemory`
+// is made to be given to several threads.
 unsafe impl Send for SharedState {}
 // SAFETY: as above.
 unsafe impl Sync for SharedState {}

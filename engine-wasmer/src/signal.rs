@@ -1,41 +1,47 @@
 //! The signal that ends a guest.
 //!
-//! The handler takes the machine out of the guest's code and sends it to one instruction that no processor
-//! knows. What follows is a trap like any other, and wasmer unwinds the guest's stack as it does for one.
-//! So nothing has to be registered for a call: the thread's own [`interrupt::Running`] says whether it is in
-//! code that may be ended.
+//! The handler takes the machine out of the guest's code and sends it to one instruction that no
+//! processor knows. What follows is a trap like any other, and wasmer unwinds the guest's stack as
+//! it does for one. So nothing has to be registered for a call: the thread's own
+//! [`crate::interrupt::Running`] says whether it is in code that may be ended.
 //!
 //! wasmer's own signal would do the same, but a guest has to be entered in a registry behind a lock
-//! before each call, and taken out in the reverse order after it: five times the rest of an addition.
+//! before each call, and taken out in the reverse order after it: five times the rest of an
+//! addition.
 
 use std::ffi::c_void;
 use std::io;
 use std::sync::OnceLock;
 
-use crate::interrupt;
-
-/// Ignored where nobody handles it, as on a thread of the host, and used by few: what Go interrupts its own
-/// code with, for the same reasons.
+/// Ignored where nobody handles it, as on a thread of the host, and used by few: what Go interrupts
+/// its own code with, for the same reasons.
 const SIGNAL: libc::c_int = libc::SIGURG;
+
+/// Whether a guest is to end at an address of its code.
+type IsToEndAt = fn(usize) -> bool;
+
+static IS_TO_END_AT: OnceLock<IsToEndAt> = OnceLock::new();
 
 /// What handled the signal before.
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// Lets the signal end guests, from the first call on.
+/// Lets the signal end guests where `is_to_end_at` says so, from the first call on. The handler
+/// asks it, at any moment.
 ///
 /// # Errors
 ///
 /// The system's.
-pub(crate) fn install() -> io::Result<()> {
+pub(crate) fn install(is_to_end_at: IsToEndAt) -> io::Result<()> {
     static OUTCOME: OnceLock<Result<(), i32>> = OnceLock::new();
     let outcome = OUTCOME.get_or_init(|| {
-        // The first: a signal may arrive as soon as there is a handler.
+        // These come first: a signal may arrive as soon as there is a handler.
+        IS_TO_END_AT.get_or_init(|| is_to_end_at);
         PREVIOUS.get_or_init(|| exchange(None).unwrap_or_else(|_| no_action()));
         let mut action = no_action();
         let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void) = handle;
         action.sa_sigaction = handler as *const () as usize;
-        // On the signal stack that wasmer gives each thread, because the guest's may have no room; and without
-        // breaking off what a host function asks of the system.
+        // On the signal stack that wasmer gives each thread, because the guest's may have no room;
+        // and without breaking off what a host function asks of the system.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
         exchange(Some(&action)).map(drop)
     });
@@ -66,16 +72,18 @@ pub(crate) fn this_thread() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
-/// Sends the signal to a thread of this process. One that has ended gets none, and another that has its
-/// number by now ignores it.
+/// Sends the signal to a thread of this process. One that has ended gets none, and another that has
+/// its number by now ignores it.
 pub(crate) fn send(thread: libc::pid_t) {
     // SAFETY: it takes three numbers, and looks for the thread in this process alone.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGNAL) };
 }
 
-/// Only loads, compares, and stores to the machine's state that it is given: it may come at any moment.
+/// Only loads, compares, and stores to the machine's state that it is given: it may come at any
+/// moment.
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives a handler with SA_SIGINFO the state of the machine, and takes it back from there.
+    // SAFETY: the kernel gives a handler with SA_SIGINFO the state of the machine, and takes it
+    // back from there.
     let counter = unsafe { program_counter(context) };
     #[expect(
         clippy::cast_possible_truncation,
@@ -84,8 +92,12 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     )]
     // SAFETY: as above; nobody else has the context.
     let at = unsafe { *counter } as usize;
-    if interrupt::is_to_end_at(at) {
-        // SAFETY: as above. The guest's code does not go on: the instruction there traps, and wasmer unwinds.
+    if IS_TO_END_AT
+        .get()
+        .is_some_and(|is_to_end_at| is_to_end_at(at))
+    {
+        // SAFETY: as above. The guest's code does not go on: the instruction there traps, and
+        // wasmer unwinds.
         unsafe { *counter = end_of_guest as *const () as Register };
         return;
     }

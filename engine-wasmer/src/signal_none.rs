@@ -1,9 +1,9 @@
-//! In place of `signal.rs` where nobody knows where the machine was when a signal came: there, no instance is
-//! watched ([`crate::interrupt::AVAILABLE`]).
+//! In place of `signal.rs` where nobody knows where the machine was when a signal came: there, no
+//! instance is watched ([`crate::interrupt::AVAILABLE`]).
 
 use std::io;
 
-pub(crate) fn install() -> io::Result<()> {
+pub(crate) fn install(_: fn(usize) -> bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -7,9 +7,9 @@ use memory_image::Region;
 use wasmer_types::{ExportIndex, Pages};
 use wasmer_vm::{InternalStoreHandle, LinearMemory, VMExtern, VMMemory};
 
-use crate::instance::{Guest, lookup};
+use crate::state::{InstanceState, lookup};
 
-impl Guest {
+impl InstanceState {
     pub(crate) fn capture(&self) -> Result<Snapshot, Error> {
         let info = &self.compiled.info;
         self.check_memories(info)?;
@@ -17,11 +17,11 @@ impl Guest {
         for (index, memory) in self.all_memories() {
             let since = self.image(index);
             let region = self.region(memory)?;
-            // SAFETY: `region` is the whole of a memory of this guest, as wasmer has it at this moment. No
-            // guest code runs, as its instance is borrowed by `&mut`, and wasmer keeps no references into
-            // memories. Each lies in a reservation of its own, of which wasmer asks only that it can be
-            // accessed and unmapped. `since` is the image that was last mapped there, by this function or by
-            // `restore`.
+            // SAFETY: `region` is the whole of a memory of this guest, as wasmer has it at this
+            // moment. No guest code runs, as its instance is borrowed by `&mut`, and wasmer keeps
+            // no references into memories. Each lies in a reservation of its own, of which wasmer
+            // asks only that it can be accessed and unmapped. `since` is the image that was last
+            // mapped there, by this function or by `restore`.
             let image = unsafe { MemoryImage::capture(region, since.as_ref()) }?;
             self.set_image(index, image.clone());
             images.push((index, image));
@@ -99,7 +99,8 @@ impl Guest {
     fn region(&self, memory: InternalStoreHandle<VMMemory>) -> Result<Region, Error> {
         // SAFETY: the borrows end with the expressions; a memory's definition is initialised.
         let definition = unsafe { memory.get(self.objects()).vmmemory() };
-        // SAFETY: it lives as long as the memory, which grows only while its guest runs or by our `&mut`.
+        // SAFETY: it lives as long as the memory, which grows only while its guest runs or by our
+        // `&mut`.
         let (base, bytes) =
             unsafe { (definition.as_ref().base, definition.as_ref().current_length) };
         let base = std::ptr::NonNull::new(base).unwrap_or(std::ptr::NonNull::dangling());
@@ -120,8 +121,8 @@ impl Guest {
         }
         let refused = || Error::Limit {
             what: "bytes of memory",
-            needed: self.account().bytes().saturating_add(missing),
-            limit: self.account().bytes_max(),
+            needed: self.account.bytes().saturating_add(missing),
+            limit: self.account.bytes_max(),
         };
         let pages = u32::try_from(missing / PAGE_BYTES).map_err(|_| refused())?;
         // SAFETY: as above, and growing runs no guest code.
@@ -150,7 +151,8 @@ impl Guest {
             });
         }
         let raw = self.references.borrow_mut().lower(value)?;
-        // SAFETY: the global lives as long as the guest, whose code is not running, and has the type.
+        // SAFETY: the global lives as long as the guest, whose code is not running, and has the
+        // type.
         unsafe { (*self.any_global(index).as_ptr()).val = raw };
         Ok(())
     }

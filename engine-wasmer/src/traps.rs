@@ -60,7 +60,8 @@ pub(crate) fn by_name(code: TrapCode, imposed: Imposed) -> Trap {
         // The latter cannot be: our host functions never yield.
         TrapCode::UncaughtException | TrapCode::YieldOutsideAsyncContext => Trap::Uncaught,
         TrapCode::UninitializedExnRef => Trap::NullReference,
-        // Also what wasmer makes of a wait that a memory refuses, which ours do if they are unshared.
+        // Also what wasmer makes of a wait that a memory refuses, which ours do if they are
+        // unshared.
         TrapCode::HostInterrupt => imposed.kill.unwrap_or(Trap::AtomicWaitUnshared),
     }
 }

@@ -232,8 +232,8 @@ fn modules_give_their_code_back() {
         for _ in 0..100 {
             round();
         }
-        // On a busy machine more of those threads meet, and the allocator may make a few arenas still; a
-        // module that is kept has mappings of its own, so a hundred of them would show.
+        // On a busy machine more of those threads meet, and the allocator may make a few arenas
+        // still; a module that is kept has mappings of its own, so a hundred of them would show.
         settle(&engine.id().to_string(), before, |now| {
             now.maps <= before.maps + 50 && now.threads == before.threads
         });

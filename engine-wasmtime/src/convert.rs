@@ -1,12 +1,11 @@
 //! Types and values between the contract and wasmtime.
 
 use std::any::Any;
-use std::collections::HashMap;
 
 use engine_api::{Error, ExternRef, FuncRef, MemoryType, Val, ValType};
 use wasmtime::{AsContext, AsContextMut, Func, Rooted, ValRaw};
 
-use crate::instance::State;
+use crate::state::State;
 use crate::traps;
 
 /// The wasmtime type of a value.
@@ -30,46 +29,6 @@ pub(crate) fn memory_type(ty: MemoryType) -> wasmtime::Result<wasmtime::MemoryTy
         .memory64(ty.memory64)
         .shared(ty.shared)
         .build()
-}
-
-/// The functions of one instance that the host holds references to.
-///
-/// A slot is never reused: there are at most as many as the module has functions.
-pub(crate) struct FuncRefs {
-    instance: u64,
-    funcs: Vec<Func>,
-    slots: HashMap<usize, u32>,
-}
-
-impl FuncRefs {
-    pub(crate) fn new() -> Self {
-        Self {
-            instance: FuncRef::new_instance(),
-            funcs: Vec::new(),
-            slots: HashMap::new(),
-        }
-    }
-
-    /// The reference for a function, always the same for the same `address`, which is wasmtime's raw
-    /// form of it.
-    fn intern(&mut self, func: Func, address: usize) -> FuncRef {
-        let slot = *self.slots.entry(address).or_insert_with(|| {
-            self.funcs.push(func);
-            u32::try_from(self.funcs.len() - 1).expect("a module has less than 2^32 functions")
-        });
-        FuncRef::new(self.instance, slot)
-    }
-
-    /// The function of a reference that may come from anywhere.
-    fn resolve(&self, reference: FuncRef) -> Result<Func, Error> {
-        if reference.instance() != self.instance {
-            return Err(Error::ForeignReference);
-        }
-        self.funcs
-            .get(reference.slot() as usize)
-            .copied()
-            .ok_or(Error::ForeignReference)
-    }
 }
 
 /// A value that is neither an externref nor in need of the store, in raw form.
@@ -150,7 +109,8 @@ fn references_to_raw(
 ///
 /// # Safety
 ///
-/// `raw` was written by `store`'s guest as a value of type `ty`, and no garbage was collected since.
+/// `raw` was written by `store`'s guest as a value of type `ty`, and no garbage was collected
+/// since.
 #[expect(unsafe_code, reason = "raw values carry no type; see Safety")]
 #[inline]
 pub(crate) unsafe fn from_raw(
@@ -181,7 +141,8 @@ pub(crate) unsafe fn from_raw(
     })
 }
 
-/// The contract's reference for wasmtime's raw form of one, which is null or a function of the store.
+/// The contract's reference for wasmtime's raw form of one, which is null or a function of the
+/// store.
 ///
 /// # Safety
 ///
@@ -274,8 +235,8 @@ pub(crate) fn to_wasmtime(
 ///
 /// # Errors
 ///
-/// [`Error::ForeignReference`]; [`Error::Runtime`]; [`Error::ValueType`] if it is no reference of the
-/// type `element`.
+/// [`Error::ForeignReference`]; [`Error::Runtime`]; [`Error::ValueType`] if it is no reference of
+/// the type `element`.
 pub(crate) fn to_wasmtime_ref(
     store: impl AsContextMut<Data = State>,
     value: &Val,

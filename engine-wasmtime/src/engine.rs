@@ -6,94 +6,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineConfig, EngineId, Error, Feature, Instrumented,
-    MemoryType, Module, ModuleHash, ModuleInfo, SharedMemory,
+    Capabilities, Engine, EngineConfig, EngineId, Error, MemoryType, Module, ModuleHash,
+    Precompiled, SharedMemory,
 };
+use module_bytes::{Feature, Instrumented};
 
 use crate::interrupt::Ticker;
 use crate::module::CompiledModule;
+use crate::runtime::{Compiler, Runtime, has_threads};
 use crate::{shared_memory, traps};
-
-/// The compilers of wasmtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compiler {
-    /// The optimising one.
-    Cranelift,
-    /// The baseline one, which compiles in one pass.
-    Winch,
-}
-
-impl Compiler {
-    fn name(self) -> &'static str {
-        match self {
-            Compiler::Cranelift => "cranelift",
-            Compiler::Winch => "winch",
-        }
-    }
-
-    fn strategy(self) -> wasmtime::Strategy {
-        match self {
-            Compiler::Cranelift => wasmtime::Strategy::Cranelift,
-            Compiler::Winch => wasmtime::Strategy::Winch,
-        }
-    }
-}
 
 /// wasmtime with one compiler and one configuration. Clones are the same engine.
 #[derive(Clone)]
-pub struct Wasmtime(Arc<EngineInner>);
+pub struct Wasmtime(Arc<Runtime>);
 
 impl From<Wasmtime> for Arc<dyn Engine> {
     fn from(engine: Wasmtime) -> Self {
         Arc::new(engine)
-    }
-}
-
-/// What modules and instances share of their engine.
-pub(crate) struct EngineInner {
-    runtime: wasmtime::Engine,
-    compiler: Compiler,
-    config: EngineConfig,
-    fingerprint: String,
-    pub(crate) ticker: Ticker,
-}
-
-impl EngineInner {
-    pub(crate) fn id(&self) -> EngineId {
-        EngineId {
-            runtime: "wasmtime",
-            compiler: self.compiler.name(),
-        }
-    }
-
-    /// wasmtime's own engine.
-    pub(crate) fn runtime(&self) -> &wasmtime::Engine {
-        &self.runtime
-    }
-
-    pub(crate) fn config(&self) -> &EngineConfig {
-        &self.config
-    }
-
-    pub(crate) fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    pub(crate) fn capabilities(&self) -> Capabilities {
-        let cranelift = self.compiler == Compiler::Cranelift;
-        Capabilities {
-            simd: cranelift || winch_has_simd(),
-            externref: cranelift,
-            multi_memory: true,
-            memory64: true,
-            tail_calls: cranelift,
-            threads: has_threads(self.compiler),
-            fuel: self.config.fuel,
-            interruption: true,
-            stack_limit: true,
-            artifacts: true,
-            nan_canonicalization: true,
-        }
     }
 }
 
@@ -118,8 +47,8 @@ impl Wasmtime {
 
     /// wasmtime with the compiler and the configuration given.
     ///
-    /// A thread that calls guests needs a stack of its own of `stack_bytes_max` and some more for the
-    /// host functions at the deepest point: the limit is counted from where the call begins.
+    /// A thread that calls guests needs a stack of its own of `stack_bytes_max` and some more for
+    /// the host functions at the deepest point: the limit is counted from where the call begins.
     ///
     /// # Errors
     ///
@@ -130,11 +59,11 @@ impl Wasmtime {
             runtime: "wasmtime",
             compiler: compiler.name(),
         };
-        let runtime = wasmtime::Engine::new(&runtime_config(compiler, config))
+        let engine = wasmtime::Engine::new(&runtime_config(compiler, config))
             .map_err(|error| traps::failed(id, "start", error))?;
-        let fingerprint = fingerprint(id, &runtime);
-        Ok(Self(Arc::new(EngineInner {
-            runtime,
+        let fingerprint = fingerprint(id, &engine);
+        Ok(Self(Arc::new(Runtime {
+            engine,
             compiler,
             config: config.clone(),
             fingerprint,
@@ -144,7 +73,7 @@ impl Wasmtime {
 
     /// Says whether it is the module or the engine that a compilation failed for.
     fn compilation_failed(&self, wasm: &[u8], error: &wasmtime::Error) -> Error {
-        let features = match ModuleInfo::features(wasm) {
+        let features = match module_bytes::features(wasm) {
             Ok(features) => features,
             Err(invalid) => return invalid,
         };
@@ -184,8 +113,8 @@ fn has_feature(capabilities: Capabilities, feature: Feature) -> bool {
 /// asks for the sum even where it never makes such a stack.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// Address space that each store reserves for externrefs, instead of wasmtime's 4 GiB. Beyond it the
-/// heap moves.
+/// Address space that each store reserves for externrefs, instead of wasmtime's 4 GiB. Beyond it
+/// the heap moves.
 const GC_HEAP_RESERVED_BYTES: u64 = 1 << 20;
 
 fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config {
@@ -223,19 +152,6 @@ fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config
     // Winch reads the setting too, despite its name.
     runtime.cranelift_nan_canonicalization(true);
     runtime
-}
-
-/// Winch has no atomics but for x86-64, and refuses to start with them.
-fn has_threads(compiler: Compiler) -> bool {
-    compiler == Compiler::Cranelift || cfg!(target_arch = "x86_64")
-}
-
-/// Winch compiles vectors to AVX2 instructions alone.
-fn winch_has_simd() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx2");
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
 }
 
 fn fingerprint(id: EngineId, runtime: &wasmtime::Engine) -> String {
@@ -279,11 +195,11 @@ impl Engine for Wasmtime {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        let info = ModuleInfo::parse(wasm)?;
+        let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         // The module may be hostile, and a compiler is large.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
-            wasmtime::Module::from_binary(&self.0.runtime, instrumented.wasm())
+            wasmtime::Module::from_binary(&self.0.engine, instrumented.wasm())
         }));
         let module = match compiled {
             Ok(Ok(module)) => module,
@@ -297,17 +213,18 @@ impl Engine for Wasmtime {
         Ok(Arc::new(module))
     }
 
-    fn load(&self, wasm: &[u8], artifact: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        let info = ModuleInfo::parse(wasm)?;
+    fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error> {
+        let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
-        let code = artifact.code_for(wasm, &self.0.fingerprint)?;
+        let code = precompiled.code_for(wasm, &self.0.fingerprint)?;
         #[expect(unsafe_code, reason = "machine code is loaded; see SAFETY")]
-        // SAFETY: an `Artifact` comes from `CompiledModule::artifact`, or from a file for which the
-        // caller of the unsafe `Artifact::from_bytes` has vouched. `code_for` has checked that an
-        // engine of the same fingerprint made it, and from this module.
-        let module = unsafe { wasmtime::Module::deserialize(&self.0.runtime, code) };
-        let module = module.map_err(|error| Error::Artifact {
-            reason: format!("{error:#}"),
+        // SAFETY: a `Precompiled` comes from `CompiledModule::precompiled`, or from a file for
+        // which the caller of the unsafe `Precompiled::from_bytes` has vouched. `code_for` has
+        // checked that an engine of the same fingerprint made it, and from this module.
+        let module = unsafe { wasmtime::Module::deserialize(&self.0.engine, code) };
+        let module = module.map_err(|error| Error::Precompiled {
+            reason: "wasmtime does not take its code".to_owned(),
+            source: Some(error.into_boxed_dyn_error()),
         })?;
         let module = CompiledModule::new(Arc::clone(&self.0), module, info, &instrumented)?;
         Ok(Arc::new(module))

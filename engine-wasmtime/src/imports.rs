@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use engine_api::{Error, Extern, HostFunc, Import, Imports, MemoryType, TableType};
 use wasmtime::{AsContextMut, Func, Store, ValRaw};
 
-use crate::caller::Guest;
-use crate::engine::EngineInner;
-use crate::instance::{Memory, State};
+use crate::access::GuestAccess;
+use crate::runtime::Runtime;
 use crate::shared_memory::Backing;
+use crate::state::{Memory, State};
 use crate::{convert, traps};
 
 /// The wasmtime type of an import, where it is needed to make what is imported.
@@ -35,7 +35,7 @@ impl From<wasmtime::ExternType> for ImportType {
 ///
 /// [`Error::Import`].
 pub(crate) fn resolve<'a>(
-    engine: &EngineInner,
+    engine: &Runtime,
     needed: &[Import],
     imports: &'a Imports,
 ) -> Result<Vec<&'a Extern>, Error> {
@@ -45,7 +45,7 @@ pub(crate) fn resolve<'a>(
             let given = imports.resolve(import)?;
             if let Extern::SharedMemory(memory) = given {
                 let own = memory.backing::<Backing>().is_some_and(|backing| {
-                    wasmtime::Engine::same(&backing.engine, engine.runtime())
+                    wasmtime::Engine::same(&backing.engine, engine.wasmtime())
                 });
                 if !own {
                     return Err(Error::Import {
@@ -204,10 +204,10 @@ fn table_type(given: TableType, needed: &wasmtime::TableType) -> wasmtime::Table
 }
 
 /// A host function in wasmtime's raw form: its values are converted into buffers that the store
-/// keeps, so that a call allocates nothing.
+/// keeps, and a call allocates nothing.
 fn host_func(store: &mut Store<State>, ty: wasmtime::FuncType, func: HostFunc) -> Func {
     let run = move |caller: wasmtime::Caller<'_, State>, raw: &mut [MaybeUninit<ValRaw>]| {
-        let mut guest = Guest(caller);
+        let mut guest = GuestAccess(caller);
         guest.0.data().clock.set_in_host(true);
         guest.link();
         let mut values = guest.0.data_mut().scratch.take_values();
@@ -218,7 +218,8 @@ fn host_func(store: &mut Store<State>, ty: wasmtime::FuncType, func: HostFunc) -
     };
     #[expect(unsafe_code, reason = "the checked form allocates at every call")]
     // SAFETY: `run` reads `raw` as the parameters of `func.ty()` and writes its results there.
-    // `Imports::resolve` has found that type equal to the import's, of which `ty` is wasmtime's form.
+    // `Imports::resolve` has found that type equal to the import's, of which `ty` is wasmtime's
+    // form.
     unsafe {
         Func::new_unchecked(store, ty, run)
     }
@@ -226,7 +227,7 @@ fn host_func(store: &mut Store<State>, ty: wasmtime::FuncType, func: HostFunc) -
 
 /// Runs a host function on behalf of the guest that wrote `raw`.
 fn invoke(
-    guest: &mut Guest<wasmtime::Caller<'_, State>>,
+    guest: &mut GuestAccess<wasmtime::Caller<'_, State>>,
     func: &HostFunc,
     raw: &mut [MaybeUninit<ValRaw>],
     values: &mut Vec<engine_api::Val>,
@@ -247,7 +248,7 @@ fn invoke(
 
 /// Gives a host function's results, whose types have been checked, to the guest.
 fn write_results(
-    guest: &mut Guest<wasmtime::Caller<'_, State>>,
+    guest: &mut GuestAccess<wasmtime::Caller<'_, State>>,
     results: &[engine_api::Val],
     raw: &mut [MaybeUninit<ValRaw>],
 ) -> Result<(), Error> {

@@ -1,142 +1,15 @@
-//! What a store holds besides the guest, and the owner's view of an instance.
-
-use std::sync::Arc;
+//! An instance, as its owner has it.
 
 use engine_api::{
-    Caller, Error, FuncIndex, Instance, Interrupter, Limits, MemoryImage, MemoryIndex, MemoryMeter,
-    ModuleInfo, NumericType, Slot, Snapshot, Val,
+    Error, FuncIndex, Instance, Interrupter, MemoryMeter, NumericType, Slot, Snapshot,
 };
-use wasmtime::{Func, Global, Store, Table, ValRaw};
+use wasmtime::Store;
 
-use crate::caller::Guest;
-use crate::convert::FuncRefs;
-use crate::engine::EngineInner;
-use crate::interrupt::Clock;
-use crate::limits::Limiter;
-use crate::module;
-use crate::module::Exports;
+use crate::access::GuestAccess;
+use crate::exports;
+use crate::state::State;
 
-/// A linear memory that the host reaches by its index.
-#[derive(Clone)]
-pub(crate) enum Memory {
-    Unshared(wasmtime::Memory),
-    Shared(wasmtime::SharedMemory),
-}
-
-/// The data of a store: everything about one instance that wasmtime does not hold.
-pub(crate) struct State {
-    pub(crate) engine: Arc<EngineInner>,
-    pub(crate) info: Arc<ModuleInfo>,
-    pub(crate) exports: Arc<Exports>,
-    pub(crate) limiter: Limiter,
-    pub(crate) clock: Clock,
-    /// Fuel that each outermost call starts with, if the instance has a limit of it.
-    pub(crate) fuel: Option<u64>,
-    /// The instance, once its start function has returned. Before, host functions reach its exports
-    /// through wasmtime's caller.
-    pub(crate) instance: Option<wasmtime::Instance>,
-    /// Whether memories, tables and globals are filled in.
-    pub(crate) linked: bool,
-    /// Exported functions by [`engine_api::FuncIndex`], each looked up at its first call.
-    pub(crate) functions: Vec<Option<Func>>,
-    pub(crate) memories: Vec<Option<Memory>>,
-    pub(crate) tables: Vec<Option<Table>>,
-    pub(crate) globals: Vec<Option<Global>>,
-    pub(crate) func_refs: FuncRefs,
-    /// Host objects passed to the guest since garbage was collected.
-    pub(crate) externrefs_passed: u32,
-    pub(crate) scratch: Scratch,
-    /// The images that memories were last restored from or captured to.
-    images: Vec<(MemoryIndex, MemoryImage)>,
-}
-
-impl State {
-    pub(crate) fn new(
-        engine: &Arc<EngineInner>,
-        info: &Arc<ModuleInfo>,
-        exports: &Arc<Exports>,
-        limits: &Limits,
-    ) -> Self {
-        Self {
-            engine: Arc::clone(engine),
-            info: Arc::clone(info),
-            exports: Arc::clone(exports),
-            limiter: Limiter::new(limits, exports.shared_bytes),
-            clock: Clock::new(&engine.ticker, limits.deadline),
-            fuel: limits.fuel,
-            instance: None,
-            linked: false,
-            functions: vec![None; info.functions().len()],
-            memories: vec![None; info.memories().len()],
-            tables: vec![None; info.tables().len()],
-            globals: vec![None; info.globals().len()],
-            func_refs: FuncRefs::new(),
-            externrefs_passed: 0,
-            scratch: Scratch::default(),
-            images: Vec::new(),
-        }
-    }
-
-    /// The image that is mapped in a memory, but for what was written since.
-    pub(crate) fn image(&self, memory: MemoryIndex) -> Option<&MemoryImage> {
-        let mut images = self.images.iter();
-        images
-            .find(|(index, _)| *index == memory)
-            .map(|(_, image)| image)
-    }
-
-    pub(crate) fn set_image(&mut self, memory: MemoryIndex, image: MemoryImage) {
-        self.images.retain(|(index, _)| *index != memory);
-        self.images.push((memory, image));
-    }
-
-    /// The bytes of all linear memories.
-    ///
-    /// wasmtime tells the size of a shared memory only to who has it in hand: one that the module
-    /// defines and does not export counts with the pages it starts with.
-    fn memory_bytes(&self) -> u64 {
-        let mut bytes = self.limiter.memory_bytes();
-        for memory in &self.exports.shared_memories {
-            bytes += match &self.memories[*memory as usize] {
-                Some(Memory::Shared(memory)) => memory.data_size() as u64,
-                _ => self.info.memories()[*memory as usize].pages_min * engine_api::PAGE_BYTES,
-            };
-        }
-        bytes
-    }
-}
-
-/// Buffers for the values of calls, kept from call to call so that none is allocated. Nested calls
-/// take one each.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    raw: Vec<Vec<ValRaw>>,
-    values: Vec<Vec<Val>>,
-}
-
-impl Scratch {
-    /// An empty buffer of raw values.
-    pub(crate) fn take_raw(&mut self) -> Vec<ValRaw> {
-        self.raw.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn put_raw(&mut self, mut buffer: Vec<ValRaw>) {
-        buffer.clear();
-        self.raw.push(buffer);
-    }
-
-    /// An empty buffer of values.
-    pub(crate) fn take_values(&mut self) -> Vec<Val> {
-        self.values.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn put_values(&mut self, mut buffer: Vec<Val>) {
-        buffer.clear();
-        self.values.push(buffer);
-    }
-}
-
-impl Instance for Guest<Store<State>> {
+impl Instance for GuestAccess<Store<State>> {
     fn call_numbers(
         &mut self,
         func: FuncIndex,
@@ -158,19 +31,15 @@ impl Instance for Guest<Store<State>> {
 
     fn interrupter(&self) -> Result<Interrupter, Error> {
         let state = self.0.data();
-        if module::hides_shared_memory(&state.info) {
-            return Err(module::unwakeable(state.engine.id()));
+        if exports::hides_shared_memory(&state.info) {
+            return Err(exports::unwakeable(state.engine.id()));
         }
-        Ok(state.clock.interrupter(state.engine.runtime()))
+        Ok(state.clock.interrupter(state.engine.wasmtime()))
     }
 
     fn fuel_left(&mut self) -> Option<u64> {
         self.0.data().fuel?;
         self.0.get_fuel().ok()
-    }
-
-    fn as_caller(&mut self) -> &mut dyn Caller {
-        self
     }
 
     fn capture(&mut self) -> Result<Snapshot, Error> {
@@ -179,13 +48,5 @@ impl Instance for Guest<Store<State>> {
 
     fn discard_memories(&mut self) {
         self.discard_pages();
-    }
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State")
-            .field("module", &self.info.hash())
-            .finish_non_exhaustive()
     }
 }

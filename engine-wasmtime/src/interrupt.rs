@@ -1,14 +1,14 @@
 //! Deadlines and interrupters, on wasmtime's epochs.
 //!
-//! Compiled code compares the engine's epoch with the store's at every function entry and loop. When
-//! the engine's has advanced, it asks [`Clock::check`], which ends the call or lets it go on until
-//! the next tick. Epochs advance only while somebody needs it: a call with a deadline in flight keeps
-//! the [`Ticker`] ticking, and an interrupter advances the epoch by itself.
+//! Compiled code compares the engine's epoch with the store's at every function entry and loop.
+//! When the engine's has advanced, it asks [`Clock::check`], which ends the call or lets it go on
+//! until the next tick. Epochs advance only while somebody needs it: a call with a deadline in
+//! flight keeps the [`Ticker`] ticking, and an interrupter advances the epoch by itself.
 //!
 //! A thread in `memory.atomic.wait` looks at no epoch, and wasmtime has nothing to end the wait but
 //! the guest's own `notify`. So the ticker notifies every address of the shared memories of a call
-//! that must end, until it has: about 1 ms per MiB. Other instances with the same memory see spurious
-//! wake-ups, for which code that waits has to be prepared anyway.
+//! that must end, until it has: about 1 ms per MiB. Other instances with the same memory see
+//! spurious wake-ups, for which code that waits has to be prepared anyway.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,8 +20,8 @@ use engine_api::{Error, Interrupt, Interrupter, Trap};
 /// How often a deadline is looked at.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Ticks without need after which the ticker sleeps until it is woken, which costs the next call with
-/// a deadline a system call.
+/// Ticks without need after which the ticker sleeps until it is woken, which costs the next call
+/// with a deadline a system call.
 const TICKS_IDLE_MAX: u32 = 10;
 
 /// The thread that advances an engine's epoch. It starts with the first instance that needs it,
@@ -188,7 +188,7 @@ struct Watch {
     expires: AtomicU64,
     /// Whether a host function runs for the guest, which is waited for.
     in_host: AtomicBool,
-    /// Whether the ticker has begun to end its waits, so that what it returns may be untrue.
+    /// Whether the ticker has begun to end its waits: what it returns may then be untrue.
     woken: AtomicBool,
     /// Where its guest may wait for another thread.
     memories: Mutex<Vec<wasmtime::SharedMemory>>,
@@ -295,8 +295,9 @@ impl Clock {
     ///
     /// # Errors
     ///
-    /// As [`Clock::check`], for an outermost call whose guest was woken from a wait because the call
-    /// was to end: it may have returned before it met an epoch check, taking the wake-up for real.
+    /// As [`Clock::check`], for an outermost call whose guest was woken from a wait because the
+    /// call was to end: it may have returned before it met an epoch check, taking the wake-up for
+    /// real.
     #[inline]
     pub(crate) fn leave(&mut self) -> Result<(), Error> {
         self.depth -= 1;

@@ -20,9 +20,14 @@
 //! | file | what is there |
 //! |---|---|
 //! | `engine` | [`Wasmtime`]: constructors and configuration |
-//! | `module` | compiled modules, and their artifacts |
-//! | `instance` | what a store holds besides the guest, and the owner's view of an instance |
-//! | `caller` | calls, memories, globals and tables, as host functions and owners see them |
+//! | `module` | compiled modules, and their precompiled form |
+//! | `runtime` | what modules and instances share of their engine |
+//! | `exports` | where a module's exports are |
+//! | `state` | what a store holds besides the guest |
+//! | `instance` | the owner's view of an instance |
+//! | `access` | calls, memories, globals and tables, as host functions and owners see them |
+//! | `func_refs` | functions that the host holds references to |
+//! | `snapshot` | the state of an instance, captured and restored |
 //! | `imports` | what the host gives, made into what wasmtime links |
 //! | `convert` | types and values in both directions |
 //! | `traps` | wasmtime's errors, mapped by name |
@@ -30,16 +35,21 @@
 //! | `interrupt` | deadlines and interrupters, on epochs |
 //! | `shared_memory` | memories that several instances have |
 
-mod caller;
+mod access;
 mod convert;
 mod engine;
+mod exports;
+mod func_refs;
 mod imports;
 mod instance;
 mod interrupt;
 mod limits;
 mod module;
+mod runtime;
 mod shared_memory;
 mod snapshot;
+mod state;
 mod traps;
 
-pub use engine::{Compiler, Wasmtime};
+pub use engine::Wasmtime;
+pub use runtime::Compiler;

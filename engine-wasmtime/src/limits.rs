@@ -5,8 +5,8 @@ use wasmtime::ResourceLimiter;
 
 /// Counts the unshared linear memories of one store and refuses what exceeds the limits.
 ///
-/// wasmtime asks it before every memory or table is made or grows, whoever wants it. Shared memories
-/// are not limited: they have their maximum.
+/// wasmtime asks it before every memory or table is made or grows, for the guest and for the host.
+/// Shared memories are not limited: they have their maximum.
 pub(crate) struct Limiter {
     /// Includes `shared_bytes`.
     memory_bytes: u64,
@@ -47,7 +47,7 @@ impl Limiter {
         self.memory_bytes_max.saturating_sub(self.shared_bytes)
     }
 
-    /// What [`Limiter::memory_bytes`] says, for who has no instance to ask.
+    /// What [`Limiter::memory_bytes`] says, readable without the instance.
     pub(crate) fn meter(&self) -> &MemoryMeter {
         &self.meter
     }
@@ -118,8 +118,8 @@ impl ResourceLimiter for Limiter {
     }
 }
 
-/// Refuses an instance that starts larger than its limits. wasmtime's own error would not say by how
-/// much.
+/// Refuses an instance that starts larger than its limits. wasmtime's own error would not say by
+/// how much.
 ///
 /// # Errors
 ///

@@ -3,44 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use engine_api::{
-    Artifact, EngineId, Error, ExportKind, ExternType, GlobalIndex, Imports, Instance,
-    Instrumented, Limits, MemoryIndex, Module, ModuleInfo, PAGE_BYTES, Snapshot, TableIndex,
-};
-use wasmtime::{ModuleExport, Store, UpdateDeadline};
+use engine_api::{Error, Imports, Instance, Limits, Module, ModuleInfo, Precompiled, Snapshot};
+use module_bytes::Instrumented;
+use wasmtime::{Store, UpdateDeadline};
 
-use crate::caller::Guest;
-use crate::engine::EngineInner;
+use crate::access::GuestAccess;
+use crate::exports::{Exports, hides_shared_memory, unwakeable};
 use crate::imports::{self, ImportType};
-use crate::instance::State;
+use crate::runtime::Runtime;
+use crate::state::State;
 use crate::{limits, traps};
 
 /// A compiled module.
 pub(crate) struct CompiledModule {
-    engine: Arc<EngineInner>,
+    engine: Arc<Runtime>,
     module: wasmtime::Module,
     info: Arc<ModuleInfo>,
     imports: Vec<ImportType>,
     exports: Arc<Exports>,
-}
-
-/// Where a module's exports are, so that no instance looks anything up by name.
-pub(crate) struct Exports {
-    /// By [`engine_api::FuncIndex`].
-    pub(crate) functions: Vec<ModuleExport>,
-    pub(crate) memories: Vec<(MemoryIndex, ModuleExport)>,
-    pub(crate) tables: Vec<(TableIndex, ModuleExport)>,
-    pub(crate) globals: Vec<(GlobalIndex, ModuleExport)>,
-    /// All memories that the module defines, those included that it does not export.
-    pub(crate) hidden_memories: Vec<(MemoryIndex, ModuleExport)>,
-    /// All mutable globals that the module defines, likewise.
-    pub(crate) hidden_globals: Vec<(GlobalIndex, ModuleExport)>,
-    /// What was the start function.
-    pub(crate) start: Option<ModuleExport>,
-    /// The indexes of all shared memories.
-    pub(crate) shared_memories: Vec<u32>,
-    /// What those that the module defines itself start with.
-    pub(crate) shared_bytes: u64,
 }
 
 impl CompiledModule {
@@ -50,7 +30,7 @@ impl CompiledModule {
     ///
     /// [`Error::Runtime`] if the module's exports are not those of `info`.
     pub(crate) fn new(
-        engine: Arc<EngineInner>,
+        engine: Arc<Runtime>,
         module: wasmtime::Module,
         info: ModuleInfo,
         instrumented: &Instrumented<'_>,
@@ -72,7 +52,7 @@ impl CompiledModule {
     fn store(&self, limits: &Limits) -> Result<Store<State>, Error> {
         let failed = |error| traps::failed(self.engine.id(), "make a store", error);
         let state = State::new(&self.engine, &self.info, &self.exports, limits);
-        let mut store = Store::try_new(self.engine.runtime(), state).map_err(failed)?;
+        let mut store = Store::try_new(self.engine.wasmtime(), state).map_err(failed)?;
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(|context| {
             context.data().clock.check().map_err(wasmtime::Error::new)?;
@@ -94,7 +74,7 @@ impl CompiledModule {
         }
         // A guest in a wait is ended by the ticker too.
         if limits.deadline.is_some() || !self.exports.shared_memories.is_empty() {
-            let started = self.engine.ticker.start(self.engine.runtime());
+            let started = self.engine.ticker.start(self.engine.wasmtime());
             started.map_err(|source| Error::Runtime {
                 engine: self.engine.id(),
                 action: "start the thread that watches deadlines",
@@ -105,97 +85,17 @@ impl CompiledModule {
     }
 }
 
-/// Whether the module makes a shared memory that nobody outside can reach.
-pub(crate) fn hides_shared_memory(info: &ModuleInfo) -> bool {
-    let imports = info.imports().iter();
-    let imported = imports.filter(|import| matches!(import.ty, ExternType::Memory(_)));
-    let own = (0..).zip(info.memories()).skip(imported.count());
-    let is_exported = |index: u32| {
-        let kind = ExportKind::Memory(MemoryIndex(index));
-        info.exports().iter().any(|export| export.kind == kind)
-    };
-    own.into_iter()
-        .any(|(index, memory)| memory.shared && !is_exported(index))
-}
-
-/// The guest may wait in a memory that cannot be notified from outside
-/// (<https://github.com/bytecodealliance/wasmtime/issues/12809>).
-pub(crate) fn unwakeable(engine: EngineId) -> Error {
-    Error::Unsupported {
-        engine,
-        what: "ending a guest that may wait in a shared memory of its own: export that memory, or \
-               import one"
-            .to_owned(),
-    }
-}
-
-impl Exports {
-    fn new(
-        module: &wasmtime::Module,
-        info: &ModuleInfo,
-        instrumented: &Instrumented<'_>,
-    ) -> Option<Self> {
-        let find = |name: &str| module.get_export_index(name);
-        let memories = instrumented.memories().iter();
-        let globals = instrumented.globals().iter();
-        let mut exports = Self {
-            hidden_memories: memories
-                .map(|(index, name)| Some((*index, find(name)?)))
-                .collect::<Option<_>>()?,
-            hidden_globals: globals
-                .map(|(index, name)| Some((*index, find(name)?)))
-                .collect::<Option<_>>()?,
-            start: match instrumented.start() {
-                Some(name) => Some(find(name)?),
-                None => None,
-            },
-            functions: Vec::with_capacity(info.functions().len()),
-            memories: Vec::new(),
-            tables: Vec::new(),
-            globals: Vec::new(),
-            shared_memories: Vec::new(),
-            shared_bytes: 0,
-        };
-        for export in info.exports() {
-            let found = module.get_export_index(&export.name)?;
-            match export.kind {
-                ExportKind::Func(_) => exports.functions.push(found),
-                ExportKind::Memory(index) => exports.memories.push((index, found)),
-                ExportKind::Table(index) => exports.tables.push((index, found)),
-                ExportKind::Global(index) => exports.globals.push((index, found)),
-                ExportKind::Tag => {}
-            }
-        }
-        let imported = info
-            .imports()
-            .iter()
-            .filter(|import| matches!(import.ty, ExternType::Memory(_)))
-            .count();
-        exports.shared_bytes = info.memories()[imported..]
-            .iter()
-            .filter(|memory| memory.shared)
-            .map(|memory| memory.pages_min.saturating_mul(PAGE_BYTES))
-            .fold(0, u64::saturating_add);
-        exports.shared_memories = (0..)
-            .zip(info.memories())
-            .filter(|(_, memory)| memory.shared)
-            .map(|(index, _)| index)
-            .collect();
-        Some(exports)
-    }
-}
-
 impl Module for CompiledModule {
     fn info(&self) -> &Arc<ModuleInfo> {
         &self.info
     }
 
-    fn artifact(&self) -> Result<Artifact, Error> {
+    fn precompiled(&self) -> Result<Precompiled, Error> {
         let code = self
             .module
             .serialize()
             .map_err(|error| traps::failed(self.engine.id(), "serialize a module", error))?;
-        Ok(Artifact::new(
+        Ok(Precompiled::new(
             self.info.hash(),
             self.engine.fingerprint().to_owned(),
             code,
@@ -214,6 +114,11 @@ impl Module for CompiledModule {
         Ok(())
     }
 
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
+        let obstacles = module_bytes::obstacles(wasm)?;
+        Ok(obstacles.iter().map(ToString::to_string).collect())
+    }
+
     fn restore(
         &self,
         imports: &Imports,
@@ -229,7 +134,11 @@ impl Module for CompiledModule {
 
 impl CompiledModule {
     /// An instance whose start function has not run.
-    fn unstarted(&self, imports: &Imports, limits: &Limits) -> Result<Guest<Store<State>>, Error> {
+    fn unstarted(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+    ) -> Result<GuestAccess<Store<State>>, Error> {
         self.check_limits(limits)?;
         let given = imports::resolve(&self.engine, self.info.imports(), imports)?;
         limits::check_start(
@@ -239,8 +148,9 @@ impl CompiledModule {
         )?;
         let mut store = self.store(limits)?;
         let externs = imports::make(&mut store, &self.imports, &given)?;
-        let mut guest = Guest(store);
-        // Filling memories and tables is nothing that limits of calls are for, but wasmtime wants them set.
+        let mut guest = GuestAccess(store);
+        // Filling memories and tables is nothing that limits of calls are for, but wasmtime wants
+        // them set.
         guest.enter()?;
         let instance = wasmtime::Instance::new(&mut guest.0, &self.module, &externs);
         let in_time = guest.leave();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use engine_api::{Error, MemoryType, SharedMemory, SharedMemoryBacking};
 
-use crate::engine::EngineInner;
+use crate::runtime::Runtime;
 use crate::{convert, traps};
 
 /// The object behind a [`SharedMemory`] of this engine.
@@ -42,7 +42,7 @@ impl SharedMemoryBacking for Backing {
 }
 
 /// Makes a shared memory. Address space is reserved for its maximum.
-pub(crate) fn new(engine: &EngineInner, ty: MemoryType) -> Result<SharedMemory, Error> {
+pub(crate) fn new(engine: &Runtime, ty: MemoryType) -> Result<SharedMemory, Error> {
     let unsupported = |what: &str| {
         Err(Error::Unsupported {
             engine: engine.id(),
@@ -57,10 +57,10 @@ pub(crate) fn new(engine: &EngineInner, ty: MemoryType) -> Result<SharedMemory, 
     }
     let failed = |error| traps::failed(engine.id(), "make a shared memory", error);
     let wasmtime_type = convert::memory_type(ty).map_err(failed)?;
-    let memory = wasmtime::SharedMemory::new(engine.runtime(), wasmtime_type).map_err(failed)?;
+    let memory = wasmtime::SharedMemory::new(engine.wasmtime(), wasmtime_type).map_err(failed)?;
     let backing = Backing {
         memory,
-        engine: engine.runtime().clone(),
+        engine: engine.wasmtime().clone(),
     };
     Ok(SharedMemory::new(engine.id(), ty, Arc::new(backing)))
 }
@@ -141,9 +141,9 @@ fn atomics(cells: &[UnsafeCell<u8>]) -> (&[AtomicU8], &[AtomicU64], &[AtomicU8])
     #[expect(unsafe_code, reason = "cells of a shared memory become atomics")]
     // SAFETY: the cells are initialised bytes of a live shared memory, which neither moves nor
     // shrinks while `cells` borrows it. Every bit pattern is a valid atomic, `UnsafeCell<u8>` and
-    // `AtomicU8` have the same layout and interior mutability, and `align_to` gives words only where
-    // they are aligned. Guests of other threads access the same bytes by machine instructions, and
-    // the host only through this function, that is atomically.
+    // `AtomicU8` have the same layout and interior mutability, and `align_to` gives words only
+    // where they are aligned. Guests of other threads access the same bytes by machine
+    // instructions, and the host only through this function, that is atomically.
     unsafe {
         let (head, words, tail) = cells.align_to::<AtomicU64>();
         (as_bytes(head), words, as_bytes(tail))

@@ -6,12 +6,12 @@ use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snaps
 use memory_image::Region;
 use wasmtime::{Extern, Global, RootScope, Store};
 
-use crate::caller::{FindExport, Guest};
+use crate::access::{FindExport, GuestAccess};
 use crate::convert;
-use crate::instance::{Memory, State};
+use crate::state::{Memory, State};
 use crate::traps;
 
-impl Guest<Store<State>> {
+impl GuestAccess<Store<State>> {
     pub(crate) fn capture_state(&mut self) -> Result<Snapshot, Error> {
         let memories = self.all_memories()?;
         let globals = self.mutable_globals()?;
@@ -21,9 +21,10 @@ impl Guest<Store<State>> {
             let region = self.region(memory)?;
             #[expect(unsafe_code, reason = "the memory is moved into an image; see SAFETY")]
             // SAFETY: `region` is the whole of a memory of this store, as its engine has it at this
-            // moment. Nothing runs in the store and nothing of it is borrowed: we have it by `&mut`. Each memory
-            // lies in a reservation of its own, as the engine is not configured to pool them. `since` is
-            // the image that was last mapped there, by this function or by `restore_state`.
+            // moment. Nothing runs in the store and nothing of it is borrowed: we have it by
+            // `&mut`. Each memory lies in a reservation of its own, as the engine is not configured
+            // to pool them. `since` is the image that was last mapped there, by this function or by
+            // `restore_state`.
             let image = unsafe { MemoryImage::capture(region, since.as_ref()) }?;
             self.0.data_mut().set_image(index, image.clone());
             images.push((index, image));

@@ -33,8 +33,8 @@ pub(crate) fn failed(engine: EngineId, action: &'static str, error: wasmtime::Er
 
 /// The contract's name for a trap that a core module with the features of this engine can cause.
 ///
-/// The others belong to components, garbage-collected types and the interpreter Pulley, none of which
-/// is compiled here.
+/// The others belong to components, garbage-collected types and the interpreter Pulley, none of
+/// which is compiled here.
 pub(crate) fn trap(trap: wasmtime::Trap) -> Option<Trap> {
     Some(match trap {
         wasmtime::Trap::StackOverflow => Trap::StackOverflow,

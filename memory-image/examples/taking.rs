@@ -1,5 +1,5 @@
-//! What taking an image costs in the ways there are, in milliseconds for 512 MiB: the choice between them is explained in
-//! `docs/checkpoints.md`.
+//! What taking an image costs in the ways there are, in milliseconds for 512 MiB: the choice
+//! between them is explained in `docs/checkpoints.md`.
 //!
 //! ```sh
 //! cargo run --release -p wasm-proxy-memory-image --example taking
@@ -46,7 +46,8 @@ mod linux {
             let base = unsafe { mmap(null_mut(), BYTES, access(), MapFlags::SHARED, &file, 0) };
             let base = base.expect("memory");
             if huge {
-                // SAFETY: advice about our own mapping. Where the system refuses it, there are small pages.
+                // SAFETY: advice about our own mapping. Where the system refuses it, there are
+                // small pages.
                 let _ = unsafe { madvise(base, BYTES, Advice::LinuxHugepage) };
             }
             Self(NonNull::new(base.cast()).expect("not null"))

@@ -22,7 +22,8 @@ impl Buffer {
     #[cfg(any(test, not(target_os = "linux")))]
     #[expect(unsafe_code, reason = "reads a guest's memory")]
     pub(crate) unsafe fn capture(region: Region) -> Self {
-        // SAFETY: the memory can be read, nobody writes to it meanwhile, and the reference ends here.
+        // SAFETY: the memory can be read, nobody writes to it meanwhile, and the reference ends
+        // here.
         let bytes = unsafe { std::slice::from_raw_parts(region.base.as_ptr(), region.bytes) };
         Self::new(bytes)
     }

@@ -2,32 +2,34 @@
 //!
 //! An image is what a memory held at one moment. On Linux it lives in sealed memfds: nothing can
 //! change it any more, and [`MemoryImage::restore`] puts it into another memory by mapping it
-//! copy-on-write, which costs microseconds whatever its size. The instances share its pages until they
-//! write to them. Elsewhere an image is a buffer that is copied; every function is the same.
+//! copy-on-write, which costs microseconds whatever its size. The instances share its pages until
+//! they write to them. Elsewhere an image is a buffer that is copied; every function is the same.
 //!
-//! [`MemoryImage::capture`] *moves* the memory into the image, a few MiB at a time: each slice is copied
-//! into the file and the file then mapped in its place, so that memory and image together never have
-//! more than one slice twice, and the memory goes on as the image's first user. A memory that was
-//! restored from an image and has changed since gives an image of its changes, which shares the rest.
+//! [`MemoryImage::capture`] *moves* the memory into the image, a few MiB at a time: each slice is
+//! copied into the file, and the file is then mapped in its place. Memory and image together never
+//! have more than one slice twice, and the memory goes on as the image's first user. A memory
+//! that was restored from an image and has changed since gives an image of its changes, which
+//! shares the rest.
 //!
 //! # Why this is sound
 //!
 //! All the project's mapping is in this crate. Replacing the pages under a live memory is sound
 //! because, and only because:
 //!
-//! 1. *Nobody looks.* The caller vouches that a [`Region`] is a guest's linear memory with no guest code
-//!    running in it, and that no reference into it exists (an engine has its instance by `&mut`).
-//!    Compiled code keeps no address of a byte across calls but the base, which stays.
-//! 2. *It is all the memory's.* The region lies in one reservation that its engine made and will unmap
-//!    as a whole, whatever is mapped there by then. The engine asks of these pages only that they can be read and
-//!    written, as before. Guard pages and the room to grow lie outside of the region and stay untouched.
-//! 3. *No hole is ever left.* `mmap` with `MAP_FIXED` may unmap what was there and then fail. A hole in
-//!    the reservation would be given to the next `mmap` of anybody, and unmapped with the memory. So a mapping
-//!    that fails is plugged with anonymous pages at once, and where even that fails, the process
-//!    ends ([`std::process::abort`]): there is nothing sound left to do.
-//! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking before anybody maps
-//!    them for good, so that no page of theirs can vanish under a guest (`SIGBUS`) or change.
-//!    Mappings are private: what a guest writes is its own.
+//! 1. *Nobody looks.* The caller vouches that a [`Region`] is a guest's linear memory with no guest
+//!    code running in it, and that no reference into it exists (an engine has its instance by
+//!    `&mut`). Compiled code keeps no address of a byte across calls but the base, which stays.
+//! 2. *It is all the memory's.* The region lies in one reservation that its engine made and will
+//!    unmap as a whole, whatever is mapped there by then. The engine asks of these pages only that
+//!    they can be read and written, as before. Guard pages and the room to grow lie outside of the
+//!    region and stay untouched.
+//! 3. *No hole is ever left.* `mmap` with `MAP_FIXED` may unmap what was there and then fail. A
+//!    hole in the reservation would be given to the next `mmap` of anybody, and unmapped with the
+//!    memory. So a mapping that fails is plugged with anonymous pages at once, and where even that
+//!    fails, the process ends ([`std::process::abort`]): there is nothing sound left to do.
+//! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking
+//!    before anybody maps them for good: no page of theirs can vanish under a guest (`SIGBUS`) or
+//!    change. Mappings are private: what a guest writes is its own.
 
 mod copying;
 mod extents;
@@ -120,8 +122,8 @@ impl MemoryImage {
         Self(Arc::new(Backing::Buffer(Buffer::new(bytes))))
     }
 
-    /// Makes an image of a memory. `since` is the image that the memory was restored from or captured
-    /// to last, if there is one: what has not changed since is then shared with it.
+    /// Makes an image of a memory. `since` is the image that the memory was restored from or
+    /// captured to last, if there is one: what has not changed since is then shared with it.
     ///
     /// The memory holds the same bytes afterwards, also after an error.
     ///
@@ -131,10 +133,11 @@ impl MemoryImage {
     ///
     /// # Safety
     ///
-    /// `region` is all of a linear memory that no guest code is running in, that no reference points
-    /// into, and whose pages can be read and written. It lies in a reservation that belongs to the memory
-    /// alone. If `since` is given, then by [`MemoryImage::restore`] or this function its content was the memory's content
-    /// once, and nothing but its guest and its host have written to the memory since then, through its mapping.
+    /// `region` is all of a linear memory that no guest code is running in, that no reference
+    /// points into, and whose pages can be read and written. It lies in a reservation that belongs
+    /// to the memory alone. If `since` is given, then by [`MemoryImage::restore`] or this function
+    /// its content was the memory's content once, and nothing but its guest and its host have
+    /// written to the memory since then, through its mapping.
     #[expect(unsafe_code, reason = "the caller vouches for the memory")]
     pub unsafe fn capture(region: Region, since: Option<&Self>) -> Result<Self, ImageError> {
         #[cfg(target_os = "linux")]
@@ -160,8 +163,8 @@ impl MemoryImage {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Size`], with nothing done; [`ImageError::System`], after which the memory can be accessed, but holds
-    /// anything.
+    /// [`ImageError::Size`], with nothing done; [`ImageError::System`], after which the memory can
+    /// be accessed, but holds anything.
     ///
     /// # Safety
     ///
@@ -304,9 +307,9 @@ fn page_bytes() -> usize {
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Gives a memory's pages back to the system, a few MiB at a time, so that other threads' page faults
-/// never wait for long behind it. What the memory holds afterwards is unspecified. Its owner unmaps
-/// it later, in a moment, because nothing is left there.
+/// Gives a memory's pages back to the system, a few MiB at a time: page faults of other threads
+/// never wait for long behind it. What the memory holds afterwards is unspecified. Its owner
+/// unmaps it later, in a moment, because nothing is left there.
 ///
 /// # Safety
 ///

@@ -12,22 +12,23 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
 use crate::extents::{Extent as ExtentOf, overlay};
 use crate::{ImageError, Region};
 
-/// How much is moved, or given back, at a time: no more than this is ever there twice, and a thread that waits for
-/// the process's memory map waits for no longer than this takes.
+/// How much is moved, or given back, at a time: no more than this is ever there twice, and a thread
+/// that waits for the process's memory map waits for no longer than this takes.
 const SLICE_BYTES: usize = 4 << 20;
 
-/// Zeros from this length on are mapped as zeros instead of kept as a hole in the file, where the first write to
-/// each page would cost two.
+/// Zeros from this length on are mapped as zeros instead of kept as a hole in the file, where the
+/// first write to each page would cost two.
 const ZEROS_BYTES: usize = 1 << 20;
 
-/// The most parts that an image is made of. Each is a system call to restore, of about a microsecond, and a mapping
-/// of the 65,530 that a process may have.
+/// The most parts that an image is made of. Each is a system call to restore, of about a
+/// microsecond, and a mapping of the 65,530 that a process may have.
 const EXTENTS_MAX: usize = 128;
 
 /// The most files that an image refers to.
 const FILES_MAX: usize = 8;
 
-/// An image that would keep more than one part in so many of the older one's pages anew is made whole instead.
+/// An image that would keep more than one part in so many of the older one's pages anew is made
+/// whole instead.
 const CHANGED_PART_MAX: usize = 4;
 
 type Extent = ExtentOf<Arc<OwnedFd>>;
@@ -217,8 +218,8 @@ impl Move {
         debug_assert!(start + len <= self.region.bytes);
         let mut parts = Vec::new();
         {
-            // SAFETY: the memory can be read, nobody writes to it meanwhile, and the reference ends with
-            // the block, before anything is mapped.
+            // SAFETY: the memory can be read, nobody writes to it meanwhile, and the reference ends
+            // with the block, before anything is mapped.
             let bytes =
                 unsafe { std::slice::from_raw_parts(self.region.base.as_ptr().add(start), len) };
             for run in runs_of(bytes, self.extents.len() + 2 < EXTENTS_MAX) {
@@ -311,7 +312,8 @@ fn runs_of(bytes: &[u8], apart: bool) -> Vec<Run> {
     merged
 }
 
-/// Writes the pages that are not zero, and returns how many bytes these were. The others stay holes.
+/// Writes the pages that are not zero, and returns how many bytes these were. The others stay
+/// holes.
 fn write_pages(file: &OwnedFd, bytes: &[u8], offset: u64) -> io::Result<u64> {
     let page = page_bytes();
     let mut written = 0;
@@ -376,8 +378,9 @@ unsafe fn map(region: Region, extent: &Extent) -> io::Result<()> {
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: the place is a part of the region, for which our caller vouches: whole pages of one
-    // reservation that is the memory's own, which nobody looks at. What is mapped there can be read and
-    // written, as what was there before. The file is as long as its extents say and sealed, or else ours alone.
+    // reservation that is the memory's own, which nobody looks at. What is mapped there can be read
+    // and written, as what was there before. The file is as long as its extents say and sealed, or
+    // else ours alone.
     unsafe {
         let place = region.base.as_ptr().add(extent.start).cast();
         let mapped = match &extent.source {
@@ -415,10 +418,11 @@ unsafe fn put_back(region: Region, extent: &Extent) {
     }
 }
 
-/// The pages that have been written to since an image was mapped there, as starts and lengths; `None` if the system
-/// does not say.
+/// The pages that have been written to since an image was mapped there, as starts and lengths;
+/// `None` if the system does not say.
 fn changed_runs(region: Region) -> Option<Vec<(usize, usize)>> {
-    /// Entries of `/proc/self/pagemap` (`Documentation/admin-guide/mm/pagemap.rst`): the page is a file's or shared.
+    /// Entries of `/proc/self/pagemap` (`Documentation/admin-guide/mm/pagemap.rst`): the page is a
+    /// file's or shared.
     const FILE: u64 = 1 << 61;
     const SWAPPED: u64 = 1 << 62;
     const PRESENT: u64 = 1 << 63;
@@ -462,8 +466,8 @@ pub(crate) unsafe fn discard(region: Region) {
     let mut start = 0;
     while start < region.bytes {
         let len = SLICE_BYTES.min(region.bytes - start);
-        // SAFETY: the part is in the memory, which nobody looks at. Its pages become zeros or those of the file
-        // that is mapped there; both can be read and written.
+        // SAFETY: the part is in the memory, which nobody looks at. Its pages become zeros or those
+        // of the file that is mapped there; both can be read and written.
         let given_back = unsafe {
             let place = region.base.as_ptr().add(start).cast();
             madvise(place, len, Advice::LinuxDontNeed)

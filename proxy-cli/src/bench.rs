@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use bindgen_host::Options;
 use comparison::child::{Again, Order};
 use comparison::{Children, Job, Progress, Report, Settings, Strategy, compare, html, table};
-use engine_api::{Imports, Limits, ModuleInfo};
+use engine_api::{Imports, Limits};
 use indicatif::{ProgressBar, ProgressStyle};
 use workload::Workload;
 
@@ -42,7 +42,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
             json.display()
         );
     }
-    let info = ModuleInfo::parse(&job.wasm)?;
+    let info = module_bytes::parse(&job.wasm)?;
     let engines = engine_names(args)?
         .into_iter()
         .map(|name| {
@@ -99,7 +99,7 @@ pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
     let order = Order::read()?;
     let job = job(args);
     let engine = job.as_ref().map_err(|_| ()).and_then(|job| {
-        let info = ModuleInfo::parse(&job.wasm).map_err(|_| ())?;
+        let info = module_bytes::parse(&job.wasm).map_err(|_| ())?;
         Ok(engines::engine_for(&order.engine, &info, options(args)).map_err(Into::into))
     });
     let engine = engine.unwrap_or_else(|()| bail!("the module cannot be read any more"));
@@ -134,7 +134,7 @@ fn job(args: &BenchArgs) -> Result<Job> {
             (name, wasm, policy.unwrap_or_default(), workload)
         }
     };
-    let info = ModuleInfo::parse(&wasm).with_context(|| format!("cannot run `{name}`"))?;
+    let info = module_bytes::parse(&wasm).with_context(|| format!("cannot run `{name}`"))?;
     let info = Arc::new(info);
     let mut imports = if bindgen_host::is_bindgen(&info) {
         bindgen_host::system()

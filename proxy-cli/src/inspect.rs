@@ -24,7 +24,7 @@ use crate::{module_file, output};
 pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let wasm = module_file::read(&args.module)?;
     let cannot_read = || format!("cannot read `{}`", args.module.display());
-    let info = Arc::new(ModuleInfo::parse(&wasm).with_context(cannot_read)?);
+    let info = Arc::new(module_bytes::parse(&wasm).with_context(cannot_read)?);
     // A host adds functions, which policies and callers see too.
     let hosted = bindgen_host::hosted_info(&info);
     if args.emit_policy {
@@ -33,7 +33,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
             .context("the draft does not fit the module; this is a bug of wasm-proxy")?;
         return output::print(&draft.to_toml(&args.module.display().to_string()));
     }
-    let features = ModuleInfo::features(&wasm).with_context(cannot_read)?;
+    let features = module_bytes::features(&wasm).with_context(cannot_read)?;
     let mut text = String::new();
     overview(&mut text, &args.module, &wasm, &info);
     imports(&mut text, &info);

@@ -116,7 +116,9 @@ impl Job {
             let wasm = embedded::module();
             return Ok(Self {
                 name: embedded::NAME.to_owned(),
-                info: Arc::new(ModuleInfo::parse(&wasm).context("the embedded prover is broken")?),
+                info: Arc::new(
+                    module_bytes::parse(&wasm).context("the embedded prover is broken")?,
+                ),
                 wasm,
                 policy: policy.unwrap_or_else(embedded::policy),
                 chosen,
@@ -125,8 +127,8 @@ impl Job {
             });
         };
         let wasm = module_file::read(path)?;
-        let info =
-            ModuleInfo::parse(&wasm).with_context(|| format!("cannot run `{}`", path.display()))?;
+        let info = module_bytes::parse(&wasm)
+            .with_context(|| format!("cannot run `{}`", path.display()))?;
         let Some(workload) = workload else {
             bail!(
                 "no calls to make on `{0}`: give --workload F.jsonl with one call per line, such as \

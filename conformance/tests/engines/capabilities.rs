@@ -117,7 +117,7 @@ fn every_engine_has_what_a_proxy_cannot_do_without(engine: &EngineUnderTest) {
     // Both runtimes and all compilers have these.
     let can = engine.capabilities();
     assert!(can.interruption, "deadlines");
-    assert!(can.artifacts, "AOT artifacts");
+    assert!(can.precompiled, "precompiled modules");
     assert!(engine.fuelled().capabilities().fuel, "fuel");
 }
 

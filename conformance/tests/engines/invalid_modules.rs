@@ -1,7 +1,6 @@
 //! Bytes that are no module are called so.
 
 use conformance::prelude::*;
-use engine_api::ModuleInfo;
 
 const MODULE: &str = r#"(module
     (import "env" "f" (func $f (param i32)))
@@ -19,7 +18,7 @@ fn a_module_truncated_at_any_length_is_invalid(engine: &EngineUnderTest) {
     for len in 0..wasm.len() {
         let cut = &wasm[..len];
         // A cut between two sections can leave a shorter module that is valid.
-        if ModuleInfo::features(cut).is_ok() && ModuleInfo::parse(cut).is_ok() {
+        if module_bytes::features(cut).is_ok() && module_bytes::parse(cut).is_ok() {
             engine.compile(cut).unwrap();
         } else {
             let _ = module_error(engine.compile(cut));

@@ -301,11 +301,11 @@ fn memory_given_back_can_be_dropped_but_not_missed(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
-fn a_module_loaded_from_an_artifact_takes_snapshots_too(engine: &EngineUnderTest) {
+fn a_module_loaded_precompiled_takes_snapshots_too(engine: &EngineUnderTest) {
     let wasm = binary(STATEFUL);
     let (imports, _) = started();
-    let artifact = engine.module(STATEFUL).artifact().unwrap();
-    let loaded = engine.load(&wasm, &artifact).unwrap();
+    let precompiled = engine.module(STATEFUL).precompiled().unwrap();
+    let loaded = engine.load(&wasm, &precompiled).unwrap();
     let mut original = loaded.instantiate(&imports, &Limits::default()).unwrap();
     invoke(&mut original, "step", &[5]);
     let snapshot = original.capture().unwrap();

@@ -73,7 +73,8 @@ fn an_interrupt_sticks() {
     }
 }
 
-/// A host function of a `wasmer::Store`, which has its own way to be interrupted, may call guests of ours.
+/// A host function of a `wasmer::Store`, which has its own way to be interrupted, may call guests
+/// of ours.
 #[test]
 fn a_guest_inside_of_another_store_ends_at_its_deadline() {
     for engine in engines() {

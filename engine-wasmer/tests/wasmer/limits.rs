@@ -109,7 +109,7 @@ fn fuel_ends_a_call_at_the_same_point_in_every_run() {
             let error = invoke(&mut *instance, "spin", &[]).unwrap_err();
             assert_eq!(error.trap(), Some(Trap::OutOfFuel));
             assert_eq!(instance.fuel_left(), Some(0));
-            let index = instance.as_caller().global_index("count").unwrap();
+            let index = instance.global_index("count").unwrap();
             counts.push(instance.global(index).unwrap());
             invoke(&mut *instance, "short", &[]).unwrap();
             assert!(instance.fuel_left().is_some_and(|left| left > 9_900));

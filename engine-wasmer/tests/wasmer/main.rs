@@ -47,5 +47,5 @@ fn instantiate(engine: &Wasmer, wat: &str) -> Box<dyn Instance> {
 }
 
 fn invoke(instance: &mut dyn Instance, name: &str, args: &[Val]) -> Result<Vec<Val>, Error> {
-    instance.as_caller().invoke(name, args)
+    instance.invoke(name, args)
 }

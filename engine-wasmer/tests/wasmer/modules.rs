@@ -1,4 +1,4 @@
-//! Features and artifacts.
+//! Features and precompiled modules.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::{engines, invoke};
 use super::traps::TRAPS;
 
 #[test]
-fn artifacts_load_with_traps_and_interruption() {
+fn precompiled_modules_load_with_traps_and_interruption() {
     for engine in engines() {
         let wasm = wat::parse_str(TRAPS).unwrap();
-        let artifact = engine.compile(&wasm).unwrap().artifact().unwrap();
-        let module = engine.load(&wasm, &artifact).unwrap();
+        let precompiled = engine.compile(&wasm).unwrap().precompiled().unwrap();
+        let module = engine.load(&wasm, &precompiled).unwrap();
         let mut instance = module
             .instantiate(&Imports::new(), &Limits::default())
             .unwrap();
@@ -26,8 +26,8 @@ fn artifacts_load_with_traps_and_interruption() {
             assert_eq!(error.trap(), Some(trap), "{engine:?}");
         }
         let wasm = wat::parse_str(r#"(module (func (export "spin") (loop (br 0))))"#).unwrap();
-        let artifact = engine.compile(&wasm).unwrap().artifact().unwrap();
-        let module = engine.load(&wasm, &artifact).unwrap();
+        let precompiled = engine.compile(&wasm).unwrap().precompiled().unwrap();
+        let module = engine.load(&wasm, &precompiled).unwrap();
         let limits = Limits {
             deadline: Some(Duration::from_millis(20)),
             ..Limits::default()
@@ -36,8 +36,8 @@ fn artifacts_load_with_traps_and_interruption() {
         let error = invoke(&mut *instance, "spin", &[]).unwrap_err();
         assert_eq!(error.trap(), Some(Trap::DeadlineExceeded));
         assert!(matches!(
-            engine.load(&wat::parse_str("(module)").unwrap(), &artifact),
-            Err(Error::Artifact { .. })
+            engine.load(&wat::parse_str("(module)").unwrap(), &precompiled),
+            Err(Error::Precompiled { .. })
         ));
     }
 }

@@ -1,6 +1,6 @@
-//! Capabilities, NaNs and artifacts.
+//! Capabilities, NaNs and precompiled modules.
 
-use engine_api::{Artifact, Engine, EngineConfig, Error, Imports, InstanceExt, Limits, Val};
+use engine_api::{Engine, EngineConfig, Error, Imports, InstanceExt, Limits, Precompiled, Val};
 
 use crate::{SPIN, engines, engines_with, instance, wat};
 
@@ -155,16 +155,16 @@ fn every_float_operation_gives_the_canonical_nan() {
 }
 
 #[test]
-fn artifacts_load_into_an_engine_of_the_same_fingerprint_only() {
+fn precompiled_modules_load_into_an_engine_of_the_same_fingerprint_only() {
     let wasm = wat(SPIN);
     for (mut first, second) in engines().into_iter().zip(engines()) {
-        let artifact = first.compile(&wasm).unwrap().artifact().unwrap();
-        let bytes = artifact.to_bytes();
+        let precompiled = first.compile(&wasm).unwrap().precompiled().unwrap();
+        let bytes = precompiled.to_bytes();
         first = second;
         #[expect(unsafe_code, reason = "the bytes were made two lines above")]
-        // SAFETY: they come from `Module::artifact` of this process.
-        let artifact = unsafe { Artifact::from_bytes(&bytes) }.unwrap();
-        let module = first.load(&wasm, &artifact).unwrap();
+        // SAFETY: they come from `Module::precompiled` of this process.
+        let precompiled = unsafe { Precompiled::from_bytes(&bytes) }.unwrap();
+        let module = first.load(&wasm, &precompiled).unwrap();
         let mut guest = module
             .instantiate(&Imports::new(), &Limits::default())
             .unwrap();
@@ -175,8 +175,8 @@ fn artifacts_load_into_an_engine_of_the_same_fingerprint_only() {
         };
         for other in engines_with(&fuelled) {
             assert!(matches!(
-                other.load(&wasm, &artifact),
-                Err(Error::Artifact { .. })
+                other.load(&wasm, &precompiled),
+                Err(Error::Precompiled { .. })
             ));
         }
     }

@@ -147,7 +147,6 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine_api::ModuleInfo;
     use proxy_core::Policy;
 
     use super::*;
@@ -159,7 +158,7 @@ mod tests {
             let _ = write!(functions, "(func (export {name}) {ty} unreachable)");
         }
         let wasm = wat::parse_str(format!("(module {functions})")).unwrap();
-        Draft::of(&ModuleInfo::parse(&wasm).unwrap())
+        Draft::of(&module_bytes::parse(&wasm).unwrap())
     }
 
     fn wat_string(name: &str) -> String {

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use engine_api::{Instrumented, ModuleInfo};
+use engine_api::ModuleInfo;
+use module_bytes::Instrumented;
 
 /// Says whether an instance of the module can be restored from a checkpoint, and if not, each
 /// reason and what follows.
@@ -20,7 +21,7 @@ pub(super) fn checkpoints(text: &mut String, wasm: &[u8], info: &ModuleInfo) -> 
                 .to_owned(),
         );
     }
-    let obstacles = ModuleInfo::obstacles(wasm)?;
+    let obstacles = module_bytes::obstacles(wasm)?;
     reasons.extend(obstacles.iter().map(ToString::to_string));
     if reasons.is_empty() {
         let _ = writeln!(text, "checkpoints: possible");

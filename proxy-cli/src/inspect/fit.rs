@@ -7,9 +7,10 @@ use std::time::Instant;
 use anyhow::Result;
 use bindgen_host::Abi;
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineId, Error as EngineError, Feature, Imports, Instance,
-    Limits, MemoryType, Module, ModuleInfo, SharedMemory, Snapshot,
+    Capabilities, Engine, EngineId, Error as EngineError, Imports, Instance, Limits, MemoryType,
+    Module, ModuleInfo, Precompiled, SharedMemory, Snapshot,
 };
+use module_bytes::Feature;
 use proxy_core::{Error, Policy, Proxy};
 
 /// Up to this size a module is compiled to see whether that works; beyond it an optimising compiler
@@ -52,7 +53,7 @@ impl Engine for NoEngine {
             fuel: false,
             interruption: false,
             stack_limit: false,
-            artifacts: false,
+            precompiled: false,
             nan_canonicalization: false,
         }
     }
@@ -62,12 +63,12 @@ impl Engine for NoEngine {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, EngineError> {
-        let info = Arc::new(ModuleInfo::parse(wasm)?);
+        let info = Arc::new(module_bytes::parse(wasm)?);
         // A policy is about the hosted module, whose host adds functions.
         Ok(Arc::new(NoModule(bindgen_host::hosted_info(&info))))
     }
 
-    fn load(&self, _: &[u8], _: &Artifact) -> Result<Arc<dyn Module>, EngineError> {
+    fn load(&self, _: &[u8], _: &Precompiled) -> Result<Arc<dyn Module>, EngineError> {
         Self::refuse()
     }
 
@@ -81,7 +82,7 @@ impl Module for NoModule {
         &self.0
     }
 
-    fn artifact(&self) -> Result<Artifact, EngineError> {
+    fn precompiled(&self) -> Result<Precompiled, EngineError> {
         NoEngine::refuse()
     }
 
@@ -90,6 +91,10 @@ impl Module for NoModule {
     }
 
     fn snapshots(&self) -> Result<(), EngineError> {
+        NoEngine::refuse()
+    }
+
+    fn obstacles(&self, _: &[u8]) -> Result<Vec<String>, EngineError> {
         NoEngine::refuse()
     }
 
@@ -199,7 +204,7 @@ mod tests {
     #[test]
     fn a_drafted_policy_binds_to_its_module() {
         for wasm in guests() {
-            let info = ModuleInfo::parse(&wasm).unwrap();
+            let info = module_bytes::parse(&wasm).unwrap();
             let draft = Draft::of(&info);
             check_policy(&draft.policy(), &wasm).unwrap();
             let toml = draft.to_toml("guest");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash, ModuleInfo};
+use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
 use guest_calls::new_handle_tag;
 
 use super::{
@@ -200,7 +200,8 @@ impl Builder {
             Some(module) if module.info().hash() == ModuleHash::of(&self.wasm) => module,
             Some(module) => {
                 let reason = format!("it was compiled from module {}", module.info().hash());
-                return Err(engine_api::Error::Artifact { reason }.into());
+                let source = None;
+                return Err(engine_api::Error::Precompiled { reason, source }.into());
             }
             None => self.engine.compile(&self.wasm)?,
         };
@@ -297,8 +298,7 @@ fn checkpoint_obstacles(
     if let Err(error) = module.snapshots() {
         return Ok(vec![error.to_string()]);
     }
-    let obstacles = ModuleInfo::obstacles(wasm)?;
-    Ok(obstacles.iter().map(ToString::to_string).collect())
+    Ok(module.obstacles(wasm)?)
 }
 
 fn enabled_by_environment(value: Option<&str>) -> Result<Option<bool>, Error> {

@@ -412,10 +412,6 @@ impl Instance for FakeInstance {
         None
     }
 
-    fn as_caller(&mut self) -> &mut dyn Caller {
-        self
-    }
-
     fn capture(&mut self) -> Result<Snapshot, Error> {
         let memories = [&self.memory[..], self.describe().as_bytes()].map(MemoryImage::of_bytes);
         let memories = (0..).map(MemoryIndex).zip(memories).collect();

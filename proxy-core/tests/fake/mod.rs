@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_api::{
-    Artifact, Capabilities, Engine, EngineId, Error, Extern, Imports, Instance, Limits, MemoryType,
-    Module, ModuleInfo, PAGE_BYTES, SharedMemory, Snapshot, Val,
+    Capabilities, Engine, EngineId, Error, Extern, Imports, Instance, Limits, MemoryType, Module,
+    ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot, Val,
 };
 use guest_calls::{Bare, Policy};
 
@@ -383,7 +383,7 @@ impl Engine for FakeEngine {
             fuel: false,
             interruption: self.script.interruption,
             stack_limit: false,
-            artifacts: false,
+            precompiled: false,
             nan_canonicalization: true,
         }
     }
@@ -393,7 +393,7 @@ impl Engine for FakeEngine {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        let info = Arc::new(ModuleInfo::parse(wasm)?);
+        let info = Arc::new(module_bytes::parse(wasm)?);
         let behaviour = |name: &str| {
             let functions = self.script.functions.iter();
             let mut same = functions.filter(|(other, ..)| other == name);
@@ -411,8 +411,8 @@ impl Engine for FakeEngine {
         }))
     }
 
-    fn load(&self, _: &[u8], _: &Artifact) -> Result<Arc<dyn Module>, Error> {
-        Err(unsupported(self.id(), "artifacts"))
+    fn load(&self, _: &[u8], _: &Precompiled) -> Result<Arc<dyn Module>, Error> {
+        Err(unsupported(self.id(), "precompiled modules"))
     }
 
     fn shared_memory(&self, _: MemoryType) -> Result<SharedMemory, Error> {
@@ -444,8 +444,8 @@ impl Module for FakeModule {
         &self.info
     }
 
-    fn artifact(&self) -> Result<Artifact, Error> {
-        Err(unsupported(self.engine.id(), "artifacts"))
+    fn precompiled(&self) -> Result<Precompiled, Error> {
+        Err(unsupported(self.engine.id(), "precompiled modules"))
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
@@ -462,6 +462,11 @@ impl Module for FakeModule {
         } else {
             Err(unsupported(self.engine.id(), "snapshots"))
         }
+    }
+
+    fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
+        let obstacles = module_bytes::obstacles(wasm)?;
+        Ok(obstacles.iter().map(ToString::to_string).collect())
     }
 
     fn restore(

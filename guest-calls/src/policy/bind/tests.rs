@@ -1,4 +1,4 @@
-use engine_api::{FuncIndex, ModuleInfo};
+use engine_api::FuncIndex;
 
 use crate::policy::plan::Plan;
 use crate::{Policy, PolicyError, Role};
@@ -15,7 +15,7 @@ fn bind(policy: &str) -> Result<Plan, PolicyError> {
             (func (export "guest_free") (param i32 i32)))"#,
     )
     .unwrap();
-    Plan::bind(&policy.parse()?, &ModuleInfo::parse(&wasm).unwrap())
+    Plan::bind(&policy.parse()?, &module_bytes::parse(&wasm).unwrap())
 }
 
 fn complaint(policy: &str) -> String {
@@ -114,7 +114,7 @@ const BINDGEN: &str = r#"(module
 
 fn bind_to(module: &str, policy: &str) -> Result<Plan, PolicyError> {
     let wasm = wat::parse_str(module).unwrap();
-    Plan::bind(&policy.parse()?, &ModuleInfo::parse(&wasm).unwrap())
+    Plan::bind(&policy.parse()?, &module_bytes::parse(&wasm).unwrap())
 }
 
 #[test]

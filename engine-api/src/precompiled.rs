@@ -1,38 +1,9 @@
-//! Compiled code outside a process.
+//! Precompiled modules: compiled code outside a process.
 
+use std::error::Error as StdError;
 use std::fmt;
 
-use crate::Error;
-
-/// The blake3 hash of a module's binary form: what a module is known by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ModuleHash([u8; 32]);
-
-impl ModuleHash {
-    /// The hash of a module.
-    #[must_use]
-    pub fn of(wasm: &[u8]) -> Self {
-        Self(blake3::hash(wasm).into())
-    }
-
-    /// The hash's bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for ModuleHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
-    }
-}
-
-impl fmt::Debug for ModuleHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ModuleHash({self})")
-    }
-}
+use crate::{Error, ModuleHash};
 
 /// Machine code that an engine compiled from a module, with what is needed to refuse it where it
 /// does not fit.
@@ -47,11 +18,11 @@ impl fmt::Debug for ModuleHash {
 /// the rest   the engine's own serialized form
 /// ```
 ///
-/// Loading one runs the machine code in it: it must come from [`crate::Module::artifact`], either in
-/// this process or from a file that nobody else could write. The hashes find damage and mistakes;
-/// they are no signature.
+/// Loading one runs the machine code in it: it must come from [`crate::Module::precompiled`],
+/// either in this process or from a file that nobody else could write. The hashes find damage and
+/// mistakes; they are no signature.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Artifact {
+pub struct Precompiled {
     module: ModuleHash,
     fingerprint: String,
     code: Vec<u8>,
@@ -60,8 +31,8 @@ pub struct Artifact {
 const MAGIC: &[u8; 8] = b"wpx-aot1";
 const HEADER_BYTES: usize = MAGIC.len() + 32 + 32;
 
-impl Artifact {
-    /// For engines: the artifact of a module that the engine of this fingerprint compiled.
+impl Precompiled {
+    /// For engines: `code` is what the engine of this fingerprint compiled from the module.
     #[must_use]
     pub fn new(module: ModuleHash, fingerprint: String, code: Vec<u8>) -> Self {
         Self {
@@ -100,24 +71,22 @@ impl Artifact {
         bytes
     }
 
-    /// Reads what [`Artifact::to_bytes`] wrote.
+    /// Reads what [`Precompiled::to_bytes`] wrote.
     ///
     /// # Safety
     ///
-    /// The bytes must be unchanged since [`crate::Module::artifact`] made them: an engine will
+    /// The bytes must be unchanged since [`crate::Module::precompiled`] made them: an engine will
     /// execute them with all the rights of this process. Nothing from outside may come this way.
     ///
     /// # Errors
     ///
-    /// [`Error::Artifact`] if they are damaged or no artifact at all.
+    /// [`Error::Precompiled`] if they are damaged or no precompiled module at all.
     #[expect(
         unsafe_code,
         reason = "the caller vouches for machine code; see Safety"
     )]
     pub unsafe fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let refuse = |reason: &str| Error::Artifact {
-            reason: reason.to_owned(),
-        };
+        let refuse = |reason: &str| refused(reason.to_owned());
         let rest = bytes
             .strip_prefix(MAGIC)
             .ok_or_else(|| refuse("it does not start as one"))?;
@@ -137,21 +106,23 @@ impl Artifact {
             .split_at_checked(u32::from_le_bytes(*len) as usize)
             .ok_or_else(|| refuse("it is truncated"))?;
         let fingerprint = std::str::from_utf8(fingerprint)
-            .map_err(|_| refuse("its fingerprint is no text"))?
+            .map_err(|error| unusable("its fingerprint is no text".to_owned(), error))?
             .to_owned();
         Ok(Self {
-            module: ModuleHash(*module),
+            module: ModuleHash::from_bytes(*module),
             fingerprint,
             code: code.to_vec(),
         })
     }
 
-    /// Reads what [`Artifact::to_bytes`] gave and this program wrote to a file, such as one that processes of the same
-    /// program share, from a file and a folder that belong to this process's user and that nobody else can write.
+    /// Reads what [`Precompiled::to_bytes`] gave and this program wrote to a file, such as one that
+    /// processes of the same program share, from a file and a folder that belong to this process's
+    /// user and that nobody else can write.
     ///
     /// # Errors
     ///
-    /// [`Error::Artifact`] if others could have written it, or if it is damaged or no artifact at all.
+    /// [`Error::Precompiled`] if others could have written it, or if it is damaged or no
+    /// precompiled module at all.
     #[cfg(unix)]
     #[expect(
         unsafe_code,
@@ -160,15 +131,16 @@ impl Artifact {
     pub fn from_private_file(path: &std::path::Path) -> Result<Self, Error> {
         use std::io::Read;
         use std::os::unix::fs::MetadataExt;
-        let refuse = |reason: String| Error::Artifact { reason };
-        let failed = |error: std::io::Error| refuse(format!("`{}`: {error}", path.display()));
+        let failed =
+            |error: std::io::Error| unusable(format!("`{}` cannot be read", path.display()), error);
         let own = std::fs::metadata("/proc/self").map_err(failed)?.uid();
         let check = |metadata: &std::fs::Metadata| {
             if metadata.uid() == own && metadata.mode() & 0o022 == 0 {
                 return Ok(());
             }
-            Err(refuse(format!(
-                "others than this user could have written `{}`; keep artifacts in a folder that only their user can write",
+            Err(refused(format!(
+                "others than this user could have written `{}`; keep precompiled modules in a \
+                 folder that only their user can write",
                 path.display()
             )))
         };
@@ -181,9 +153,10 @@ impl Artifact {
         check(&file.metadata().map_err(failed)?)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
-        // SAFETY: the open file and its folder belong to the user of this process and are closed to all others, so that
-        // the bytes come from a program with the same rights as this one, which could do to this process whatever the
-        // code could. What is not as an engine wrote it, by accident, does not have the hash that is checked.
+        // SAFETY: the open file and its folder belong to the user of this process and are closed to
+        // all others. The bytes then come from a program with the same rights as this one, which
+        // could do to this process whatever the code could. Accidental changes are found by the
+        // hash.
         unsafe { Self::from_bytes(&bytes) }
     }
 
@@ -191,28 +164,38 @@ impl Artifact {
     ///
     /// # Errors
     ///
-    /// [`Error::Artifact`] that names what does not fit.
+    /// [`Error::Precompiled`] that names what does not fit.
     pub fn code_for(&self, wasm: &[u8], fingerprint: &str) -> Result<&[u8], Error> {
         if self.module != ModuleHash::of(wasm) {
-            return Err(Error::Artifact {
-                reason: format!("it was made from module {}", self.module),
-            });
+            return Err(refused(format!("it was made from module {}", self.module)));
         }
         if self.fingerprint != fingerprint {
-            return Err(Error::Artifact {
-                reason: format!(
-                    "it was made by `{}`, this is `{fingerprint}`",
-                    self.fingerprint
-                ),
-            });
+            let made_by = &self.fingerprint;
+            return Err(refused(format!(
+                "it was made by `{made_by}`, this is `{fingerprint}`"
+            )));
         }
         Ok(&self.code)
     }
 }
 
-impl fmt::Debug for Artifact {
+fn refused(reason: String) -> Error {
+    Error::Precompiled {
+        reason,
+        source: None,
+    }
+}
+
+fn unusable(reason: String, source: impl StdError + Send + Sync + 'static) -> Error {
+    Error::Precompiled {
+        reason,
+        source: Some(Box::new(source)),
+    }
+}
+
+impl fmt::Debug for Precompiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Artifact")
+        f.debug_struct("Precompiled")
             .field("module", &self.module)
             .field("fingerprint", &self.fingerprint)
             .field("code_bytes", &self.code.len())
@@ -225,16 +208,17 @@ mod tests {
     use super::*;
 
     #[expect(unsafe_code, reason = "the bytes were made a few lines above")]
-    fn read(bytes: &[u8]) -> Result<Artifact, Error> {
-        // SAFETY: no engine ever executes the artifacts of these tests.
-        unsafe { Artifact::from_bytes(bytes) }
+    fn read(bytes: &[u8]) -> Result<Precompiled, Error> {
+        // SAFETY: no engine ever executes the code of these tests.
+        unsafe { Precompiled::from_bytes(bytes) }
     }
 
     #[test]
-    fn bytes_come_back_as_the_same_artifact() {
-        let artifact = Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![1, 2, 3]);
-        assert_eq!(read(&artifact.to_bytes()).unwrap(), artifact);
-        assert_eq!(artifact.code_for(b"m", "engine").unwrap(), [1, 2, 3]);
+    fn bytes_come_back_as_the_same_module() {
+        let precompiled =
+            Precompiled::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![1, 2, 3]);
+        assert_eq!(read(&precompiled.to_bytes()).unwrap(), precompiled);
+        assert_eq!(precompiled.code_for(b"m", "engine").unwrap(), [1, 2, 3]);
     }
 
     #[cfg(unix)]
@@ -245,18 +229,19 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("engine-api-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
-        let path = folder.join("artifact");
-        let artifact = Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![1, 2, 3]);
-        fs::write(&path, artifact.to_bytes()).unwrap();
+        let path = folder.join("precompiled");
+        let precompiled =
+            Precompiled::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![1, 2, 3]);
+        fs::write(&path, precompiled.to_bytes()).unwrap();
         let with_modes = |file: u32, parent: u32| {
             fs::set_permissions(&path, Permissions::from_mode(file)).unwrap();
             fs::set_permissions(&folder, Permissions::from_mode(parent)).unwrap();
-            Artifact::from_private_file(&path)
+            Precompiled::from_private_file(&path)
         };
         let closed = with_modes(0o600, 0o700);
         let open = [with_modes(0o666, 0o700), with_modes(0o600, 0o777)];
         fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(closed.unwrap(), artifact);
+        assert_eq!(closed.unwrap(), precompiled);
         for refused in open {
             let error = refused.unwrap_err().to_string();
             assert!(error.contains("only their user"), "{error}");
@@ -265,10 +250,13 @@ mod tests {
 
     #[test]
     fn another_module_or_engine_is_refused_by_name() {
-        let artifact = Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![]);
-        let error = artifact.code_for(b"n", "engine").unwrap_err().to_string();
+        let precompiled = Precompiled::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![]);
+        let error = precompiled
+            .code_for(b"n", "engine")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("made from module"), "{error}");
-        let error = artifact.code_for(b"m", "other").unwrap_err().to_string();
+        let error = precompiled.code_for(b"m", "other").unwrap_err().to_string();
         assert!(
             error.contains("`engine`") && error.contains("`other`"),
             "{error}"
@@ -278,7 +266,7 @@ mod tests {
     #[test]
     fn every_truncation_and_every_flipped_bit_after_the_module_hash_is_found() {
         let bytes =
-            Artifact::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![7; 40]).to_bytes();
+            Precompiled::new(ModuleHash::of(b"m"), "engine".to_owned(), vec![7; 40]).to_bytes();
         for len in 0..bytes.len() {
             assert!(read(&bytes[..len]).is_err(), "{len} bytes were accepted");
         }

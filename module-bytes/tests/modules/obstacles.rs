@@ -1,11 +1,12 @@
 //! What stands in the way of a checkpoint is found, and what does not is not.
 
-use engine_api::{Error, GlobalIndex, MemoryIndex, ModuleInfo, Obstacle, Sites, TableIndex};
+use engine_api::{Error, GlobalIndex, MemoryIndex, TableIndex};
+use module_bytes::{Obstacle, Sites};
 
 use crate::guests;
 
 fn obstacles(wat: &str) -> Vec<Obstacle> {
-    ModuleInfo::obstacles(&wat::parse_str(wat).unwrap()).unwrap()
+    module_bytes::obstacles(&wat::parse_str(wat).unwrap()).unwrap()
 }
 
 fn sentences(wat: &str) -> Vec<String> {
@@ -255,7 +256,7 @@ fn a_broken_name_section_only_costs_the_name() {
     let last = wasm.len() - 1;
     assert_eq!(wasm[last], b'f');
     wasm[last] = 0xff;
-    let found = ModuleInfo::obstacles(&wasm).unwrap();
+    let found = module_bytes::obstacles(&wasm).unwrap();
     assert!(matches!(
         &found[..],
         [Obstacle::SegmentDrop { sites, .. }] if sites.name.is_none()
@@ -268,10 +269,10 @@ fn bytes_that_are_no_module_are_errors() {
         (func $f (param i32) (block (br_table 0 1 0 (local.get 0))) (data.drop 0)
             (table.set (i32.const 1) (ref.null func))))";
     let wasm = wat::parse_str(wat).unwrap();
-    let whole = ModuleInfo::obstacles(&wasm).unwrap();
+    let whole = module_bytes::obstacles(&wasm).unwrap();
     assert_eq!(whole.len(), 3);
     for len in 0..wasm.len() {
-        match ModuleInfo::obstacles(&wasm[..len]) {
+        match module_bytes::obstacles(&wasm[..len]) {
             // A cut between two sections.
             Ok(found) => assert!(found.len() <= 3),
             Err(error) => assert!(matches!(error, Error::InvalidModule { .. })),
@@ -281,12 +282,12 @@ fn bytes_that_are_no_module_are_errors() {
         for byte in 0..=u8::MAX {
             let mut changed = wasm.clone();
             changed[position] = byte;
-            if let Err(error) = ModuleInfo::obstacles(&changed) {
+            if let Err(error) = module_bytes::obstacles(&changed) {
                 assert!(matches!(error, Error::InvalidModule { .. }));
             }
         }
     }
-    assert!(ModuleInfo::obstacles(b"(module)").is_err());
+    assert!(module_bytes::obstacles(b"(module)").is_err());
 }
 
 #[test]
@@ -294,7 +295,7 @@ fn the_guests_are_what_they_are_known_to_be() {
     let shared = "memory 0 is shared, and other threads may write it while its image is taken";
     let externrefs = "table 1 is of externref, and a checkpoint does not hold what it refers to";
     for (name, wasm) in guests() {
-        let found = ModuleInfo::obstacles(&wasm).unwrap();
+        let found = module_bytes::obstacles(&wasm).unwrap();
         let declared: Vec<String> = found
             .iter()
             .filter(|obstacle| instruction(obstacle).is_none())

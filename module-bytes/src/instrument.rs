@@ -1,23 +1,24 @@
-//! Modules rewritten so that a checkpoint reaches all of their state.
+//! Modules rewritten to let a checkpoint reach all of their state.
 //!
 //! A checkpoint holds the memories and the mutable globals of an instance, and goes into a fresh
 //! instance of the same module. Two things stand in the way in a module as its compiler left it.
-//! Globals such as the stack pointer are hidden: they have no export, and an engine reaches a global
-//! or a memory of an instance by the name of an export only. And the start function runs inside the
-//! instantiation, so that it would run again, host calls included, for each restored instance.
+//! Globals such as the stack pointer are hidden: they have no export, and an engine reaches a
+//! global or a memory of an instance by the name of an export only. And the start function runs
+//! inside the instantiation: it would run again, host calls included, for each restored instance.
 //!
 //! So an engine compiles the module's [`Instrumented`] form: hidden state is exported under names
-//! that no user's module may have, and the start function is an export that the engine calls itself.
-//! Everything else, code above all, is copied byte for byte, hence it runs exactly as it did.
+//! that no user's module may have, and the start function is an export that the engine calls
+//! itself. Everything else, code above all, is copied byte for byte, and runs exactly as it
+//! did.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+use engine_api::{Error, ExportKind, ExternType, GlobalIndex, MemoryIndex, ModuleInfo};
 use wasm_encoder::{Encode, RawSection, Section, SectionId};
 use wasmparser::{ExportSectionReader, ExternalKind, Parser, Payload, Validator, WasmFeatures};
 
-use crate::module_info::{invalid, refuse_other_formats};
-use crate::{Error, ExportKind, ExternType, GlobalIndex, MemoryIndex, ModuleInfo};
+use crate::format::{invalid, refuse_other_formats};
 
 /// Exports that [`Instrumented`] adds begin with this; no module of a user's may have one.
 pub const RESERVED: &str = "wasm-proxy:";
@@ -26,12 +27,13 @@ pub const RESERVED: &str = "wasm-proxy:";
 /// limits"), which wasmparser, and with it every engine, enforces.
 const EXPORTS_MAX: usize = 1_000_000;
 
-/// A module as an engine compiles it: its own bytes, with an export for everything that a checkpoint
-/// reads and writes, and its start function an export instead.
+/// A module as an engine compiles it: its own bytes, with an export for everything that a
+/// checkpoint reads and writes, and its start function an export instead.
 ///
-/// New exports come after the module's own, so that [`ModuleInfo`] of the original bytes stays right
-/// about every index. The result depends on the bytes alone: it is the same on every engine. It
-/// serves only for compiling; hashes, artifacts and journals name the module by its original bytes.
+/// New exports come after the module's own: [`ModuleInfo`] of the original bytes stays right about
+/// every index. The result depends on the bytes alone: it is the same on every engine. It serves
+/// only for compiling; hashes, precompiled modules and journals name the module by its original
+/// bytes.
 #[derive(Clone, Debug)]
 pub struct Instrumented<'a> {
     wasm: Cow<'a, [u8]>,
@@ -41,16 +43,17 @@ pub struct Instrumented<'a> {
 }
 
 impl<'a> Instrumented<'a> {
-    /// Rewrites a module. `info` is what [`ModuleInfo::parse`] says of the same bytes.
+    /// Rewrites a module. `info` is what [`parse`](crate::parse) says of the same bytes.
     ///
-    /// It costs a pass over everything but the bodies of functions and the contents of data segments,
-    /// which are neither read nor checked, and one copy of the bytes if anything has to change.
+    /// It costs a pass over everything but the bodies of functions and the contents of data
+    /// segments, which are neither read nor checked, and one copy of the bytes if anything has to
+    /// change.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidModule`] for bytes that are no valid module (bodies excepted, which the
-    /// engine's compiler checks), for a module with an export that begins with [`RESERVED`], and for
-    /// one that would have more than 1,000,000 exports.
+    /// engine's compiler checks), for a module with an export that begins with [`RESERVED`], and
+    /// for one that would have more than 1,000,000 exports.
     pub fn new(wasm: &'a [u8], info: &ModuleInfo) -> Result<Self, Error> {
         refuse_reserved(info)?;
         let layout = Layout::read(wasm)?;
@@ -229,10 +232,10 @@ struct Start {
 impl Layout {
     /// Reads and validates everything but the bodies of functions.
     ///
-    /// Validation comes before the rewrite, because what is wrong with a start section can no longer
-    /// be seen after it: a start function that takes parameters would become a valid export. What
-    /// this leaves is that an export declares its function, so that a body may name the start
-    /// function in `ref.func` where it could not before; such a module runs as it was meant.
+    /// Validation comes before the rewrite, because what is wrong with a start section can no
+    /// longer be seen after it: a start function that takes parameters would become a valid export.
+    /// One difference remains: an export declares its function, and a body may then name the start
+    /// function in `ref.func` where it could not before. Such a module runs as it was meant.
     fn read(wasm: &[u8]) -> Result<Self, Error> {
         refuse_other_formats(wasm)?;
         let mut validator = Validator::new_with_features(WasmFeatures::all());

@@ -1,7 +1,7 @@
 //! Compiled code goes out and in again, and nowhere else.
 
 use conformance::prelude::*;
-use engine_api::{Artifact, ModuleHash};
+use engine_api::{ModuleHash, Precompiled};
 
 const MODULE: &str = r#"(module
     (import "env" "offset" (func $offset (result i64)))
@@ -24,23 +24,23 @@ fn wasm() -> Vec<u8> {
 
 #[expect(
     unsafe_code,
-    reason = "the suite made the bytes itself, from an engine's artifact"
+    reason = "the suite made the bytes itself, from what an engine compiled"
 )]
-fn read(bytes: &[u8]) -> Result<Artifact, Error> {
+fn read(bytes: &[u8]) -> Result<Precompiled, Error> {
     // SAFETY: either the bytes are unchanged, or their hash no longer fits and they are refused.
-    unsafe { Artifact::from_bytes(bytes) }
+    unsafe { Precompiled::from_bytes(bytes) }
 }
 
-/// The artifact of the module, on an engine that makes one; without the capability both directions
+/// The module precompiled, on an engine that can do that; without the capability both directions
 /// must be refused.
-fn artifact(engine: &EngineUnderTest) -> Option<Artifact> {
-    let made = engine.module(MODULE).artifact();
-    if engine.capabilities().artifacts {
+fn precompiled(engine: &EngineUnderTest) -> Option<Precompiled> {
+    let made = engine.module(MODULE).precompiled();
+    if engine.capabilities().precompiled {
         return Some(made.unwrap());
     }
     let error = refused(made);
     assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
-    let forged = Artifact::new(ModuleHash::of(&wasm()), engine.fingerprint(), Vec::new());
+    let forged = Precompiled::new(ModuleHash::of(&wasm()), engine.fingerprint(), Vec::new());
     let error = refused(engine.load(&wasm(), &forged));
     assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
     None
@@ -75,15 +75,20 @@ fn results(module: &Arc<dyn Module>) -> Vec<Val> {
 }
 
 #[apply(every_engine)]
-fn an_artifact_runs_in_a_new_engine_as_the_module_it_was_made_from(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_precompiled_module_runs_in_a_new_engine_as_the_module_it_was_made_from(
+    engine: &EngineUnderTest,
+) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
     let expected = results(&engine.module(MODULE));
-    assert_eq!(results(&engine.load(&wasm(), &artifact).unwrap()), expected);
+    assert_eq!(
+        results(&engine.load(&wasm(), &precompiled).unwrap()),
+        expected
+    );
     let new = engine.with_config(&EngineConfig::default()).unwrap();
     assert_eq!(new.fingerprint(), engine.fingerprint());
-    let loaded = new.load(&wasm(), &artifact).unwrap();
+    let loaded = new.load(&wasm(), &precompiled).unwrap();
     assert_eq!(results(&loaded), expected);
     assert_eq!(
         loaded.info().functions(),
@@ -93,97 +98,97 @@ fn an_artifact_runs_in_a_new_engine_as_the_module_it_was_made_from(engine: &Engi
 }
 
 #[apply(every_engine)]
-fn an_artifact_survives_its_way_through_a_file(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_precompiled_module_survives_its_way_through_a_file(engine: &EngineUnderTest) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
-    assert_eq!(artifact.module(), ModuleHash::of(&wasm()));
-    assert_eq!(artifact.fingerprint(), engine.fingerprint());
-    let back = read(&artifact.to_bytes()).unwrap();
-    assert_eq!(back, artifact);
+    assert_eq!(precompiled.module(), ModuleHash::of(&wasm()));
+    assert_eq!(precompiled.fingerprint(), engine.fingerprint());
+    let back = read(&precompiled.to_bytes()).unwrap();
+    assert_eq!(back, precompiled);
     let expected = results(&engine.module(MODULE));
     assert_eq!(results(&engine.load(&wasm(), &back).unwrap()), expected);
 }
 
 #[apply(every_engine)]
-fn a_loaded_module_gives_an_artifact_again(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_loaded_module_can_be_precompiled_again(engine: &EngineUnderTest) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
-    let loaded = engine.load(&wasm(), &artifact).unwrap();
-    let again = loaded.artifact().unwrap();
+    let loaded = engine.load(&wasm(), &precompiled).unwrap();
+    let again = loaded.precompiled().unwrap();
     let expected = results(&loaded);
     assert_eq!(results(&engine.load(&wasm(), &again).unwrap()), expected);
 }
 
 #[apply(every_engine)]
-fn an_artifact_of_another_module_is_refused(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_precompiled_module_of_other_bytes_is_refused(engine: &EngineUnderTest) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
     let other = binary("(module (func (export \"f\")))");
-    let error = refused(engine.load(&other, &artifact));
-    assert!(matches!(error, Error::Artifact { .. }), "{error:?}");
+    let error = refused(engine.load(&other, &precompiled));
+    assert!(matches!(error, Error::Precompiled { .. }), "{error:?}");
 }
 
 #[apply(every_engine)]
-fn an_artifact_of_another_engine_is_refused(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_precompiled_module_of_another_engine_is_refused(engine: &EngineUnderTest) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
     for other in engines::all() {
-        if other.id() == engine.id() || !other.capabilities().artifacts {
+        if other.id() == engine.id() || !other.capabilities().precompiled {
             continue;
         }
         assert_ne!(other.fingerprint(), engine.fingerprint());
-        let error = refused(other.load(&wasm(), &artifact));
+        let error = refused(other.load(&wasm(), &precompiled));
         assert!(
-            matches!(error, Error::Artifact { .. }),
+            matches!(error, Error::Precompiled { .. }),
             "{other:?}: {error:?}"
         );
     }
 }
 
 #[apply(every_engine)]
-fn an_artifact_of_another_configuration_is_refused(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_precompiled_module_of_another_configuration_is_refused(engine: &EngineUnderTest) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
     if !engine.fuelled().capabilities().fuel {
         return;
     }
     assert_ne!(engine.fuelled().fingerprint(), engine.fingerprint());
-    let error = refused(engine.fuelled().load(&wasm(), &artifact));
-    assert!(matches!(error, Error::Artifact { .. }), "{error:?}");
+    let error = refused(engine.fuelled().load(&wasm(), &precompiled));
+    assert!(matches!(error, Error::Precompiled { .. }), "{error:?}");
 }
 
 #[apply(every_engine)]
-fn a_truncated_artifact_is_refused_at_every_length(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_truncated_precompiled_module_is_refused_at_every_length(engine: &EngineUnderTest) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
-    let bytes = artifact.to_bytes();
+    let bytes = precompiled.to_bytes();
     // Each attempt hashes what is left: all lengths of the header, then a sample of the code.
     for len in (0..400).chain((400..bytes.len()).step_by(bytes.len() / 200 + 1)) {
         let error = refused(read(&bytes[..len.min(bytes.len() - 1)]));
-        assert!(matches!(error, Error::Artifact { .. }), "{error:?}");
+        assert!(matches!(error, Error::Precompiled { .. }), "{error:?}");
     }
 }
 
 #[apply(every_engine)]
-fn a_damaged_artifact_is_refused(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_damaged_precompiled_module_is_refused(engine: &EngineUnderTest) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
-    let bytes = artifact.to_bytes();
+    let bytes = precompiled.to_bytes();
     for at in (0..bytes.len()).step_by(bytes.len() / 200 + 1) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
-        // The module's hash is outside the body's: there the artifact is another module's.
-        let loaded = read(&damaged).and_then(|artifact| engine.load(&wasm(), &artifact));
+        // The module's hash is outside the body's: there it is another module's.
+        let loaded = read(&damaged).and_then(|precompiled| engine.load(&wasm(), &precompiled));
         let error = refused(loaded);
         assert!(
-            matches!(error, Error::Artifact { .. }),
+            matches!(error, Error::Precompiled { .. }),
             "byte {at}: {error:?}"
         );
     }
@@ -191,23 +196,25 @@ fn a_damaged_artifact_is_refused(engine: &EngineUnderTest) {
 
 #[apply(every_engine)]
 fn code_that_no_engine_made_is_refused(engine: &EngineUnderTest) {
-    if artifact(engine).is_none() {
+    if precompiled(engine).is_none() {
         return;
     }
     for code in [&b""[..], b"\x7fELF", b"\0asm\x01\0\0\0", &[0xaa; 100]] {
-        let forged = Artifact::new(ModuleHash::of(&wasm()), engine.fingerprint(), code.to_vec());
+        let forged = Precompiled::new(ModuleHash::of(&wasm()), engine.fingerprint(), code.to_vec());
         let error = refused(engine.load(&wasm(), &forged));
-        assert!(matches!(error, Error::Artifact { .. }), "{error:?}");
+        assert!(matches!(error, Error::Precompiled { .. }), "{error:?}");
     }
 }
 
 #[apply(every_engine)]
-fn an_artifact_offered_as_a_module_is_refused(engine: &EngineUnderTest) {
-    let Some(artifact) = artifact(engine) else {
+fn a_precompiled_module_offered_as_wasm_is_refused(engine: &EngineUnderTest) {
+    let Some(precompiled) = precompiled(engine) else {
         return;
     };
-    let code = artifact.code_for(&wasm(), &engine.fingerprint()).unwrap();
-    for bytes in [artifact.to_bytes(), code.to_vec()] {
+    let code = precompiled
+        .code_for(&wasm(), &engine.fingerprint())
+        .unwrap();
+    for bytes in [precompiled.to_bytes(), code.to_vec()] {
         let reason = module_error(engine.compile(&bytes));
         assert!(!reason.is_empty());
     }

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use engine_api::{Error, Instrumented, ModuleInfo, RESERVED};
+use engine_api::Error;
+use module_bytes::{Instrumented, RESERVED, parse};
 use wasmparser::{ExternalKind, Parser, Payload, Validator, WasmFeatures};
 
 use crate::guests;
@@ -38,7 +39,7 @@ fn wasm(wat: &str) -> Vec<u8> {
 }
 
 fn instrument(wasm: &[u8]) -> Result<Instrumented<'_>, Error> {
-    Instrumented::new(wasm, &ModuleInfo::parse(wasm)?)
+    Instrumented::new(wasm, &parse(wasm)?)
 }
 
 fn valid(wasm: &[u8]) -> bool {
@@ -99,14 +100,14 @@ fn assert_equivalent(wasm: &[u8]) -> Vec<(String, ExternalKind, u32)> {
     for (memory, name) in instrumented.memories() {
         assert!(is(name, ExternalKind::Memory, memory.0), "{name}");
     }
-    let after = ModuleInfo::parse(rewritten).unwrap();
+    let after = parse(rewritten).unwrap();
     if let Some(start) = instrumented.start() {
         let (_, function) = after.function(start).unwrap();
         assert_eq!(function.ty.to_string(), "() -> ()");
     }
 
     // Indexes of the contract are the same before and after.
-    let before = ModuleInfo::parse(wasm).unwrap();
+    let before = parse(wasm).unwrap();
     assert_eq!(
         before.functions(),
         &after.functions()[..before.functions().len()]
@@ -251,7 +252,8 @@ fn reserved_exports_are_refused_even_where_nothing_has_to_change() {
 
 #[test]
 fn more_exports_than_an_engine_takes_are_refused() {
-    // The largest that passes, and one more. Exports are few bytes each, made without a text parser.
+    // The largest that passes, and one more. Exports are few bytes each, made without a text
+    // parser.
     let module = |hidden: u32| {
         let mut globals = wasm_encoder::GlobalSection::new();
         let ty = wasm_encoder::GlobalType {
@@ -299,7 +301,7 @@ fn what_is_wrong_with_a_start_section_is_not_hidden_by_dropping_it() {
         \x0a\x04\x01\x02\0\x0b";
     let missing = b"\0asm\x01\0\0\0\x08\x01\x07";
     for wasm in [&takes_a_parameter[..], &missing[..]] {
-        assert!(ModuleInfo::parse(wasm).is_ok());
+        assert!(parse(wasm).is_ok());
         assert!(matches!(
             instrument(wasm).unwrap_err(),
             Error::InvalidModule { .. }
@@ -310,7 +312,7 @@ fn what_is_wrong_with_a_start_section_is_not_hidden_by_dropping_it() {
 #[test]
 fn every_truncation_is_an_error_or_a_shorter_module() {
     let original = wasm(EVERYTHING);
-    let info = ModuleInfo::parse(&original).unwrap();
+    let info = parse(&original).unwrap();
     let mut shorter = 0;
     for len in 0..original.len() {
         let cut = &original[..len];
@@ -332,7 +334,7 @@ fn every_truncation_is_an_error_or_a_shorter_module() {
 #[test]
 fn every_changed_byte_is_an_error_or_an_equivalent_module() {
     let original = wasm(EVERYTHING);
-    let info = ModuleInfo::parse(&original).unwrap();
+    let info = parse(&original).unwrap();
     let mut outcomes = HashSet::new();
     for position in 0..original.len() {
         for byte in 0..=u8::MAX {
@@ -363,7 +365,7 @@ fn every_changed_byte_is_an_error_or_an_equivalent_module() {
 }
 
 fn exports_reserved(wasm: &[u8]) -> bool {
-    ModuleInfo::parse(wasm).is_ok_and(|info| {
+    parse(wasm).is_ok_and(|info| {
         let exports = info.exports();
         exports
             .iter()
@@ -373,7 +375,7 @@ fn exports_reserved(wasm: &[u8]) -> bool {
 
 /// Whether the contract refuses the module whatever is done with it.
 fn foreign(wasm: &[u8]) -> bool {
-    ModuleInfo::parse(wasm).is_err()
+    parse(wasm).is_err()
 }
 
 #[test]

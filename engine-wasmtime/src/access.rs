@@ -10,11 +10,11 @@ use wasmtime::{
     AsContext, AsContextMut, Extern, Func, Global, ModuleExport, RootScope, Store, Table, ValRaw,
 };
 
-use crate::instance::{Memory, State};
+use crate::state::{Memory, State};
 use crate::{convert, shared_memory, traps};
 
-/// A guest behind a store, or behind wasmtime's caller while a host function runs.
-pub(crate) struct Guest<S>(pub(crate) S);
+/// Access to a guest: through its store, or through wasmtime's caller while a host function runs.
+pub(crate) struct GuestAccess<S>(pub(crate) S);
 
 /// Where exports are found.
 pub(crate) trait FindExport: AsContextMut<Data = State> {
@@ -38,7 +38,7 @@ impl FindExport for wasmtime::Caller<'_, State> {
     }
 }
 
-impl<S: FindExport> Guest<S> {
+impl<S: FindExport> GuestAccess<S> {
     /// Fills in the exported memories, tables and globals, at the first time that anybody could ask
     /// for them. Imported ones are there from the start.
     pub(crate) fn link(&mut self) {
@@ -91,8 +91,8 @@ impl<S: FindExport> Guest<S> {
         Ok(function)
     }
 
-    /// Runs a function whose arguments have been checked. The error is boxed because it is large, and
-    /// moving an `Ok` of its size costs as much as the rest of a short call.
+    /// Runs a function whose arguments have been checked. The error is boxed because it is large,
+    /// and moving an `Ok` of its size costs as much as the rest of a short call.
     fn run(
         &mut self,
         func: FuncIndex,
@@ -108,15 +108,16 @@ impl<S: FindExport> Guest<S> {
         #[expect(unsafe_code, reason = "the checked call costs three times as much")]
         // SAFETY: `values` has room for all parameters and for all results. The parameters have the
         // function's types, by `ModuleInfo::check_call`, whose types are those of the same bytes
-        // that the function was compiled from. References belong to this store: externrefs were made
-        // in it a moment ago, and funcrefs come from its own table. The store is not asynchronous.
+        // that the function was compiled from. References belong to this store: externrefs were
+        // made in it a moment ago, and funcrefs come from its own table. The store is not
+        // asynchronous.
         unsafe { function.call_unchecked(&mut self.0, values) }
             .map_err(|error| Box::new(traps::call_failed(self.state().engine.id(), error)))?;
         self.read_results(func, results, raw).map_err(Box::new)
     }
 
-    /// Calls an exported function of numbers, which are taken from and left in their slots. The error is boxed as
-    /// in [`Guest::run`].
+    /// Calls an exported function of numbers, which are taken from and left in their slots. The
+    /// error is boxed as in [`GuestAccess::run`].
     #[inline]
     pub(crate) fn run_numbers(
         &mut self,
@@ -131,9 +132,10 @@ impl<S: FindExport> Guest<S> {
         self.enter()?;
         let values = std::ptr::slice_from_raw_parts_mut(slots.as_mut_ptr().cast(), slots.len());
         #[expect(unsafe_code, reason = "the checked call costs three times as much")]
-        // SAFETY: `values` has room for all parameters and for all results, each of the form of a `ValRaw`. They
-        // are numbers, which any bits are, and of the function's types, by `ModuleInfo::check_numbers`, whose types
-        // are those of the same bytes that the function was compiled from. The store is not asynchronous.
+        // SAFETY: `values` has room for all parameters and for all results, each of the form of a
+        // `ValRaw`. They are numbers, which any bits are, and of the function's types, by
+        // `ModuleInfo::check_numbers`, whose types are those of the same bytes that the function
+        // was compiled from. The store is not asynchronous.
         let outcome = unsafe { function.call_unchecked(&mut self.0, values) };
         let in_time = self.leave();
         match outcome {
@@ -189,7 +191,7 @@ impl<S: FindExport> Guest<S> {
         Ok(())
     }
 
-    /// Ends a call that [`Guest::enter`] started.
+    /// Ends a call that [`GuestAccess::enter`] started.
     ///
     /// # Errors
     ///
@@ -230,7 +232,7 @@ fn no_such(kind: &'static str, index: u32) -> Error {
     }
 }
 
-impl<S: FindExport> Caller for Guest<S> {
+impl<S: FindExport> Caller for GuestAccess<S> {
     fn info(&self) -> &Arc<ModuleInfo> {
         &self.state().info
     }

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
+use engine_api::{Error, GlobalIndex, MemoryIndex, TableIndex};
 use wasmparser::{
     AbstractHeapType, CompositeInnerType, FunctionBody, HeapType, KnownCustom, Name,
     NameSectionReader, Operator, Parser, Payload, RefType, TypeRef, ValType,
 };
 
-use crate::module_info::{invalid, refuse_other_formats};
-use crate::{Error, GlobalIndex, MemoryIndex, ModuleInfo, TableIndex};
+use crate::format::{invalid, refuse_other_formats};
 
-/// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and its
-/// mutable globals: something else of it can change.
+/// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and
+/// its mutable globals: something else of it can change.
 ///
 /// Displayed, it is a sentence for the module's author, without the full stop. Names that come from
 /// the module are escaped, and cut where they are long.
@@ -30,8 +30,8 @@ pub enum Obstacle {
         /// The type, in the type index space; the first if there are several.
         index: u32,
     },
-    /// A shared memory, imported or not. What other threads write meanwhile makes its image worthless,
-    /// and the threads themselves are not in it.
+    /// A shared memory, imported or not. What other threads write meanwhile makes its image
+    /// worthless, and the threads themselves are not in it.
     SharedMemory {
         /// The memory.
         memory: MemoryIndex,
@@ -43,7 +43,8 @@ pub enum Obstacle {
         /// The type of its elements, as in the text format.
         element: String,
     },
-    /// A mutable global that holds a reference: to an object of the host's, or into this very instance.
+    /// A mutable global that holds a reference: to an object of the host's, or into this very
+    /// instance.
     ReferenceGlobal {
         /// The global.
         global: GlobalIndex,
@@ -52,15 +53,16 @@ pub enum Obstacle {
     },
     /// Code that changes the elements or the size of a table. One for each instruction.
     TableChange {
-        /// The instruction: `table.set`, `table.grow`, `table.fill`, `table.copy`, `table.init`, or an
-        /// atomic one.
+        /// The instruction: `table.set`, `table.grow`, `table.fill`, `table.copy`, `table.init`, or
+        /// an atomic one.
         instruction: &'static str,
         /// The table that the first of them changes.
         table: TableIndex,
         /// Where they are.
         sites: Sites,
     },
-    /// Code that drops a segment, which a restored instance would have again. One for each instruction.
+    /// Code that drops a segment, which a restored instance would have again. One for each
+    /// instruction.
     SegmentDrop {
         /// The instruction: `data.drop` or `elem.drop`.
         instruction: &'static str,
@@ -146,7 +148,8 @@ impl fmt::Display for Sites {
     }
 }
 
-/// A name as it is displayed: mangled names run to thousands of characters, hostile ones to millions.
+/// A name as it is displayed: mangled names run to thousands of characters, hostile ones to
+/// millions.
 fn shown(name: &str) -> String {
     const CHARACTERS_MAX: usize = 80;
     let mut characters = name.chars();
@@ -172,37 +175,35 @@ impl Sites {
     }
 }
 
-impl ModuleInfo {
-    /// What stands in the way of a checkpoint of this module: nothing, or each reason once, what is
-    /// declared first. It reads all of the code, which takes about as long as to validate it.
-    ///
-    /// A checkpoint holds the memories and the mutable globals. So these are no obstacles:
-    ///
-    /// * Tables of functions that no instruction changes: element segments fill them alike in each
-    ///   instance. A host function can change a table that is exported or imported; that cannot be
-    ///   seen in the code, and is noticed when it happens.
-    /// * Several memories, 64-bit memories, imported memories and globals, and globals of every number
-    ///   and vector type: a checkpoint has them all.
-    /// * `memory.init`: what it wrote is in the memory. Only `data.drop` changes the segment.
-    /// * Immutable globals of references, which are what they were in each new instance.
-    /// * Tags that the module defines: an exception ends with the call that it leaves.
-    /// * Host functions, those of WASI among them: what they returned is recorded, and what they keep is
-    ///   no part of the instance.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidModule`] for bytes that cannot be read as a core module. It does not say that
-    /// the module is valid.
-    pub fn obstacles(wasm: &[u8]) -> Result<Vec<Obstacle>, Error> {
-        refuse_other_formats(wasm)?;
-        let mut search = Search::default();
-        for payload in Parser::new(0).parse_all(wasm) {
-            payload
-                .and_then(|payload| search.payload(payload))
-                .map_err(|error| invalid(&error))?;
-        }
-        Ok(search.finish())
+/// What stands in the way of a checkpoint of this module: nothing, or each reason once, what is
+/// declared first. It reads all of the code, which takes about as long as to validate it.
+///
+/// A checkpoint holds the memories and the mutable globals. So these are no obstacles:
+///
+/// * Tables of functions that no instruction changes: element segments fill them alike in each
+///   instance. A host function can change a table that is exported or imported; that cannot be
+///   seen in the code, and is noticed when it happens.
+/// * Several memories, 64-bit memories, imported memories and globals, and globals of every number
+///   and vector type: a checkpoint has them all.
+/// * `memory.init`: what it wrote is in the memory. Only `data.drop` changes the segment.
+/// * Immutable globals of references, which are what they were in each new instance.
+/// * Tags that the module defines: an exception ends with the call that it leaves.
+/// * Host functions, those of WASI among them: what they returned is recorded, and what they keep
+///   is no part of the instance.
+///
+/// # Errors
+///
+/// [`Error::InvalidModule`] for bytes that cannot be read as a core module. It does not say that
+/// the module is valid.
+pub fn obstacles(wasm: &[u8]) -> Result<Vec<Obstacle>, Error> {
+    refuse_other_formats(wasm)?;
+    let mut search = Search::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        payload
+            .and_then(|payload| search.payload(payload))
+            .map_err(|error| invalid(&error))?;
     }
+    Ok(search.finish())
 }
 
 /// What has been found so far, and the sizes of the index spaces.
@@ -220,45 +221,45 @@ struct Search<'a> {
 
 /// An instruction that has been found, and where.
 struct Found {
-    effect: Effect,
+    change: LostChange,
     sites: Sites,
-    /// The last function with it, so that each is counted once.
+    /// The last function with it, to count each function once.
     last: u32,
 }
 
-/// What an instruction does that a checkpoint cannot repeat.
+/// What an instruction changes that a checkpoint does not hold.
 #[derive(Clone, Copy)]
-enum Effect {
+enum LostChange {
     Table(&'static str, u32),
     Drop(&'static str, u32),
 }
 
-impl Effect {
+impl LostChange {
     fn of(operator: &Operator<'_>) -> Option<Self> {
         Some(match *operator {
-            Operator::TableSet { table } => Effect::Table("table.set", table),
-            Operator::TableGrow { table } => Effect::Table("table.grow", table),
-            Operator::TableFill { table } => Effect::Table("table.fill", table),
-            Operator::TableCopy { dst_table, .. } => Effect::Table("table.copy", dst_table),
-            Operator::TableInit { table, .. } => Effect::Table("table.init", table),
+            Operator::TableSet { table } => LostChange::Table("table.set", table),
+            Operator::TableGrow { table } => LostChange::Table("table.grow", table),
+            Operator::TableFill { table } => LostChange::Table("table.fill", table),
+            Operator::TableCopy { dst_table, .. } => LostChange::Table("table.copy", dst_table),
+            Operator::TableInit { table, .. } => LostChange::Table("table.init", table),
             Operator::TableAtomicSet { table_index, .. } => {
-                Effect::Table("table.atomic.set", table_index)
+                LostChange::Table("table.atomic.set", table_index)
             }
             Operator::TableAtomicRmwXchg { table_index, .. } => {
-                Effect::Table("table.atomic.rmw.xchg", table_index)
+                LostChange::Table("table.atomic.rmw.xchg", table_index)
             }
             Operator::TableAtomicRmwCmpxchg { table_index, .. } => {
-                Effect::Table("table.atomic.rmw.cmpxchg", table_index)
+                LostChange::Table("table.atomic.rmw.cmpxchg", table_index)
             }
-            Operator::DataDrop { data_index } => Effect::Drop("data.drop", data_index),
-            Operator::ElemDrop { elem_index } => Effect::Drop("elem.drop", elem_index),
+            Operator::DataDrop { data_index } => LostChange::Drop("data.drop", data_index),
+            Operator::ElemDrop { elem_index } => LostChange::Drop("elem.drop", elem_index),
             _ => return None,
         })
     }
 
     fn instruction(self) -> &'static str {
         match self {
-            Effect::Table(instruction, _) | Effect::Drop(instruction, _) => instruction,
+            LostChange::Table(instruction, _) | LostChange::Drop(instruction, _) => instruction,
         }
     }
 }
@@ -360,17 +361,17 @@ impl<'a> Search<'a> {
     fn body(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
-            if let Some(effect) = Effect::of(&operators.read()?) {
-                self.found(effect);
+            if let Some(change) = LostChange::of(&operators.read()?) {
+                self.found(change);
             }
         }
         self.functions += 1;
         Ok(())
     }
 
-    fn found(&mut self, effect: Effect) {
+    fn found(&mut self, change: LostChange) {
         let function = self.functions;
-        let same = |found: &&mut Found| found.effect.instruction() == effect.instruction();
+        let same = |found: &&mut Found| found.change.instruction() == change.instruction();
         if let Some(found) = self.code.iter_mut().find(same) {
             found.sites.instructions += 1;
             found.sites.functions += usize::from(found.last != function);
@@ -378,7 +379,7 @@ impl<'a> Search<'a> {
             return;
         }
         self.code.push(Found {
-            effect,
+            change,
             sites: Sites {
                 function,
                 name: None,
@@ -393,13 +394,13 @@ impl<'a> Search<'a> {
         self.name_functions();
         let code = self.code.into_iter().map(|found| {
             let sites = found.sites;
-            match found.effect {
-                Effect::Table(instruction, table) => Obstacle::TableChange {
+            match found.change {
+                LostChange::Table(instruction, table) => Obstacle::TableChange {
                     instruction,
                     table: TableIndex(table),
                     sites,
                 },
-                Effect::Drop(instruction, segment) => Obstacle::SegmentDrop {
+                LostChange::Drop(instruction, segment) => Obstacle::SegmentDrop {
                     instruction,
                     segment,
                     sites,
@@ -430,8 +431,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether all that a reference can refer to is functions. A type of the module's own that is none is
-/// an obstacle by itself.
+/// Whether all that a reference can refer to is functions. A type of the module's own that is none
+/// is an obstacle by itself.
 fn refers_to_function(ty: RefType) -> bool {
     match ty.heap_type() {
         HeapType::Abstract { ty, .. } => {

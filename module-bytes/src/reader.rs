@@ -1,18 +1,41 @@
 //! Reading a binary's sections into a [`ModuleInfo`].
 
-use std::collections::HashMap;
-
-use wasmparser::{CompositeInnerType, ExternalKind, Payload, TypeRef};
-
-use super::{Export, ExportKind, FunctionInfo, Import, ModuleInfo, invalid};
-use crate::{
-    Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType,
-    ModuleHash, TableIndex, TableType, ValType,
+use engine_api::{
+    Error, Export, ExportKind, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, Import,
+    MemoryIndex, MemoryType, ModuleContents, ModuleHash, ModuleInfo, TableIndex, TableType,
+    ValType,
 };
+use wasmparser::{CompositeInnerType, ExternalKind, Parser, Payload, TypeRef};
+
+use crate::format::{invalid, refuse_other_formats};
+
+/// Reads a module's sections.
+///
+/// # Errors
+///
+/// [`Error::InvalidModule`] for anything that is no core module, with the way out for components,
+/// the text format and truncated files; [`Error::InvalidModule`] also for types that cannot cross
+/// this contract, such as a parameter of a garbage-collected type on an export.
+pub fn parse(wasm: &[u8]) -> Result<ModuleInfo, Error> {
+    refuse_other_formats(wasm)?;
+    let mut reader = Reader::default();
+    let mut ended = false;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(|error| invalid(&error))?;
+        ended |= matches!(payload, Payload::End(_));
+        reader.read(payload)?;
+    }
+    if !ended {
+        return Err(Error::InvalidModule {
+            reason: "the file is truncated".to_owned(),
+        });
+    }
+    reader.finish(ModuleHash::of(wasm))
+}
 
 /// What has been read so far, in the binary's own index spaces.
 #[derive(Default)]
-pub(super) struct Reader {
+struct Reader {
     types: Vec<Option<FuncType>>,
     function_types: Vec<u32>,
     imports: Vec<Import>,
@@ -24,7 +47,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn read(&mut self, payload: Payload<'_>) -> Result<(), Error> {
+    fn read(&mut self, payload: Payload<'_>) -> Result<(), Error> {
         let error = |error: wasmparser::BinaryReaderError| invalid(&error);
         match payload {
             Payload::TypeSection(section) => {
@@ -117,27 +140,17 @@ impl Reader {
             .ok_or_else(|| dangling("type", index))
     }
 
-    pub(super) fn finish(self, hash: ModuleHash) -> Result<ModuleInfo, Error> {
+    fn finish(self, hash: ModuleHash) -> Result<ModuleInfo, Error> {
         let mut exports = Vec::with_capacity(self.exports.len());
-        let mut functions = Vec::new();
+        let mut functions = 0;
         for (name, kind, index) in &self.exports {
-            let (kind, ty) = self.export(name, *kind, *index, &mut functions)?;
+            let (kind, ty) = self.export(name, *kind, *index, FuncIndex(functions))?;
+            functions += u32::from(matches!(kind, ExportKind::Func(_)));
             exports.push(Export {
                 name: name.clone(),
                 kind,
                 ty,
             });
-        }
-        let mut export_positions = HashMap::with_capacity(exports.len());
-        for (position, export) in exports.iter().enumerate() {
-            if export_positions
-                .insert(export.name.clone(), position)
-                .is_some()
-            {
-                return Err(Error::InvalidModule {
-                    reason: format!("duplicate export name `{}`", export.name),
-                });
-            }
         }
         // Stand for types that cannot cross the contract; nothing exported or imported has one.
         let hidden_table = TableType {
@@ -149,12 +162,10 @@ impl Reader {
             value: ValType::FuncRef,
             mutable: false,
         };
-        Ok(ModuleInfo {
+        ModuleInfo::new(ModuleContents {
             hash,
             imports: self.imports,
             exports,
-            export_positions,
-            functions,
             memories: self.memories,
             tables: self
                 .tables
@@ -166,7 +177,7 @@ impl Reader {
                 .into_iter()
                 .map(|ty| ty.unwrap_or(hidden_global))
                 .collect(),
-            start: self.start,
+            has_start: self.start,
             function_count: self.function_types.len(),
         })
     }
@@ -176,7 +187,7 @@ impl Reader {
         name: &str,
         kind: ExternalKind,
         index: u32,
-        functions: &mut Vec<FunctionInfo>,
+        next_function: FuncIndex,
     ) -> Result<(ExportKind, ExternType), Error> {
         let at = index as usize;
         let foreign = || Error::InvalidModule {
@@ -189,13 +200,8 @@ impl Reader {
                     .get(at)
                     .ok_or_else(|| dangling("function", index))?;
                 let ty = self.func_type(*type_index)?.ok_or_else(foreign)?;
-                functions.push(FunctionInfo {
-                    name: name.to_owned(),
-                    ty: ty.clone(),
-                });
-                let index = u32::try_from(functions.len() - 1).expect("exports fit in u32");
                 (
-                    ExportKind::Func(FuncIndex(index)),
+                    ExportKind::Func(next_function),
                     ExternType::Func(ty.clone()),
                 )
             }
@@ -295,4 +301,66 @@ fn global_type(ty: &wasmparser::GlobalType) -> Option<GlobalType> {
         value: val_type(ty.content_type)?,
         mutable: ty.mutable,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(wat: &str) -> ModuleInfo {
+        parse(&wat::parse_str(wat).unwrap()).unwrap()
+    }
+
+    fn reason(wasm: &[u8]) -> String {
+        parse(wasm).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn indexes_count_exported_functions_and_all_memories() {
+        let info = parse_text(
+            r#"(module
+                (import "env" "m" (memory 1 2))
+                (memory (export "own") 3)
+                (func $hidden)
+                (func (export "a") (param i32) (result i64) i64.const 0)
+                (func (export "b") (result f32 f64) f32.const 0 f64.const 0)
+                (global (export "g") (mut i32) i32.const 0)
+                (start $hidden))"#,
+        );
+        assert_eq!(info.functions().len(), 2);
+        let (index, b) = info.function("b").unwrap();
+        assert_eq!(
+            (index, b.ty.to_string()),
+            (FuncIndex(1), "() -> (f32, f64)".to_owned())
+        );
+        assert_eq!(
+            info.export("own").unwrap().kind,
+            ExportKind::Memory(MemoryIndex(1))
+        );
+        assert_eq!(info.memory_bytes_max(), 2 * 65_536 + (1 << 32));
+        assert!(info.has_start());
+        assert!(info.function("own").is_err());
+    }
+
+    #[test]
+    fn other_formats_are_refused_with_the_way_out() {
+        assert!(reason(b"").contains("empty"));
+        assert!(reason(b"(module)").contains("wat2wasm"));
+        assert!(reason(b"\x7fELF").contains("magic number"));
+        assert!(reason(&wat::parse_str("(component)").unwrap()).contains("core module"));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let wasm = wat::parse_str(
+            r#"(module (memory (export "m") 1) (func (export "f") (result i32) i32.const 1))"#,
+        )
+        .unwrap();
+        // Cuts between two sections leave a shorter valid module; all others must be refused.
+        for len in 0..wasm.len() {
+            let cut = &wasm[..len];
+            let valid = wasmparser::Validator::new().validate_all(cut).is_ok();
+            assert!(valid || parse(cut).is_err() || crate::features(cut).is_err());
+        }
+    }
 }

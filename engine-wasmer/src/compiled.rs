@@ -1,0 +1,90 @@
+//! What the instances of a module share.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use engine_api::{ExportKind, ExternType, ModuleInfo};
+use wasmer_compiler::ArtifactCreate;
+use wasmer_types::{ExportIndex, GlobalIndex};
+
+use crate::settings::Settings;
+
+/// A compiled module, shared by its instances.
+pub(crate) struct Compiled {
+    // Declared before the engine, because dropping it unregisters what points into the engine's
+    // code.
+    pub(crate) module: wasmer::Module,
+    pub(crate) engine: wasmer_compiler::Engine,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) info: Arc<ModuleInfo>,
+    /// Where the guest's functions lie in this process.
+    pub(crate) code: Range<usize>,
+    pub(crate) reach: Reach,
+    pub(crate) fuel: Option<FuelGlobals>,
+    /// The export that was the start function.
+    pub(crate) start: Option<String>,
+}
+
+/// The globals that the metering middleware adds to a module.
+#[derive(Clone, Copy)]
+pub(crate) struct FuelGlobals {
+    /// An i64: the fuel that is left.
+    pub(crate) remaining: GlobalIndex,
+    /// An i32: 1 once a block asked for more than was left.
+    pub(crate) exhausted: GlobalIndex,
+}
+
+/// What of a module the host can address: what it imports or exports.
+pub(crate) struct Reach {
+    pub(crate) memories: Box<[bool]>,
+    pub(crate) tables: Box<[bool]>,
+    pub(crate) globals: Box<[bool]>,
+}
+
+impl Reach {
+    pub(crate) fn of(info: &ModuleInfo) -> Self {
+        let mut memories = vec![false; info.memories().len()];
+        let mut tables = vec![false; info.tables().len()];
+        let mut globals = vec![false; info.globals().len()];
+        let (mut memory, mut table, mut global) = (0, 0, 0);
+        for import in info.imports() {
+            let (flags, next) = match import.ty {
+                ExternType::Memory(_) => (&mut memories, &mut memory),
+                ExternType::Table(_) => (&mut tables, &mut table),
+                ExternType::Global(_) => (&mut globals, &mut global),
+                ExternType::Func(_) | ExternType::Tag => continue,
+            };
+            flags[*next] = true;
+            *next += 1;
+        }
+        for export in info.exports() {
+            match export.kind {
+                ExportKind::Memory(index) => memories[index.0 as usize] = true,
+                ExportKind::Table(index) => tables[index.0 as usize] = true,
+                ExportKind::Global(index) => globals[index.0 as usize] = true,
+                ExportKind::Func(_) | ExportKind::Tag => {}
+            }
+        }
+        Self {
+            memories: memories.into(),
+            tables: tables.into(),
+            globals: globals.into(),
+        }
+    }
+}
+
+impl Compiled {
+    pub(crate) fn machine_code(&self) -> &wasmer_compiler::Artifact {
+        self.module
+            .sys_artifact()
+            .expect("the only backend compiled in is `sys`")
+    }
+
+    /// Where wasmer finds an exported function.
+    pub(crate) fn function_index(&self, name: &str) -> ExportIndex {
+        let exports = &self.machine_code().module_info().exports;
+        *exports
+            .get(name)
+            .expect("both read the exports of the same bytes")
+    }
+}

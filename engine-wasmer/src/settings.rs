@@ -1,0 +1,78 @@
+//! What an engine is made of, and what all of its modules and instances share.
+
+use engine_api::{EngineConfig, EngineId, Error};
+use wasmer_vm::VMConfig;
+
+/// The compilers of wasmer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compiler {
+    /// Optimises; compiles in the time it takes to.
+    Cranelift,
+    /// Compiles in one pass over the bytes, without optimisation.
+    Singlepass,
+    /// Optimises most, compiles slowest.
+    #[cfg(feature = "llvm")]
+    Llvm,
+}
+
+impl Compiler {
+    pub(crate) fn id(self) -> EngineId {
+        EngineId {
+            runtime: "wasmer",
+            compiler: match self {
+                Compiler::Cranelift => "cranelift",
+                Compiler::Singlepass => "singlepass",
+                #[cfg(feature = "llvm")]
+                Compiler::Llvm => "llvm",
+            },
+        }
+    }
+
+    /// Whether its code has the addresses of wasmer's library in itself, and not only in a table of
+    /// each instance (see [`crate::relink`]).
+    pub(crate) fn links_library(self) -> bool {
+        !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
+    }
+
+    /// Whether its functions take the base of memory 0 as a parameter (see [`crate::import_abi`]).
+    pub(crate) fn passes_base(self) -> bool {
+        !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
+    }
+
+    pub(crate) fn simd(self) -> bool {
+        self != Compiler::Singlepass
+    }
+}
+
+/// What all modules and instances of an engine share.
+pub(crate) struct Settings {
+    pub(crate) compiler: Compiler,
+    pub(crate) config: EngineConfig,
+    pub(crate) vm_config: VMConfig,
+    pub(crate) fingerprint: String,
+}
+
+impl Settings {
+    pub(crate) fn id(&self) -> EngineId {
+        self.compiler.id()
+    }
+
+    pub(crate) fn unsupported(&self, what: impl Into<String>) -> Error {
+        Error::Unsupported {
+            engine: self.id(),
+            what: what.into(),
+        }
+    }
+
+    pub(crate) fn failed<E>(&self, action: &'static str, source: E) -> Error
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Error::Runtime {
+            engine: self.id(),
+            action,
+            source: source.into(),
+        }
+    }
+}

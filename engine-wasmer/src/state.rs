@@ -1,0 +1,286 @@
+//! The state of one guest in this process.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use engine_api::{Error, FuncRef, Limits, MemoryImage};
+use wasmer_compiler::InstantiationError;
+use wasmer_types::{ExportIndex, GlobalIndex, MemoryIndex, TableIndex};
+use wasmer_vm::{
+    InternalStoreHandle, LinearMemory, StoreObjects, VMCallerCheckedAnyfunc, VMExtern,
+    VMGlobalDefinition, VMInstance, VMMemory, VMMemoryDefinition, VMTable,
+};
+
+use crate::compiled::Compiled;
+use crate::convert::References;
+use crate::interrupt::{Watch, Watched};
+use crate::libcalls;
+use crate::limits::{Account, InstanceTunables};
+use crate::shared_memory::SharedState;
+use crate::traps::{self, Imposed};
+
+/// The state of one guest. Host functions get back to it while a call is in flight, so it is only
+/// ever borrowed shared, and all that changes is in cells, borrowed for no longer than a statement.
+pub(crate) struct InstanceState {
+    pub(crate) compiled: Arc<Compiled>,
+    objects: NonNull<StoreObjects>,
+    parts: OnceCell<Parts>,
+    pub(crate) callees: Box<[Cell<Option<Callee>>]>,
+    pub(crate) references: RefCell<References>,
+    pub(crate) account: Arc<Account>,
+    /// The images that memories were last restored from or captured to.
+    images: RefCell<Vec<(engine_api::MemoryIndex, MemoryImage)>>,
+    pub(crate) watched: Arc<Watched>,
+    pub(crate) watch: OnceCell<Watch>,
+    pub(crate) limits: Limits,
+    /// Calls in flight, one inside the other.
+    pub(crate) depth: Cell<u32>,
+    pub(crate) fuel_left: Cell<Option<u64>>,
+    /// Whether the call in flight recursed through the host until its stack was used up.
+    pub(crate) recursed: Cell<bool>,
+}
+
+/// What exists once the module's code has been joined with memories, tables and globals.
+pub(crate) struct Parts {
+    pub(crate) instance: NonNull<VMInstance>,
+    memories: Box<[Option<MemoryParts>]>,
+    tables: Box<[Option<InternalStoreHandle<VMTable>>]>,
+    globals: Box<[Option<NonNull<VMGlobalDefinition>>]>,
+    pub(crate) shared: Box<[Arc<SharedState>]>,
+    pub(crate) fuel: Option<Fuel>,
+}
+
+/// A memory that the host can address.
+pub(crate) struct MemoryParts {
+    pub(crate) handle: InternalStoreHandle<VMMemory>,
+    pub(crate) definition: NonNull<VMMemoryDefinition>,
+    pub(crate) shared: Option<Arc<SharedState>>,
+}
+
+/// A function with all that its call needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Callee(pub(crate) VMCallerCheckedAnyfunc);
+
+#[derive(Clone, Copy)]
+pub(crate) struct Fuel {
+    remaining: NonNull<VMGlobalDefinition>,
+    exhausted: NonNull<VMGlobalDefinition>,
+}
+
+impl Fuel {
+    pub(crate) fn fill(self, units: u64) {
+        // SAFETY: the globals live as long as the instance, and no guest code is running.
+        unsafe {
+            (*self.remaining.as_ptr()).val.u64 = units;
+            (*self.exhausted.as_ptr()).val.i32 = 0;
+        }
+    }
+
+    pub(crate) fn left(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { self.remaining.as_ref().val.u64 }
+    }
+
+    pub(crate) fn is_exhausted(self) -> bool {
+        // SAFETY: as above.
+        unsafe { self.exhausted.as_ref().val.i32 != 0 }
+    }
+}
+
+impl Drop for InstanceState {
+    fn drop(&mut self) {
+        // SAFETY: both came from `Box`es that nobody else frees; the instance points into the
+        // objects, hence the order, and the code of both lives in `compiled`, which is dropped
+        // later.
+        unsafe {
+            if let Some(parts) = self.parts.take() {
+                drop(Box::from_raw(parts.instance.as_ptr()));
+            }
+            drop(Box::from_raw(self.objects.as_ptr()));
+        }
+    }
+}
+
+impl InstanceState {
+    pub(crate) fn new(
+        compiled: &Arc<Compiled>,
+        watched: Arc<Watched>,
+        tunables: &InstanceTunables,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            objects: NonNull::from(Box::leak(Box::<StoreObjects>::default())),
+            parts: OnceCell::new(),
+            callees: vec![Cell::new(None); compiled.info.functions().len()].into(),
+            references: RefCell::new(References::new(FuncRef::new_instance())),
+            account: Arc::clone(tunables.account()),
+            images: RefCell::default(),
+            watched,
+            watch: OnceCell::new(),
+            limits: limits.clone(),
+            depth: Cell::new(0),
+            fuel_left: Cell::new(limits.fuel),
+            recursed: Cell::new(false),
+            compiled: Arc::clone(compiled),
+        }
+    }
+
+    /// Makes the calls to come interruptible.
+    pub(crate) fn keep_watch(&self) -> Result<&Watch, Error> {
+        let watch = Watch::new(&self.watched);
+        let settings = &self.compiled.settings;
+        let watch = watch.map_err(|error| settings.failed("start its watchdog", error))?;
+        Ok(self.watch.get_or_init(|| watch))
+    }
+
+    /// wasmer's objects of this guest, for the length of a statement.
+    ///
+    /// # Safety
+    ///
+    /// The result must be gone before the guest's code runs or another one is asked for.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "wasmer reaches the same objects through a raw pointer whenever guest code runs"
+    )]
+    pub(crate) unsafe fn objects(&self) -> &mut StoreObjects {
+        // SAFETY: it lives until the guest is dropped; the caller keeps borrows apart.
+        unsafe { &mut *self.objects.as_ptr() }
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        self.parts.get().expect("set before any guest code runs")
+    }
+
+    pub(crate) fn memory(&self, index: u32) -> Option<&MemoryParts> {
+        self.parts().memories.get(index as usize)?.as_ref()
+    }
+
+    pub(crate) fn table(&self, index: u32) -> Option<InternalStoreHandle<VMTable>> {
+        *self.parts().tables.get(index as usize)?
+    }
+
+    pub(crate) fn global(&self, index: u32) -> Option<NonNull<VMGlobalDefinition>> {
+        *self.parts().globals.get(index as usize)?
+    }
+
+    /// Joins the module's code with its imports and with memories, tables and globals of its own.
+    pub(crate) fn populate(
+        &self,
+        tunables: &InstanceTunables,
+        externs: &[VMExtern],
+    ) -> Result<(), Error> {
+        let machine_code = self.compiled.machine_code();
+        // SAFETY: the imports are objects of this guest, in the module's order, with types that
+        // have been checked. The objects stay where they are until the instance is gone.
+        let instance = unsafe { machine_code.instantiate(tunables, externs, self.objects()) };
+        let instance = instance.map_err(|error| self.instantiation_error(error))?;
+        let instance = NonNull::from(Box::leak(Box::new(instance)));
+        // SAFETY: it is complete and has not run.
+        unsafe { libcalls::install(instance) };
+
+        let reach = &self.compiled.reach;
+        let shared = self.account.take_shared();
+        let memories = each(&reach.memories, |index| {
+            match lookup(instance, ExportIndex::Memory(MemoryIndex::from_u32(index))) {
+                VMExtern::Memory(handle) => self.memory_parts(handle, &shared),
+                _ => unreachable!("asked for a memory"),
+            }
+        });
+        let tables = each(&reach.tables, |index| {
+            match lookup(instance, ExportIndex::Table(TableIndex::from_u32(index))) {
+                VMExtern::Table(handle) => handle,
+                _ => unreachable!("asked for a table"),
+            }
+        });
+        let globals = each(&reach.globals, |index| {
+            self.global_definition(instance, GlobalIndex::from_u32(index))
+        });
+        let fuel = self.compiled.fuel.map(|globals| Fuel {
+            remaining: self.global_definition(instance, globals.remaining),
+            exhausted: self.global_definition(instance, globals.exhausted),
+        });
+        let parts = Parts {
+            instance,
+            memories,
+            tables,
+            globals,
+            shared,
+            fuel,
+        };
+        assert!(self.parts.set(parts).is_ok(), "populated once");
+        Ok(())
+    }
+
+    pub(crate) fn instantiation_error(&self, error: InstantiationError) -> Error {
+        match error {
+            InstantiationError::Start(trap) => traps::error(trap, Imposed::default()),
+            error => self
+                .compiled
+                .settings
+                .failed("instantiate the module", error),
+        }
+    }
+
+    pub(crate) fn vm_instance(&self) -> NonNull<VMInstance> {
+        self.parts().instance
+    }
+
+    /// The image that is mapped in a memory, but for what was written since.
+    pub(crate) fn image(&self, memory: engine_api::MemoryIndex) -> Option<MemoryImage> {
+        let images = self.images.borrow();
+        let found = images.iter().find(|(index, _)| *index == memory);
+        found.map(|(_, image)| image.clone())
+    }
+
+    pub(crate) fn set_image(&self, memory: engine_api::MemoryIndex, image: MemoryImage) {
+        let mut images = self.images.borrow_mut();
+        images.retain(|(index, _)| *index != memory);
+        images.push((memory, image));
+    }
+
+    pub(crate) fn global_definition(
+        &self,
+        instance: NonNull<VMInstance>,
+        index: GlobalIndex,
+    ) -> NonNull<VMGlobalDefinition> {
+        match lookup(instance, ExportIndex::Global(index)) {
+            // SAFETY: the borrow ends with the expression.
+            VMExtern::Global(handle) => unsafe { handle.get(self.objects()).vmglobal() },
+            _ => unreachable!("asked for a global"),
+        }
+    }
+
+    fn memory_parts(
+        &self,
+        handle: InternalStoreHandle<VMMemory>,
+        shared: &[Arc<SharedState>],
+    ) -> MemoryParts {
+        // SAFETY: the borrow ends with the expression; a memory's definition is initialised.
+        let (definition, base) = unsafe {
+            let definition = handle.get(self.objects()).vmmemory();
+            (definition, definition.as_ref().base)
+        };
+        let shared = shared.iter().find(|state| state.is_at(base));
+        MemoryParts {
+            handle,
+            definition,
+            shared: shared.map(Arc::clone),
+        }
+    }
+}
+
+pub(crate) fn lookup(instance: NonNull<VMInstance>, index: ExportIndex) -> VMExtern {
+    // SAFETY: the instance is boxed, and nobody else borrows it: guest code reaches it through its
+    // context only.
+    unsafe { (*instance.as_ptr()).lookup_by_declaration(index) }
+}
+
+/// Looks up what the host can address, in order.
+fn each<T>(reach: &[bool], mut part: impl FnMut(u32) -> T) -> Box<[Option<T>]> {
+    let indexes = 0_u32..;
+    indexes
+        .zip(reach)
+        .map(|(index, reachable)| reachable.then(|| part(index)))
+        .collect()
+}

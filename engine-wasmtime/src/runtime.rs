@@ -1,0 +1,91 @@
+//! What modules and instances share of their engine.
+
+use engine_api::{Capabilities, EngineConfig, EngineId};
+
+use crate::interrupt::Ticker;
+
+/// The compilers of wasmtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compiler {
+    /// The optimising one.
+    Cranelift,
+    /// The baseline one, which compiles in one pass.
+    Winch,
+}
+
+impl Compiler {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Compiler::Cranelift => "cranelift",
+            Compiler::Winch => "winch",
+        }
+    }
+
+    pub(crate) fn strategy(self) -> wasmtime::Strategy {
+        match self {
+            Compiler::Cranelift => wasmtime::Strategy::Cranelift,
+            Compiler::Winch => wasmtime::Strategy::Winch,
+        }
+    }
+}
+
+/// What modules and instances share of their engine.
+pub(crate) struct Runtime {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) compiler: Compiler,
+    pub(crate) config: EngineConfig,
+    pub(crate) fingerprint: String,
+    pub(crate) ticker: Ticker,
+}
+
+impl Runtime {
+    pub(crate) fn id(&self) -> EngineId {
+        EngineId {
+            runtime: "wasmtime",
+            compiler: self.compiler.name(),
+        }
+    }
+
+    /// wasmtime's own engine.
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    pub(crate) fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let cranelift = self.compiler == Compiler::Cranelift;
+        Capabilities {
+            simd: cranelift || winch_has_simd(),
+            externref: cranelift,
+            multi_memory: true,
+            memory64: true,
+            tail_calls: cranelift,
+            threads: has_threads(self.compiler),
+            fuel: self.config.fuel,
+            interruption: true,
+            stack_limit: true,
+            precompiled: true,
+            nan_canonicalization: true,
+        }
+    }
+}
+
+/// Winch has no atomics but for x86-64, and refuses to start with them.
+pub(crate) fn has_threads(compiler: Compiler) -> bool {
+    compiler == Compiler::Cranelift || cfg!(target_arch = "x86_64")
+}
+
+/// Winch compiles vectors to AVX2 instructions alone.
+fn winch_has_simd() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}

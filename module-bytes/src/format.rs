@@ -1,0 +1,43 @@
+//! Bytes that are no core module, refused with the way out.
+
+use engine_api::Error;
+use wasmparser::Parser;
+
+pub(crate) fn invalid(error: &wasmparser::BinaryReaderError) -> Error {
+    let way_out = if error.message().contains("unexpected end") {
+        "; the file is truncated: copy or build it again"
+    } else {
+        ""
+    };
+    Error::InvalidModule {
+        reason: format!(
+            "{} (at offset {:#x}){way_out}",
+            error.message(),
+            error.offset()
+        ),
+    }
+}
+
+pub(crate) fn refuse_other_formats(wasm: &[u8]) -> Result<(), Error> {
+    let refuse = |reason: &str| {
+        Err(Error::InvalidModule {
+            reason: reason.to_owned(),
+        })
+    };
+    if wasm.is_empty() {
+        return refuse("the file is empty");
+    }
+    if Parser::is_component(wasm) {
+        return refuse(
+            "this is a component; give the core module (`wasm-tools component unbundle` extracts it)",
+        );
+    }
+    if wasm.starts_with(b"\0asm") {
+        return Ok(());
+    }
+    let text = wasm.trim_ascii_start();
+    if text.starts_with(b"(") || text.starts_with(b";;") {
+        return refuse("this is the text format; convert it with `wat2wasm` or `wasm-tools parse`");
+    }
+    refuse("it does not start with the wasm magic number `\\0asm`")
+}
