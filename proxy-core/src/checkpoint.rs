@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use engine_api::{EngineId, Snapshot};
 
-use crate::SequenceNumber;
 use crate::generation::Objects;
 use crate::journal::Entry;
+use crate::{Checkpointed, SequenceNumber};
 
 /// Whether checkpoints are taken, and when.
 ///
@@ -52,34 +52,6 @@ impl CheckpointPolicy {
             ..Self::default()
         }
     }
-}
-
-/// What [`Proxy::checkpoint`](crate::Proxy::checkpoint) did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Checkpointed {
-    /// The newest entry that is in it.
-    pub sequence: SequenceNumber,
-    /// The size of the memories in it, in bytes.
-    pub bytes: u64,
-    /// What it keeps that no older checkpoint does, in bytes.
-    pub bytes_kept: u64,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-/// The newest checkpoint, for [`DebugInfo`](crate::DebugInfo). Sizes are in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CheckpointInfo {
-    /// The newest entry that is in it.
-    pub sequence: SequenceNumber,
-    /// The engine that it was taken on.
-    pub engine: EngineId,
-    /// The size of the memories in it.
-    pub bytes: u64,
-    /// Standbys made from it since it was last compared with a replay from nothing.
-    pub uses: u32,
 }
 
 /// Where a standby came from.
@@ -170,20 +142,11 @@ impl Checkpoint {
         }
         self.snapshot.difference(&replayed.snapshot)
     }
-
-    pub(crate) fn info(&self) -> CheckpointInfo {
-        CheckpointInfo {
-            sequence: self.sequence,
-            engine: self.engine,
-            bytes: self.snapshot.bytes(),
-            uses: self.uses(),
-        }
-    }
 }
 
 /// After so many rejections in a proxy's life there are no further checkpoints: the module is not one whose state they
 /// hold.
-const REJECTIONS_MAX: u32 = 3;
+const REJECTIONS_MAX: u64 = 3;
 
 /// The checkpoints of a proxy: the newest, and while that one has not served yet, the one before.
 #[derive(Debug)]
@@ -192,10 +155,9 @@ pub(crate) struct Checkpoints {
     /// Why there are none, if there cannot be any.
     obstacles: Vec<String>,
     /// Oldest first.
-    kept: Vec<Arc<Checkpoint>>,
+    kept: Vec<(Arc<Checkpoint>, Checkpointed)>,
     /// Digests of those that were rejected.
     rejected: Vec<[u8; 32]>,
-    rejections: u32,
     /// How long replaying an entry took lately.
     entry_time: Duration,
 }
@@ -207,7 +169,6 @@ impl Checkpoints {
             obstacles,
             kept: Vec::new(),
             rejected: Vec::new(),
-            rejections: 0,
             entry_time: Duration::ZERO,
         }
     }
@@ -228,16 +189,21 @@ impl Checkpoints {
     }
 
     pub(crate) fn newest(&self) -> Option<&Arc<Checkpoint>> {
-        self.kept.last()
+        self.kept.last().map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// What taking the newest one did.
+    pub(crate) fn newest_taken(&self) -> Option<Checkpointed> {
+        self.kept.last().map(|(_, taken)| *taken)
     }
 
     /// Up to where each holds the journal: entries that end what is alive there must be kept.
     pub(crate) fn horizons(&self) -> impl Iterator<Item = SequenceNumber> + '_ {
-        self.kept.iter().map(|checkpoint| checkpoint.sequence)
+        self.kept.iter().map(|(checkpoint, _)| checkpoint.sequence)
     }
 
     /// Keeps a checkpoint, unless one like it was rejected. Returns whether it did.
-    pub(crate) fn keep(&mut self, checkpoint: Arc<Checkpoint>) -> bool {
+    pub(crate) fn keep(&mut self, checkpoint: Arc<Checkpoint>, taken: Checkpointed) -> bool {
         if !self.rejected.is_empty() {
             match checkpoint.snapshot.digest() {
                 Ok(digest) if !self.rejected.contains(&digest) => {}
@@ -245,7 +211,7 @@ impl Checkpoints {
             }
         }
         self.settle();
-        self.kept.push(checkpoint);
+        self.kept.push((checkpoint, taken));
         true
     }
 
@@ -256,14 +222,13 @@ impl Checkpoints {
         }
     }
 
-    /// It is never chosen again, and neither is one like it.
-    pub(crate) fn reject(&mut self, checkpoint: &Arc<Checkpoint>) {
-        self.kept.retain(|kept| !Arc::ptr_eq(kept, checkpoint));
+    /// It is never chosen again, and neither is one like it. `rejections` says how many there were.
+    pub(crate) fn reject(&mut self, checkpoint: &Arc<Checkpoint>, rejections: u64) {
+        self.kept.retain(|(kept, _)| !Arc::ptr_eq(kept, checkpoint));
         if let Ok(digest) = checkpoint.snapshot.digest() {
             self.rejected.push(digest);
         }
-        self.rejections += 1;
-        if self.rejections >= REJECTIONS_MAX {
+        if rejections >= REJECTIONS_MAX {
             let obstacle =
                 format!("{REJECTIONS_MAX} checkpoints gave something else than a replay");
             self.refuse(obstacle);
@@ -272,10 +237,6 @@ impl Checkpoints {
 
     pub(crate) fn clear(&mut self) {
         self.kept.clear();
-    }
-
-    pub(crate) fn rejections(&self) -> u32 {
-        self.rejections
     }
 
     /// Learns how long entries take.

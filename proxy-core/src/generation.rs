@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
 
-use crate::census::{Census, Member};
 use crate::checkpoint::{Applied, Checkpoint, How};
 use crate::lane::{Lane, LaneGuard};
+use crate::live_generations::{LiveGenerations, Member};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
@@ -65,10 +65,10 @@ impl Generation {
         blueprint: &Blueprint,
         number: u64,
         genesis: Option<&[crate::journal::HostCall]>,
-        census: &Arc<Census>,
+        live: &Arc<LiveGenerations>,
     ) -> Result<(Self, Vec<crate::journal::HostCall>), Error> {
         let (guest, calls) = Guest::create(blueprint, genesis)?;
-        Ok((Self::of(blueprint, number, guest, census), calls))
+        Ok((Self::of(blueprint, number, guest, live), calls))
     }
 
     /// An instance in the state of a checkpoint: whatever the checkpoint holds has been applied.
@@ -76,13 +76,13 @@ impl Generation {
         blueprint: &Blueprint,
         number: u64,
         checkpoint: &Checkpoint,
-        census: &Arc<Census>,
+        live: &Arc<LiveGenerations>,
     ) -> Result<Self, Error> {
         let guest = Guest::restore(blueprint, checkpoint)?;
-        Ok(Self::of(blueprint, number, guest, census))
+        Ok(Self::of(blueprint, number, guest, live))
     }
 
-    fn of(blueprint: &Blueprint, number: u64, guest: Guest, census: &Arc<Census>) -> Self {
+    fn of(blueprint: &Blueprint, number: u64, guest: Guest, live: &Arc<LiveGenerations>) -> Self {
         Self {
             number,
             engine: blueprint.engine,
@@ -93,7 +93,7 @@ impl Generation {
             memory_bytes: AtomicU64::new(guest.memory_bytes()),
             fresh_bytes: AtomicU64::new(guest.memory_bytes()),
             guest: Lane::new(guest),
-            member: Member::new(census),
+            member: Member::new(live),
         }
     }
 

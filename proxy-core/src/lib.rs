@@ -47,32 +47,43 @@
 //! `docs/policy.md` what a policy can say.
 
 mod artifact_store;
-mod census;
+mod budget;
 mod checkpoint;
+mod data_plane;
 mod debug_info;
 mod degradation;
 mod error;
 mod event;
+mod export_info;
+mod gate;
 mod generation;
 mod handle;
 mod hooks;
 mod journal;
 mod lane;
+mod ledger;
+mod live_generations;
 mod memory;
-mod observer;
 mod policy;
 mod proxy;
 mod recorder;
+mod reentrancy;
+mod reports;
+mod shared;
 mod state;
 mod supervisor;
+mod upkeep;
 mod value;
+mod wakeup;
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage};
-pub use checkpoint::{CheckpointInfo, CheckpointPolicy, Checkpointed, Source};
-pub use debug_info::{DebugInfo, LastSwap};
+pub use checkpoint::{CheckpointPolicy, Source};
+pub use data_plane::{Pinned, Typed, TypedArgs, TypedResults};
+pub use debug_info::DebugInfo;
 pub use degradation::Patience;
 pub use error::{Divergence, DivergenceKind, Error};
 pub use event::{Event, Listener};
+pub use export_info::ExportInfo;
 pub use generation::{Bare, BareInstance};
 pub use handle::{Handle, Pointer, SequenceNumber};
 pub use hooks::{HookError, SwapContext, SwapHooks};
@@ -82,10 +93,8 @@ pub use policy::{
     AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, ImportPolicy, ModulePolicy,
     Ownership, PRESETS, Policy, ResultKind, Role, Width,
 };
-pub use proxy::{
-    Builder, ExportInfo, Pinned, Prepared, Proxy, ReplayReport, Swapped, Typed, TypedArgs,
-    TypedResults,
-};
+pub use proxy::{Builder, Proxy};
+pub use reports::{Checkpointed, Prepared, ReplayReport, Swapped};
 pub use state::SwapState;
 pub use supervisor::Supervisor;
 pub use value::{Arg, Results, Value};

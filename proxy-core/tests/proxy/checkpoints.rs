@@ -126,7 +126,7 @@ fn a_checkpoint_is_compared_with_a_replay_byte_by_byte() {
     assert_eq!(world.events.count("checkpoint-verified"), 2);
     proxy.tick(Instant::now());
     assert_eq!(world.events.count("checkpoint-verified"), 3);
-    assert_eq!(proxy.debug_info().checkpoint.expect("it stays").uses, 0);
+    assert_eq!(proxy.debug_info().checkpoint_uses, 0);
     assert_eq!(value(&proxy, one), 3);
 }
 
@@ -249,9 +249,7 @@ fn a_dead_generation_is_replaced_from_the_checkpoint() {
         .all()
         .into_iter()
         .find_map(|event| match event {
-            Event::StandbyPrepareComplete {
-                source, entries, ..
-            } => Some((source, entries)),
+            Event::StandbyPrepareComplete(prepared) => Some((prepared.source, prepared.entries)),
             _ => None,
         });
     assert_eq!(emergency, Some((Source::Checkpoint(SequenceNumber(1)), 1)));

@@ -58,7 +58,7 @@ fn preparing_again_brings_the_same_standby_up_to_date() {
     assert_eq!(first.generation, second.generation);
     assert_eq!((second.entries, second.duration), (1, Duration::ZERO));
     assert_eq!(engine.probe().made(), 2);
-    assert_eq!(proxy.swap().unwrap().generation, second.generation);
+    assert_eq!(proxy.swap().unwrap().to, second.generation);
     assert_eq!(value(&proxy, one), 3);
 }
 

@@ -1,33 +1,29 @@
 //! Calls and replays that take objects from the store, and what the store is told.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use engine_api::FuncIndex;
 
-use super::{Generation, Inner};
+use super::Shared;
 use crate::artifact_store::{ArtifactFault, ArtifactStore, CallKey, Outcome, Stored, key};
 use crate::event::Event;
-use crate::generation::{Guest, Recorded, lock};
+use crate::generation::{Generation, Guest, Recorded, lock};
 use crate::journal::{ArtifactSlot, Entry, Journal, News};
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::value::{Arg, Results};
 use crate::{Error, Handle, SequenceNumber};
 
-/// The store, and how often it was of use to this proxy.
+/// The store, and what this proxy does without.
 #[derive(Debug)]
-pub(super) struct Artifacts {
+pub(crate) struct Artifacts {
     store: ArtifactStore,
-    hits: AtomicU64,
-    refusals: AtomicU64,
-    faults: AtomicU64,
     /// Creating exports whose artifacts harmed a generation: this proxy does without them.
     given_up: Mutex<HashSet<FuncIndex>>,
 }
 
 /// How a call was answered, if it was.
-pub(super) enum Recall {
+pub(crate) enum Recall {
     /// It has to be computed. If others may have its object, by this key.
     Compute(Option<CallKey>),
     /// From bytes.
@@ -37,36 +33,21 @@ pub(super) enum Recall {
 }
 
 impl Artifacts {
-    pub(super) fn new(store: ArtifactStore) -> Self {
+    pub(crate) fn new(store: ArtifactStore) -> Self {
         Self {
             store,
-            hits: AtomicU64::new(0),
-            refusals: AtomicU64::new(0),
-            faults: AtomicU64::new(0),
             given_up: Mutex::default(),
         }
     }
 
-    pub(super) fn store(&self) -> &ArtifactStore {
+    pub(crate) fn store(&self) -> &ArtifactStore {
         &self.store
-    }
-
-    pub(super) fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn refusals(&self) -> u64 {
-        self.refusals.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn faults(&self) -> u64 {
-        self.faults.load(Ordering::Relaxed)
     }
 
     /// The slot of a call that was computed. What the host told the guest may be in the object, so that
     /// another call, which it might tell something else, must not have it; and what the guest told
     /// the host would remain untold.
-    pub(super) fn slot(
+    pub(crate) fn slot(
         &self,
         plan: &ExportPlan,
         key: Option<CallKey>,
@@ -85,10 +66,10 @@ impl Artifacts {
     }
 }
 
-impl Inner {
+impl Shared {
     /// Answers a journaled call from the store, if the policy allows it and there is something there.
     /// Bytes that turn out to be no good are refused for good.
-    pub(super) fn recall(
+    pub(crate) fn recall(
         &self,
         journal: &Journal,
         generation: &Generation,
@@ -98,8 +79,8 @@ impl Inner {
         sequence: SequenceNumber,
     ) -> Recall {
         let identities = journal.identities();
-        let module = self.info.hash();
-        let key = key::of_call(module, &self.plan, plan, args, |handle| {
+        let module = self.config.info.hash();
+        let key = key::of_call(module, &self.config.plan, plan, args, |handle| {
             identities.of(handle)
         });
         let Some(key) = key else {
@@ -120,8 +101,7 @@ impl Inner {
         });
         match outcome {
             Ok(Ok(recorded)) => {
-                self.artifacts.hits.fetch_add(1, Ordering::Relaxed);
-                self.observer.emit(&Event::ArtifactUsed {
+                self.ledger.emit(&Event::ArtifactUsed {
                     export: Arc::clone(&plan.name),
                     bytes: stored.content.bytes().len() as u64,
                 });
@@ -141,8 +121,9 @@ impl Inner {
     }
 
     /// After a call that may have computed an object: leaves it in the directory, so that the next process
-    /// finds it however soon this one ends. In memory there is time until the first replay.
-    pub(super) fn leave_artifact(&self, plan: &ExportPlan, results: &Results) {
+    /// finds it however soon this one ends. In memory there is time until the first replay. `released` is
+    /// called if a retired generation was let go.
+    pub(crate) fn leave_artifact(&self, plan: &ExportPlan, results: &Results, released: impl Fn()) {
         let Some(artifact) = plan.artifact.filter(|artifact| artifact.live) else {
             return;
         };
@@ -150,10 +131,10 @@ impl Inner {
         if !self.artifacts.store().has_directory() || !self.is_enabled() {
             return;
         }
-        let entry = lock(&self.journal).entry(handle.sequence());
+        let entry = self.journal.lock().entry(handle.sequence());
         if let Some(entry) = entry.filter(|entry| entry.artifact.is_open())
             && let Some(key) = entry.artifact.key()
-            && self.export_on_active(&entry, artifact, handle, key)
+            && self.export_on_active(&entry, artifact, handle, key, released)
         {
             self.note_artifacts(&[entry], None);
         }
@@ -166,6 +147,7 @@ impl Inner {
         artifact: ArtifactPlan,
         handle: Handle,
         key: CallKey,
+        released: impl Fn(),
     ) -> bool {
         let (Some(active), Ok(_inside)) = (self.active.load_full(), self.enter_thread()) else {
             return false;
@@ -177,11 +159,11 @@ impl Inner {
         let is_unchanged = self
             .journal
             .try_lock()
-            .is_ok_and(|journal| journal.identities().of(handle) == Some(key));
+            .is_some_and(|journal| journal.identities().of(handle) == Some(key));
         if !is_unchanged {
             return false;
         }
-        let export = self.plan.export(artifact.export);
+        let export = self.config.plan.export(artifact.export);
         let outcome = self.guarded(export, &active, &mut guest, |guest| {
             guest.call_pure(export, &[Arg::Handle(handle)], None)
         });
@@ -193,7 +175,7 @@ impl Inner {
         }
         if active.is_retired() {
             drop(active);
-            self.released();
+            released();
         }
         let bytes = outcome.ok().and_then(|results| results.bytes().ok());
         let is_there = bytes.is_some();
@@ -204,7 +186,7 @@ impl Inner {
     }
 
     /// Before a replay: objects that this or another process has kept meanwhile need not be computed.
-    pub(super) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
+    pub(crate) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
         for entry in entries {
             if let Some(key) = entry.artifact.key().filter(|_| entry.artifact.is_open())
                 && let Some(stored) = self.find_artifact(&entry.export, key)
@@ -219,7 +201,7 @@ impl Inner {
     }
 
     /// After a replay: keeps what it exported, and refuses what it found to be no good.
-    pub(super) fn note_artifacts(&self, entries: &[Arc<Entry>], failed: Option<&Error>) {
+    pub(crate) fn note_artifacts(&self, entries: &[Arc<Entry>], failed: Option<&Error>) {
         for entry in entries {
             let Some(news) = entry.artifact.take_news() else {
                 continue;
@@ -247,11 +229,11 @@ impl Inner {
 
     /// After a replay that diverged: whether it was an artifact's doing. Then the proxy does without the
     /// artifacts of that export, and another replay may well succeed.
-    pub(super) fn can_do_without_artifact(&self, error: &Error) -> bool {
+    pub(crate) fn can_do_without_artifact(&self, error: &Error) -> bool {
         let Error::Divergence(divergence) = error else {
             return false;
         };
-        let entry = self.journal_in_turn().entry(divergence.entry);
+        let entry = self.journal.lock_in_turn().entry(divergence.entry);
         entry.is_some_and(|entry| entry.artifact.has_failed() && self.give_up_artifacts(entry.func))
     }
 
@@ -261,7 +243,8 @@ impl Inner {
             return false;
         }
         let entries = self
-            .journal_in_turn()
+            .journal
+            .lock_in_turn()
             .after(SequenceNumber::ZERO, usize::MAX);
         for entry in entries.iter().filter(|entry| entry.func == func) {
             entry.artifact.give_up();
@@ -284,7 +267,7 @@ impl Inner {
             None => Ok(true),
         };
         match kept {
-            Ok(true) => self.observer.emit(&Event::ArtifactKept {
+            Ok(true) => self.ledger.emit(&Event::ArtifactKept {
                 export: Arc::clone(&entry.export),
                 bytes: stored.content.bytes().len() as u64,
             }),
@@ -300,8 +283,7 @@ impl Inner {
         stored: &Stored,
         reason: String,
     ) {
-        self.artifacts.refusals.fetch_add(1, Ordering::Relaxed);
-        self.observer.emit(&Event::ArtifactRefused {
+        self.ledger.emit(&Event::ArtifactRefused {
             export: Arc::clone(export),
             reason,
         });
@@ -312,8 +294,7 @@ impl Inner {
     }
 
     fn note_fault(&self, export: &Arc<str>, fault: ArtifactFault) {
-        self.artifacts.faults.fetch_add(1, Ordering::Relaxed);
-        self.observer.emit(&Event::ArtifactUnusable {
+        self.ledger.emit(&Event::ArtifactUnusable {
             export: Arc::clone(export),
             fault,
         });
