@@ -8,6 +8,7 @@ mod checkpointing;
 mod drain;
 mod graveyard;
 mod prepare;
+mod replay;
 mod swap;
 
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::prepare::BATCH;
+use super::replay::{Entries, Noted, Replay};
 use super::{State, Upkeep};
 use crate::checkpoint::{Checkpoint, Source};
 use crate::event::Event;
@@ -136,49 +136,26 @@ impl Upkeep {
         base: Option<&Arc<Checkpoint>>,
         gives_way: bool,
     ) -> Result<Option<Generation>, Error> {
-        let alive = &self.shared.live_generations;
+        let go_on = |_: &Replay<'_>| Ok(!(gives_way && self.is_urgent()));
         // What is left of an old generation would be one more.
         self.graveyard.wait();
-        let (generation, mut applied) = if let Some(base) = base {
-            let generation = Generation::restore(blueprint, 0, base, alive)?;
-            (generation, base.sequence)
-        } else {
+        let base = base.map(|base| &**base);
+        let mut replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::AsScratch)?;
+        if base.is_none() {
             // What older checkpoints alone hold need not be done.
-            let (genesis, live, last) = {
+            let (live, last) = {
                 let mut journal = self.shared.journal.lock_in_turn();
                 let last = journal.last();
-                journal.hold_scratch(Some(last));
-                (journal.genesis().to_vec(), journal.live_entries(), last)
+                replay.note(&mut journal, last);
+                (journal.live_entries(), last)
             };
-            let (generation, _) = Generation::create(blueprint, 0, Some(&genesis), alive)?;
-            for batch in live.chunks(BATCH) {
-                self.apply(&generation, batch)?;
-                if gives_way && self.is_urgent() {
-                    return Ok(None);
-                }
-            }
-            generation.skip_to(last);
-            (generation, last)
-        };
-        loop {
-            let batch = {
-                let mut journal = self.shared.journal.lock_in_turn();
-                let batch = journal.after(applied, BATCH);
-                // Callers compact meanwhile: what ends an object that is made here must stay.
-                if let Some(last) = batch.last() {
-                    journal.hold_scratch(Some(last.sequence));
-                }
-                batch
-            };
-            let Some(last) = batch.last() else {
-                return Ok(Some(generation));
-            };
-            applied = last.sequence;
-            self.apply(&generation, &batch)?;
-            if gives_way && self.is_urgent() {
+            if !replay.run(Entries::These(&live), go_on)? {
                 return Ok(None);
             }
+            replay.skip_to(last);
         }
+        let is_done = replay.run(Entries::JournalUpTo(SequenceNumber(u64::MAX)), go_on)?;
+        Ok(is_done.then_some(replay.generation))
     }
 
     fn keep_checkpoint(
@@ -298,17 +275,13 @@ impl Upkeep {
         blueprint: &Blueprint,
         checkpoint: &Arc<Checkpoint>,
     ) -> Result<Verdict, Error> {
-        let genesis = self.shared.journal.lock_in_turn().genesis().to_vec();
-        let alive = &self.shared.live_generations;
         self.graveyard.wait();
-        let (generation, _) = Generation::create(blueprint, 0, Some(&genesis), alive)?;
-        for batch in checkpoint.history.chunks(BATCH) {
-            generation.apply_like(batch)?;
-            if self.is_urgent() {
-                return Ok(Verdict::GaveWay);
-            }
+        let mut replay = Replay::begin(&self.shared, blueprint, 0, None, Noted::Nowhere)?;
+        let go_on = |_: &Replay<'_>| Ok(!self.is_urgent());
+        if !replay.run(Entries::Like(&checkpoint.history), go_on)? {
+            return Ok(Verdict::GaveWay);
         }
-        let difference = checkpoint.difference(&generation.capture()?)?;
+        let difference = checkpoint.difference(&replay.generation.capture()?)?;
         Ok(difference.map_or(Verdict::Same, Verdict::Differs))
     }
 

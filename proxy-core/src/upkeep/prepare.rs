@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use engine_api::Engine;
 
+use super::replay::{BATCH, Entries, Noted, Replay, apply};
 use super::{State, Upkeep, bytes_of};
 use crate::checkpoint::{Checkpoint, Source};
 use crate::event::Event;
@@ -24,9 +25,6 @@ pub(super) struct Standby {
     /// Whether anything but entries was run on it.
     pub(super) is_touched: bool,
 }
-
-/// Entries are applied in batches, between which the journal is free for callers.
-pub(super) const BATCH: usize = 256;
 
 /// A tail of up to so many entries is left to the swap itself.
 const TAIL: usize = 32;
@@ -70,21 +68,18 @@ impl Upkeep {
             }
         };
         // A snapshot: entries after it, or compacted after it, do not matter to the proof.
-        let (genesis, entries) = {
-            let journal = self.shared.journal.lock_in_turn();
-            (
-                journal.genesis().to_vec(),
-                journal.after(SequenceNumber::ZERO, usize::MAX),
-            )
-        };
+        let entries = self
+            .shared
+            .journal
+            .lock_in_turn()
+            .after(SequenceNumber::ZERO, usize::MAX);
         let started = Instant::now();
-        let (generation, _) =
-            Generation::create(&blueprint, 0, Some(&genesis), &self.shared.live_generations)?;
-        self.apply(&generation, &entries)?;
+        let mut replay = Replay::begin(&self.shared, &blueprint, 0, None, Noted::Nowhere)?;
+        replay.run(Entries::These(&entries), |_| Ok(true))?;
         Ok(ReplayReport {
             engine: engine.id(),
-            entries: entries.len(),
-            memory: generation.memory_bytes(),
+            entries: replay.count,
+            memory: replay.generation.memory_bytes(),
             duration: started.elapsed(),
         })
     }
@@ -198,38 +193,24 @@ impl Upkeep {
         started: Instant,
     ) -> Result<(Generation, usize, Source), Error> {
         state.newest += 1;
-        let (number, alive) = (state.newest, &self.shared.live_generations);
-        let (generation, source) = if let Some(checkpoint) = checkpoint {
-            let generation = Generation::restore(blueprint, number, checkpoint, alive)?;
-            (generation, Source::Checkpoint(checkpoint.sequence))
-        } else {
-            let genesis = self.shared.journal.lock_in_turn().genesis().to_vec();
-            let (generation, _) = Generation::create(blueprint, number, Some(&genesis), alive)?;
-            (generation, Source::Replay)
-        };
+        let (shared, number) = (&*self.shared, state.newest);
+        let base = checkpoint.map(|checkpoint| &**checkpoint);
+        let mut replay = Replay::begin(shared, blueprint, number, base, Noted::AsStandby)?;
+        let source = base.map_or(Source::Replay, |base| Source::Checkpoint(base.sequence));
         let replayed = Instant::now();
-        let target = self.shared.journal.lock_in_turn().last();
-        let mut applied = checkpoint.map_or(SequenceNumber::ZERO, |one| one.sequence);
-        let mut count = 0;
-        loop {
-            let (batch, _) = self.take_batch(applied);
-            let Some(last) = batch.last() else { break };
-            let last = last.sequence;
-            self.apply(&generation, &batch)?;
-            applied = last;
-            count += batch.len();
-            if started.elapsed() > self.options.prepare_timeout {
-                return Err(Error::PreparationTimeout {
-                    after: started.elapsed(),
-                    applied,
-                    last: self.shared.journal.lock_in_turn().last(),
-                });
+        let target = shared.journal.lock_in_turn().last();
+        replay.run(Entries::JournalUpTo(target), |replay| {
+            if started.elapsed() <= self.options.prepare_timeout {
+                return Ok(true);
             }
-            if applied >= target {
-                break;
-            }
-        }
+            Err(Error::PreparationTimeout {
+                after: started.elapsed(),
+                applied: replay.applied,
+                last: shared.journal.lock_in_turn().last(),
+            })
+        })?;
         state.step(Step::Replayed);
+        let (applied, mut count, generation) = (replay.applied, replay.count, replay.generation);
         count += self.run_after(&generation, applied)?;
         let tail = replayed.elapsed();
         state.checkpoints.note_replay(count, tail);
@@ -260,7 +241,7 @@ impl Upkeep {
             let (batch, left) = self.take_batch(applied);
             let Some(last) = batch.last() else { break };
             let last = last.sequence;
-            self.apply(generation, &batch)?;
+            apply(&self.shared, generation, &batch)?;
             applied = last;
             count += batch.len();
             if left <= TAIL {
@@ -318,31 +299,6 @@ impl Upkeep {
                 Err(self.preparation_failed(state, Instant::now(), error))
             }
         }
-    }
-
-    /// Applies entries, with the help of the artifact store.
-    pub(super) fn apply(
-        &self,
-        generation: &Generation,
-        entries: &[Arc<Entry>],
-    ) -> Result<(), Error> {
-        self.shared.supply_artifacts(entries);
-        let applied = self.apply_alone(generation, entries);
-        self.shared.note_artifacts(entries, applied.as_ref().err());
-        applied
-    }
-
-    /// Applies entries without a look at the artifact store, whose directory may be slow. What was
-    /// exported meanwhile is kept by the next replay.
-    pub(super) fn apply_alone(
-        &self,
-        generation: &Generation,
-        entries: &[Arc<Entry>],
-    ) -> Result<(), Error> {
-        let imported = generation.apply(entries)?;
-        self.shared.ledger.counts.imported.add(imported);
-        self.shared.ledger.counts.verified.add(entries.len() as u64);
-        Ok(())
     }
 
     /// Refuses a standby that would be over the warning threshold from its first moment.

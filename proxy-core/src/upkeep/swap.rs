@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::drain::Draining;
 use super::prepare::Standby;
+use super::replay::apply_alone;
 use super::{State, Upkeep};
 use crate::data_plane::Pinned;
 use crate::event::Event;
@@ -125,7 +126,7 @@ impl Upkeep {
         let held = self.shared.journal.hold_back();
         let journal = self.shared.journal.lock();
         let tail = journal.after(generation.applied(), usize::MAX);
-        if let Err(error) = self.apply_alone(&generation, &tail) {
+        if let Err(error) = apply_alone(&self.shared, &generation, &tail) {
             drop(journal);
             drop(generation);
             return Err(self.tail_failed(state, error));
