@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use crate::event::Event;
 use crate::generation::{CallFailure, Generation, Guest, Recorded, consumed};
-use crate::journal::{ArtifactSlot, Entry, EntryArg, Journal};
+use crate::journal::{ArtifactSlot, Entry, EntryArg};
 use crate::policy::plan::ExportPlan;
 use crate::shared::{Failed, Recall, Shared};
 use crate::value::{Arg, Results};
@@ -29,8 +29,9 @@ pub(crate) trait Caretaker: Send + Sync {
     /// The generation `dead` lost its state: puts another in its place. Waits until it is there.
     fn recover(&self, dead: u64) -> Result<(), Error>;
 
-    /// A retired generation may just have lost its last call. Does not wait.
-    fn released(&self);
+    /// A retired generation may just have lost its last call, or the journal has doubled: called without
+    /// a lane, and does not wait.
+    fn tidy_up(&self);
 }
 
 /// Calls, and the generation that they go to.
@@ -74,7 +75,10 @@ impl DataPlane {
             let _entered = span.enter();
             let results = self.repeat(plan, |generation| self.journaled(generation, plan, args))?;
             self.shared
-                .leave_artifact(plan, &results, || self.caretaker.released());
+                .leave_artifact(plan, &results, || self.caretaker.tidy_up());
+            if self.shared.journal.size.is_compaction_due() {
+                self.caretaker.tidy_up();
+            }
             Ok(results)
         } else {
             self.on_active(plan, |guest| guest.call_pure(plan, args, None))
@@ -136,7 +140,7 @@ impl DataPlane {
             if let Ok(Some(result)) = outcome {
                 if generation.is_retired() {
                     drop(active);
-                    self.caretaker.released();
+                    self.caretaker.tidy_up();
                 }
                 return Ok(result);
             }
@@ -174,12 +178,12 @@ impl DataPlane {
                 }
             }
         };
-        self.caretaker.released();
+        self.caretaker.tidy_up();
         next
     }
 
-    /// Holds the journal from before the call until its entry is appended, so that the journal's order
-    /// is the order in which the generation saw the calls.
+    /// Has the turn from before the call until its entry is appended, so that the journal's order is the
+    /// order in which the generation saw the calls.
     fn journaled(
         &self,
         generation: &Arc<Generation>,
@@ -190,19 +194,19 @@ impl DataPlane {
         let Some(mut guest) = generation.enter() else {
             return Ok(None);
         };
-        if self.shared.journal.gate.is_closed() {
+        let Some(turn) = self.shared.journal.try_turn() else {
             // A swap is taking place: pure calls must not wait for it behind this one.
             drop(guest);
-            self.shared.journal.gate.wait();
+            self.shared.journal.wait_at_gate();
             return Ok(None);
-        }
-        let mut journal = self.shared.journal.lock();
-        // A swap stores its pointer while it holds the journal: from here on nothing changes.
+        };
+        // A swap stores its pointer while it has the turn: from here on nothing changes.
         if generation.is_retired() {
             return Ok(None);
         }
         let started = Instant::now();
-        let sequence = journal.next();
+        // Whoever has the turn is the only one to append.
+        let sequence = self.shared.journal.size.last().next();
         let mut key = None;
         let mut artifact = ArtifactSlot::default();
         let mut answered = None;
@@ -210,7 +214,7 @@ impl DataPlane {
         if plan.artifact.is_some() {
             match self
                 .shared
-                .recall(&journal, generation, &mut guest, plan, args, sequence)
+                .recall(generation, &mut guest, plan, args, sequence)
             {
                 Recall::Died => return Ok(None),
                 Recall::Answered(recorded, slot) => {
@@ -233,7 +237,8 @@ impl DataPlane {
                 error: Error::UnknownHandle { handle },
                 ..
             }) => {
-                return Err(Failed::for_good(journal.handle_error(handle)));
+                let error = self.shared.journal.lock().handle_error(handle);
+                return Err(Failed::for_good(error));
             }
             Err(failed) => return Err(failed),
         };
@@ -252,12 +257,12 @@ impl DataPlane {
         // before it gave its error, and replay has to change it too.
         if outcome.is_ok() || !plan.only_creates() {
             let made = (recorded, artifact, took);
-            self.append(&mut journal, plan, args, recorded_args, sequence, made);
+            self.append(plan, args, recorded_args, sequence, made);
         }
         if outcome.is_ok() {
             generation.count_call();
         }
-        drop(journal);
+        drop(turn);
         drop(guest);
         self.shared.ledger.call_took(took);
         outcome
@@ -265,7 +270,6 @@ impl DataPlane {
 
     fn append(
         &self,
-        journal: &mut Journal,
         plan: &ExportPlan,
         args: &[Arg<'_>],
         recorded_args: SmallVec<[EntryArg; 2]>,
@@ -274,7 +278,7 @@ impl DataPlane {
     ) {
         let frees = consumed(plan, args);
         let shrank = !frees.is_empty();
-        journal.append(Entry {
+        self.shared.journal.lock().append(Entry {
             sequence,
             func: plan.func,
             export: Arc::clone(&plan.name),
@@ -290,10 +294,6 @@ impl DataPlane {
         });
         if shrank {
             self.shared.journal.note_freed();
-            if journal.is_compaction_due() {
-                let applied = self.shared.journal.standby_applied();
-                self.shared.compact(journal, applied);
-            }
         }
     }
 

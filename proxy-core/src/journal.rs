@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::{Error, Handle, SequenceNumber};
 
 pub(crate) use artifact_slot::{ArtifactSlot, News};
+pub(crate) use compaction::parted;
 pub use entry::Entry;
 pub(crate) use entry::{Effect, EntryArg, HostCall, ResultRecord};
 use identities::Identities;

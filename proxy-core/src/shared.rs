@@ -17,7 +17,6 @@ use engine_api::{EngineId, FuncIndex, ModuleInfo};
 use crate::budget::Budget;
 use crate::event::Event;
 use crate::generation::{CallFailure, Generation, Guest};
-use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::bind::similar;
@@ -136,13 +135,11 @@ impl Shared {
         self.wakeup.wake();
     }
 
-    pub(crate) fn compact(&self, journal: &mut Journal, horizon: SequenceNumber) {
-        let removed = journal.compact(horizon);
+    /// Drops the entries that nothing live needs. For upkeep alone, as [`SharedJournal::compact`].
+    pub(crate) fn compact(&self, standby: SequenceNumber) {
+        let (removed, kept) = self.journal.compact(standby);
         if removed > 0 {
-            self.ledger.emit(&Event::JournalCompacted {
-                removed,
-                kept: journal.len(),
-            });
+            self.ledger.emit(&Event::JournalCompacted { removed, kept });
         }
     }
 

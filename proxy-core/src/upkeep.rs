@@ -23,7 +23,7 @@ use crate::hooks::SwapHooks;
 use crate::memory::{Decision, GrowthRate, MIB, Situation};
 use crate::shared::Shared;
 use crate::state::Step;
-use crate::{Checkpointed, Error, Patience, Reason, SwapState};
+use crate::{Checkpointed, Error, Patience, Reason, SequenceNumber, SwapState};
 
 use drain::Draining;
 use graveyard::Graveyard;
@@ -146,11 +146,12 @@ impl Caretaker for Upkeep {
     }
 
     #[cold]
-    fn released(&self) {
+    fn tidy_up(&self) {
         if self.shared.wakeup.is_supervised() {
             self.shared.wakeup.wake();
         } else if let Ok(mut state) = self.state.try_lock() {
             self.reap(&mut state, Instant::now());
+            self.compact_if_due();
         }
     }
 }
@@ -197,6 +198,7 @@ impl Upkeep {
         }
         let mut state = lock(&self.state);
         self.reap(&mut state, now);
+        self.compact_if_due();
         if self.shared.journal.take_freed() {
             state.degradation.state_shrank();
         }
@@ -370,6 +372,20 @@ impl Upkeep {
         let obstacles = state.checkpoints.obstacles();
         if status.checkpoint_obstacles.len() != obstacles.len() {
             status.checkpoint_obstacles = obstacles.to_vec();
+        }
+    }
+
+    /// Compacts the journal if it has doubled. With upkeep's state locked.
+    fn compact_if_due(&self) {
+        if self.shared.journal.size.is_compaction_due() {
+            self.shared.compact(self.shared.journal.standby_applied());
+        }
+    }
+
+    /// Drops what came and went after `horizon`, and need not be done to an instance that is there.
+    fn compact_tail(&self, horizon: SequenceNumber) {
+        if self.shared.journal.has_passing(horizon) {
+            self.shared.compact(horizon);
         }
     }
 

@@ -61,7 +61,7 @@ impl DataPlane {
             let is_retired = generation.is_retired();
             drop(generation);
             if is_retired {
-                self.caretaker.released();
+                self.caretaker.tidy_up();
             }
             match outcome {
                 Some(outcome) => return outcome,

@@ -9,7 +9,7 @@ use super::Shared;
 use crate::artifact_store::{ArtifactFault, ArtifactStore, CallKey, Outcome, Stored, key};
 use crate::event::Event;
 use crate::generation::{Generation, Guest, Recorded, lock};
-use crate::journal::{ArtifactSlot, Entry, Journal, News};
+use crate::journal::{ArtifactSlot, Entry, News};
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::value::{Arg, Results};
 use crate::{Error, Handle, SequenceNumber};
@@ -71,18 +71,20 @@ impl Shared {
     /// Bytes that turn out to be no good are refused for good.
     pub(crate) fn recall(
         &self,
-        journal: &Journal,
         generation: &Generation,
         guest: &mut Guest,
         plan: &ExportPlan,
         args: &[Arg<'_>],
         sequence: SequenceNumber,
     ) -> Recall {
-        let identities = journal.identities();
         let module = self.config.info.hash();
-        let key = key::of_call(module, &self.config.plan, plan, args, |handle| {
-            identities.of(handle)
-        });
+        let key = {
+            let journal = self.journal.lock();
+            let identities = journal.identities();
+            key::of_call(module, &self.config.plan, plan, args, |handle| {
+                identities.of(handle)
+            })
+        };
         let Some(key) = key else {
             return Recall::Compute(None);
         };
@@ -155,11 +157,8 @@ impl Shared {
         let Some(mut guest) = active.enter() else {
             return false;
         };
-        // With the lane in hand nobody can change it, and nobody may wait for the journal.
-        let is_unchanged = self
-            .journal
-            .try_lock()
-            .is_some_and(|journal| journal.identities().of(handle) == Some(key));
+        // With the lane in hand nobody can change it.
+        let is_unchanged = self.journal.lock().identities().of(handle) == Some(key);
         if !is_unchanged {
             return false;
         }
@@ -233,7 +232,7 @@ impl Shared {
         let Error::Divergence(divergence) = error else {
             return false;
         };
-        let entry = self.journal.lock_in_turn().entry(divergence.entry);
+        let entry = self.journal.lock().entry(divergence.entry);
         entry.is_some_and(|entry| entry.artifact.has_failed() && self.give_up_artifacts(entry.func))
     }
 
@@ -242,10 +241,7 @@ impl Shared {
         if !lock(&self.artifacts.given_up).insert(func) {
             return false;
         }
-        let entries = self
-            .journal
-            .lock_in_turn()
-            .after(SequenceNumber::ZERO, usize::MAX);
+        let entries = self.journal.lock().after(SequenceNumber::ZERO, usize::MAX);
         for entry in entries.iter().filter(|entry| entry.func == func) {
             entry.artifact.give_up();
         }

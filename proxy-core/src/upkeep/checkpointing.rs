@@ -109,7 +109,7 @@ impl Upkeep {
         let blueprint = state.blueprint.clone();
         let base = state.checkpoints.newest().filter(|_| continues).cloned();
         let scratch = self.scratch(&blueprint, base.as_ref(), gives_way);
-        self.shared.journal.lock_in_turn().hold_scratch(None);
+        self.shared.journal.lock().hold_scratch(None);
         match scratch {
             Ok(None) => Ok(None),
             Ok(Some(generation)) => {
@@ -143,12 +143,8 @@ impl Upkeep {
         let mut replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::AsScratch)?;
         if base.is_none() {
             // What older checkpoints alone hold need not be done.
-            let (live, last) = {
-                let mut journal = self.shared.journal.lock_in_turn();
-                let last = journal.last();
-                replay.note(&mut journal, last);
-                (journal.live_entries(), last)
-            };
+            let (live, last) = self.shared.journal.live_entries();
+            replay.note(&mut self.shared.journal.lock(), last);
             if !replay.run(Entries::These(&live), go_on)? {
                 return Ok(None);
             }
@@ -217,14 +213,11 @@ impl Upkeep {
         }
         let newest = state.checkpoints.newest();
         let since = newest.map_or(SequenceNumber::ZERO, |newest| newest.sequence);
-        let (entries, behind, is_stale) = {
-            let mut journal = self.shared.journal.lock_in_turn();
-            (
-                journal.len(),
-                journal.count_after(since),
-                journal.is_held_by_the_dead(),
-            )
+        let (entries, behind) = {
+            let journal = self.shared.journal.lock();
+            (journal.len(), journal.count_after(since))
         };
+        let is_stale = self.shared.journal.is_held_by_the_dead();
         let is_wanted = if state.checkpoints.newest().is_some() {
             is_stale
                 || state
@@ -300,15 +293,13 @@ impl Upkeep {
     fn forget_older(&self, state: &mut State) {
         state.checkpoints.settle();
         self.hold_journal(state);
-        let mut journal = self.shared.journal.lock_in_turn();
-        let applied = self.shared.journal.standby_applied();
-        self.shared.compact(&mut journal, applied);
+        self.shared.compact(self.shared.journal.standby_applied());
     }
 
     /// Makes the journal keep what standbys from the checkpoints there are will need.
     pub(super) fn hold_journal(&self, state: &State) {
         let horizons = state.checkpoints.horizons().collect();
-        self.shared.journal.lock_in_turn().hold(horizons);
+        self.shared.journal.lock().hold(horizons);
     }
 
     /// A standby from a checkpoint failed: what that says about the checkpoint.

@@ -59,20 +59,16 @@ impl Upkeep {
 
     pub(crate) fn verify_on(&self, engine: &dyn Engine) -> Result<ReplayReport, Error> {
         let module = engine.compile(&self.options.wasm)?;
-        let blueprint = {
+        let (blueprint, entries) = {
             let state = lock(&self.state);
-            Blueprint {
+            let blueprint = Blueprint {
                 engine: engine.id(),
                 module,
                 ..state.blueprint.clone()
-            }
+            };
+            // What comes later, or is compacted later, does not matter to the proof.
+            (blueprint, self.shared.journal.entries())
         };
-        // A snapshot: entries after it, or compacted after it, do not matter to the proof.
-        let entries = self
-            .shared
-            .journal
-            .lock_in_turn()
-            .after(SequenceNumber::ZERO, usize::MAX);
         let started = Instant::now();
         let mut replay = Replay::begin(&self.shared, &blueprint, 0, None, Noted::Nowhere)?;
         replay.run(Entries::These(&entries), |_| Ok(true))?;
@@ -168,19 +164,14 @@ impl Upkeep {
 
     /// Forgets what need not be made again, and returns how many entries there are to apply.
     fn begin_replay(&self, checkpoint: Option<&Checkpoint>) -> usize {
-        let mut journal = self.shared.journal.lock_in_turn();
-        let applied = match checkpoint {
-            None => {
-                self.shared.compact(&mut journal, SequenceNumber(u64::MAX));
-                SequenceNumber::ZERO
-            }
-            Some(checkpoint) => {
-                journal.compact_tail(checkpoint.sequence);
-                checkpoint.sequence
-            }
-        };
+        let applied = checkpoint.map_or(SequenceNumber::ZERO, |one| one.sequence);
+        if checkpoint.is_some() {
+            self.compact_tail(applied);
+        } else {
+            self.shared.compact(SequenceNumber(u64::MAX));
+        }
         self.shared.journal.note_applied(applied);
-        journal.count_after(applied)
+        self.shared.journal.lock().count_after(applied)
     }
 
     /// A fresh instance, or one from a checkpoint, and the rest of the journal applied to it.
@@ -198,15 +189,16 @@ impl Upkeep {
         let mut replay = Replay::begin(shared, blueprint, number, base, Noted::AsStandby)?;
         let source = base.map_or(Source::Replay, |base| Source::Checkpoint(base.sequence));
         let replayed = Instant::now();
-        let target = shared.journal.lock_in_turn().last();
+        let target = shared.journal.lock().last();
         replay.run(Entries::JournalUpTo(target), |replay| {
             if started.elapsed() <= self.options.prepare_timeout {
+                self.compact_if_due();
                 return Ok(true);
             }
             Err(Error::PreparationTimeout {
                 after: started.elapsed(),
                 applied: replay.applied,
-                last: shared.journal.lock_in_turn().last(),
+                last: shared.journal.lock().last(),
             })
         })?;
         state.step(Step::Replayed);
@@ -258,7 +250,7 @@ impl Upkeep {
     /// The next entries for a generation that has applied those before, and how many there are. From
     /// here on compaction counts them as applied.
     fn take_batch(&self, applied: SequenceNumber) -> (Vec<Arc<Entry>>, usize) {
-        let journal = self.shared.journal.lock_in_turn();
+        let journal = self.shared.journal.lock();
         let batch = journal.after(applied, BATCH);
         if let Some(last) = batch.last() {
             self.shared.journal.note_applied(last.sequence);
@@ -274,7 +266,7 @@ impl Upkeep {
             return false;
         };
         let applied = standby.generation.applied();
-        self.shared.journal.lock_in_turn().count_after(applied) > TAIL
+        self.shared.journal.lock().count_after(applied) > TAIL
     }
 
     /// Brings a standby that waits up to date. On failure it is discarded.
@@ -284,7 +276,7 @@ impl Upkeep {
         };
         let (generation, source) = (Arc::clone(&standby.generation), standby.source);
         let applied = generation.applied();
-        self.shared.journal.lock_in_turn().compact_tail(applied);
+        self.compact_tail(applied);
         match self.run_after(&generation, applied) {
             Ok(entries) => Ok(Prepared {
                 generation: generation.number,

@@ -14,7 +14,7 @@ use crate::generation::Generation;
 use crate::hooks::{HookError, SwapContext};
 use crate::reentrancy::Inside;
 use crate::state::Step;
-use crate::{Error, Reason, SequenceNumber, SwapState, Swapped};
+use crate::{Error, Reason, SwapState, Swapped};
 
 impl Upkeep {
     pub(crate) fn swap_manually(&self) -> Result<Swapped, Error> {
@@ -100,7 +100,7 @@ impl Upkeep {
         self.shared.ledger.emit(&Event::SwapError { error });
     }
 
-    /// The pause: from taking the journal to storing the pointer.
+    /// The pause: from taking the turn to storing the pointer.
     fn exchange(&self, state: &mut State, context: &SwapContext) -> Result<Swapped, Error> {
         let Some(Standby {
             generation,
@@ -123,11 +123,14 @@ impl Upkeep {
         // Before the pause, which must not be longer because the journal is.
         generation.forget_history();
         let started = Instant::now();
-        let held = self.shared.journal.hold_back();
-        let journal = self.shared.journal.lock();
-        let tail = journal.after(generation.applied(), usize::MAX);
+        let turn = self.shared.journal.turn_for_swap();
+        let tail = self
+            .shared
+            .journal
+            .lock()
+            .after(generation.applied(), usize::MAX);
         if let Err(error) = apply_alone(&self.shared, &generation, &tail) {
-            drop(journal);
+            drop(turn);
             drop(generation);
             return Err(self.tail_failed(state, error));
         }
@@ -137,8 +140,7 @@ impl Upkeep {
             return Err(Error::ShutDown);
         };
         old.retire();
-        drop(journal);
-        drop(held);
+        drop(turn);
         let pause = started.elapsed();
         old.send_away();
         state.step(Step::Promoted);
@@ -195,11 +197,7 @@ impl Upkeep {
             }
         }
         self.reap(state, Instant::now());
-        let mut journal = self.shared.journal.lock_in_turn();
-        if journal.is_compaction_due() {
-            self.shared.compact(&mut journal, SequenceNumber(u64::MAX));
-        }
-        drop(journal);
+        self.compact_if_due();
         debug_assert!(matches!(state.swap, SwapState::Idle | SwapState::Draining));
     }
 }
