@@ -10,7 +10,7 @@ use proxy_core::{Error, Proxy, SwapState, args};
 use super::world::{
     PATIENCE, World, add, counter, hash, leak_pages, swap, until, until_live, value, within,
 };
-use crate::fake::Gate;
+use crate::fake::{Gate, number};
 
 /// A world whose second instantiation waits at the gate.
 fn slow_standby(gate: &Arc<Gate>) -> World {
@@ -528,7 +528,12 @@ fn a_pure_call_with_a_stale_handle_does_not_wait_for_a_swap() {
     gates[1].wait_for(1);
     let calls = thread::spawn({
         let proxy = proxy.clone();
-        move || (proxy.call("counter_value", args![freed]), value(&proxy, kept))
+        move || {
+            (
+                proxy.call("counter_value", args![freed]),
+                value(&proxy, kept),
+            )
+        }
     });
     let end = Instant::now() + PATIENCE;
     while !calls.is_finished() && Instant::now() < end {
