@@ -37,6 +37,7 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
 pub(crate) fn is_wrong_input(error: &Error) -> bool {
     match error {
         Error::Policy { .. }
+        | Error::Setting { .. }
         | Error::UnknownExport { .. }
         | Error::NotInPolicy { .. }
         | Error::Argument { .. }

@@ -49,12 +49,12 @@ impl Thresholds {
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`] unless 0 < warn < critical <= 1.
+    /// [`Error::Setting`] unless 0 < warn < critical <= 1.
     pub fn new(warn: f64, critical: f64) -> Result<Self, Error> {
         if warn > 0.0 && warn < critical && critical <= 1.0 {
             Ok(Self { warn, critical })
         } else {
-            Err(Error::Policy {
+            Err(Error::Setting {
                 reason: format!(
                     "thresholds must be 0 < warn < critical <= 1, got {warn} and {critical}"
                 ),
@@ -418,7 +418,8 @@ mod tests {
             Thresholds::new(0.5, 0.6).unwrap().warn_bytes(1000, 0.5),
             600
         );
-        assert!(Thresholds::new(0.9, 0.7).is_err());
+        let reversed = Thresholds::new(0.9, 0.7);
+        assert!(matches!(reversed, Err(Error::Setting { .. })));
     }
 
     #[test]

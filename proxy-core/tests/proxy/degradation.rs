@@ -363,7 +363,7 @@ fn thresholds_must_be_in_order() {
         (f64::NAN, 0.5),
     ] {
         let error = Thresholds::new(warn, critical).unwrap_err();
-        assert!(matches!(error, Error::Policy { .. }), "{warn} {critical}");
+        assert!(matches!(error, Error::Setting { .. }), "{warn} {critical}");
     }
     let thresholds = Thresholds::new(0.5, 1.0).unwrap();
     let world = World::new().leaking().pages(20);
