@@ -4,7 +4,6 @@
 //! sequence number up to which the journal had been applied. A standby made from one has only the tail to replay. The
 //! journal stays the truth: a checkpoint that gives anything else than a replay is rejected, and replay takes its place.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -54,25 +53,6 @@ impl CheckpointPolicy {
     }
 }
 
-/// Where a standby came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Source {
-    /// The whole journal was replayed.
-    Replay,
-    /// A checkpoint that holds the journal up to this entry; the rest was replayed.
-    Checkpoint(SequenceNumber),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Replay => f.write_str("replay"),
-            Source::Checkpoint(sequence) => write!(f, "checkpoint {sequence}"),
-        }
-    }
-}
-
 /// An entry as it was applied to a standby. Another instance to which the same was done in the same way holds the
 /// same bytes.
 #[derive(Clone, Debug)]
@@ -98,8 +78,8 @@ pub(crate) struct Checkpoint {
     pub(crate) snapshot: Snapshot,
     pub(crate) objects: Arc<Objects>,
     pub(crate) sequence: SequenceNumber,
-    /// Everything that was done to a fresh instance to get here. Entries stay here also when the journal has
-    /// forgotten them, until the checkpoint goes.
+    /// Everything that was done to a fresh instance to get here. Entries stay here also when the journal
+    /// has forgotten them, until there are too many ([`Checkpoints::is_outgrown`]) or the checkpoint goes.
     pub(crate) history: Arc<[Applied]>,
     pub(crate) engine: EngineId,
     uses: AtomicU32,
@@ -148,6 +128,9 @@ impl Checkpoint {
 /// hold.
 const REJECTIONS_MAX: u64 = 3;
 
+/// A history may always have so many entries, however little is alive.
+const HISTORY_SLACK: usize = 32;
+
 /// The checkpoints of a proxy: the newest, and while that one has not served yet, the one before.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
@@ -158,6 +141,8 @@ pub(crate) struct Checkpoints {
     kept: Vec<(Arc<Checkpoint>, Checkpointed)>,
     /// Digests of those that were rejected.
     rejected: Vec<[u8; 32]>,
+    /// A history of so many entries at most is no longer than what is alive allows.
+    history_max: usize,
     /// How long replaying an entry took lately.
     entry_time: Duration,
 }
@@ -169,6 +154,7 @@ impl Checkpoints {
             obstacles,
             kept: Vec::new(),
             rejected: Vec::new(),
+            history_max: HISTORY_SLACK,
             entry_time: Duration::ZERO,
         }
     }
@@ -213,6 +199,20 @@ impl Checkpoints {
         self.settle();
         self.kept.push((checkpoint, taken));
         true
+    }
+
+    /// Whether a history of so many entries is more than twice as long as what is alive needs: entries
+    /// about objects that are gone stay in it, so the next checkpoint has to be made from nothing.
+    /// `live_entries` is asked only if the history is longer than was allowed when it was last asked.
+    pub(crate) fn is_outgrown(
+        &mut self,
+        history: usize,
+        live_entries: impl FnOnce() -> usize,
+    ) -> bool {
+        if history > self.history_max {
+            self.history_max = 2 * live_entries() + HISTORY_SLACK;
+        }
+        history > self.history_max
     }
 
     /// The newest one has proved itself, or a newer one comes: the ones before it are not needed any more.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 
-use crate::generation::lock;
+use crate::locking::lock;
 
 /// Where journaled calls wait while upkeep needs the journal to stand still.
 #[derive(Debug, Default)]

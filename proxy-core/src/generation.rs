@@ -12,7 +12,7 @@ mod replay;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
 
@@ -25,6 +25,8 @@ use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 pub use bare::{Bare, BareInstance};
 pub(crate) use guest::{CallFailure, Guest, Recorded, consumed};
 pub(crate) use objects::Objects;
+
+pub(crate) use crate::locking::lock;
 
 /// What generations of one proxy are made from.
 #[derive(Clone, Debug)]
@@ -259,6 +261,13 @@ impl Generation {
         guest.capture(self.engine)
     }
 
+    /// How many entries are kept of what was done to it.
+    pub(crate) fn history_len(&self) -> usize {
+        self.guest
+            .try_enter()
+            .map_or(0, |guest| guest.history.len())
+    }
+
     /// What was done to it as a standby is of no use once it serves.
     pub(crate) fn forget_history(&self) {
         if let Some(mut guest) = self.guest.try_enter() {
@@ -325,9 +334,4 @@ static PROXIES: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn new_proxy_tag() -> u32 {
     // Wraps after four billion proxies in one process.
     PROXIES.fetch_add(1, Ordering::Relaxed)
-}
-
-/// A lock that a panic of another holder does not close.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Label};
 
 use crate::event::{Event, Listener};
-use crate::generation::lock;
+use crate::locking::lock;
 use crate::memory::mib;
 use crate::{ArtifactUsage, Error, Reason, Swapped};
 

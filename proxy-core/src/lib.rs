@@ -63,6 +63,7 @@ mod journal;
 mod lane;
 mod ledger;
 mod live_generations;
+mod locking;
 mod memory;
 mod policy;
 mod proxy;
@@ -77,7 +78,7 @@ mod value;
 mod wakeup;
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage};
-pub use checkpoint::{CheckpointPolicy, Source};
+pub use checkpoint::CheckpointPolicy;
 pub use data_plane::{Pinned, Typed, TypedArgs, TypedResults};
 pub use debug_info::DebugInfo;
 pub use degradation::Patience;
@@ -94,7 +95,7 @@ pub use policy::{
     Ownership, PRESETS, Policy, ResultKind, Role, Width,
 };
 pub use proxy::{Builder, Proxy};
-pub use reports::{Checkpointed, Prepared, ReplayReport, Swapped};
+pub use reports::{Checkpointed, Prepared, ReplayReport, Source, Swapped};
 pub use state::SwapState;
 pub use supervisor::Supervisor;
 pub use value::{Arg, Results, Value};

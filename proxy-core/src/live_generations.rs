@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::generation::lock;
+use crate::locking::lock;
 
 #[derive(Debug, Default)]
 pub(crate) struct LiveGenerations {

@@ -1,11 +1,12 @@
 //! What a preparation, a swap, a checkpoint and a replay did. The method that does it returns one of
 //! these, its event carries the same, and debug information shows the last.
 
+use std::fmt;
 use std::time::Duration;
 
 use engine_api::EngineId;
 
-use crate::{Reason, SequenceNumber, Source};
+use crate::{Reason, SequenceNumber};
 
 /// What the preparation of a standby did. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,4 +76,23 @@ pub struct ReplayReport {
     pub memory: u64,
     /// How long it took, compilation left out.
     pub duration: Duration,
+}
+
+/// Where a standby came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The whole journal was replayed.
+    Replay,
+    /// A checkpoint that holds the journal up to this entry; the rest was replayed.
+    Checkpoint(SequenceNumber),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Replay => f.write_str("replay"),
+            Source::Checkpoint(sequence) => write!(f, "checkpoint {sequence}"),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::generation::lock;
+use crate::locking::lock;
 
 /// Wakes the supervisor. Without one, callers do small upkeep themselves.
 #[derive(Debug, Default)]

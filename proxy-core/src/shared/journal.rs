@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use crate::gate::{Gate, HeldBack};
-use crate::generation::lock;
 use crate::journal::{Journal, parted};
+use crate::locking::lock;
 use crate::{Entry, SequenceNumber};
 
 /// The journal, whose turn it is to change the state, and what is known of both without a lock.

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::replay::{Entries, Noted, Replay};
 use super::{State, Upkeep};
-use crate::checkpoint::{Checkpoint, Source};
+use crate::checkpoint::Checkpoint;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation};
 use crate::state::Step;
-use crate::{Checkpointed, Error, Reason, SequenceNumber, SwapState};
+use crate::{Checkpointed, Error, Reason, SequenceNumber, Source, SwapState};
 
 /// What comparing a checkpoint with a replay said.
 enum Verdict {
@@ -52,8 +52,13 @@ impl Upkeep {
         if !state.checkpoints.are_taken() || blueprint.module.snapshots().is_err() {
             return None;
         }
-        if reason == Reason::Manual && state.checkpoints.is_verification_due() {
-            self.verify_checkpoint(state);
+        if reason == Reason::Manual {
+            if state.checkpoints.is_verification_due() {
+                self.verify_checkpoint(state);
+            }
+            if self.would_outgrow(state) {
+                return None;
+            }
         }
         state.checkpoints.newest().cloned()
     }
@@ -69,7 +74,11 @@ impl Upkeep {
     ) {
         let is_due = match source {
             Source::Replay => true,
-            Source::Checkpoint(_) => state.checkpoints.is_long(tail),
+            // One with too long a history is left to the background, which makes it from nothing.
+            Source::Checkpoint(_) => {
+                state.checkpoints.is_long(tail)
+                    && !self.is_outgrown(state, generation.history_len())
+            }
         };
         if state.checkpoints.are_taken() && is_due {
             // A failure has been reported.
@@ -83,15 +92,17 @@ impl Upkeep {
             return Err(Error::NoStandby);
         };
         let generation = Arc::clone(&standby.generation);
-        if standby.is_touched {
-            // Something was asked of it, which may have left traces that no replay leaves.
+        if standby.is_touched || self.is_outgrown(state, generation.history_len()) {
+            // Something was asked of it, which may have left traces that no replay leaves; or too much
+            // was done to it that is about nothing alive.
             return self.checkpoint_thoroughly(state);
         }
         self.keep_checkpoint(state, &generation, Instant::now())
     }
 
     fn checkpoint_thoroughly(&self, state: &mut State) -> Result<Checkpointed, Error> {
-        match self.checkpoint_aside(state, true, false)? {
+        let continues = !self.would_outgrow(state);
+        match self.checkpoint_aside(state, continues, false)? {
             Some(taken) => Ok(taken),
             None => unreachable!("it does not give way"),
         }
@@ -217,7 +228,7 @@ impl Upkeep {
             let journal = self.shared.journal.lock();
             (journal.len(), journal.count_after(since))
         };
-        let is_stale = self.shared.journal.is_held_by_the_dead();
+        let is_stale = self.shared.journal.is_held_by_the_dead() || self.would_outgrow(state);
         let is_wanted = if state.checkpoints.newest().is_some() {
             is_stale
                 || state
@@ -234,6 +245,27 @@ impl Upkeep {
             let outcome = self.checkpoint_aside(state, !is_stale, true);
             state.checkpoint_pause = outcome.is_err().then(|| Instant::now() + PAUSE);
         }
+    }
+
+    /// Whether a history of so many entries holds too much that nothing alive needs.
+    pub(super) fn is_outgrown(&self, state: &mut State, history: usize) -> bool {
+        let live = || self.shared.journal.live_entries().0.len();
+        state.checkpoints.is_outgrown(history, live)
+    }
+
+    /// The same of a checkpoint that would continue the newest.
+    fn would_outgrow(&self, state: &mut State) -> bool {
+        let Some(newest) = state.checkpoints.newest() else {
+            return false;
+        };
+        let (sequence, history) = (newest.sequence, newest.history.len());
+        let with_tail = || history + self.shared.journal.lock().count_after(sequence);
+        if !self.is_outgrown(state, with_tail()) {
+            return false;
+        }
+        // What came and went after the checkpoint will not be done, and does not count.
+        self.shared.compact(self.shared.journal.standby_applied());
+        self.is_outgrown(state, with_tail())
     }
 
     /// Does to a fresh instance what was done to the one that the newest checkpoint was taken of, and compares.

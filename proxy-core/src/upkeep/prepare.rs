@@ -7,12 +7,12 @@ use engine_api::Engine;
 
 use super::replay::{BATCH, Entries, Noted, Replay, apply};
 use super::{State, Upkeep, bytes_of};
-use crate::checkpoint::{Checkpoint, Source};
+use crate::checkpoint::Checkpoint;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation, lock};
 use crate::memory::mib;
 use crate::state::Step;
-use crate::{Entry, Error, Prepared, Reason, ReplayReport, SequenceNumber, SwapState};
+use crate::{Entry, Error, Prepared, Reason, ReplayReport, SequenceNumber, Source, SwapState};
 
 /// A standby that waits.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Standby {
     /// What it and those after it are made from: another engine's, if the module is to move there.
     pub(super) blueprint: Blueprint,
     pub(super) source: Source,
-    /// Whether anything but entries was run on it.
+    /// Whether it cannot be captured: anything but entries was run on it, or what was is forgotten.
     pub(super) is_touched: bool,
 }
 
@@ -278,13 +278,22 @@ impl Upkeep {
         let applied = generation.applied();
         self.compact_tail(applied);
         match self.run_after(&generation, applied) {
-            Ok(entries) => Ok(Prepared {
-                generation: generation.number,
-                duration: Duration::ZERO,
-                entries,
-                memory: generation.memory_bytes(),
-                source,
-            }),
+            Ok(entries) => {
+                if self.is_outgrown(state, generation.history_len())
+                    && let Some(standby) = &mut state.standby
+                {
+                    // A standby that waits for long must not collect what is about nothing alive.
+                    generation.forget_history();
+                    standby.is_touched = true;
+                }
+                Ok(Prepared {
+                    generation: generation.number,
+                    duration: Duration::ZERO,
+                    entries,
+                    memory: generation.memory_bytes(),
+                    source,
+                })
+            }
             Err(error) => {
                 drop(generation);
                 self.discard(state);
