@@ -231,17 +231,7 @@ impl DataPlane {
             }),
         };
         let took = started.elapsed();
-        let mut recorded = match outcome {
-            Ok(recorded) => recorded,
-            Err(Failed {
-                error: Error::UnknownHandle { handle },
-                ..
-            }) => {
-                let error = self.shared.journal.lock().handle_error(handle);
-                return Err(Failed::for_good(error));
-            }
-            Err(failed) => return Err(failed),
-        };
+        let mut recorded = outcome?;
         if plan.artifact.is_some() && !artifact.is_there() {
             artifact = self.shared.artifacts.slot(plan, key, &recorded);
         }

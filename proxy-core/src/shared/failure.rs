@@ -73,10 +73,6 @@ impl Shared {
         let export = plan.name.to_string();
         match failure {
             CallFailure::Refused(error) | CallFailure::Rejected(error) => Failed::for_good(error),
-            CallFailure::NoSuchHandle(handle) if plan.role.is_journaled() => {
-                // The caller holds the journal and asks it.
-                Failed::for_good(Error::UnknownHandle { handle })
-            }
             CallFailure::NoSuchHandle(handle) => {
                 Failed::for_good(self.journal.lock().handle_error(handle))
             }
