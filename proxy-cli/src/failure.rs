@@ -36,7 +36,7 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
 /// Whether an error says that the workload or the policy is wrong, rather than that a call failed.
 pub(crate) fn is_wrong_input(error: &Error) -> bool {
     match error {
-        Error::Policy(_) => true,
+        Error::Policy(_) | Error::Setting { .. } => true,
         Error::Call(error) => !matches!(
             error,
             CallError::GuestData { .. }

@@ -118,26 +118,21 @@ impl Observed {
     /// The proxy's listener.
     pub(crate) fn on_event(&self, event: &Event) {
         match event {
-            Event::StandbyPrepareComplete { duration, .. } => {
-                let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            Event::StandbyPrepareComplete(prepared) => {
+                let micros = u64::try_from(prepared.duration.as_micros()).unwrap_or(u64::MAX);
                 self.lock_swaps().preparations.saturating_record(micros);
             }
-            Event::SwapComplete {
-                reason,
-                to,
-                pause,
-                memory_before,
-                memory_after,
-                ..
-            } => {
-                let count = self.note_swap(*pause, *memory_before, *memory_after);
+            Event::SwapComplete(swapped) => {
+                let (before, after) = (swapped.memory_before, swapped.memory_after);
+                let count = self.note_swap(swapped.pause, before, after);
                 if is_worth_a_line(count) {
                     self.console.progress(&format!(
-                        "swap {count} ({}): {:.1} -> {:.1} MiB, pause {:.1?}, generation {to} serves",
-                        reason.name(),
-                        mib(*memory_before),
-                        mib(*memory_after),
-                        pause
+                        "swap {count} ({}): {:.1} -> {:.1} MiB, pause {:.1?}, generation {} serves",
+                        swapped.reason.name(),
+                        mib(before),
+                        mib(after),
+                        swapped.pause,
+                        swapped.to
                     ));
                 }
             }

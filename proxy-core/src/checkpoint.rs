@@ -4,17 +4,16 @@
 //! sequence number up to which the journal had been applied. A standby made from one has only the tail to replay. The
 //! journal stays the truth: a checkpoint that gives anything else than a replay is rejected, and replay takes its place.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use engine_api::{EngineId, Snapshot};
 
-use crate::SequenceNumber;
 use crate::artifact_store::Content;
 use crate::generation::Objects;
 use crate::journal::Entry;
+use crate::{Checkpointed, SequenceNumber};
 
 /// Whether checkpoints are taken, and when.
 ///
@@ -55,53 +54,6 @@ impl CheckpointPolicy {
     }
 }
 
-/// What [`Proxy::checkpoint`](crate::Proxy::checkpoint) did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Checkpointed {
-    /// The newest entry that is in it.
-    pub sequence: SequenceNumber,
-    /// The size of the memories in it, in bytes.
-    pub bytes: u64,
-    /// What it keeps that no older checkpoint does, in bytes.
-    pub bytes_kept: u64,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-/// The newest checkpoint, for [`DebugInfo`](crate::DebugInfo). Sizes are in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CheckpointInfo {
-    /// The newest entry that is in it.
-    pub sequence: SequenceNumber,
-    /// The engine that it was taken on.
-    pub engine: EngineId,
-    /// The size of the memories in it.
-    pub bytes: u64,
-    /// Standbys made from it since it was last compared with a replay from nothing.
-    pub uses: u32,
-}
-
-/// Where a standby came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Source {
-    /// The whole journal was replayed.
-    Replay,
-    /// A checkpoint that holds the journal up to this entry; the rest was replayed.
-    Checkpoint(SequenceNumber),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Replay => f.write_str("replay"),
-            Source::Checkpoint(sequence) => write!(f, "checkpoint {sequence}"),
-        }
-    }
-}
-
 /// An entry as it was applied to a standby. Another instance to which the same was done in the same way holds the
 /// same bytes.
 #[derive(Clone, Debug)]
@@ -127,8 +79,8 @@ pub(crate) struct Checkpoint {
     pub(crate) snapshot: Snapshot,
     pub(crate) objects: Arc<Objects>,
     pub(crate) sequence: SequenceNumber,
-    /// Everything that was done to a fresh instance to get here. Entries stay here also when the journal has
-    /// forgotten them, until the checkpoint goes.
+    /// Everything that was done to a fresh instance to get here. Entries stay here also when the journal
+    /// has forgotten them, until there are too many ([`Checkpoints::is_outgrown`]) or the checkpoint goes.
     pub(crate) history: Arc<[Applied]>,
     pub(crate) engine: EngineId,
     uses: AtomicU32,
@@ -171,20 +123,14 @@ impl Checkpoint {
         }
         self.snapshot.difference(&replayed.snapshot)
     }
-
-    pub(crate) fn info(&self) -> CheckpointInfo {
-        CheckpointInfo {
-            sequence: self.sequence,
-            engine: self.engine,
-            bytes: self.snapshot.bytes(),
-            uses: self.uses(),
-        }
-    }
 }
 
 /// After so many rejections in a proxy's life there are no further checkpoints: the module is not one whose state they
 /// hold.
-const REJECTIONS_MAX: u32 = 3;
+const REJECTIONS_MAX: u64 = 3;
+
+/// A history may always have so many entries, however little is alive.
+const HISTORY_SLACK: usize = 32;
 
 /// The checkpoints of a proxy: the newest, and while that one has not served yet, the one before.
 #[derive(Debug)]
@@ -193,10 +139,11 @@ pub(crate) struct Checkpoints {
     /// Why there are none, if there cannot be any.
     obstacles: Vec<String>,
     /// Oldest first.
-    kept: Vec<Arc<Checkpoint>>,
+    kept: Vec<(Arc<Checkpoint>, Checkpointed)>,
     /// Digests of those that were rejected.
     rejected: Vec<[u8; 32]>,
-    rejections: u32,
+    /// A history of so many entries at most is no longer than what is alive allows.
+    history_max: usize,
     /// How long replaying an entry took lately.
     entry_time: Duration,
 }
@@ -208,7 +155,7 @@ impl Checkpoints {
             obstacles,
             kept: Vec::new(),
             rejected: Vec::new(),
-            rejections: 0,
+            history_max: HISTORY_SLACK,
             entry_time: Duration::ZERO,
         }
     }
@@ -229,16 +176,21 @@ impl Checkpoints {
     }
 
     pub(crate) fn newest(&self) -> Option<&Arc<Checkpoint>> {
-        self.kept.last()
+        self.kept.last().map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// What taking the newest one did.
+    pub(crate) fn newest_taken(&self) -> Option<Checkpointed> {
+        self.kept.last().map(|(_, taken)| *taken)
     }
 
     /// Up to where each holds the journal: entries that end what is alive there must be kept.
     pub(crate) fn horizons(&self) -> impl Iterator<Item = SequenceNumber> + '_ {
-        self.kept.iter().map(|checkpoint| checkpoint.sequence)
+        self.kept.iter().map(|(checkpoint, _)| checkpoint.sequence)
     }
 
     /// Keeps a checkpoint, unless one like it was rejected. Returns whether it did.
-    pub(crate) fn keep(&mut self, checkpoint: Arc<Checkpoint>) -> bool {
+    pub(crate) fn keep(&mut self, checkpoint: Arc<Checkpoint>, taken: Checkpointed) -> bool {
         if !self.rejected.is_empty() {
             match checkpoint.snapshot.digest() {
                 Ok(digest) if !self.rejected.contains(&digest) => {}
@@ -246,8 +198,22 @@ impl Checkpoints {
             }
         }
         self.settle();
-        self.kept.push(checkpoint);
+        self.kept.push((checkpoint, taken));
         true
+    }
+
+    /// Whether a history of so many entries is more than twice as long as what is alive needs: entries
+    /// about objects that are gone stay in it, so the next checkpoint has to be made from nothing.
+    /// `live_entries` is asked only if the history is longer than was allowed when it was last asked.
+    pub(crate) fn is_outgrown(
+        &mut self,
+        history: usize,
+        live_entries: impl FnOnce() -> usize,
+    ) -> bool {
+        if history > self.history_max {
+            self.history_max = 2 * live_entries() + HISTORY_SLACK;
+        }
+        history > self.history_max
     }
 
     /// The newest one has proved itself, or a newer one comes: the ones before it are not needed any more.
@@ -257,14 +223,13 @@ impl Checkpoints {
         }
     }
 
-    /// It is never chosen again, and neither is one like it.
-    pub(crate) fn reject(&mut self, checkpoint: &Arc<Checkpoint>) {
-        self.kept.retain(|kept| !Arc::ptr_eq(kept, checkpoint));
+    /// It is never chosen again, and neither is one like it. `rejections` says how many there were.
+    pub(crate) fn reject(&mut self, checkpoint: &Arc<Checkpoint>, rejections: u64) {
+        self.kept.retain(|(kept, _)| !Arc::ptr_eq(kept, checkpoint));
         if let Ok(digest) = checkpoint.snapshot.digest() {
             self.rejected.push(digest);
         }
-        self.rejections += 1;
-        if self.rejections >= REJECTIONS_MAX {
+        if rejections >= REJECTIONS_MAX {
             let obstacle =
                 format!("{REJECTIONS_MAX} checkpoints gave something else than a replay");
             self.refuse(obstacle);
@@ -273,10 +238,6 @@ impl Checkpoints {
 
     pub(crate) fn clear(&mut self) {
         self.kept.clear();
-    }
-
-    pub(crate) fn rejections(&self) -> u32 {
-        self.rejections
     }
 
     /// Learns how long entries take.

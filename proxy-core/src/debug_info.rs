@@ -1,12 +1,11 @@
 //! What a person who debugs wants to see at once.
 
 use std::fmt;
-use std::time::Duration;
 
 use engine_api::EngineId;
 
 use crate::memory::mib;
-use crate::{ArtifactUsage, CheckpointInfo, Reason, SequenceNumber, SwapState};
+use crate::{ArtifactUsage, Checkpointed, SequenceNumber, SwapState, Swapped};
 
 /// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are in
 /// bytes.
@@ -87,28 +86,15 @@ pub struct DebugInfo {
     /// The live state alone exceeds the warning threshold.
     pub state_exceeds_budget: bool,
     /// The last swap.
-    pub last_swap: Option<LastSwap>,
+    pub last_swap: Option<Swapped>,
     /// The newest checkpoint, if there is one.
-    pub checkpoint: Option<CheckpointInfo>,
+    pub checkpoint: Option<Checkpointed>,
+    /// Standbys made from it since it was last compared with a replay from nothing.
+    pub checkpoint_uses: u32,
     /// Checkpoints that gave something else than a replay.
-    pub checkpoints_rejected: u32,
+    pub checkpoints_rejected: u64,
     /// Why no checkpoints are taken of this module, in words; none if they are.
     pub checkpoint_obstacles: Vec<String>,
-}
-
-/// The last swap. Sizes are in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastSwap {
-    /// Why.
-    pub reason: Reason,
-    /// How long the standby took to prepare.
-    pub prepare: Duration,
-    /// How long journaled calls were held back.
-    pub pause: Duration,
-    /// What the old generation had.
-    pub memory_before: u64,
-    /// What the new one had.
-    pub memory_after: u64,
 }
 
 impl fmt::Display for DebugInfo {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ArtifactFault, Divergence, Reason, SequenceNumber, Source};
+use crate::{ArtifactFault, Checkpointed, Divergence, Prepared, Reason, SequenceNumber, Swapped};
 
 /// Something that happened. Sizes are in bytes.
 ///
@@ -55,27 +55,9 @@ pub enum Event {
         entries: usize,
     },
     /// A standby is ready: replayed and verified.
-    StandbyPrepareComplete {
-        /// How long it took.
-        duration: Duration,
-        /// How many entries were applied.
-        entries: usize,
-        /// What its memories have.
-        memory: u64,
-        /// What it was made from.
-        source: Source,
-    },
+    StandbyPrepareComplete(Prepared),
     /// A checkpoint was taken.
-    CheckpointTaken {
-        /// The newest entry that is in it.
-        sequence: SequenceNumber,
-        /// The size of the memories in it.
-        bytes: u64,
-        /// What it keeps that no older one does.
-        bytes_kept: u64,
-        /// How long it took.
-        duration: Duration,
-    },
+    CheckpointTaken(Checkpointed),
     /// A checkpoint was compared with a replay from nothing, byte by byte, and is the same.
     CheckpointVerified {
         /// The newest entry that is in it.
@@ -126,22 +108,7 @@ pub enum Event {
         to: u64,
     },
     /// A swap is done.
-    SwapComplete {
-        /// Why.
-        reason: Reason,
-        /// The generation that served.
-        from: u64,
-        /// The one that serves.
-        to: u64,
-        /// How long journaled calls were held back.
-        pause: Duration,
-        /// How many entries were applied in that time.
-        tail: usize,
-        /// What the old generation's memories had.
-        memory_before: u64,
-        /// What the new one's have.
-        memory_after: u64,
-    },
+    SwapComplete(Swapped),
     /// A swap did not take place.
     SwapError {
         /// Why.
@@ -243,8 +210,8 @@ impl Event {
         match self {
             Event::MemoryCheck { .. } => "memory-check",
             Event::StandbyPrepareStart { .. } => "standby-prepare-start",
-            Event::StandbyPrepareComplete { .. } => "standby-prepare-complete",
-            Event::CheckpointTaken { .. } => "checkpoint-taken",
+            Event::StandbyPrepareComplete(_) => "standby-prepare-complete",
+            Event::CheckpointTaken(_) => "checkpoint-taken",
             Event::CheckpointVerified { .. } => "checkpoint-verified",
             Event::CheckpointRejected { .. } => "checkpoint-rejected",
             Event::CheckpointError { .. } => "checkpoint-error",
@@ -252,7 +219,7 @@ impl Event {
             Event::StandbyPrepareError { .. } => "standby-prepare-error",
             Event::ReplayDivergence { .. } => "replay-divergence",
             Event::SwapStart { .. } => "swap-start",
-            Event::SwapComplete { .. } => "swap-complete",
+            Event::SwapComplete(_) => "swap-complete",
             Event::SwapError { .. } => "swap-error",
             Event::GenerationTainted { .. } => "generation-tainted",
             Event::GenerationFreed { .. } => "generation-freed",

@@ -9,19 +9,21 @@ mod replay;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
 
 use crate::artifact_store::EntryArtifacts;
-use crate::census::{Census, Member};
 use crate::checkpoint::{Applied, Checkpoint, How};
 use crate::lane::{Lane, LaneGuard};
+use crate::live_generations::{LiveGenerations, Member};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
 pub(crate) use guest_calls::Objects;
 pub(crate) use recorded::{Failure, Recorded, RecordedInstance};
+
+pub(crate) use crate::locking::lock;
 
 /// What generations of one proxy are made from.
 #[derive(Clone, Debug)]
@@ -62,10 +64,10 @@ impl Generation {
         blueprint: &Blueprint,
         number: u64,
         genesis: Option<&[crate::journal::HostCall]>,
-        census: &Arc<Census>,
+        live: &Arc<LiveGenerations>,
     ) -> Result<(Self, Vec<crate::journal::HostCall>), Error> {
         let (guest, calls) = RecordedInstance::create(blueprint, genesis)?;
-        Ok((Self::of(blueprint, number, guest, census), calls))
+        Ok((Self::of(blueprint, number, guest, live), calls))
     }
 
     /// An instance in the state of a checkpoint: whatever the checkpoint holds has been applied.
@@ -73,17 +75,17 @@ impl Generation {
         blueprint: &Blueprint,
         number: u64,
         checkpoint: &Checkpoint,
-        census: &Arc<Census>,
+        live: &Arc<LiveGenerations>,
     ) -> Result<Self, Error> {
         let guest = RecordedInstance::restore(blueprint, checkpoint)?;
-        Ok(Self::of(blueprint, number, guest, census))
+        Ok(Self::of(blueprint, number, guest, live))
     }
 
     fn of(
         blueprint: &Blueprint,
         number: u64,
         guest: RecordedInstance,
-        census: &Arc<Census>,
+        live: &Arc<LiveGenerations>,
     ) -> Self {
         Self {
             number,
@@ -95,7 +97,7 @@ impl Generation {
             memory_bytes: AtomicU64::new(guest.memory_bytes()),
             fresh_bytes: AtomicU64::new(guest.memory_bytes()),
             guest: Lane::new(guest),
-            member: Member::new(census),
+            member: Member::new(live),
         }
     }
 
@@ -268,6 +270,13 @@ impl Generation {
         guest.capture(self.engine)
     }
 
+    /// How many entries are kept of what was done to it.
+    pub(crate) fn history_len(&self) -> usize {
+        self.guest
+            .try_enter()
+            .map_or(0, |guest| guest.history.len())
+    }
+
     /// What was done to it as a standby is of no use once it serves.
     pub(crate) fn forget_history(&self) {
         if let Some(mut guest) = self.guest.try_enter() {
@@ -325,9 +334,4 @@ pub(crate) fn diverged(
         expected,
         got,
     }
-}
-
-/// A lock that a panic of another holder does not close.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::{CallError, Error, Handle, SequenceNumber};
 
+pub(crate) use compaction::parted;
 pub use entry::Entry;
 pub(crate) use entry::{EntryArg, GuestWrite, HostCall, ResultRecord};
 

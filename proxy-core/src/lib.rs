@@ -47,29 +47,39 @@
 //! `docs/policy.md` what a policy can say.
 
 mod artifact_store;
-mod census;
+mod budget;
 mod checkpoint;
+mod data_plane;
 mod debug_info;
 mod degradation;
 mod error;
 mod event;
+mod gate;
 mod generation;
 mod hooks;
 mod journal;
 mod lane;
+mod ledger;
+mod live_generations;
+mod locking;
 mod memory;
-mod observer;
 mod proxy;
 mod recorder;
+mod reentrancy;
+mod reports;
+mod shared;
 mod state;
 mod supervisor;
+mod upkeep;
 mod val_bytes;
+mod wakeup;
 
 use guest_calls::{policy, value};
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, FileError};
-pub use checkpoint::{CheckpointInfo, CheckpointPolicy, Checkpointed, Source};
-pub use debug_info::{DebugInfo, LastSwap};
+pub use checkpoint::CheckpointPolicy;
+pub use data_plane::{Pinned, Typed};
+pub use debug_info::DebugInfo;
 pub use degradation::Patience;
 pub use error::{Divergence, DivergenceKind, Error};
 pub use event::{Event, Listener};
@@ -83,6 +93,7 @@ pub use guest_calls::{
 pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::Entry;
 pub use memory::{Reason, Thresholds};
-pub use proxy::{Builder, Pinned, Prepared, Proxy, ReplayReport, Swapped, Typed};
+pub use proxy::{Builder, Proxy};
+pub use reports::{Checkpointed, Prepared, ReplayReport, Source, Swapped};
 pub use state::SwapState;
 pub use supervisor::Supervisor;

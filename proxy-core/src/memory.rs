@@ -418,7 +418,8 @@ mod tests {
             Thresholds::new(0.5, 0.6).unwrap().warn_bytes(1000, 0.5),
             600
         );
-        assert!(Thresholds::new(0.9, 0.7).is_err());
+        let reversed = Thresholds::new(0.9, 0.7);
+        assert!(matches!(reversed, Err(Error::Setting { .. })));
     }
 
     #[test]

@@ -46,10 +46,10 @@ impl Supervisor {
             .name("wasm-proxy-reaper".to_owned())
             .spawn({
                 let proxy = proxy.clone();
-                proxy.announce_reaper();
-                move || proxy.reap_forever()
+                proxy.upkeep().announce_reaper();
+                move || proxy.upkeep().reap_forever()
             })
-            .inspect_err(|_| proxy.dismiss_reaper())?;
+            .inspect_err(|_| proxy.upkeep().dismiss_reaper())?;
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let thread = thread::Builder::new()
             .name("wasm-proxy".to_owned())
@@ -59,11 +59,11 @@ impl Supervisor {
                     while !stop.load(std::sync::atomic::Ordering::Acquire) && !proxy.is_shut_down()
                     {
                         proxy.tick(Instant::now());
-                        proxy.bell().wait(interval);
+                        proxy.wait(interval);
                     }
                 }
             })
-            .inspect_err(|_| proxy.dismiss_reaper())?;
+            .inspect_err(|_| proxy.upkeep().dismiss_reaper())?;
         proxy.supervise(true);
         Ok(Self {
             proxy: proxy.clone(),
@@ -78,7 +78,7 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop.store(true, std::sync::atomic::Ordering::Release);
         self.proxy.supervise(false);
-        self.proxy.dismiss_reaper();
+        self.proxy.upkeep().dismiss_reaper();
         for thread in [self.thread.take(), self.reaper.take()]
             .into_iter()
             .flatten()

@@ -46,7 +46,7 @@ impl<'a> Proxied<'a> {
             .drain_timeout(job.drain_timeout)
             .checkpoints(policy)
             .on_event(move |event| {
-                if let Event::SwapComplete { .. } = event {
+                if let Event::SwapComplete(_) = event {
                     marks.mark(MarkKind::Swap);
                 }
             })

@@ -147,7 +147,7 @@ fn a_pure_call_in_flight_delays_no_swap_and_ends_where_it_began(engine: &EngineU
         proxy.prepare_standby().unwrap();
         // Returns while the call is in the guest: the case lets it go later.
         let swapped = proxy.swap().unwrap();
-        assert_eq!(swapped.generation, 2);
+        assert_eq!(swapped.to, 2);
         assert_eq!(proxy.call("add", args![1]).unwrap().i32().unwrap(), 2);
         assert_eq!(proxy.debug_info().generations_alive, 2);
         assert!(matches!(

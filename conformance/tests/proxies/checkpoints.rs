@@ -146,8 +146,8 @@ fn a_crash_costs_a_mapping_and_not_a_replay(engine: &EngineUnderTest) {
     let proxy = engine
         .proxied_wat(STATE, STATE_POLICY)
         .on_event(move |event| {
-            if let Event::StandbyPrepareComplete { source, .. } = event {
-                seen.lock().unwrap().push(*source);
+            if let Event::StandbyPrepareComplete(prepared) = event {
+                seen.lock().unwrap().push(prepared.source);
             }
         })
         .build()

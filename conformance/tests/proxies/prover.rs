@@ -41,11 +41,10 @@ fn leaking(engine: &EngineUnderTest, events: &Arc<Mutex<Vec<Event>>>) -> (Proxy,
 fn swaps(events: &Mutex<Vec<Event>>) -> Vec<(u64, bool)> {
     let events = events.lock().unwrap();
     let swaps = events.iter().filter_map(|event| match event {
-        Event::SwapComplete {
-            memory_after,
-            reason,
-            ..
-        } => Some((*memory_after, *reason == proxy_core::Reason::Emergency)),
+        Event::SwapComplete(swapped) => Some((
+            swapped.memory_after,
+            swapped.reason == proxy_core::Reason::Emergency,
+        )),
         _ => None,
     });
     swaps.collect()

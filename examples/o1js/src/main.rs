@@ -285,17 +285,12 @@ fn walk(proxy: &Proxy) -> Result<usize> {
 
 fn note(event: &Event, swaps: &Mutex<Vec<Swap>>) {
     match event {
-        Event::SwapComplete {
-            pause,
-            memory_before,
-            memory_after,
-            ..
-        } => {
+        Event::SwapComplete(swapped) => {
             let mut swaps = swaps.lock().unwrap_or_else(PoisonError::into_inner);
             swaps.push(Swap {
-                pause_us: pause.as_secs_f64() * 1e6,
-                memory_before: *memory_before,
-                memory_after: *memory_after,
+                pause_us: swapped.pause.as_secs_f64() * 1e6,
+                memory_before: swapped.memory_before,
+                memory_after: swapped.memory_after,
             });
         }
         Event::StandbyPrepareError { error, .. } | Event::SwapError { error } => {

@@ -53,6 +53,11 @@ impl History {
         });
     }
 
+    /// How many entries it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.shared.len() + self.own.len()
+    }
+
     /// All of it, for a checkpoint.
     ///
     /// # Errors

@@ -10,132 +10,139 @@
 //!
 //! Everything else goes. Rules 3 and 4 feed each other, so needs are followed until no new ones
 //! appear; that takes time linear in the journal.
+//!
+//! So it is done to a copy of the list of entries, and the journal is not locked meanwhile. What was
+//! not needed then is not needed later: a new entry names only objects that are alive. Horizons must
+//! not change meanwhile, which is up to the caller.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Journal;
+use super::{Entry, Journal};
 use crate::policy::plan::Changes;
 use crate::{Handle, SequenceNumber};
 
 impl Journal {
-    /// Drops what came and went after `horizon`, which saves a waiting standby from doing it all.
-    pub(crate) fn compact_tail(&mut self, horizon: SequenceNumber) -> usize {
-        if self.frees_since_compaction == 0 || self.count_after(horizon) == 0 {
-            return 0;
-        }
-        self.compact(horizon)
-    }
-
-    /// Drops the entries that no live object needs, and returns how many.
+    /// Up to where generations have applied the journal that find in it what ends their objects: one
+    /// under preparation, and those that checkpoints were taken of.
     ///
-    /// `horizon` is the newest entry that a generation under preparation has applied or is applying:
-    /// an object that was created up to it and freed after it counts as alive, so that such a
-    /// generation still finds the entry that frees it. One that came and went after it is never made
-    /// there. Without such a generation it is [`SequenceNumber`]'s maximum. Checkpoints are horizons too.
-    pub(crate) fn compact(&mut self, horizon: SequenceNumber) -> usize {
-        let needed = self.needed(&self.horizons(horizon));
-        let before = self.entries.len();
-        let mut position = 0;
-        let (objects, took) = (&mut self.objects, &mut self.took);
-        self.entries.retain(|entry| {
-            position += 1;
-            let keep = needed[position - 1];
-            if !keep {
-                *took = took.saturating_sub(entry.took);
-                for (handle, _) in entry.creates() {
-                    objects.remove(&handle);
-                }
-            }
-            keep
-        });
-        self.frees_since_compaction = 0;
-        self.len_after_compaction = self.entries.len();
-        before - self.entries.len()
-    }
-
-    /// The entries that would be left if there were no checkpoints.
-    pub(crate) fn live_entries(&self) -> Vec<Arc<super::Entry>> {
-        let needed = self.needed(&[]);
-        let entries = self.entries.iter().zip(needed);
-        entries
-            .filter(|(_, needed)| *needed)
-            .map(|(entry, _)| Arc::clone(entry))
-            .collect()
-    }
-
-    /// Whether more than half of the entries are there for nothing but a checkpoint, which knows objects that have been
-    /// freed since. It is looked at only when as many objects were freed as are alive, so that its cost is constant
-    /// for each.
-    pub(crate) fn is_held_by_the_dead(&mut self) -> bool {
-        if self.checkpoints.is_empty() || self.frees_since_look < self.live + 64 {
-            return false;
-        }
-        self.frees_since_look = 0;
-        let held = self.needed(&self.horizons(SequenceNumber(u64::MAX)));
-        let held = held.into_iter().filter(|needed| *needed).count();
-        2 * self.live_entries().len() < held
-    }
-
-    fn horizons(&self, standby: SequenceNumber) -> Vec<SequenceNumber> {
+    /// `standby` is the newest entry that a generation under preparation has applied or is applying:
+    /// an object that was created up to it and freed after it counts as alive, so such a generation
+    /// still finds the entry that frees it. One that came and went after it is never made there.
+    /// Without such a generation it is [`SequenceNumber`]'s maximum.
+    pub(crate) fn horizons(&self, standby: SequenceNumber) -> Vec<SequenceNumber> {
         let others = self.checkpoints.iter().chain(&self.scratch);
         others.copied().chain([standby]).collect()
     }
 
-    fn needed(&self, horizons: &[SequenceNumber]) -> Vec<bool> {
-        // Who created an object, and who changed or freed it, by position.
-        let mut creator: HashMap<Handle, usize> = HashMap::new();
-        let mut users: HashMap<Handle, Vec<usize>> = HashMap::new();
-        for (position, entry) in self.entries.iter().enumerate() {
-            for (handle, _) in entry.creates() {
-                creator.insert(handle, position);
-            }
-            for handle in entry.touched() {
-                users.entry(handle).or_default().push(position);
-            }
-        }
-        let mut needed = vec![false; self.entries.len()];
-        let mut pending: Vec<usize> = Vec::new();
-        for (position, entry) in self.entries.iter().enumerate() {
-            let is_root = entry.changes == Changes::Module
-                || entry
-                    .creates()
-                    .any(|(handle, _)| self.is_alive(handle, horizons));
-            if is_root {
-                needed[position] = true;
-                pending.push(position);
-            }
-        }
-        while let Some(position) = pending.pop() {
-            let entry: &Arc<super::Entry> = &self.entries[position];
-            let creators = entry
-                .dependencies()
-                .filter_map(|handle| creator.get(&handle));
-            let touching = entry
-                .creates()
-                .filter_map(|(handle, _)| users.get(&handle))
-                .flatten();
-            for next in creators.chain(touching) {
-                if !std::mem::replace(&mut needed[*next], true) {
-                    pending.push(*next);
-                }
-            }
-        }
-        needed
+    /// Whether objects were freed since the last compaction, so that entries after `horizon` may go.
+    pub(crate) fn has_passing(&self, horizon: SequenceNumber) -> bool {
+        self.frees_since_compaction > 0 && self.count_after(horizon) > 0
     }
 
-    fn is_alive(&self, handle: Handle, horizons: &[SequenceNumber]) -> bool {
-        let is_held = |freed_by: SequenceNumber| {
-            let mut horizons = horizons.iter();
-            horizons.any(|horizon| handle.sequence() <= *horizon && freed_by > *horizon)
-        };
-        self.objects
-            .get(&handle)
-            .is_some_and(|freed_by| freed_by.is_none_or(is_held))
+    /// A compaction begins: frees from here on count for the next.
+    pub(crate) fn begin_compaction(&mut self) {
+        self.frees_since_compaction = 0;
+    }
+
+    /// Puts `kept` in the place of all entries up to `last`, and gives these back. `took` is how long
+    /// the calls took that are not among `kept`.
+    pub(crate) fn replace_up_to(
+        &mut self,
+        last: SequenceNumber,
+        mut kept: Vec<Arc<Entry>>,
+        took: Duration,
+    ) -> Vec<Arc<Entry>> {
+        kept.extend(self.after(last, usize::MAX));
+        self.took = self.took.saturating_sub(took);
+        self.len_after_compaction = kept.len();
+        std::mem::replace(&mut self.entries, kept)
+    }
+
+    /// Forgets the objects that entries created which are gone.
+    pub(crate) fn forget_objects(&mut self, gone: &[Arc<Entry>]) {
+        for (handle, _) in gone.iter().flat_map(|entry| entry.creates()) {
+            self.objects.remove(&handle);
+        }
+    }
+
+    /// Whether enough was freed for a look at what is there for checkpoints alone: as many objects as
+    /// are alive, so the cost of the look is constant for each.
+    pub(crate) fn is_look_due(&mut self) -> bool {
+        let is_due = !self.checkpoints.is_empty() && self.frees_since_look >= self.live + 64;
+        if is_due {
+            self.frees_since_look = 0;
+        }
+        is_due
     }
 }
 
-impl super::Entry {
+/// Which of these entries, the journal's up to some moment, are needed.
+pub(crate) fn needed(entries: &[Arc<Entry>], horizons: &[SequenceNumber]) -> Vec<bool> {
+    // Which entry created an object, which changed or freed it, by position; and when it was freed.
+    let mut creator: HashMap<Handle, usize> = HashMap::new();
+    let mut users: HashMap<Handle, Vec<usize>> = HashMap::new();
+    let mut freed: HashMap<Handle, SequenceNumber> = HashMap::new();
+    for (position, entry) in entries.iter().enumerate() {
+        for (handle, _) in entry.creates() {
+            creator.insert(handle, position);
+        }
+        for handle in entry.touched() {
+            users.entry(handle).or_default().push(position);
+        }
+        for handle in &entry.frees {
+            freed.entry(*handle).or_insert(entry.sequence);
+        }
+    }
+    let is_alive = |handle: Handle| {
+        let Some(freed_by) = freed.get(&handle) else {
+            return true;
+        };
+        let mut horizons = horizons.iter();
+        horizons.any(|horizon| handle.sequence() <= *horizon && freed_by > horizon)
+    };
+    let mut needed = vec![false; entries.len()];
+    let mut pending: Vec<usize> = Vec::new();
+    for (position, entry) in entries.iter().enumerate() {
+        let is_root =
+            entry.changes == Changes::Module || entry.creates().any(|(handle, _)| is_alive(handle));
+        if is_root {
+            needed[position] = true;
+            pending.push(position);
+        }
+    }
+    while let Some(position) = pending.pop() {
+        let entry = &entries[position];
+        let creators = entry
+            .dependencies()
+            .filter_map(|handle| creator.get(&handle));
+        let touching = entry
+            .creates()
+            .filter_map(|(handle, _)| users.get(&handle))
+            .flatten();
+        for next in creators.chain(touching) {
+            if !std::mem::replace(&mut needed[*next], true) {
+                pending.push(*next);
+            }
+        }
+    }
+    needed
+}
+
+/// The entries that are needed, and those that are not.
+pub(crate) fn parted(
+    entries: Vec<Arc<Entry>>,
+    horizons: &[SequenceNumber],
+) -> (Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
+    let needed = needed(&entries, horizons);
+    let mut needed = needed.into_iter();
+    entries
+        .into_iter()
+        .partition(|_| needed.next().unwrap_or(true))
+}
+
+impl Entry {
     /// The objects among its arguments that it changes or frees.
     pub(crate) fn touched(&self) -> impl Iterator<Item = Handle> {
         let changed = match &self.changes {
@@ -163,6 +170,19 @@ mod tests {
     use crate::journal::{Entry, ResultRecord, testing};
 
     const EVERYTHING: SequenceNumber = SequenceNumber(u64::MAX);
+
+    impl Journal {
+        /// Drops the entries that no live object needs, and returns how many.
+        pub(crate) fn compact(&mut self, standby: SequenceNumber) -> usize {
+            self.begin_compaction();
+            let entries = self.after(SequenceNumber::ZERO, usize::MAX);
+            let (kept, gone) = parted(entries, &self.horizons(standby));
+            let took = gone.iter().map(|entry| entry.took).sum();
+            self.replace_up_to(self.last, kept, took);
+            self.forget_objects(&gone);
+            gone.len()
+        }
+    }
 
     fn create(journal: &mut Journal, args: &[Handle]) -> Handle {
         let entry = testing::create(journal, args);

@@ -1,25 +1,27 @@
 //! Building a proxy.
 
 use std::env;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
 use guest_calls::new_handle_tag;
 
-use super::{
-    Artifacts, Bell, Blueprint, Counters, Gate, Generation, Graveyard, Inner, Options, Plan, Proxy,
-    Status, Tally, Upkeep,
-};
-use crate::census::Census;
+use super::{DataPlane, Proxy};
+use crate::budget::Budget;
 use crate::checkpoint::Checkpoints;
 use crate::event::Listener;
+use crate::generation::{Blueprint, Generation};
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
-use crate::memory::LargestGrowth;
-use crate::observer::Observer;
+use crate::ledger::Ledger;
+use crate::live_generations::LiveGenerations;
+use crate::policy::plan::Plan;
+use crate::shared::{Artifacts, Config, Shared, SharedJournal};
+use crate::upkeep::{Options, State, Upkeep};
+use crate::wakeup::Wakeup;
 use crate::{ArtifactStore, CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
@@ -227,62 +229,47 @@ impl Builder {
             plan: Arc::clone(&plan),
             proxy: tag,
         };
-        let generations_alive = Arc::new(Census::default());
-        let (first, genesis) = Generation::create(&blueprint, 1, None, &generations_alive)?;
-        let baseline = first.memory_bytes();
-        let has_host_functions = info
-            .imports()
-            .iter()
-            .any(|import| matches!(import.ty, ExternType::Func(_)));
-        let inner = Inner {
-            observer: Observer::new(&self.name, self.listeners),
-            name: self.name.into(),
-            info,
-            plan,
-            options: Options {
-                thresholds: self.thresholds,
-                memory_limit,
+        let live_generations = Arc::new(LiveGenerations::default());
+        let (first, genesis) = Generation::create(&blueprint, 1, None, &live_generations)?;
+        let checkpoints = Checkpoints::new(self.checkpoints, obstacles.clone());
+        let state = State::new(blueprint, self.patience, checkpoints, first.memory_bytes());
+        let is_func = |ty: &ExternType| matches!(ty, ExternType::Func(_));
+        let shared = Arc::new(Shared {
+            ledger: Ledger::new(&self.name, self.listeners),
+            config: Config {
+                name: self.name.into(),
+                has_host_functions: info.imports().iter().any(|import| is_func(&import.ty)),
+                info,
+                plan,
                 drain_timeout: self.drain_timeout,
-                prepare_timeout: self.prepare_timeout,
-                hooks: self.hooks,
+                tag,
+                first_engine: self.engine.id(),
             },
             active: ArcSwapOption::from_pointee(first),
-            journal: Mutex::new(Journal::new(genesis)),
-            gate: Gate::default(),
-            upkeep: Mutex::new(Upkeep::new(
-                blueprint,
-                self.patience,
-                Checkpoints::new(self.checkpoints, obstacles.clone()),
-            )),
-            tally: Tally::default(),
-            status: Mutex::new(Status {
-                baseline,
-                memory_limit,
-                checkpoint_obstacles: obstacles.clone(),
-                ..Status::default()
-            }),
-            counters: Counters::default(),
+            journal: SharedJournal::new(Journal::new(genesis)),
             artifacts: Artifacts::new(self.artifacts),
+            budget: Budget::new(self.thresholds, memory_limit),
+            wakeup: Wakeup::default(),
+            live_generations,
             enabled: AtomicBool::new(enabled),
-            wake_at: AtomicU64::new(u64::MAX),
-            bell: Bell::default(),
-            largest_growth: LargestGrowth::default(),
-            generations_alive,
-            standby_applied: AtomicU64::new(u64::MAX),
-            objects_freed: AtomicBool::new(false),
-            graveyard: Graveyard::default(),
-            next_scope: AtomicU64::new(1),
-            has_host_functions,
-            tag,
-            first_engine: self.engine.id(),
-            wasm: self.wasm.into(),
-        };
+        });
         if !obstacles.is_empty() {
             let reasons = obstacles;
-            inner.observer.emit(&Event::CheckpointsRefused { reasons });
+            shared.ledger.emit(&Event::CheckpointsRefused { reasons });
         }
-        inner.learn_limits();
-        Ok(Proxy(Arc::new(inner)))
+        let options = Options {
+            wasm: self.wasm.into(),
+            prepare_timeout: self.prepare_timeout,
+            hooks: self.hooks,
+        };
+        let upkeep = Arc::new(Upkeep::new(Arc::clone(&shared), options, state));
+        let caretaker = Arc::clone(&upkeep);
+        let data_plane = Arc::new(DataPlane::new(Arc::clone(&shared), caretaker));
+        Ok(Proxy {
+            shared,
+            data_plane,
+            upkeep,
+        })
     }
 }
 

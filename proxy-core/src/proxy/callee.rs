@@ -2,8 +2,9 @@
 
 use guest_calls::{Callee, ScopedCallee};
 
-use super::{Pinned, Proxy};
+use super::Proxy;
 use crate::Error;
+use crate::data_plane::Pinned;
 use crate::value::{Arg, Results};
 
 impl Callee for Proxy {

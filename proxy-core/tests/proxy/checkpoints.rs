@@ -129,7 +129,7 @@ fn a_checkpoint_is_compared_with_a_replay_byte_by_byte() {
     assert_eq!(world.events.count("checkpoint-verified"), 2);
     proxy.tick(Instant::now());
     assert_eq!(world.events.count("checkpoint-verified"), 3);
-    assert_eq!(proxy.debug_info().checkpoint.expect("it stays").uses, 0);
+    assert_eq!(proxy.debug_info().checkpoint_uses, 0);
     assert_eq!(value(&proxy, one), 3);
 }
 
@@ -252,9 +252,7 @@ fn a_dead_generation_is_replaced_from_the_checkpoint() {
         .all()
         .into_iter()
         .find_map(|event| match event {
-            Event::StandbyPrepareComplete {
-                source, entries, ..
-            } => Some((source, entries)),
+            Event::StandbyPrepareComplete(prepared) => Some((prepared.source, prepared.entries)),
             _ => None,
         });
     assert_eq!(emergency, Some((Source::Checkpoint(SequenceNumber(1)), 1)));
@@ -489,4 +487,49 @@ fn a_state_over_budget_is_no_fault_of_the_checkpoint() {
     let error = proxy.prepare_standby().unwrap_err();
     assert!(matches!(error, Error::StateExceedsBudget { .. }), "{error}");
     assert_eq!(proxy.debug_info().checkpoints_rejected, 0);
+}
+
+/// Churns a third of twelve counters per round, with `each` after it.
+fn churn(proxy: &Proxy, rounds: usize, mut each: impl FnMut()) {
+    let mut alive: Vec<_> = (0..12).map(|_| counter(proxy)).collect();
+    for _ in 0..rounds {
+        for one in alive.drain(..4) {
+            proxy.call("counter_free", args![one]).unwrap();
+        }
+        alive.extend((0..4).map(|_| counter(proxy)));
+        each();
+    }
+    for one in alive {
+        assert_eq!(value(proxy, one), 0);
+    }
+}
+
+#[test]
+fn chained_checkpoints_keep_no_more_entries_than_the_live_state_allows() {
+    let world = World::new().checkpointed();
+    let (proxy, _) = build(&world, ONCE);
+    let mut most = 0;
+    churn(&proxy, 50, || {
+        most = most.max(proxy.checkpoint().unwrap().entries);
+    });
+    // Twelve are alive: twice that, a constant, and one round.
+    assert!(most <= 2 * 12 + 32 + 8, "{most}");
+    assert_eq!(source(&proxy).0, Source::Checkpoint(SequenceNumber(412)));
+    proxy.tick(Instant::now());
+    assert_eq!(world.events.count("checkpoint-verified"), 1);
+    assert_eq!(world.events.count("checkpoint-rejected"), 0);
+}
+
+#[test]
+fn standbys_that_renew_their_checkpoint_keep_no_more_either() {
+    let world = World::new().checkpointed();
+    let (proxy, _) = build(&world, EAGER);
+    let mut most = 0;
+    churn(&proxy, 50, || {
+        swap(&proxy);
+        let newest = proxy.debug_info().checkpoint.expect("there is one");
+        most = most.max(newest.entries);
+    });
+    assert!(most <= 2 * 12 + 32 + 8, "{most}");
+    assert_eq!(world.events.count("checkpoint-rejected"), 0);
 }

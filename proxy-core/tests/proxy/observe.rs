@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use proxy_core::{Event, Reason, SequenceNumber, SwapState, args};
+use proxy_core::{Event, Prepared, Reason, SequenceNumber, SwapState, Swapped, args};
 
 use super::world::{World, add, counter, leak_pages, swap, until_live};
 
@@ -48,21 +48,21 @@ fn events_tell_a_swap_in_order() {
     ));
     assert!(matches!(
         events[1],
-        Event::StandbyPrepareComplete {
+        Event::StandbyPrepareComplete(Prepared {
             entries: 2,
             memory: 65_536,
             ..
-        }
+        })
     ));
     assert!(matches!(
         events[3],
-        Event::SwapComplete {
+        Event::SwapComplete(Swapped {
             reason: Reason::Manual,
             from: 1,
             to: 2,
             tail: 0,
             ..
-        }
+        })
     ));
     assert!(matches!(
         events[4],

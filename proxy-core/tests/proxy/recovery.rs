@@ -729,3 +729,34 @@ fn a_memory_report_that_traps_costs_the_generation() {
     assert_eq!(value(&proxy, one), 0);
     assert_eq!(proxy.debug_info().emergencies, 1);
 }
+
+#[test]
+fn exhaustion_is_told_by_the_limit_that_the_module_reports() {
+    let world = World::new()
+        .leaking()
+        .pages(100)
+        .func("critical", "(result f64)", "role = \"pure\"", |_, _| {
+            Ok(vec![Val::F64(1.0_f64.to_bits())])
+        })
+        .func("abort", "", "role = \"pure\"", |guest, _| {
+            if guest.number == 1 {
+                return Err(EngineError::Trap(Trap::Unreachable));
+            }
+            Ok(vec![])
+        })
+        .policy("\n[module]\ncritical_memory_export = \"critical\"\n");
+    let (proxy, _) = world.build();
+    assert_eq!(proxy.memory_limit_bytes(), 1 << 20);
+    // 15 of the 16 pages that the module calls critical, and far from the configured 100.
+    proxy.call("leak", args![14]).unwrap();
+    proxy.call("abort", args![]).unwrap();
+    let mut reasons = world
+        .events
+        .all()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::CallRetried { reason, .. } => Some(reason),
+            _ => None,
+        });
+    assert_eq!(reasons.next(), Some("out_of_memory"));
+}

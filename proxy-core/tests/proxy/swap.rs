@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proxy_core::{Error, Proxy, SwapState, args};
+use proxy_core::{CallError, Error, Proxy, SwapState, args};
 
 use super::world::{
     PATIENCE, World, add, counter, hash, leak_pages, swap, until, until_live, value, within,
 };
-use crate::fake::Gate;
+use crate::fake::{Gate, number};
 
 /// A world whose second instantiation waits at the gate.
 fn slow_standby(gate: &Arc<Gate>) -> World {
@@ -58,7 +58,7 @@ fn preparing_again_brings_the_same_standby_up_to_date() {
     assert_eq!(first.generation, second.generation);
     assert_eq!((second.entries, second.duration), (1, Duration::ZERO));
     assert_eq!(engine.probe().made(), 2);
-    assert_eq!(proxy.swap().unwrap().generation, second.generation);
+    assert_eq!(proxy.swap().unwrap().to, second.generation);
     assert_eq!(value(&proxy, one), 3);
 }
 
@@ -492,4 +492,60 @@ fn looking_at_a_proxy_waits_for_nobody() {
         look(&proxy).0.state == SwapState::Ready
     });
     assert!(look(&proxy).0.standby_memory.is_some());
+}
+
+/// `mark(n)` is held at the n-th gate by every instance but the first.
+fn marked(gates: [Arc<Gate>; 2]) -> World {
+    World::new().func(
+        "mark",
+        "(param i32)",
+        "role = \"mutate\"",
+        move |guest, args| {
+            if guest.number > 1 {
+                gates[usize::try_from(number(&args[0])).unwrap()].pass(guest)?;
+            }
+            Ok(vec![])
+        },
+    )
+}
+
+#[test]
+fn a_pure_call_with_a_stale_handle_does_not_wait_for_a_swap() {
+    let gates = [Gate::closed(), Gate::closed()];
+    let (proxy, _) = marked(gates.clone()).build();
+    let (kept, freed) = (counter(&proxy), counter(&proxy));
+    proxy.call("counter_free", args![freed]).unwrap();
+    proxy.prepare_standby().unwrap();
+    proxy.call("mark", args![0]).unwrap();
+    let swapping = thread::spawn({
+        let proxy = proxy.clone();
+        move || proxy.swap()
+    });
+    // The standby catches up with the first mark; the second is left to the swap itself.
+    gates[0].wait_for(1);
+    proxy.call("mark", args![1]).unwrap();
+    gates[0].open();
+    gates[1].wait_for(1);
+    let calls = thread::spawn({
+        let proxy = proxy.clone();
+        move || {
+            (
+                proxy.call("counter_value", args![freed]),
+                value(&proxy, kept),
+            )
+        }
+    });
+    let end = Instant::now() + PATIENCE;
+    while !calls.is_finished() && Instant::now() < end {
+        thread::yield_now();
+    }
+    assert!(calls.is_finished(), "it waits for the swap");
+    gates[1].open();
+    let (stale, kept) = calls.join().unwrap();
+    assert!(matches!(
+        stale,
+        Err(Error::Call(CallError::FreedHandle { .. }))
+    ));
+    assert_eq!(kept, 0);
+    assert_eq!(swapping.join().unwrap().unwrap().tail, 1);
 }

@@ -1,41 +1,41 @@
-//! What this thread is inside of, so that nobody waits for himself.
+//! Which proxies a thread is inside of, so no thread waits for itself.
 
 use std::cell::RefCell;
 
 use crate::Error;
 
-/// What of a proxy this thread is inside of.
+/// What a thread runs for a proxy.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Running {
     Guest,
     Hook,
 }
 
 thread_local! {
     /// The proxies that this thread is inside of, outermost first.
-    static INSIDE: RefCell<Vec<(u32, Place)>> = const { RefCell::new(Vec::new()) };
+    static INSIDE: RefCell<Vec<(u32, Running)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// For as long as it lives, this thread is inside a guest or a hook of the proxy.
-pub(super) struct Inside(());
+pub(crate) struct Inside(());
 
 impl Inside {
-    pub(super) fn guest(tag: u32) -> Result<Self, Error> {
+    pub(crate) fn guest(tag: u32) -> Result<Self, Error> {
         INSIDE.with_borrow_mut(|inside| {
-            if inside.contains(&(tag, Place::Guest)) {
+            if inside.contains(&(tag, Running::Guest)) {
                 return Err(Error::Reentrant);
             }
-            inside.push((tag, Place::Guest));
+            inside.push((tag, Running::Guest));
             Ok(Self(()))
         })
     }
 
-    pub(super) fn hook(tag: u32) -> Self {
-        INSIDE.with_borrow_mut(|inside| inside.push((tag, Place::Hook)));
+    pub(crate) fn hook(tag: u32) -> Self {
+        INSIDE.with_borrow_mut(|inside| inside.push((tag, Running::Hook)));
         Self(())
     }
 
-    pub(super) fn is_inside(tag: u32) -> bool {
+    pub(crate) fn is_inside(tag: u32) -> bool {
         INSIDE.with_borrow(|inside| inside.iter().any(|(proxy, _)| *proxy == tag))
     }
 }

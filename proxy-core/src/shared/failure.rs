@@ -3,47 +3,22 @@
 use engine_api::{MemoryType, Trap};
 use guest_calls::CallFailure;
 
-use super::{Generation, Inner};
-use crate::generation::{Failure, Kill, lock};
+use super::Shared;
+use crate::generation::{Failure, Generation, Kill};
 use crate::policy::plan::ExportPlan;
 use crate::{CallError, Error};
 
 /// How a failed attempt ends.
-pub(super) struct Failed {
-    pub(super) error: Error,
+pub(crate) struct Failed {
+    pub(crate) error: Error,
     /// Why it is worth another attempt on a clean generation, if it is.
-    pub(super) retry: Option<&'static str>,
+    pub(crate) retry: Option<&'static str>,
     /// Whether the generation was as clean as a fresh one when the attempt began.
-    pub(super) clean: bool,
-}
-
-/// How often a call has been repeated: once on a clean generation. One that other callers filled before
-/// the repetition came to its turn was not clean, but there is an end to that too.
-#[derive(Default)]
-pub(super) struct Repetitions(u32);
-
-const REPETITIONS_MAX: u32 = 3;
-
-impl Repetitions {
-    /// Whether to repeat after this failure, and why; counts it.
-    pub(super) fn next(
-        &mut self,
-        reason: Option<&'static str>,
-        clean: bool,
-    ) -> Option<&'static str> {
-        let is_due = self.0 == 0 || (!clean && self.0 < REPETITIONS_MAX);
-        let reason = reason.filter(|_| is_due)?;
-        self.0 += 1;
-        Some(reason)
-    }
-
-    pub(super) fn any(&self) -> bool {
-        self.0 > 0
-    }
+    pub(crate) clean: bool,
 }
 
 impl Failed {
-    pub(super) fn for_good(error: impl Into<Error>) -> Self {
+    pub(crate) fn for_good(error: impl Into<Error>) -> Self {
         Self {
             error: error.into(),
             retry: None,
@@ -52,11 +27,11 @@ impl Failed {
     }
 
     /// Why, and whether the generation was clean, if another attempt is worth it.
-    pub(super) fn mendable(&self) -> Option<(&'static str, bool)> {
+    pub(crate) fn mendable(&self) -> Option<(&'static str, bool)> {
         self.retry.map(|reason| (reason, self.clean))
     }
 
-    pub(super) fn into_error(self, retried: bool) -> Error {
+    pub(crate) fn into_error(self, retried: bool) -> Error {
         let mut error = self.error;
         if let Error::Call(
             CallError::OutOfMemory { retried: again, .. }
@@ -69,10 +44,10 @@ impl Failed {
     }
 }
 
-impl Inner {
+impl Shared {
     /// What a failure means for the generation and for the caller.
     #[cold]
-    pub(super) fn failed(
+    pub(crate) fn failed(
         &self,
         plan: &ExportPlan,
         generation: &Generation,
@@ -92,12 +67,8 @@ impl Inner {
         };
         match failure {
             CallFailure::Refused(error) | CallFailure::Rejected(error) => Failed::for_good(error),
-            CallFailure::NoSuchHandle(handle) if plan.role.is_journaled() => {
-                // The caller holds the journal and asks it.
-                Failed::for_good(Error::UnknownHandle { handle })
-            }
             CallFailure::NoSuchHandle(handle) => {
-                Failed::for_good(lock(&self.journal).handle_error(handle))
+                Failed::for_good(self.journal.lock().handle_error(handle))
             }
             CallFailure::Garbled(error) => {
                 if plan.role.is_journaled() {
@@ -181,17 +152,16 @@ impl Inner {
         }
     }
 
-    /// Whether a generation began below the warning threshold. If not, the state alone fills the memory,
-    /// and rebuilding it for another attempt would help nobody.
+    /// Whether a generation began below the warning threshold. If not, the state alone fills the
+    /// memory, and another attempt on a rebuilt one would end in the same way.
     fn leaves_room(&self, generation: &Generation) -> bool {
-        let limit = self.options.memory_limit;
-        generation.fresh_bytes() < self.options.thresholds.warn_bytes(limit, 0.0)
+        generation.fresh_bytes() < self.budget.warn_bytes()
     }
 
     /// A call was ended because its generation had to go. What was evicted is worth another attempt;
     /// what took too long would only take too long again.
-    pub(super) fn killed(&self, export: String, kill: Kill, side_effects: bool) -> Failed {
-        let drain_timeout = self.options.drain_timeout;
+    pub(crate) fn killed(&self, export: String, kill: Kill, side_effects: bool) -> Failed {
+        let drain_timeout = self.config.drain_timeout;
         Failed {
             error: Error::DrainDeadline {
                 export,
@@ -206,15 +176,11 @@ impl Inner {
     fn is_exhausted(&self, trap: Trap, bytes: u64) -> bool {
         let may_be = matches!(trap, Trap::Unreachable | Trap::MemoryOutOfBounds);
         let can_grow = |memory: &MemoryType| memory.pages_max != Some(memory.pages_min);
-        if !may_be || !self.info.memories().iter().any(can_grow) {
-            return false;
-        }
-        let limit = self.options.memory_limit;
-        let next = bytes.saturating_add(self.largest_growth.bytes().max(engine_api::PAGE_BYTES));
-        next > limit || bytes >= self.options.thresholds.critical_bytes(limit)
+        let info = &self.config.info;
+        may_be && info.memories().iter().any(can_grow) && self.budget.is_exhausted(bytes)
     }
 
     fn out_of_memory(&self, export: String, bytes: u64) -> Error {
-        CallError::out_of_memory(export, bytes, self.options.memory_limit).into()
+        CallError::out_of_memory(export, bytes, self.budget.limit()).into()
     }
 }

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Generation;
-use crate::generation::lock;
+use crate::generation::{Generation, lock};
 
 /// A generation that nobody refers to any more.
 #[derive(Debug)]

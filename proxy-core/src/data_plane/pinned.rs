@@ -1,18 +1,18 @@
 //! Several calls on one generation.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::call::Closed;
-use super::failure::Repetitions;
-use super::{ExportPlan, Generation, Inner, Proxy};
-use crate::generation::lock;
+use super::{Closed, DataPlane, Repetitions};
+use crate::generation::{Generation, lock};
+use crate::policy::plan::ExportPlan;
+use crate::shared::Shared;
 use crate::value::{Arg, Results};
 use crate::{CallError, Error};
 
-/// One generation, held for the length of a [pinned scope](Proxy::pinned).
+/// One generation, held for the length of a [pinned scope](crate::Proxy::pinned).
 pub struct Pinned<'a> {
-    proxy: &'a Inner,
+    shared: &'a Shared,
     generation: &'a Arc<Generation>,
     scope: u64,
     /// Whether the scope is run for the second time.
@@ -21,59 +21,37 @@ pub struct Pinned<'a> {
     mendable: Mutex<Option<(&'static str, bool)>>,
 }
 
+/// The last scope of this process: what a pointer of one is worth in another is nothing.
+static SCOPES: AtomicU64 = AtomicU64::new(1);
+
 /// What a repeated scope is called in events.
 const SCOPE: &str = "a pinned scope";
 
-impl Proxy {
-    /// Runs several calls on one generation, so that raw pointers which one returns are good for the
-    /// next: prove, read the proof, free it. Only pure exports can be called inside.
-    ///
-    /// A swap does not wait for the scope; the generation is kept until it ends, at most for the
-    /// drain timeout. If the generation dies in one of the scope's calls, the scope is run again
-    /// from its start on a clean one, so it must not have effects outside that cannot be repeated.
-    ///
-    /// # Errors
-    ///
-    /// What the scope returns, which is [`Error`] or anything made from it.
-    ///
-    /// ```
-    /// # #[path = "../../tests/fake/proxied.rs"] mod fake;
-    /// # fn main() -> Result<(), proxy_core::Error> {
-    /// # let proxy = fake::counter_proxy()?;
-    /// # use proxy_core::args;
-    /// let counter = proxy.call("counter_new", args![])?.handle()?;
-    /// let value = proxy.pinned(|pinned| {
-    ///     let copy = pinned.call("snapshot", args![counter])?.pointer()?;
-    ///     Ok::<_, proxy_core::Error>(pinned.call("snapshot_value", args![copy])?.i32()?)
-    /// })?;
-    /// assert_eq!(value, 0);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn pinned<T, E: From<Error>>(
+impl DataPlane {
+    pub(crate) fn pinned<T, E: From<Error>>(
         &self,
         mut scope: impl FnMut(&Pinned<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let inner = &*self.0;
+        let shared = &*self.shared;
         let mut repetitions = Repetitions::default();
         loop {
-            let Some(generation) = inner.active.load_full() else {
+            let Some(generation) = shared.active.load_full() else {
                 return Err(Error::ShutDown.into());
             };
             let outcome = if generation.taint().is_some() {
                 None
             } else {
-                let pinned = Pinned::new(inner, &generation, repetitions.any());
+                let pinned = Pinned::new(shared, &generation, repetitions.any());
                 let outcome = scope(&pinned);
                 let mendable = *lock(&pinned.mendable);
                 let repeat = match mendable {
-                    Some((reason, clean)) if outcome.is_err() && inner.is_enabled() => {
+                    Some((reason, clean)) if outcome.is_err() && shared.is_enabled() => {
                         repetitions.next(Some(reason), clean)
                     }
                     _ => None,
                 };
                 if let Some(reason) = repeat {
-                    inner.note_retry(&SCOPE.into(), reason);
+                    self.note_retry(&SCOPE.into(), reason);
                     None
                 } else {
                     Some(outcome)
@@ -83,21 +61,21 @@ impl Proxy {
             let is_retired = generation.is_retired();
             drop(generation);
             if is_retired {
-                inner.released();
+                self.caretaker.tidy_up();
             }
             match outcome {
                 Some(outcome) => return outcome,
-                None => inner.next_generation(&closed)?,
+                None => self.next_generation(&closed)?,
             }
         }
     }
 }
 
 impl<'a> Pinned<'a> {
-    pub(super) fn new(proxy: &'a Inner, generation: &'a Arc<Generation>, retried: bool) -> Self {
-        let scope = proxy.next_scope.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn new(shared: &'a Shared, generation: &'a Arc<Generation>, retried: bool) -> Self {
+        let scope = SCOPES.fetch_add(1, Ordering::Relaxed);
         Self {
-            proxy,
+            shared,
             generation,
             scope,
             retried,
@@ -110,12 +88,12 @@ impl<'a> Pinned<'a> {
     /// # Errors
     ///
     /// [`CallError::JournaledInPinned`] for other exports; [`Error::DrainDeadline`] if the generation was
-    /// swapped out and the scope lasts too long; otherwise as [`Proxy::call`].
+    /// swapped out and the scope lasts too long; otherwise as [`Proxy::call`](crate::Proxy::call).
     pub fn call(&self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
-        let plan = self.proxy.plan_of(export)?;
+        let plan = self.shared.plan_of(export)?;
         let outcome = self.call_planned(plan, args);
         if outcome.is_err() {
-            self.proxy.counters.failed.fetch_add(1, Ordering::Relaxed);
+            self.shared.ledger.counts.failed_calls.add(1);
         }
         outcome
     }
@@ -127,9 +105,9 @@ impl<'a> Pinned<'a> {
             }
             .into());
         }
-        let _inside = self.proxy.enter_thread()?;
+        let _inside = self.shared.enter_thread()?;
         if let Some(kill) = self.generation.killed() {
-            let failed = self.proxy.killed(plan.name.to_string(), kill, false);
+            let failed = self.shared.killed(plan.name.to_string(), kill, false);
             *lock(&self.mendable) = failed.mendable();
             return Err(failed.into_error(self.retried));
         }
@@ -141,7 +119,7 @@ impl<'a> Pinned<'a> {
             });
         };
         let outcome = self
-            .proxy
+            .shared
             .guarded(plan, self.generation, &mut guest, |guest| {
                 guest.call_pure(plan, args, Some(self.scope))
             });

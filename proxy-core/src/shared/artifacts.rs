@@ -1,36 +1,32 @@
 //! Calls and replays that take objects from the store, and what the store is told.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use engine_api::FuncIndex;
 
-use super::{Generation, Inner};
+use super::Shared;
 use crate::artifact_store::{
     ArtifactFault, ArtifactStore, ArtifactUsage, CallKey, CreatedObjects, EntryArtifact,
     EntryArtifacts, News, Stored, key,
 };
 use crate::event::Event;
-use crate::generation::{Recorded, RecordedInstance, lock};
+use crate::generation::{Generation, Recorded, RecordedInstance, lock};
 use crate::journal::Entry;
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::value::{Arg, Results};
 use crate::{Error, Handle, SequenceNumber};
 
-/// The store, and how often it was of use to this proxy.
+/// The store, and what this proxy does without.
 #[derive(Debug)]
-pub(super) struct Artifacts {
+pub(crate) struct Artifacts {
     of_entries: EntryArtifacts,
-    hits: AtomicU64,
-    refusals: AtomicU64,
-    faults: AtomicU64,
     /// Creating exports whose artifacts harmed a generation: this proxy does without them.
     given_up: Mutex<HashSet<FuncIndex>>,
 }
 
 /// How a call was answered, if it was.
-pub(super) enum Recall {
+pub(crate) enum Recall {
     /// It has to be computed. If others may have its object, by this key.
     Compute(Option<CallKey>),
     /// From bytes.
@@ -40,12 +36,9 @@ pub(super) enum Recall {
 }
 
 impl Artifacts {
-    pub(super) fn new(store: ArtifactStore) -> Self {
+    pub(crate) fn new(store: ArtifactStore) -> Self {
         Self {
             of_entries: EntryArtifacts::new(store),
-            hits: AtomicU64::new(0),
-            refusals: AtomicU64::new(0),
-            faults: AtomicU64::new(0),
             given_up: Mutex::default(),
         }
     }
@@ -55,32 +48,20 @@ impl Artifacts {
     }
 
     /// Which entries have artifacts.
-    pub(super) fn of_entries(&self) -> &EntryArtifacts {
+    pub(crate) fn of_entries(&self) -> &EntryArtifacts {
         &self.of_entries
     }
 
     /// What the store has in memory, without what no entry needs any more.
-    pub(super) fn usage(&self) -> ArtifactUsage {
+    pub(crate) fn usage(&self) -> ArtifactUsage {
         self.of_entries.sweep();
         self.store().usage()
-    }
-
-    pub(super) fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn refusals(&self) -> u64 {
-        self.refusals.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn faults(&self) -> u64 {
-        self.faults.load(Ordering::Relaxed)
     }
 
     /// The artifact of a call that was computed, if its export has one. What the host told the guest may be in the
     /// object: another call, which it might tell something else, must not have it. And what the guest told the host
     /// would remain untold.
-    pub(super) fn computed(
+    pub(crate) fn computed(
         &self,
         plan: &ExportPlan,
         key: Option<CallKey>,
@@ -96,10 +77,10 @@ impl Artifacts {
     }
 }
 
-impl Inner {
+impl Shared {
     /// Answers a journaled call from the store, if the policy allows it and there is something there.
     /// Bytes that turn out to be no good are refused for good.
-    pub(super) fn recall(
+    pub(crate) fn recall(
         &self,
         generation: &Generation,
         guest: &mut RecordedInstance,
@@ -107,8 +88,8 @@ impl Inner {
         args: &[Arg<'_>],
         sequence: SequenceNumber,
     ) -> Recall {
-        let module = self.info.hash();
-        let key = key::of_call(module, &self.plan, plan, args, |handle| {
+        let module = self.config.info.hash();
+        let key = key::of_call(module, &self.config.plan, plan, args, |handle| {
             self.artifacts.of_entries.identity(handle)
         });
         let Some(key) = key else {
@@ -129,8 +110,7 @@ impl Inner {
         });
         match outcome {
             Ok(Ok(recorded)) => {
-                self.artifacts.hits.fetch_add(1, Ordering::Relaxed);
-                self.observer.emit(&Event::ArtifactUsed {
+                self.ledger.emit(&Event::ArtifactUsed {
                     export: Arc::clone(&plan.name),
                     bytes: stored.content.bytes().len() as u64,
                 });
@@ -150,8 +130,9 @@ impl Inner {
     }
 
     /// After a call that may have computed an object: leaves it in the directory, so that the next process
-    /// finds it however soon this one ends. In memory there is time until the first replay.
-    pub(super) fn leave_artifact(&self, plan: &ExportPlan, results: &Results) {
+    /// finds it however soon this one ends. In memory there is time until the first replay. `released` is
+    /// called if a retired generation was let go.
+    pub(crate) fn leave_artifact(&self, plan: &ExportPlan, results: &Results, released: impl Fn()) {
         let Some(artifact) = plan.artifact.filter(|artifact| artifact.live) else {
             return;
         };
@@ -159,12 +140,12 @@ impl Inner {
         if !self.artifacts.store().has_directory() || !self.is_enabled() {
             return;
         }
-        let Some(entry) = lock(&self.journal).entry(handle.sequence()) else {
+        let Some(entry) = self.journal.lock().entry(handle.sequence()) else {
             return;
         };
         if let Some(own) = self.artifacts.of_entries.of(&entry)
             && own.is_open()
-            && self.export_on_active(&entry, &own, artifact, handle)
+            && self.export_on_active(&entry, &own, artifact, handle, released)
         {
             self.note_artifacts(&[entry], None);
         }
@@ -177,6 +158,7 @@ impl Inner {
         own: &EntryArtifact,
         artifact: ArtifactPlan,
         handle: Handle,
+        released: impl Fn(),
     ) -> bool {
         let Some(key) = own.key() else { return false };
         let (Some(active), Ok(_inside)) = (self.active.load_full(), self.enter_thread()) else {
@@ -189,7 +171,7 @@ impl Inner {
         if self.artifacts.of_entries.identity(handle) != Some(key) {
             return false;
         }
-        let export = self.plan.export(artifact.export);
+        let export = self.config.plan.export(artifact.export);
         let outcome = self.guarded(export, &active, &mut guest, |guest| {
             guest.call_pure(export, &[Arg::Handle(handle)], None)
         });
@@ -201,7 +183,7 @@ impl Inner {
         }
         if active.is_retired() {
             drop(active);
-            self.released();
+            released();
         }
         let bytes = outcome.ok().and_then(|results| results.bytes().ok());
         let is_there = bytes.is_some();
@@ -212,7 +194,7 @@ impl Inner {
     }
 
     /// Before a replay: objects that this or another process has kept meanwhile need not be computed.
-    pub(super) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
+    pub(crate) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
         self.artifacts.of_entries.sweep();
         for entry in entries {
             if let Some(artifact) = self.artifacts.of_entries.of(entry)
@@ -230,7 +212,7 @@ impl Inner {
     }
 
     /// After a replay: keeps what it exported, and refuses what it found to be no good.
-    pub(super) fn note_artifacts(&self, entries: &[Arc<Entry>], failed: Option<&Error>) {
+    pub(crate) fn note_artifacts(&self, entries: &[Arc<Entry>], failed: Option<&Error>) {
         for entry in entries {
             let Some(artifact) = self.artifacts.of_entries.of(entry) else {
                 continue;
@@ -262,11 +244,11 @@ impl Inner {
 
     /// After a replay that diverged: whether it was an artifact's doing. Then the proxy does without the
     /// artifacts of that export, and another replay may well succeed.
-    pub(super) fn can_do_without_artifact(&self, error: &Error) -> bool {
+    pub(crate) fn can_do_without_artifact(&self, error: &Error) -> bool {
         let Error::Divergence(divergence) = error else {
             return false;
         };
-        let Some(entry) = self.journal_in_turn().entry(divergence.entry) else {
+        let Some(entry) = self.journal.lock().entry(divergence.entry) else {
             return false;
         };
         let artifact = self.artifacts.of_entries.of(&entry);
@@ -278,9 +260,7 @@ impl Inner {
         if !lock(&self.artifacts.given_up).insert(func) {
             return false;
         }
-        let entries = self
-            .journal_in_turn()
-            .after(SequenceNumber::ZERO, usize::MAX);
+        let entries = self.journal.lock().after(SequenceNumber::ZERO, usize::MAX);
         for entry in entries.iter().filter(|entry| entry.func == func) {
             if let Some(artifact) = self.artifacts.of_entries.of(entry) {
                 artifact.give_up();
@@ -304,7 +284,7 @@ impl Inner {
             None => Ok(true),
         };
         match kept {
-            Ok(true) => self.observer.emit(&Event::ArtifactKept {
+            Ok(true) => self.ledger.emit(&Event::ArtifactKept {
                 export: Arc::clone(export),
                 bytes: stored.content.bytes().len() as u64,
             }),
@@ -320,8 +300,7 @@ impl Inner {
         stored: &Stored,
         reason: String,
     ) {
-        self.artifacts.refusals.fetch_add(1, Ordering::Relaxed);
-        self.observer.emit(&Event::ArtifactRefused {
+        self.ledger.emit(&Event::ArtifactRefused {
             export: Arc::clone(export),
             reason,
         });
@@ -332,8 +311,7 @@ impl Inner {
     }
 
     fn note_fault(&self, export: &Arc<str>, fault: ArtifactFault) {
-        self.artifacts.faults.fetch_add(1, Ordering::Relaxed);
-        self.observer.emit(&Event::ArtifactUnusable {
+        self.ledger.emit(&Event::ArtifactUnusable {
             export: Arc::clone(export),
             fault,
         });

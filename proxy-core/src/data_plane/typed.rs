@@ -6,10 +6,11 @@ use std::sync::Arc;
 use engine_api::{NumericType, Slot};
 use guest_calls::typed::{SLOTS, TypedArgs, TypedResults};
 
-use super::{ExportPlan, Inner, Proxy};
+use super::DataPlane;
+use crate::policy::plan::ExportPlan;
 use crate::{Error, Role};
 
-/// An export with the types of its arguments and results, resolved once by [`Proxy::typed`]. It is
+/// An export with the types of its arguments and results, resolved once by [`Proxy::typed`](crate::Proxy::typed). It is
 /// good for every generation.
 ///
 /// ```
@@ -31,34 +32,25 @@ use crate::{Error, Role};
 /// # }
 /// ```
 pub struct Typed<P, R> {
-    proxy: Arc<Inner>,
+    proxy: Arc<DataPlane>,
     plan: Arc<ExportPlan>,
     /// For a pure call of numbers: its type, checked against `P` and `R`.
     numeric: Option<NumericType>,
     types: PhantomData<fn(P) -> R>,
 }
 
-impl Proxy {
-    /// Resolves an export once, for the fastest calls there are:
-    /// `proxy.typed::<(Handle, u64), u64>("prove")?.call((index, 7))`.
-    ///
-    /// Arguments are a tuple of numbers, [`Handle`](crate::Handle)s, byte vectors and strings; the
-    /// result is one of these, a tuple of two, or `()`.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::UnknownExport`](crate::CallError::UnknownExport), or
-    /// [`CallError::Argument`](crate::CallError::Argument) or
-    /// [`CallError::ResultKind`](crate::CallError::ResultKind) if the types are not those of the export
-    /// and its policy.
-    pub fn typed<P: TypedArgs, R: TypedResults>(&self, export: &str) -> Result<Typed<P, R>, Error> {
-        let plan = Arc::clone(self.0.plan_of(export)?);
+impl DataPlane {
+    pub(crate) fn typed<P: TypedArgs, R: TypedResults>(
+        self: &Arc<Self>,
+        export: &str,
+    ) -> Result<Typed<P, R>, Error> {
+        let plan = Arc::clone(self.shared.plan_of(export)?);
         P::check(&plan)?;
         R::check(&plan)?;
         let is_alone = plan.role == Role::Pure && plan.needs.is_none();
         let numeric = plan.numeric.filter(|_| is_alone);
         Ok(Typed {
-            proxy: Arc::clone(&self.0),
+            proxy: Arc::clone(self),
             plan,
             numeric,
             types: PhantomData,
@@ -67,7 +59,7 @@ impl Proxy {
 }
 
 impl<P: TypedArgs, R: TypedResults> Typed<P, R> {
-    /// Calls the export, as [`Proxy::call`] does.
+    /// Calls the export, as [`Proxy::call`](crate::Proxy::call) does.
     ///
     /// # Errors
     ///

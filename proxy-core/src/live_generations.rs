@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::generation::lock;
+use crate::locking::lock;
 
 #[derive(Debug, Default)]
-pub(crate) struct Census {
+pub(crate) struct LiveGenerations {
     alive: AtomicUsize,
     calls: Mutex<Calls>,
 }
@@ -17,11 +17,11 @@ pub(crate) struct Census {
 #[derive(Debug, Default)]
 struct Calls {
     alive: Vec<Arc<AtomicU64>>,
-    /// Those of generations that are no more.
+    /// The calls of generations that are gone.
     past: u64,
 }
 
-impl Census {
+impl LiveGenerations {
     /// How many generations exist.
     pub(crate) fn alive(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
@@ -40,22 +40,22 @@ impl Census {
 
 /// Counts a generation for as long as it exists, and its calls.
 pub(crate) struct Member {
-    census: Arc<Census>,
+    live: Arc<LiveGenerations>,
     calls: Arc<AtomicU64>,
 }
 
 impl Member {
-    pub(crate) fn new(census: &Arc<Census>) -> Self {
+    pub(crate) fn new(live: &Arc<LiveGenerations>) -> Self {
         let member = Self {
-            census: Arc::clone(census),
+            live: Arc::clone(live),
             calls: Arc::default(),
         };
-        census.alive.fetch_add(1, Ordering::Relaxed);
-        lock(&census.calls).alive.push(Arc::clone(&member.calls));
+        live.alive.fetch_add(1, Ordering::Relaxed);
+        lock(&live.calls).alive.push(Arc::clone(&member.calls));
         member
     }
 
-    /// Counts a call. Only who is in the generation's lane does so: nobody else may write meanwhile.
+    /// Counts a call. Only the thread in the generation's lane does so, so nobody else writes meanwhile.
     #[inline]
     pub(crate) fn count_call(&self) {
         let calls = self.calls.load(Ordering::Relaxed);
@@ -65,10 +65,10 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut calls = lock(&self.census.calls);
+        let mut calls = lock(&self.live.calls);
         calls.alive.retain(|other| !Arc::ptr_eq(other, &self.calls));
         calls.past += self.calls.load(Ordering::Relaxed);
-        self.census.alive.fetch_sub(1, Ordering::Relaxed);
+        self.live.alive.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -78,17 +78,17 @@ mod tests {
 
     #[test]
     fn calls_outlive_the_generation_that_served_them() {
-        let census = Arc::new(Census::default());
-        let (first, second) = (Member::new(&census), Member::new(&census));
+        let live = Arc::new(LiveGenerations::default());
+        let (first, second) = (Member::new(&live), Member::new(&live));
         for _ in 0..3 {
             first.count_call();
         }
         second.count_call();
-        assert_eq!((census.alive(), census.calls()), (2, 4));
+        assert_eq!((live.alive(), live.calls()), (2, 4));
         drop(first);
         second.count_call();
-        assert_eq!((census.alive(), census.calls()), (1, 5));
+        assert_eq!((live.alive(), live.calls()), (1, 5));
         drop(second);
-        assert_eq!((census.alive(), census.calls()), (0, 5));
+        assert_eq!((live.alive(), live.calls()), (0, 5));
     }
 }

@@ -1,0 +1,66 @@
+//! How much memory a generation may have, and how calls use it up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Thresholds;
+use crate::memory::LargestGrowth;
+
+/// The one memory limit of a proxy, with the thresholds that are shares of it.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    pub(crate) thresholds: Thresholds,
+    limit: AtomicU64,
+    /// The active generation's size from which on the supervisor wants to be woken.
+    wake_at: AtomicU64,
+    largest_growth: LargestGrowth,
+}
+
+impl Budget {
+    pub(crate) fn new(thresholds: Thresholds, limit: u64) -> Self {
+        Self {
+            thresholds,
+            limit: AtomicU64::new(limit),
+            wake_at: AtomicU64::new(u64::MAX),
+            largest_growth: LargestGrowth::default(),
+        }
+    }
+
+    /// What a generation may have, in bytes: the smallest of the configured limit, the module's
+    /// maximum, and what the module reports as critical.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// The module reports a limit of its own, which counts if it is lower.
+    pub(crate) fn lower_limit(&self, limit: u64) {
+        self.limit.fetch_min(limit, Ordering::Relaxed);
+    }
+
+    /// Where the warning threshold is, in bytes.
+    pub(crate) fn warn_bytes(&self) -> u64 {
+        self.thresholds.warn_bytes(self.limit(), 0.0)
+    }
+
+    /// Whether memories of this size cannot grow as the largest recent call did, or are past the
+    /// critical threshold.
+    pub(crate) fn is_exhausted(&self, bytes: u64) -> bool {
+        let growth = self.largest_growth().max(engine_api::PAGE_BYTES);
+        let limit = self.limit();
+        bytes.saturating_add(growth) > limit || bytes >= self.thresholds.critical_bytes(limit)
+    }
+
+    /// The largest growth of a recent single call, in bytes.
+    pub(crate) fn largest_growth(&self) -> u64 {
+        self.largest_growth.bytes()
+    }
+
+    /// A call grew the memories to `bytes`. Returns whether the supervisor wants to know.
+    pub(crate) fn note_growth(&self, grown: u64, bytes: u64) -> bool {
+        self.largest_growth.note(grown);
+        bytes >= self.wake_at.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn wake_at(&self, bytes: u64) {
+        self.wake_at.store(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,26 @@
+//! How often a call that failed is made again.
+
+/// How often a call has been repeated: once on a clean generation. One that other callers filled before
+/// the repetition came to its turn was not clean, but there is an end to that too.
+#[derive(Default)]
+pub(super) struct Repetitions(u32);
+
+const REPETITIONS_MAX: u32 = 3;
+
+impl Repetitions {
+    /// Whether to repeat after this failure, and why; counts it.
+    pub(super) fn next(
+        &mut self,
+        reason: Option<&'static str>,
+        clean: bool,
+    ) -> Option<&'static str> {
+        let is_due = self.0 == 0 || (!clean && self.0 < REPETITIONS_MAX);
+        let reason = reason.filter(|_| is_due)?;
+        self.0 += 1;
+        Some(reason)
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.0 > 0
+    }
+}

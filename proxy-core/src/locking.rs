@@ -1,0 +1,8 @@
+//! Locks that go on after a panic.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A lock that a panic of another holder does not close.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,98 @@
+//! What a preparation, a swap, a checkpoint and a replay did. The method that does it returns one of
+//! these, its event carries the same, and debug information shows the last.
+
+use std::fmt;
+use std::time::Duration;
+
+use engine_api::EngineId;
+
+use crate::{Reason, SequenceNumber};
+
+/// What the preparation of a standby did. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Prepared {
+    /// The standby's number.
+    pub generation: u64,
+    /// How long it took; zero if there was a standby already.
+    pub duration: Duration,
+    /// How many entries were applied and found equal.
+    pub entries: usize,
+    /// What its memories have.
+    pub memory: u64,
+    /// What it was made from.
+    pub source: Source,
+}
+
+/// What a swap did. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swapped {
+    /// Why it took place.
+    pub reason: Reason,
+    /// The generation that served before.
+    pub from: u64,
+    /// The generation that serves now.
+    pub to: u64,
+    /// How long the standby took to prepare.
+    pub prepare: Duration,
+    /// How long journaled calls were held back.
+    pub pause: Duration,
+    /// How many entries were applied in that time.
+    pub tail: usize,
+    /// What the old generation's memories had.
+    pub memory_before: u64,
+    /// What the new one's have.
+    pub memory_after: u64,
+}
+
+/// What taking a checkpoint did. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checkpointed {
+    /// The newest entry that is in it.
+    pub sequence: SequenceNumber,
+    /// The engine that it was taken on.
+    pub engine: EngineId,
+    /// The size of the memories in it.
+    pub bytes: u64,
+    /// What it keeps that no older checkpoint does.
+    pub bytes_kept: u64,
+    /// How many entries made it, and are kept to compare it with a replay.
+    pub entries: usize,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What [`Proxy::verify_on`](crate::Proxy::verify_on) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayReport {
+    /// Where it was replayed.
+    pub engine: EngineId,
+    /// How many entries were applied and found equal.
+    pub entries: usize,
+    /// What the memories had afterwards, in bytes.
+    pub memory: u64,
+    /// How long it took, compilation left out.
+    pub duration: Duration,
+}
+
+/// Where a standby came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The whole journal was replayed.
+    Replay,
+    /// A checkpoint that holds the journal up to this entry; the rest was replayed.
+    Checkpoint(SequenceNumber),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Replay => f.write_str("replay"),
+            Source::Checkpoint(sequence) => write!(f, "checkpoint {sequence}"),
+        }
+    }
+}

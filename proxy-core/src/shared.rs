@@ -1,0 +1,167 @@
+//! What calls and upkeep have in common: the facts that never change, and what both of them write.
+//!
+//! Nothing here knows the two owners, [`crate::data_plane`] and [`crate::upkeep`]. Each field that is
+//! written has a lock of its own, held for moments, or none.
+
+mod artifacts;
+mod failure;
+mod journal;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use engine_api::{EngineId, FuncIndex, ModuleInfo};
+
+use crate::budget::Budget;
+use crate::event::Event;
+use crate::generation::{Failure, Generation, RecordedInstance};
+use crate::ledger::Ledger;
+use crate::live_generations::LiveGenerations;
+use crate::policy::plan::{ExportPlan, Plan};
+use crate::reentrancy::Inside;
+use crate::wakeup::Wakeup;
+use crate::{CallError, Error, SequenceNumber};
+
+pub(crate) use artifacts::{Artifacts, Recall};
+pub(crate) use failure::Failed;
+pub(crate) use journal::SharedJournal;
+
+/// What never changes.
+pub(crate) struct Config {
+    pub(crate) name: Arc<str>,
+    pub(crate) info: Arc<ModuleInfo>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) drain_timeout: Duration,
+    /// The tag in the proxy's handles.
+    pub(crate) tag: u32,
+    /// Whether host functions exist that could call the proxy back.
+    pub(crate) has_host_functions: bool,
+    pub(crate) first_engine: EngineId,
+}
+
+/// What calls and upkeep both use.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// `None` after the shutdown.
+    pub(crate) active: ArcSwapOption<Generation>,
+    pub(crate) journal: SharedJournal,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) budget: Budget,
+    pub(crate) ledger: Ledger,
+    pub(crate) wakeup: Wakeup,
+    pub(crate) live_generations: Arc<LiveGenerations>,
+    pub(crate) enabled: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn plan_of(&self, name: &str) -> Result<&Arc<ExportPlan>, CallError> {
+        self.config.plan.named(&self.config.info, name)
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Acquire)
+    }
+
+    /// Runs guest code, and settles what it left behind: size, taint, error.
+    #[inline]
+    pub(crate) fn guarded<R>(
+        &self,
+        plan: &ExportPlan,
+        generation: &Generation,
+        guest: &mut RecordedInstance,
+        run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
+    ) -> Result<R, Failed> {
+        let unwinding = TaintOnUnwind(generation);
+        let outcome = run(guest);
+        std::mem::forget(unwinding);
+        let bytes = guest.memory_bytes();
+        match outcome {
+            Ok(result) => {
+                self.note_memory(generation, bytes);
+                Ok(result)
+            }
+            Err(failure) => {
+                // Not noted yet: this is the size that the call before left.
+                let clean = generation.memory_bytes() <= generation.fresh_bytes();
+                self.note_memory(generation, bytes);
+                Err(Failed {
+                    clean,
+                    ..self.failed(plan, generation, bytes, failure)
+                })
+            }
+        }
+    }
+
+    #[inline]
+    fn note_memory(&self, generation: &Generation, bytes: u64) {
+        let grown = generation.note_memory(bytes);
+        if grown > 0 {
+            self.note_growth(grown, bytes);
+        }
+    }
+
+    #[cold]
+    fn note_growth(&self, grown: u64, bytes: u64) {
+        if self.budget.note_growth(grown, bytes) {
+            self.wakeup.wake();
+        }
+    }
+
+    /// Calls one of the module's own reports, unless another thread is inside.
+    pub(crate) fn ask(&self, generation: &Generation, func: FuncIndex) -> Option<f64> {
+        let mut guest = generation.try_enter()?;
+        let _inside = self.enter_thread().ok()?;
+        let plan = self.config.plan.export(func);
+        let outcome = self.guarded(plan, generation, &mut guest, |guest| guest.report(func));
+        outcome.ok().flatten()
+    }
+
+    pub(crate) fn taint(&self, generation: &Generation, cause: String) {
+        let number = generation.number;
+        generation.set_taint(cause.clone());
+        self.ledger.emit(&Event::GenerationTainted {
+            generation: number,
+            cause,
+        });
+        self.wakeup.wake();
+    }
+
+    /// Drops the entries that nothing live needs. For upkeep alone, as [`SharedJournal::compact`].
+    pub(crate) fn compact(&self, standby: SequenceNumber) {
+        let (removed, kept) = self.journal.compact(standby);
+        if removed > 0 {
+            self.artifacts.of_entries().sweep();
+            self.ledger.emit(&Event::JournalCompacted { removed, kept });
+        }
+    }
+
+    /// Refuses a call by a host function of this very proxy: it would wait for itself.
+    #[inline]
+    pub(crate) fn enter_thread(&self) -> Result<Option<Inside>, Error> {
+        if self.config.has_host_functions {
+            Inside::guest(self.config.tag).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Refuses upkeep by host functions and hooks of this very proxy, for the same reason.
+    pub(crate) fn check_outside(&self) -> Result<(), Error> {
+        if Inside::is_inside(self.config.tag) {
+            Err(Error::Reentrant)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Taints the generation if guest code unwinds through it: an engine's bug, but not our caller's end.
+struct TaintOnUnwind<'a>(&'a Generation);
+
+impl Drop for TaintOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.set_taint("a panic went through it".to_owned());
+    }
+}

@@ -1,0 +1,325 @@
+//! The journal as several threads use it.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use crate::gate::{Gate, HeldBack};
+use crate::journal::{Journal, parted};
+use crate::locking::lock;
+use crate::{Entry, SequenceNumber};
+
+/// The journal, whose turn it is to change the state, and what is known of both without a lock.
+///
+/// The lock of the journal itself is held for moments only. What lasts is a *turn*: a journaled call
+/// has it from before the call until its entry is appended, and a swap while it applies the tail and
+/// stores the pointer. A call never waits for it: what has the lane leaves it and waits at the gate.
+#[derive(Debug)]
+pub(crate) struct SharedJournal {
+    journal: Mutex<Journal>,
+    turn: Mutex<()>,
+    /// Closed while journaled calls are held back.
+    gate: Gate,
+    pub(crate) size: JournalSize,
+    /// The newest entry that the standby has applied; `u64::MAX` without a standby.
+    standby_applied: AtomicU64,
+    /// Whether objects were freed since upkeep last asked.
+    objects_freed: AtomicBool,
+}
+
+/// The size of the journal, stored by whoever had it locked: four stores, and no lock to read them.
+#[derive(Debug, Default)]
+pub(crate) struct JournalSize {
+    entries: AtomicUsize,
+    last: AtomicU64,
+    objects: AtomicUsize,
+    took_ns: AtomicU64,
+    is_compaction_due: AtomicBool,
+    /// How often the lock was held.
+    #[cfg(test)]
+    holds: AtomicUsize,
+}
+
+/// The turn to change the state.
+pub(crate) struct Turn<'a> {
+    _turn: MutexGuard<'a, ()>,
+}
+
+/// A swap's turn, with the gate closed before it and opened after it.
+pub(crate) struct SwapTurn<'a> {
+    _turn: Turn<'a>,
+    _held: HeldBack<'a>,
+}
+
+/// So many entries are looked at or forgotten in one hold of the lock.
+const SLICE: usize = 256;
+
+impl JournalSize {
+    fn note(&self, journal: &Journal) {
+        self.entries.store(journal.len(), Ordering::Relaxed);
+        self.last.store(journal.last().0, Ordering::Relaxed);
+        self.objects.store(journal.live_count(), Ordering::Relaxed);
+        let took = u64::try_from(journal.took().as_nanos()).unwrap_or(u64::MAX);
+        self.took_ns.store(took, Ordering::Relaxed);
+        let is_due = journal.is_compaction_due();
+        self.is_compaction_due.store(is_due, Ordering::Relaxed);
+    }
+
+    pub(crate) fn entries(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn last(&self) -> SequenceNumber {
+        SequenceNumber(self.last.load(Ordering::Relaxed))
+    }
+
+    /// Whether the journal has doubled since it was last compacted.
+    pub(crate) fn is_compaction_due(&self) -> bool {
+        self.is_compaction_due.load(Ordering::Relaxed)
+    }
+
+    /// Live objects.
+    pub(crate) fn objects(&self) -> usize {
+        self.objects.load(Ordering::Relaxed)
+    }
+
+    /// How long the calls took that the journal has.
+    pub(crate) fn took(&self) -> Duration {
+        Duration::from_nanos(self.took_ns.load(Ordering::Relaxed))
+    }
+}
+
+/// The journal, locked. Its size is noted when the lock is let go.
+pub(crate) struct JournalGuard<'a> {
+    journal: MutexGuard<'a, Journal>,
+    size: &'a JournalSize,
+}
+
+impl Deref for JournalGuard<'_> {
+    type Target = Journal;
+
+    fn deref(&self) -> &Journal {
+        &self.journal
+    }
+}
+
+impl DerefMut for JournalGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+}
+
+impl Drop for JournalGuard<'_> {
+    fn drop(&mut self) {
+        self.size.note(&self.journal);
+        #[cfg(test)]
+        self.size.holds.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl SharedJournal {
+    pub(crate) fn new(journal: Journal) -> Self {
+        Self {
+            journal: Mutex::new(journal),
+            turn: Mutex::new(()),
+            gate: Gate::default(),
+            size: JournalSize::default(),
+            standby_applied: AtomicU64::new(u64::MAX),
+            objects_freed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> JournalGuard<'_> {
+        self.guard(lock(&self.journal))
+    }
+
+    /// The turn, for a journaled call that has the lane; `None` if a swap has it or waits for it.
+    pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
+        if self.gate.is_closed() {
+            return None;
+        }
+        match self.turn.try_lock() {
+            Ok(turn) => Some(Turn { _turn: turn }),
+            Err(TryLockError::Poisoned(poisoned)) => Some(Turn {
+                _turn: poisoned.into_inner(),
+            }),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Waits, without a lane, until no swap holds journaled calls back.
+    pub(crate) fn wait_at_gate(&self) {
+        self.gate.wait();
+    }
+
+    /// The turn, for a swap: waits for the journaled call in flight alone.
+    pub(crate) fn turn_for_swap(&self) -> SwapTurn<'_> {
+        let held = self.hold_back();
+        SwapTurn {
+            _turn: Turn {
+                _turn: lock(&self.turn),
+            },
+            _held: held,
+        }
+    }
+
+    /// All entries, as they were at one moment: copied in slices, between which callers append.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        let last = self.lock().last();
+        let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(self.size.entries());
+        loop {
+            let applied = entries
+                .last()
+                .map_or(SequenceNumber::ZERO, |entry| entry.sequence);
+            let slice = self.lock().after(applied, SLICE);
+            let before = entries.len();
+            entries.extend(slice.into_iter().filter(|entry| entry.sequence <= last));
+            if entries.len() < before + SLICE {
+                return entries;
+            }
+        }
+    }
+
+    /// The entries that would be left if there were no checkpoints and no standby, and up to where the
+    /// journal was looked at for that.
+    pub(crate) fn live_entries(&self) -> (Vec<Arc<Entry>>, SequenceNumber) {
+        let entries = self.entries();
+        let last = entries
+            .last()
+            .map_or(SequenceNumber::ZERO, |entry| entry.sequence);
+        (parted(entries, &[]).0, last)
+    }
+
+    /// Whether more than half of the entries are there for nothing but a checkpoint, which knows
+    /// objects that have been freed since.
+    pub(crate) fn is_held_by_the_dead(&self) -> bool {
+        let horizons = {
+            let mut journal = self.lock();
+            if !journal.is_look_due() {
+                return false;
+            }
+            journal.horizons(SequenceNumber(u64::MAX))
+        };
+        let entries = self.entries();
+        let (live, _) = parted(entries.clone(), &[]);
+        2 * live.len() < parted(entries, &horizons).0.len()
+    }
+
+    /// Drops the entries that no live object needs, and returns how many, and how many are left. The
+    /// journal is locked for moments, however long it is. Only upkeep does this, with its state
+    /// locked: a replay would miss entries that are dropped meanwhile.
+    pub(crate) fn compact(&self, standby: SequenceNumber) -> (usize, usize) {
+        let horizons = {
+            let mut journal = self.lock();
+            journal.begin_compaction();
+            journal.horizons(standby)
+        };
+        let entries = self.entries();
+        let last = entries
+            .last()
+            .map_or(SequenceNumber::ZERO, |entry| entry.sequence);
+        let (kept, gone) = parted(entries, &horizons);
+        let took = gone.iter().map(|entry| entry.took).sum();
+        // What there was before is dropped after the lock is let go.
+        let before = self.lock().replace_up_to(last, kept, took);
+        for slice in gone.chunks(SLICE) {
+            self.lock().forget_objects(slice);
+        }
+        drop(before);
+        (gone.len(), self.size.entries())
+    }
+
+    /// Whether something that came and went after `horizon` may be dropped.
+    pub(crate) fn has_passing(&self, horizon: SequenceNumber) -> bool {
+        self.lock().has_passing(horizon)
+    }
+
+    fn guard<'a>(&'a self, journal: MutexGuard<'a, Journal>) -> JournalGuard<'a> {
+        JournalGuard {
+            journal,
+            size: &self.size,
+        }
+    }
+
+    /// Lets no further journaled call begin until the result is dropped.
+    pub(crate) fn hold_back(&self) -> HeldBack<'_> {
+        self.gate.close()
+    }
+
+    /// What the standby has applied: the journal keeps what it still needs.
+    pub(crate) fn note_applied(&self, applied: SequenceNumber) {
+        self.standby_applied.store(applied.0, Ordering::Release);
+    }
+
+    /// There is no standby.
+    pub(crate) fn forget_applied(&self) {
+        self.note_applied(SequenceNumber(u64::MAX));
+    }
+
+    pub(crate) fn standby_applied(&self) -> SequenceNumber {
+        SequenceNumber(self.standby_applied.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn note_freed(&self) {
+        self.objects_freed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether objects were freed since this was last asked.
+    pub(crate) fn take_freed(&self) -> bool {
+        self.objects_freed.swap(false, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::Handle;
+    use crate::journal::{ResultRecord, testing};
+    use crate::policy::plan::Changes;
+
+    fn append(journal: &mut Journal, frees: Option<Handle>) -> Handle {
+        let mut entry = testing::entry(journal, &[], &[], Changes::Handles(vec![]));
+        let handle = Handle::new(entry.sequence, 0, 0);
+        entry.results = smallvec![ResultRecord::Object(handle, None)];
+        entry.frees = frees.into_iter().collect();
+        journal.append(entry);
+        handle
+    }
+
+    #[test]
+    fn a_long_journal_is_compacted_in_many_short_holds_of_its_lock() {
+        const ENTRIES: usize = 100_000;
+        let shared = SharedJournal::new(Journal::default());
+        let mut last = None;
+        for _ in 0..ENTRIES {
+            last = Some(append(&mut shared.lock(), last));
+        }
+        let before = shared.size.holds.load(Ordering::Relaxed);
+        // All but the newest object are freed, and each entry frees the one before.
+        let (gone, left) = shared.compact(SequenceNumber(u64::MAX));
+        let holds = shared.size.holds.load(Ordering::Relaxed) - before;
+        assert_eq!((gone, left), (ENTRIES - 1, 1));
+        assert!(holds >= 2 * ENTRIES / SLICE, "{holds}");
+        assert_eq!(shared.lock().live_count(), 1);
+    }
+
+    #[test]
+    fn what_is_appended_during_a_compaction_stays() {
+        let shared = SharedJournal::new(Journal::default());
+        let first = append(&mut shared.lock(), None);
+        let live = append(&mut shared.lock(), Some(first));
+        let planned = shared.entries();
+        let (kept, gone) = parted(planned, &[]);
+        let late = append(&mut shared.lock(), Some(live));
+        let mut journal = shared.lock();
+        journal.replace_up_to(live.sequence(), kept, Duration::ZERO);
+        journal.forget_objects(&gone);
+        assert_eq!((gone.len(), journal.len()), (1, 2));
+        assert!(journal.is_live(late) && !journal.is_live(live));
+    }
+}

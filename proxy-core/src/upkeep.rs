@@ -1,0 +1,410 @@
+//! Upkeep: what is done beside the calls. It looks at memory, decides, prepares, swaps, takes
+//! checkpoints, rebuilds and frees, under one lock that calls take only when their generation died.
+//!
+//! Locks are taken in this order: upkeep's state, a generation's lane, the journal. `status`, like all
+//! that is in [`Shared`], is held for moments, and nothing is locked inside of it.
+
+mod checkpointing;
+mod drain;
+mod graveyard;
+mod prepare;
+mod replay;
+mod swap;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::checkpoint::Checkpoints;
+use crate::data_plane::Caretaker;
+use crate::degradation::Degradation;
+use crate::event::Event;
+use crate::generation::{Blueprint, Generation, lock};
+use crate::hooks::SwapHooks;
+use crate::memory::{Decision, GrowthRate, MIB, Situation};
+use crate::shared::Shared;
+use crate::state::Step;
+use crate::{Checkpointed, Error, Patience, Reason, SequenceNumber, SwapState};
+
+use drain::Draining;
+use graveyard::Graveyard;
+use prepare::Standby;
+
+/// The one owner of standbys, checkpoints and old generations.
+pub(crate) struct Upkeep {
+    shared: Arc<Shared>,
+    options: Options,
+    state: Mutex<State>,
+    status: Mutex<Status>,
+    graveyard: Graveyard,
+}
+
+/// What the builder was told.
+pub(crate) struct Options {
+    /// The module's bytes, for a move to another engine.
+    pub(crate) wasm: Box<[u8]>,
+    pub(crate) prepare_timeout: Duration,
+    pub(crate) hooks: Vec<Arc<dyn SwapHooks>>,
+}
+
+/// What only one thread at a time may work on.
+#[derive(Debug)]
+pub(crate) struct State {
+    blueprint: Blueprint,
+    swap: SwapState,
+    standby: Option<Standby>,
+    draining: Option<Draining>,
+    degradation: Degradation,
+    checkpoints: Checkpoints,
+    /// Until when none is tried in the background.
+    checkpoint_pause: Option<Instant>,
+    memory: Memory,
+    /// How long the last preparation took, if there was one.
+    prepare_time: Option<Duration>,
+    /// The dead generation that an attempt was made to replace.
+    mourned: Option<u64>,
+    /// The number of the newest generation.
+    newest: u64,
+}
+
+/// What is known of the active generation's memory, beside its size. In bytes.
+#[derive(Debug)]
+struct Memory {
+    /// What it had when it took over.
+    baseline: u64,
+    /// What the module said that it uses.
+    reported: u64,
+    growth: GrowthRate,
+}
+
+/// A copy of what debug information shows of the state, whose lock can be held for long.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Status {
+    pub(crate) state: SwapState,
+    pub(crate) standby_memory: Option<u64>,
+    pub(crate) baseline: u64,
+    pub(crate) growth_rate: f64,
+    pub(crate) failures: u32,
+    pub(crate) state_exceeds_budget: bool,
+    pub(crate) checkpoint: Option<Checkpointed>,
+    pub(crate) checkpoint_uses: u32,
+    pub(crate) checkpoint_obstacles: Vec<String>,
+}
+
+impl State {
+    pub(crate) fn new(
+        blueprint: Blueprint,
+        patience: Patience,
+        checkpoints: Checkpoints,
+        baseline: u64,
+    ) -> Self {
+        Self {
+            blueprint,
+            swap: SwapState::Idle,
+            standby: None,
+            draining: None,
+            degradation: Degradation::new(patience),
+            checkpoints,
+            checkpoint_pause: None,
+            memory: Memory {
+                baseline,
+                reported: 0,
+                growth: GrowthRate::default(),
+            },
+            prepare_time: None,
+            mourned: None,
+            newest: 1,
+        }
+    }
+
+    /// Moves the state. A step that makes no sense here is a bug of ours.
+    fn step(&mut self, step: Step) {
+        let next = self.swap.after(step);
+        debug_assert!(next.is_some(), "{step:?} in state {}", self.swap);
+        self.swap = next.unwrap_or(SwapState::Idle);
+    }
+
+    /// What the standby has, in bytes.
+    fn standby_memory(&self) -> Option<u64> {
+        let standby = self.standby.as_ref();
+        standby.map(|standby| standby.generation.memory_bytes())
+    }
+}
+
+impl Caretaker for Upkeep {
+    fn recover(&self, dead: u64) -> Result<(), Error> {
+        self.shared.check_outside()?;
+        let mut state = lock(&self.state);
+        let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
+        if active.number != dead {
+            // Another thread was faster.
+            return Ok(());
+        }
+        drop(active);
+        let outcome = self.replace(&mut state, Instant::now());
+        self.publish(&state);
+        outcome
+    }
+
+    #[cold]
+    fn tidy_up(&self) {
+        if self.shared.wakeup.is_supervised() {
+            self.shared.wakeup.wake();
+        } else if let Ok(mut state) = self.state.try_lock() {
+            self.reap(&mut state, Instant::now());
+            self.compact_if_due();
+        }
+    }
+}
+
+impl Upkeep {
+    pub(crate) fn new(shared: Arc<Shared>, options: Options, state: State) -> Self {
+        let upkeep = Self {
+            shared,
+            options,
+            state: Mutex::new(state),
+            status: Mutex::default(),
+            graveyard: Graveyard::default(),
+        };
+        upkeep.learn_limits();
+        upkeep
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        lock(&self.status).clone()
+    }
+
+    /// Upkeep for what the user asks for, while that makes sense.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Passthrough`]; [`Error::Reentrant`]; [`Error::ShutDown`].
+    fn by_hand(&self) -> Result<MutexGuard<'_, State>, Error> {
+        if !self.shared.is_enabled() {
+            return Err(Error::Passthrough);
+        }
+        self.shared.check_outside()?;
+        let state = lock(&self.state);
+        if self.shared.active.load().is_none() {
+            return Err(Error::ShutDown);
+        }
+        Ok(state)
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&self, now: Instant) {
+        if self.shared.check_outside().is_err() {
+            // A host function or a hook waits for this thread already.
+            return;
+        }
+        let mut state = lock(&self.state);
+        self.reap(&mut state, now);
+        self.compact_if_due();
+        if self.shared.journal.take_freed() {
+            state.degradation.state_shrank();
+        }
+        // Loaded under the lock: whoever held it may have replaced a dead generation.
+        let Some(active) = self.shared.active.load_full() else {
+            return;
+        };
+        self.learn_reported(&mut state, &active);
+        let situation = self.situation(&mut state, &active, now);
+        let dead = active.taint().is_some();
+        drop(active);
+        self.shared.ledger.emit(&Event::MemoryCheck {
+            used: situation.used,
+            limit: situation.limit,
+            standby: state.standby_memory(),
+            growth_rate: situation.growth_rate,
+        });
+        self.shared.ledger.show_sizes(
+            self.shared.journal.size.entries(),
+            self.shared.live_generations.alive(),
+            self.shared.artifacts.usage(),
+        );
+        if self.shared.is_enabled() {
+            // Errors have been reported by events where they arose.
+            if dead {
+                let _ = self.replace(&mut state, now);
+            } else {
+                self.act(&mut state, situation, now);
+            }
+        }
+        self.publish(&state);
+    }
+
+    /// Does what the situation asks for. Errors have been reported by events where they arose.
+    fn act(&self, state: &mut State, mut situation: Situation, now: Instant) {
+        if state.standby.is_some() {
+            // A long tail would delay the swap; of a short one much may yet turn out to be needless.
+            if self.is_behind(state) && self.catch_up(state).is_err() {
+                return;
+            }
+            situation.standby_ready = !self.discard_crowded(state);
+        }
+        match situation.decide(self.shared.budget.thresholds) {
+            Decision::Nothing => self.maintain_checkpoints(state),
+            Decision::Prepare(reason) => {
+                let is_free = state.draining.is_none() && state.degradation.permit(now).is_ok();
+                if is_free && self.prepare(state, reason, now).is_ok() {
+                    self.swap_if_due(state, now);
+                }
+            }
+            Decision::Swap(reason) => {
+                let _ = self.promote(state, reason);
+            }
+        }
+    }
+
+    /// Memory grew during the preparation: the swap may be due already.
+    fn swap_if_due(&self, state: &mut State, now: Instant) {
+        let Some(active) = self.shared.active.load_full() else {
+            return;
+        };
+        let situation = self.situation(state, &active, now);
+        drop(active);
+        if let Decision::Swap(reason) = situation.decide(self.shared.budget.thresholds) {
+            let _ = self.promote(state, reason);
+        }
+    }
+
+    fn situation(&self, state: &mut State, active: &Generation, now: Instant) -> Situation {
+        let memory = &mut state.memory;
+        let used = active.memory_bytes().max(memory.reported);
+        let situation = Situation {
+            used,
+            limit: self.shared.budget.limit(),
+            baseline: memory.baseline,
+            headroom: self.shared.budget.largest_growth(),
+            growth_rate: memory.growth.sample(now, used),
+            // Of the first one it is known how long its calls took.
+            prepare_time: state
+                .prepare_time
+                .unwrap_or(self.shared.journal.size.took()),
+            standby_ready: state.swap == SwapState::Ready,
+            warn_step: state.degradation.warn_step(),
+        };
+        // While a pause lasts there is nothing to be woken for.
+        let is_paused = !situation.standby_ready && state.degradation.permit(now).is_err();
+        let wake_at = if is_paused {
+            u64::MAX
+        } else {
+            situation.wake_at(self.shared.budget.thresholds)
+        };
+        self.shared.budget.wake_at(wake_at);
+        situation
+    }
+
+    /// Asks the module what it uses, if it can say and nobody is inside.
+    fn learn_reported(&self, state: &mut State, active: &Generation) {
+        let Some(func) = self.shared.config.plan.memory_usage else {
+            return;
+        };
+        if let Some(reported) = self.shared.ask(active, func) {
+            state.memory.reported = bytes_of(reported);
+        }
+    }
+
+    /// Asks the module what it holds to be its limit, once.
+    fn learn_limits(&self) {
+        let Some(active) = self.shared.active.load_full() else {
+            return;
+        };
+        if let Some(func) = self.shared.config.plan.critical_memory
+            && let Some(reported) = self.shared.ask(&active, func)
+            && reported > 0.0
+        {
+            self.shared.budget.lower_limit(bytes_of(reported));
+        }
+        let mut state = lock(&self.state);
+        self.situation(&mut state, &active, Instant::now());
+        self.publish(&state);
+    }
+
+    fn replace(&self, state: &mut State, now: Instant) -> Result<(), Error> {
+        self.settle_draining(state);
+        self.discard_crowded(state);
+        if state.standby.is_some() && self.promote(state, Reason::Emergency).is_ok() {
+            return Ok(());
+        }
+        // Replaying again for every call would help nobody, but each dead generation is worth a try
+        // however the attempts before it went.
+        let dead = self
+            .shared
+            .active
+            .load()
+            .as_ref()
+            .map_or(0, |active| active.number);
+        if state.mourned == Some(dead) {
+            state.degradation.permit(now).or_else(|wait| match wait {
+                Error::StateExceedsBudget { .. } => Ok(()),
+                wait => Err(wait),
+            })?;
+        }
+        state.mourned = Some(dead);
+        self.prepare(state, Reason::Emergency, now)?;
+        self.promote(state, Reason::Emergency).map(|_| ())
+    }
+
+    /// Discards a standby that has filled up like the active generation while it kept up with it: one
+    /// made from the compacted journal is smaller. Returns whether it did.
+    fn discard_crowded(&self, state: &mut State) -> bool {
+        let threshold = self.shared.budget.warn_bytes();
+        let is_crowded = |standby: &Standby| standby.generation.memory_bytes() >= threshold;
+        let crowded = state.standby.as_ref().is_some_and(is_crowded);
+        if crowded {
+            self.discard(state);
+        }
+        crowded
+    }
+
+    /// Copies to where `debug_info` looks.
+    fn publish(&self, state: &State) {
+        let mut status = lock(&self.status);
+        status.state = state.swap;
+        status.standby_memory = state.standby_memory();
+        status.baseline = state.memory.baseline;
+        status.growth_rate = state.memory.growth.bytes_per_second();
+        status.failures = state.degradation.failures();
+        status.state_exceeds_budget = state.degradation.exceeds_budget();
+        status.checkpoint = state.checkpoints.newest_taken();
+        let newest = state.checkpoints.newest();
+        status.checkpoint_uses = newest.map_or(0, |newest| newest.uses());
+        let obstacles = state.checkpoints.obstacles();
+        if status.checkpoint_obstacles.len() != obstacles.len() {
+            status.checkpoint_obstacles = obstacles.to_vec();
+        }
+    }
+
+    /// Compacts the journal if it has doubled. With upkeep's state locked.
+    fn compact_if_due(&self) {
+        if self.shared.journal.size.is_compaction_due() {
+            self.shared.compact(self.shared.journal.standby_applied());
+        }
+    }
+
+    /// Drops what came and went after `horizon`, and need not be done to an instance that is there.
+    fn compact_tail(&self, horizon: SequenceNumber) {
+        if self.shared.journal.has_passing(horizon) {
+            self.shared.compact(horizon);
+        }
+    }
+
+    /// Drops the standby, if there is one, and what the journal kept for it.
+    fn discard(&self, state: &mut State) {
+        if state.standby.take().is_some() || state.swap.has_standby() {
+            state.step(Step::Discard);
+        }
+        self.shared.journal.forget_applied();
+    }
+}
+
+/// A number of MiB that a module reported, in bytes. Absurd ones saturate.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`report` gives finite numbers that are not negative, and the cast saturates"
+)]
+fn bytes_of(reported_mib: f64) -> u64 {
+    debug_assert!(reported_mib.is_finite() && reported_mib >= 0.0);
+    (reported_mib * MIB) as u64
+}

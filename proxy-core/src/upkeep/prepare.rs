@@ -1,0 +1,366 @@
+//! Making a standby: a fresh instance, and the journal applied to it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine_api::Engine;
+
+use super::replay::{BATCH, Entries, Noted, Replay, apply};
+use super::{State, Upkeep, bytes_of};
+use crate::checkpoint::Checkpoint;
+use crate::event::Event;
+use crate::generation::{Blueprint, Generation, lock};
+use crate::memory::mib;
+use crate::state::Step;
+use crate::{Entry, Error, Prepared, Reason, ReplayReport, SequenceNumber, Source, SwapState};
+
+/// A standby that waits.
+#[derive(Debug)]
+pub(super) struct Standby {
+    pub(super) generation: Arc<Generation>,
+    pub(super) prepare: Duration,
+    /// What it and those after it are made from: another engine's, if the module is to move there.
+    pub(super) blueprint: Blueprint,
+    pub(super) source: Source,
+    /// Whether it cannot be captured: anything but entries was run on it, or what was is forgotten.
+    pub(super) is_touched: bool,
+}
+
+/// A tail of up to so many entries is left to the swap itself.
+const TAIL: usize = 32;
+
+impl Upkeep {
+    pub(crate) fn prepare_manually(
+        &self,
+        engine: Option<Arc<dyn Engine>>,
+    ) -> Result<Prepared, Error> {
+        let mut state = self.by_hand()?;
+        self.reap(&mut state, Instant::now());
+        if state.draining.is_some() {
+            return Err(Error::StillDraining);
+        }
+        let outcome = match engine {
+            None if state.standby.is_some() => self.catch_up(&mut state),
+            None => self.prepare(&mut state, Reason::Manual, Instant::now()),
+            Some(engine) => {
+                let module = engine.compile(&self.options.wasm)?;
+                let blueprint = Blueprint {
+                    engine: engine.id(),
+                    module,
+                    ..state.blueprint.clone()
+                };
+                self.discard(&mut state);
+                self.prepare_from(&mut state, blueprint, Reason::Manual, Instant::now())
+            }
+        };
+        self.publish(&state);
+        outcome
+    }
+
+    pub(crate) fn verify_on(&self, engine: &dyn Engine) -> Result<ReplayReport, Error> {
+        let module = engine.compile(&self.options.wasm)?;
+        let (blueprint, entries) = {
+            let state = lock(&self.state);
+            let blueprint = Blueprint {
+                engine: engine.id(),
+                module,
+                ..state.blueprint.clone()
+            };
+            // What comes later, or is compacted later, does not matter to the proof.
+            (blueprint, self.shared.journal.entries())
+        };
+        let started = Instant::now();
+        let mut replay = Replay::begin(&self.shared, &blueprint, 0, None, Noted::Nowhere)?;
+        replay.run(Entries::These(&entries), |_| Ok(true))?;
+        Ok(ReplayReport {
+            engine: engine.id(),
+            entries: replay.count,
+            memory: replay.generation.memory_bytes(),
+            duration: started.elapsed(),
+        })
+    }
+
+    /// Makes a standby, from `Idle` to `Ready`. On failure there is none, and the failure is counted and reported.
+    pub(super) fn prepare(
+        &self,
+        state: &mut State,
+        reason: Reason,
+        now: Instant,
+    ) -> Result<Prepared, Error> {
+        let blueprint = state.blueprint.clone();
+        self.prepare_from(state, blueprint, reason, now)
+    }
+
+    fn prepare_from(
+        &self,
+        state: &mut State,
+        blueprint: Blueprint,
+        reason: Reason,
+        now: Instant,
+    ) -> Result<Prepared, Error> {
+        let started = Instant::now();
+        let checkpoint = self.choose_checkpoint(state, &blueprint, reason);
+        // Two generations and what is left of a third would be more than anybody reckons with.
+        self.graveyard.wait();
+        state.step(Step::Prepare);
+        let entries = self.begin_replay(checkpoint.as_deref());
+        self.publish(state);
+        let span = tracing::info_span!(
+            "prepare_standby",
+            proxy = &*self.shared.config.name,
+            entries
+        );
+        let _entered = span.enter();
+        self.shared
+            .ledger
+            .emit(&Event::StandbyPrepareStart { reason, entries });
+        let mut outcome = self.replay(state, &blueprint, checkpoint.as_ref(), reason, started);
+        if let (Some(checkpoint), Err(error)) = (&checkpoint, &outcome)
+            && !matches!(error, Error::StateExceedsBudget { .. })
+        {
+            // The journal is the truth: it has to do without the checkpoint then.
+            self.restore_failed(state, checkpoint, error);
+            self.begin_replay(None);
+            outcome = self.replay(state, &blueprint, None, reason, started);
+        }
+        // While it still was to catch up: what goes wrong later is left to the next attempt.
+        while let Err(error) = &outcome
+            && state.swap == SwapState::Preparing
+            && self.shared.can_do_without_artifact(error)
+        {
+            outcome = self.replay(state, &blueprint, None, reason, started);
+        }
+        match outcome {
+            Ok((generation, entries, source)) => {
+                let duration = started.elapsed();
+                state.step(Step::CaughtUp);
+                state.prepare_time = Some(duration);
+                state.degradation.succeeded();
+                let prepared = Prepared {
+                    generation: generation.number,
+                    duration,
+                    entries,
+                    memory: generation.memory_bytes(),
+                    source,
+                };
+                state.standby = Some(Standby {
+                    generation: Arc::new(generation),
+                    prepare: duration,
+                    blueprint,
+                    source,
+                    is_touched: self.shared.config.plan.memory_usage.is_some(),
+                });
+                let event = Event::StandbyPrepareComplete(prepared);
+                self.shared.ledger.emit(&event);
+                self.publish(state);
+                Ok(prepared)
+            }
+            Err(error) => {
+                self.discard(state);
+                Err(self.preparation_failed(state, now, error))
+            }
+        }
+    }
+
+    /// Forgets what need not be made again, and returns how many entries there are to apply.
+    fn begin_replay(&self, checkpoint: Option<&Checkpoint>) -> usize {
+        let applied = checkpoint.map_or(SequenceNumber::ZERO, |one| one.sequence);
+        if checkpoint.is_some() {
+            self.compact_tail(applied);
+        } else {
+            self.shared.compact(SequenceNumber(u64::MAX));
+        }
+        self.shared.journal.note_applied(applied);
+        self.shared.journal.lock().count_after(applied)
+    }
+
+    /// A fresh instance, or one from a checkpoint, and the rest of the journal applied to it.
+    fn replay(
+        &self,
+        state: &mut State,
+        blueprint: &Blueprint,
+        checkpoint: Option<&Arc<Checkpoint>>,
+        reason: Reason,
+        started: Instant,
+    ) -> Result<(Generation, usize, Source), Error> {
+        state.newest += 1;
+        let (shared, number) = (&*self.shared, state.newest);
+        let base = checkpoint.map(|checkpoint| &**checkpoint);
+        let mut replay = Replay::begin(shared, blueprint, number, base, Noted::AsStandby)?;
+        let source = base.map_or(Source::Replay, |base| Source::Checkpoint(base.sequence));
+        let replayed = Instant::now();
+        let target = shared.journal.lock().last();
+        replay.run(Entries::JournalUpTo(target), |replay| {
+            if started.elapsed() <= self.options.prepare_timeout {
+                self.compact_if_due();
+                return Ok(true);
+            }
+            Err(Error::PreparationTimeout {
+                after: started.elapsed(),
+                applied: replay.applied,
+                last: shared.journal.lock().last(),
+            })
+        })?;
+        state.step(Step::Replayed);
+        let (applied, mut count, generation) = (replay.applied, replay.count, replay.generation);
+        count += self.run_after(&generation, applied)?;
+        let tail = replayed.elapsed();
+        state.checkpoints.note_replay(count, tail);
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.note_use();
+        }
+        // Whoever waits for a dead generation to be replaced does not wait for a checkpoint too.
+        if reason != Reason::Emergency {
+            self.checkpoint_fresh(state, &generation, source, tail);
+        }
+        if reason != Reason::Emergency {
+            self.check_budget(&generation)?;
+        }
+        Ok((generation, count, source))
+    }
+
+    /// Applies what callers journaled meanwhile, until the tail is short. If callers journal as fast as
+    /// this applies, it would run after them for ever: then they are held back until it is done.
+    fn run_after(
+        &self,
+        generation: &Generation,
+        mut applied: SequenceNumber,
+    ) -> Result<usize, Error> {
+        let mut count = 0;
+        let mut left_before = usize::MAX;
+        let mut held = None;
+        loop {
+            let (batch, left) = self.take_batch(applied);
+            let Some(last) = batch.last() else { break };
+            let last = last.sequence;
+            apply(&self.shared, generation, &batch)?;
+            applied = last;
+            count += batch.len();
+            if left <= TAIL {
+                break;
+            }
+            if left >= left_before && held.is_none() {
+                held = Some(self.shared.journal.hold_back());
+            }
+            left_before = left;
+        }
+        Ok(count)
+    }
+
+    /// The next entries for a generation that has applied those before, and how many there are. From
+    /// here on compaction counts them as applied.
+    fn take_batch(&self, applied: SequenceNumber) -> (Vec<Arc<Entry>>, usize) {
+        let journal = self.shared.journal.lock();
+        let batch = journal.after(applied, BATCH);
+        if let Some(last) = batch.last() {
+            self.shared.journal.note_applied(last.sequence);
+        }
+        let left = journal.count_after(applied);
+        (batch, left)
+    }
+
+    /// Whether so much has happened since a waiting standby was brought up to date that a swap would
+    /// have to wait for it. What comes and goes meanwhile is not done to it at all.
+    pub(super) fn is_behind(&self, state: &State) -> bool {
+        let Some(standby) = &state.standby else {
+            return false;
+        };
+        let applied = standby.generation.applied();
+        self.shared.journal.lock().count_after(applied) > TAIL
+    }
+
+    /// Brings a standby that waits up to date. On failure it is discarded.
+    pub(super) fn catch_up(&self, state: &mut State) -> Result<Prepared, Error> {
+        let Some(standby) = &state.standby else {
+            return Err(Error::NoStandby);
+        };
+        let (generation, source) = (Arc::clone(&standby.generation), standby.source);
+        let applied = generation.applied();
+        self.compact_tail(applied);
+        match self.run_after(&generation, applied) {
+            Ok(entries) => {
+                if self.is_outgrown(state, generation.history_len())
+                    && let Some(standby) = &mut state.standby
+                {
+                    // A standby that waits for long must not collect what is about nothing alive.
+                    generation.forget_history();
+                    standby.is_touched = true;
+                }
+                Ok(Prepared {
+                    generation: generation.number,
+                    duration: Duration::ZERO,
+                    entries,
+                    memory: generation.memory_bytes(),
+                    source,
+                })
+            }
+            Err(error) => {
+                drop(generation);
+                self.discard(state);
+                Err(self.preparation_failed(state, Instant::now(), error))
+            }
+        }
+    }
+
+    /// Refuses a standby that would be over the warning threshold from its first moment.
+    fn check_budget(&self, generation: &Generation) -> Result<(), Error> {
+        let threshold = self.shared.budget.warn_bytes();
+        let reported = self
+            .shared
+            .config
+            .plan
+            .memory_usage
+            .and_then(|func| self.shared.ask(generation, func));
+        let state = generation.memory_bytes().max(reported.map_or(0, bytes_of));
+        if state < threshold {
+            return Ok(());
+        }
+        self.shared
+            .ledger
+            .emit(&Event::StateExceedsBudget { state, threshold });
+        Err(Error::StateExceedsBudget {
+            state_mib: mib(state),
+            threshold_mib: mib(threshold),
+        })
+    }
+
+    fn preparation_failed(&self, state: &mut State, now: Instant, error: Error) -> Error {
+        if let Error::StateExceedsBudget {
+            state_mib,
+            threshold_mib,
+        } = error
+        {
+            state
+                .degradation
+                .budget_exceeded(now, state_mib, threshold_mib);
+            self.shared.ledger.note_error(&error);
+            self.publish(state);
+            return error;
+        }
+        if let Error::Divergence(divergence) = &error {
+            self.shared.ledger.emit(&Event::ReplayDivergence {
+                divergence: (**divergence).clone(),
+            });
+        }
+        let was_open = state.degradation.is_open();
+        let retry_in = state.degradation.failed(now);
+        let failures = state.degradation.failures();
+        self.shared.ledger.emit(&Event::StandbyPrepareError {
+            error: error.to_string(),
+            failures,
+            retry_in,
+        });
+        if state.degradation.is_open() && !was_open {
+            self.shared.ledger.emit(&Event::BreakerOpen { failures });
+        }
+        self.shared.ledger.note_error(&error);
+        debug_assert_eq!(state.swap, SwapState::Idle);
+        self.publish(state);
+        match error {
+            error @ (Error::Divergence(_) | Error::PreparationTimeout { .. }) => error,
+            error => Error::Preparation {
+                source: Box::new(error),
+            },
+        }
+    }
+}

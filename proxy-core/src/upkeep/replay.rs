@@ -1,0 +1,160 @@
+//! One replay: an instance, fresh or from a checkpoint, to which entries are applied in batches and
+//! what they give is compared. Standbys, checkpoints and proofs are all made by it.
+
+use std::sync::Arc;
+
+use crate::checkpoint::{Applied, Checkpoint};
+use crate::generation::{Blueprint, Generation};
+use crate::journal::Journal;
+use crate::shared::Shared;
+use crate::{Entry, Error, SequenceNumber};
+
+/// Entries are applied in batches, between which the replay can end early.
+pub(super) const BATCH: usize = 256;
+
+/// What is applied.
+#[derive(Clone, Copy)]
+pub(super) enum Entries<'e> {
+    /// What the journal has after what was applied, up to this entry.
+    JournalUpTo(SequenceNumber),
+    These(&'e [Arc<Entry>]),
+    /// What was done to another instance, in the same way.
+    Like(&'e [Applied]),
+}
+
+/// Where it is noted what was applied, so compaction keeps what the instance still needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    Nowhere,
+    AsStandby,
+    AsScratch,
+}
+
+/// An instance in the making.
+pub(super) struct Replay<'a> {
+    shared: &'a Shared,
+    noted: Noted,
+    pub(super) generation: Generation,
+    /// The newest entry of the journal that was applied.
+    pub(super) applied: SequenceNumber,
+    /// How many entries were applied.
+    pub(super) count: usize,
+}
+
+impl<'a> Replay<'a> {
+    /// An instance that is fresh, or in the state of a checkpoint.
+    pub(super) fn begin(
+        shared: &'a Shared,
+        blueprint: &Blueprint,
+        number: u64,
+        checkpoint: Option<&Checkpoint>,
+        noted: Noted,
+    ) -> Result<Self, Error> {
+        let live = &shared.live_generations;
+        let (generation, applied) = if let Some(checkpoint) = checkpoint {
+            let generation = Generation::restore(blueprint, number, checkpoint, live)?;
+            (generation, checkpoint.sequence)
+        } else {
+            let genesis = shared.journal.lock().genesis().to_vec();
+            let (generation, _) = Generation::create(blueprint, number, Some(&genesis), live)?;
+            (generation, SequenceNumber::ZERO)
+        };
+        Ok(Self {
+            shared,
+            noted,
+            generation,
+            applied,
+            count: 0,
+        })
+    }
+
+    /// Applies entries, and asks after each batch whether to go on. Returns whether all were applied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Divergence`]; what `go_on` returns.
+    pub(super) fn run(
+        &mut self,
+        entries: Entries<'_>,
+        go_on: impl Fn(&Self) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        match entries {
+            Entries::These(entries) => {
+                for batch in entries.chunks(BATCH) {
+                    apply(self.shared, &self.generation, batch)?;
+                    self.count += batch.len();
+                    if !go_on(self)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Entries::Like(history) => {
+                for batch in history.chunks(BATCH) {
+                    self.generation.apply_like(batch)?;
+                    self.count += batch.len();
+                    if !go_on(self)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Entries::JournalUpTo(target) => {
+                while self.applied < target {
+                    let batch = {
+                        let mut journal = self.shared.journal.lock();
+                        let batch = journal.after(self.applied, BATCH);
+                        let Some(last) = batch.last() else { break };
+                        self.note(&mut journal, last.sequence);
+                        batch
+                    };
+                    apply(self.shared, &self.generation, &batch)?;
+                    self.applied = batch.last().map_or(self.applied, |last| last.sequence);
+                    self.count += batch.len();
+                    if !go_on(self)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The entries up to this one that were not applied are about nothing that is alive.
+    pub(super) fn skip_to(&mut self, last: SequenceNumber) {
+        self.generation.skip_to(last);
+        self.applied = last;
+    }
+
+    /// From here on compaction counts the entries up to this one as applied.
+    pub(super) fn note(&self, journal: &mut Journal, applied: SequenceNumber) {
+        match self.noted {
+            Noted::Nowhere => {}
+            Noted::AsStandby => self.shared.journal.note_applied(applied),
+            Noted::AsScratch => journal.hold_scratch(Some(applied)),
+        }
+    }
+}
+
+/// Applies entries, with the help of the artifact store.
+pub(super) fn apply(
+    shared: &Shared,
+    generation: &Generation,
+    entries: &[Arc<Entry>],
+) -> Result<(), Error> {
+    shared.supply_artifacts(entries);
+    let applied = apply_alone(shared, generation, entries);
+    shared.note_artifacts(entries, applied.as_ref().err());
+    applied
+}
+
+/// Applies entries without a look at the artifact store, whose directory may be slow. What was
+/// exported meanwhile is kept by the next replay.
+pub(super) fn apply_alone(
+    shared: &Shared,
+    generation: &Generation,
+    entries: &[Arc<Entry>],
+) -> Result<(), Error> {
+    let imported = generation.apply(entries, shared.artifacts.of_entries())?;
+    shared.ledger.counts.imported.add(imported);
+    shared.ledger.counts.verified.add(entries.len() as u64);
+    Ok(())
+}

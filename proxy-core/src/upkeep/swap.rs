@@ -1,0 +1,203 @@
+//! The swap: hold back journaled calls, apply the rest, store one pointer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::drain::Draining;
+use super::prepare::Standby;
+use super::replay::apply_alone;
+use super::{State, Upkeep};
+use crate::data_plane::Pinned;
+use crate::event::Event;
+use crate::generation::Generation;
+use crate::hooks::{HookError, SwapContext};
+use crate::reentrancy::Inside;
+use crate::state::Step;
+use crate::{Error, Reason, SwapState, Swapped};
+
+impl Upkeep {
+    pub(crate) fn swap_manually(&self) -> Result<Swapped, Error> {
+        let mut state = self.by_hand()?;
+        if state.standby.is_none() {
+            return Err(Error::NoStandby);
+        }
+        let swapped = self.promote(&mut state, Reason::Manual);
+        self.publish(&state);
+        swapped
+    }
+
+    /// Makes the standby active. On failure the standby is gone and the active generation goes on.
+    pub(super) fn promote(&self, state: &mut State, reason: Reason) -> Result<Swapped, Error> {
+        let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
+        let Some(standby) = &state.standby else {
+            return Err(Error::NoStandby);
+        };
+        // It may have died since somebody decided to swap.
+        let reason = if active.taint().is_some() {
+            Reason::Emergency
+        } else {
+            reason
+        };
+        let context = SwapContext {
+            from: active.number,
+            to: standby.generation.number,
+            reason,
+        };
+        drop(active);
+        let span = tracing::info_span!(
+            "swap",
+            proxy = &*self.shared.config.name,
+            reason = reason.name()
+        );
+        let _entered = span.enter();
+        self.shared.ledger.emit(&Event::SwapStart {
+            reason,
+            from: context.from,
+            to: context.to,
+        });
+        let outcome = self.before_swap(state, &context).and_then(|()| {
+            self.catch_up(state)?;
+            self.exchange(state, &context)
+        });
+        match &outcome {
+            Ok(_) => self.after_swap(state, &context),
+            Err(error) => {
+                self.discard(state);
+                self.shared.ledger.note_error(error);
+                self.shared.ledger.emit(&Event::SwapError {
+                    error: error.to_string(),
+                });
+            }
+        }
+        outcome
+    }
+
+    fn before_swap(&self, state: &State, context: &SwapContext) -> Result<(), Error> {
+        let Some(standby) = &state.standby else {
+            return Err(Error::NoStandby);
+        };
+        let pinned = Pinned::new(&self.shared, &standby.generation, false);
+        for hooks in &self.options.hooks {
+            let outcome = self.run_hook(|| pollster::block_on(hooks.before_swap(context, &pinned)));
+            match outcome {
+                Ok(()) => {}
+                Err(source) if context.reason == Reason::Emergency => self.report_hook(&source),
+                Err(source) => return Err(Error::Hook { source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a hook so that it can neither call back into upkeep nor take this thread with it.
+    fn run_hook(&self, hook: impl FnOnce() -> Result<(), HookError>) -> Result<(), HookError> {
+        let _inside = Inside::hook(self.shared.config.tag);
+        catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|_| Err("the hook panicked".into()))
+    }
+
+    fn report_hook(&self, source: &HookError) {
+        let error = format!("a hook failed, and the swap takes place all the same: {source}");
+        self.shared.ledger.emit(&Event::SwapError { error });
+    }
+
+    /// The pause: from taking the turn to storing the pointer.
+    fn exchange(&self, state: &mut State, context: &SwapContext) -> Result<Swapped, Error> {
+        let Some(Standby {
+            generation,
+            prepare,
+            blueprint,
+            ..
+        }) = state.standby.take()
+        else {
+            return Err(Error::NoStandby);
+        };
+        if let Some(cause) = generation.taint() {
+            // A hook's call did that.
+            let cause = cause.to_owned();
+            return Err(Error::GenerationLost {
+                export: "before_swap".to_owned(),
+                cause,
+            });
+        }
+        state.step(Step::Swap);
+        // Before the pause, which must not be longer because the journal is.
+        generation.forget_history();
+        let started = Instant::now();
+        let turn = self.shared.journal.turn_for_swap();
+        let tail = self
+            .shared
+            .journal
+            .lock()
+            .after(generation.applied(), usize::MAX);
+        if let Err(error) = apply_alone(&self.shared, &generation, &tail) {
+            drop(turn);
+            drop(generation);
+            return Err(self.tail_failed(state, error));
+        }
+        let memory_after = generation.memory_bytes();
+        let Some(old) = self.shared.active.swap(Some(generation)) else {
+            self.shared.active.store(None);
+            return Err(Error::ShutDown);
+        };
+        old.retire();
+        drop(turn);
+        let pause = started.elapsed();
+        old.send_away();
+        state.step(Step::Promoted);
+        state.blueprint = blueprint;
+        let swapped = Swapped {
+            reason: context.reason,
+            from: context.from,
+            to: context.to,
+            prepare,
+            pause,
+            tail: tail.len(),
+            memory_before: old.memory_bytes(),
+            memory_after,
+        };
+        self.settle(state, swapped, old);
+        Ok(swapped)
+    }
+
+    fn tail_failed(&self, state: &mut State, error: Error) -> Error {
+        self.discard(state);
+        if let Error::Divergence(divergence) = &error {
+            self.shared.ledger.emit(&Event::ReplayDivergence {
+                divergence: (**divergence).clone(),
+            });
+        }
+        state.degradation.failed(Instant::now());
+        error
+    }
+
+    /// What follows from the pointer having been stored.
+    fn settle(&self, state: &mut State, swapped: Swapped, old: Arc<Generation>) {
+        self.shared.journal.forget_applied();
+        state.checkpoints.settle();
+        self.hold_journal(state);
+        state.memory.growth.rebase();
+        state.memory.baseline = swapped.memory_after;
+        state.memory.reported = 0;
+        state.draining = Some(Draining {
+            generation: old,
+            since: Instant::now(),
+        });
+        self.publish(state);
+        self.shared.ledger.emit(&Event::SwapComplete(swapped));
+    }
+
+    fn after_swap(&self, state: &mut State, context: &SwapContext) {
+        for hooks in &self.options.hooks {
+            let outcome = self.run_hook(|| {
+                pollster::block_on(hooks.after_swap(context));
+                Ok(())
+            });
+            if let Err(source) = outcome {
+                self.report_hook(&source);
+            }
+        }
+        self.reap(state, Instant::now());
+        self.compact_if_due();
+        debug_assert!(matches!(state.swap, SwapState::Idle | SwapState::Draining));
+    }
+}
