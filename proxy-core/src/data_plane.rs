@@ -184,8 +184,8 @@ impl DataPlane {
         next
     }
 
-    /// Has the turn from before the call until its entry is appended, so that the journal's order is the
-    /// order in which the generation saw the calls.
+    /// Has the turn from before the call until its entry is appended: the journal has the order in which
+    /// the generation saw the calls.
     fn journaled(
         &self,
         generation: &Arc<Generation>,
@@ -207,7 +207,7 @@ impl DataPlane {
             return Ok(None);
         }
         let started = Instant::now();
-        // Whoever has the turn is the only one to append.
+        // Only the call that has the turn appends.
         let sequence = self.shared.journal.size.last().next();
         let mut key = None;
         let mut artifact = None;

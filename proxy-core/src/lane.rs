@@ -1,4 +1,4 @@
-//! The one-at-a-time entrance to a guest, which those who wait can leave.
+//! The one-at-a-time entrance to a guest, which a thread that waits can leave.
 //!
 //! A `Mutex` makes its waiters wait until they have it. A call that waits behind a long pure call must
 //! instead leave at once when its generation is swapped out, and go to the new one. So waiting is on a
@@ -103,11 +103,11 @@ impl<T> DerefMut for LaneGuard<'_, T> {
 impl<T> Drop for LaneGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Who panicked with the value has already marked its generation as tainted.
+        // A thread that panicked with the value has already marked its generation as tainted.
         let nothing = self.lane.place.swap(self.value.take());
         debug_assert!(nothing.is_none(), "the value is in one place at a time");
         // Both ways are exchanges of one place, acquiring and releasing, so one of two is first. If a waiter's
-        // vain attempt was, this exchange has seen it, and with it that he waits. If this was, he has found the
+        // vain attempt was, this exchange has seen it, and with it that it waits. If this was, it has found the
         // value.
         if self.lane.waiting.load(Ordering::Relaxed) > 0 {
             self.lane.wake_one();

@@ -1,6 +1,6 @@
 //! The generations of one proxy that exist, and the calls that they have served.
 //!
-//! Each generation counts its own calls, behind its lane, so that counting one is a load and a store: a
+//! Each generation counts its own calls, behind its lane. Counting one is a load and a store: a
 //! counter that all callers share would cost an exchange between processors for each.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

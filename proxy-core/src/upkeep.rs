@@ -202,7 +202,7 @@ impl Upkeep {
         if self.shared.journal.take_freed() {
             state.degradation.state_shrank();
         }
-        // Loaded under the lock: whoever held it may have replaced a dead generation.
+        // Loaded under the lock: the thread before may have replaced a dead generation.
         let Some(active) = self.shared.active.load_full() else {
             return;
         };

@@ -28,7 +28,7 @@ pub(crate) struct SharedJournal {
     objects_freed: AtomicBool,
 }
 
-/// The size of the journal, stored by whoever had it locked: four stores, and no lock to read them.
+/// The size of the journal, stored when its lock is let go: a few stores, and no lock to read them.
 #[derive(Debug, Default)]
 pub(crate) struct JournalSize {
     entries: AtomicUsize,
