@@ -93,8 +93,8 @@ fn each_instruction_that_changes_a_table_is_an_obstacle() {
 fn atomic_instructions_that_change_a_table_are_obstacles() {
     let code = "(module (table $t shared 1 (ref null (shared func)))
         (func (param $f (ref null (shared func)))
-            (table.atomic.set seqcst $t (i32.const 0) (local.get $f))
-            (drop (table.atomic.rmw.xchg seqcst $t (i32.const 0) (local.get $f)))))";
+            (table.atomic.set seq_cst $t (i32.const 0) (local.get $f))
+            (drop (table.atomic.rmw.xchg seq_cst $t (i32.const 0) (local.get $f)))))";
     assert_eq!(
         sentences(code),
         [
@@ -105,7 +105,7 @@ fn atomic_instructions_that_change_a_table_are_obstacles() {
     );
     let code = "(module (table $t shared 1 (ref null (shared eq)))
         (func (param $f (ref null (shared eq)))
-            (drop (table.atomic.rmw.cmpxchg seqcst $t (i32.const 0) (local.get $f) (local.get $f)))))";
+            (drop (table.atomic.rmw.cmpxchg seq_cst $t (i32.const 0) (local.get $f) (local.get $f)))))";
     assert_eq!(
         sentences(code)[1],
         "function 0 changes table 0 with `table.atomic.rmw.cmpxchg`, and a checkpoint does not hold \
