@@ -148,7 +148,8 @@ fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> ImportOutcome
     }))))
 }
 
-/// A view of a part of an array. Two arguments, the first of them here, are its beginning and end.
+/// A view of a part of an array. `first` is the position of the argument with the beginning; the
+/// end is the argument after it.
 fn part(call: &Call<'_>, first: usize, bytes: &Bytes) -> Bytes {
     let begin = u64::from(call.u32(first)).min(bytes.len);
     let end = u64::from(call.u32(first + 1)).clamp(begin, bytes.len);

@@ -67,8 +67,8 @@ fn cast(call: &mut Call<'_>) -> ImportOutcome {
 }
 
 impl Call<'_> {
-    /// The closure of two words, the first of them at this argument. Just one export of a type that
-    /// fits may be able to call it.
+    /// The closure whose two words are the arguments at `first` and after it. An error unless exactly
+    /// one export that calls closures has a type that fits.
     fn closure(&self, first: usize, fits: impl Fn(&FuncType) -> bool) -> Result<Closure, Throw> {
         let surface = &self.thread.realm.surface;
         let functions = surface.inner.functions();
