@@ -1,4 +1,4 @@
-//! Instances without a proxy: what they share with it, and what they leave to their owner.
+//! Instances without a proxy: they call by the same policy, and leave the rest to their owner.
 
 use std::sync::atomic::Ordering;
 
