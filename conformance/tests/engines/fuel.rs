@@ -24,7 +24,7 @@ fn limits(fuel: u64) -> Limits {
     }
 }
 
-/// The module on an engine that accounts for fuel; `None` if it cannot.
+/// The module on the engine with its accounting for fuel; `None` if the engine has none.
 fn module(engine: &EngineUnderTest, text: &str) -> Option<Arc<dyn Module>> {
     let config = EngineConfig {
         fuel: true,

@@ -1,4 +1,4 @@
-//! Globals: both sides read and set them, and are refused where they cannot.
+//! Globals: both sides read and set them, and are refused where the type forbids it.
 
 use conformance::prelude::*;
 

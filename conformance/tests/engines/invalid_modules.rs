@@ -1,4 +1,4 @@
-//! Bytes that are no module are called so.
+//! Bytes that are no module are refused as invalid.
 
 use conformance::prelude::*;
 

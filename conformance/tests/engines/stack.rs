@@ -1,4 +1,4 @@
-//! Recursion: without an end it traps, and a deep one succeeds.
+//! Recursion: endless recursion traps, and deep recursion succeeds.
 
 use conformance::prelude::*;
 

@@ -27,7 +27,7 @@ fn workers() -> usize {
         .count()
 }
 
-/// Waits until there are so many workers: Linux may list a joined thread for a moment longer.
+/// Waits until there are this many workers: Linux may list a joined thread for a moment longer.
 #[track_caller]
 fn assert_workers(expected: usize) {
     let mut here = workers();
@@ -74,7 +74,7 @@ fn a_pool_works_and_ends_with_every_thread_joined(engine: &EngineUnderTest) {
             .invoke(THREAD_POOL_STOP, &[Val::I32(first)])
             .unwrap();
         assert_workers(0);
-        // Again, with other numbers of threads. Workers give their memory back each time.
+        // Once more, with other numbers of threads. Workers give their memory back each time.
         let after_one = instance.memory_bytes();
         for threads in [1, 3, 2, 3, 2, 3, 2, 3, 2, 3] {
             let pool = start(instance, threads);
