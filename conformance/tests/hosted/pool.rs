@@ -114,7 +114,7 @@ fn abandoned_workers_lose_their_stacks(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
-fn what_ends_a_worker_ends_the_call_and_not_in_a_hang(engine: &EngineUnderTest) {
+fn a_worker_that_dies_ends_the_call_without_a_hang(engine: &EngineUnderTest) {
     let _alone = alone();
     for hosted in THREADS.on(engine) {
         for (export, is_expected) in [

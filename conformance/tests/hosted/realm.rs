@@ -96,7 +96,7 @@ fn objects_last_are_used_up_and_survive_swaps(engine: &EngineUnderTest) {
 
 /// A constructor that fails loses nothing, and the next call works.
 #[apply(every_engine)]
-fn an_error_of_the_guest_s_own_arrives_with_its_message(engine: &EngineUnderTest) {
+fn an_error_that_the_guest_returns_arrives_with_its_message(engine: &EngineUnderTest) {
     for hosted in REALM.on(engine) {
         let proxy = hosted.proxied().build().unwrap();
         let message = |error: Error| match error {
@@ -146,7 +146,7 @@ fn randomness_is_recorded_and_replay_gives_the_same(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
-fn what_no_host_serves_fails_with_its_name(engine: &EngineUnderTest) {
+fn an_import_that_no_host_serves_fails_with_its_name(engine: &EngineUnderTest) {
     for hosted in REALM.on(engine) {
         let proxy = hosted.proxied().build().unwrap();
         let failed = proxy.call("alert", args!["hello"]).unwrap_err();

@@ -178,7 +178,7 @@ fn assert_all_foreign(faults: &[ArtifactFault]) {
 
 /// A file's name can belong to anything. A socket stands for things that must not even be opened.
 #[test]
-fn what_is_no_file_of_ours_is_left_alone() {
+fn files_of_others_are_left_alone() {
     let directory = tempdir().unwrap();
     let directory = directory.path();
     let things = Things::new();
@@ -237,7 +237,7 @@ fn a_directory_that_cannot_be_written_costs_an_event() {
 }
 
 #[test]
-fn what_cannot_be_a_directory_is_said_so() {
+fn a_path_that_cannot_be_a_directory_is_an_error() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
@@ -296,13 +296,13 @@ fn left_in_a_full_directory(asked_for: Option<i32>) -> Vec<i32> {
 }
 
 #[test]
-fn what_was_used_longest_ago_makes_room() {
+fn the_least_recently_used_object_makes_room() {
     assert_eq!(left_in_a_full_directory(Some(1)), [1, 3]);
     assert_eq!(left_in_a_full_directory(Some(2)), [2, 3]);
 }
 
 #[test]
-fn what_never_fits_is_said_so() {
+fn an_artifact_that_never_fits_is_a_fault() {
     let directory = tempdir().unwrap();
     let store = ArtifactStore::directory_up_to(directory.path(), 4096).unwrap();
     let things = Things::new();
@@ -318,7 +318,7 @@ fn what_never_fits_is_said_so() {
 }
 
 #[test]
-fn what_dead_processes_left_is_cleared_away_and_nothing_else() {
+fn files_that_dead_processes_left_are_removed_and_no_others() {
     let directory = tempdir().unwrap();
     let contents = directory.path().join("contents");
     Things::new().leave(directory.path(), &[5]);

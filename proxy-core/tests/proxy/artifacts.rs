@@ -110,7 +110,7 @@ fn a_replay_takes_what_another_process_has_kept_meanwhile() {
 }
 
 #[test]
-fn without_the_policys_word_only_replays_of_the_same_entry_import() {
+fn unless_the_policy_says_live_only_replays_of_the_same_entry_import() {
     let directory = tempdir().unwrap();
     let things = Things::new();
     let store = ArtifactStore::directory(directory.path()).unwrap();
@@ -425,7 +425,7 @@ fn seeded(things: &Things, asked: &Arc<AtomicUsize>, import_asks: bool) -> World
 }
 
 #[test]
-fn what_the_host_had_a_part_in_answers_no_other_call() {
+fn an_object_that_the_host_had_a_part_in_answers_no_other_call() {
     let asked = Arc::new(AtomicUsize::new(0));
     let world = seeded(&Things::new(), &asked, false);
     let (proxy, _) = world.build();

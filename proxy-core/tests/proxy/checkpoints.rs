@@ -135,7 +135,7 @@ fn a_checkpoint_is_compared_with_a_replay_byte_by_byte() {
 }
 
 #[test]
-fn comparing_stands_for_what_was_done_and_not_for_what_the_journal_has_kept() {
+fn a_comparison_repeats_what_was_done_and_not_what_the_journal_has_kept() {
     let world = World::new().checkpointed();
     let (proxy, _) = build(&world, ONCE);
     let brief = counter(&proxy);
@@ -167,7 +167,7 @@ fn secretive() -> World {
 }
 
 #[test]
-fn one_that_differs_from_a_replay_is_rejected_and_never_chosen_again() {
+fn a_checkpoint_that_differs_from_a_replay_is_rejected_and_never_chosen_again() {
     let world = secretive();
     let (proxy, _) = build(&world, ONCE);
     proxy.call("note", args![]).unwrap();
@@ -295,7 +295,7 @@ fn a_checkpoint_is_taken_on_demand_of_the_standby_or_without_one() {
 }
 
 #[test]
-fn a_module_whose_instances_cannot_be_captured_is_replayed_and_it_is_said_why() {
+fn a_module_whose_instances_cannot_be_captured_is_replayed_and_the_reason_given() {
     let world = World::new();
     let (proxy, _) = build(&world, EAGER);
     counter(&proxy);
@@ -417,7 +417,7 @@ fn another_engine_goes_on_from_the_checkpoint() {
 }
 
 #[test]
-fn a_journal_that_has_shrunk_to_little_makes_a_better_checkpoint() {
+fn a_journal_that_has_shrunk_makes_a_better_checkpoint() {
     let world = World::new().checkpointed();
     let (proxy, _) = build(&world, ONCE);
     let kept = counter(&proxy);

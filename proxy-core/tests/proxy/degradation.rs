@@ -231,7 +231,7 @@ fn a_state_that_exceeds_the_budget_is_not_swapped_in_circles() {
 }
 
 #[test]
-fn a_state_that_exceeds_the_budget_is_refused_to_who_asks_for_a_standby() {
+fn a_standby_on_demand_is_refused_where_the_state_exceeds_the_budget() {
     let (_, proxy, engine, _) = over_budget();
     let error = proxy.prepare_standby().unwrap_err();
     let Error::StateExceedsBudget {
@@ -328,7 +328,7 @@ fn a_preparation_that_takes_too_long_is_given_up() {
 }
 
 #[test]
-fn what_the_module_reports_counts_too() {
+fn memory_that_the_module_reports_counts_too() {
     let world = World::new()
         .pages(1600)
         .policy(
