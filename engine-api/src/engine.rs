@@ -105,7 +105,9 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`Error::Unsupported`] with the reason in words.
-    fn snapshots(&self) -> Result<(), Error>;
+    fn snapshots(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// What stands in the way of snapshots in the module's own code: nothing, or each reason once,
     /// as a sentence. `wasm` is the module's bytes, which an engine need not keep. It reads all of

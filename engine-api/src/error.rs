@@ -182,6 +182,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// For engines: [`Error::NoSuchExport`] for an index that the host cannot reach.
+    #[must_use]
+    pub fn no_such_index(kind: &'static str, index: u32) -> Self {
+        Error::NoSuchExport {
+            kind,
+            name: format!("#{index}"),
+        }
+    }
+
     /// The trap, if the guest trapped.
     #[must_use]
     pub fn trap(&self) -> Option<Trap> {

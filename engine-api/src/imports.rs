@@ -85,17 +85,10 @@ impl HostFunc {
     }
 
     fn check_results(&self, results: &[Val]) -> Result<(), Error> {
-        let declared = self.ty.results().iter();
-        match declared
-            .zip(results)
-            .find(|(expected, got)| **expected != got.ty())
-        {
-            None => Ok(()),
-            Some((expected, got)) => Err(self.failed(Error::ValueType {
-                expected: *expected,
-                got: got.ty(),
-            })),
-        }
+        let mut declared = self.ty.results().iter().zip(results);
+        declared
+            .try_for_each(|(expected, got)| got.check_type(*expected))
+            .map_err(|error| self.failed(error))
     }
 
     fn failed(&self, source: Error) -> Error {
@@ -223,12 +216,7 @@ impl Imports {
                 ExternType::Func(ty) => {
                     let missing = import.clone();
                     self.func(module, name, ty.clone(), move |_, _, _| {
-                        Err(Error::Import {
-                            module: missing.module.clone(),
-                            name: missing.name.clone(),
-                            expected: missing.ty.clone(),
-                            reason: "only a stub: give the host function to call it".to_owned(),
-                        })
+                        Err(missing.refused("only a stub: give the host function to call it"))
                     });
                 }
                 ExternType::Memory(ty) if !ty.shared => {
@@ -247,30 +235,35 @@ impl Imports {
         self
     }
 
+    /// For engines: what is given for each import of a module, in the module's order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Imports::resolve`].
+    pub fn resolve_all(&self, info: &ModuleInfo) -> Result<Vec<&Extern>, Error> {
+        let needed = info.imports().iter();
+        needed.map(|import| self.resolve(import)).collect()
+    }
+
     /// For engines: what is given for one import of a module, checked against what it needs.
     ///
     /// # Errors
     ///
     /// [`Error::Import`] if it is missing or of another type.
     pub fn resolve(&self, import: &crate::Import) -> Result<&Extern, Error> {
-        let refuse = |reason: String| Error::Import {
-            module: import.module.clone(),
-            name: import.name.clone(),
-            expected: import.ty.clone(),
-            reason,
-        };
         let Some(given) = self.get(&import.module, &import.name) else {
             let wasi = import.module.starts_with("wasi_");
-            return Err(refuse(if wasi {
+            return Err(import.refused(if wasi {
                 "WASI is not provided yet: build the guest without it, or give the host function"
-                    .to_owned()
             } else {
-                "missing: give it in the imports".to_owned()
+                "missing: give it in the imports"
             }));
         };
         match (given, &import.ty) {
             (Extern::Func(func), ExternType::Func(ty)) if func.ty() == ty => Ok(given),
-            (Extern::Func(func), _) => Err(refuse(format!("given a function {}", func.ty()))),
+            (Extern::Func(func), _) => {
+                Err(import.refused(format!("given a function {}", func.ty())))
+            }
             (Extern::Memory(ty), ExternType::Memory(needed)) if memory_fits(*ty, *needed) => {
                 Ok(given)
             }
@@ -291,7 +284,7 @@ impl Imports {
             {
                 Ok(given)
             }
-            (other, _) => Err(refuse(format!("given {other:?}"))),
+            (other, _) => Err(import.refused(format!("given {other:?}"))),
         }
     }
 }

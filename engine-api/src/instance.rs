@@ -216,12 +216,8 @@ pub trait InstanceExt: Caller {
     fn invoke(&mut self, name: &str, args: &[Val]) -> Result<Vec<Val>, Error> {
         let info = Arc::clone(self.info());
         let (func, function) = info.function(name)?;
-        let mut results: Vec<Val> = function
-            .ty
-            .results()
-            .iter()
-            .map(|ty| Val::zero(*ty))
-            .collect();
+        let types = function.ty.results().iter();
+        let mut results: Vec<Val> = types.map(|ty| Val::zero(*ty)).collect();
         self.call(func, args, &mut results)?;
         Ok(results)
     }
@@ -234,10 +230,7 @@ pub trait InstanceExt: Caller {
     fn memory_index(&self, name: &str) -> Result<MemoryIndex, Error> {
         match self.info().export(name).map(|export| export.kind) {
             Some(ExportKind::Memory(index)) => Ok(index),
-            _ => Err(Error::NoSuchExport {
-                kind: "memory",
-                name: name.to_owned(),
-            }),
+            _ => Err(no_such("memory", name)),
         }
     }
 
@@ -249,10 +242,7 @@ pub trait InstanceExt: Caller {
     fn table_index(&self, name: &str) -> Result<TableIndex, Error> {
         match self.info().export(name).map(|export| export.kind) {
             Some(ExportKind::Table(index)) => Ok(index),
-            _ => Err(Error::NoSuchExport {
-                kind: "table",
-                name: name.to_owned(),
-            }),
+            _ => Err(no_such("table", name)),
         }
     }
 
@@ -264,11 +254,15 @@ pub trait InstanceExt: Caller {
     fn global_index(&self, name: &str) -> Result<GlobalIndex, Error> {
         match self.info().export(name).map(|export| export.kind) {
             Some(ExportKind::Global(index)) => Ok(index),
-            _ => Err(Error::NoSuchExport {
-                kind: "global",
-                name: name.to_owned(),
-            }),
+            _ => Err(no_such("global", name)),
         }
+    }
+}
+
+fn no_such(kind: &'static str, name: &str) -> Error {
+    Error::NoSuchExport {
+        kind,
+        name: name.to_owned(),
     }
 }
 

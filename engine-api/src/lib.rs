@@ -82,6 +82,7 @@
 //! **What an engine cannot do it refuses** with [`Error::Unsupported`], and says in its
 //! [`Capabilities`], which the suite compares with what it does.
 
+mod access;
 mod capabilities;
 mod engine;
 mod error;
@@ -99,6 +100,7 @@ mod trap;
 mod types;
 mod val;
 
+pub use access::{AtomicBytes, memory_range};
 pub use capabilities::Capabilities;
 pub use engine::{Engine, EngineId, Module};
 pub use error::Error;

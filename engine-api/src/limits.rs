@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::{Error, Extern, MemoryType, ModuleInfo};
+
 /// How an engine compiles: fixed for its lifetime, since it changes the code.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EngineConfig {
@@ -60,4 +62,44 @@ impl Limits {
         let own = self.table_elements_max.unwrap_or(TABLE_ELEMENTS_MAX);
         own.min(TABLE_ELEMENTS_MAX)
     }
+
+    /// For engines: refuses an instance that would start larger than it may be. `given` is what
+    /// [`Imports::resolve_all`](crate::Imports::resolve_all) found for the module's imports.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`].
+    pub fn check_start(&self, info: &ModuleInfo, given: &[&Extern]) -> Result<(), Error> {
+        let own = info.memories()[info.imported_memories()..].iter();
+        let mut memories: Vec<&MemoryType> = own.filter(|memory| !memory.shared).collect();
+        let mut tables: Vec<_> = info.tables()[info.imported_tables()..].iter().collect();
+        for item in given {
+            match item {
+                Extern::Memory(ty) => memories.push(ty),
+                Extern::Table(ty) => tables.push(ty),
+                _ => {}
+            }
+        }
+        let bytes = memories.into_iter().map(MemoryType::bytes_min);
+        let bytes = bytes.fold(0, u64::saturating_add);
+        let elements = tables.iter().map(|table| table.elements_min).max();
+        let bytes_max = self.memory_bytes_max.unwrap_or(u64::MAX);
+        check("bytes of memory", bytes, bytes_max)?;
+        check(
+            "table elements",
+            elements.unwrap_or(0),
+            self.table_elements(),
+        )
+    }
+}
+
+fn check(what: &'static str, needed: u64, limit: u64) -> Result<(), Error> {
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what,
+        needed,
+        limit,
+    })
 }

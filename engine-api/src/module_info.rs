@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType,
-    ModuleHash, NumericType, Slot, TableIndex, TableType,
+    EngineId, Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex,
+    MemoryType, ModuleHash, NumericType, Slot, TableIndex, TableType, Val, ValType,
 };
 
 /// An import of a module.
@@ -16,6 +16,19 @@ pub struct Import {
     pub name: String,
     /// What the module needs there.
     pub ty: ExternType,
+}
+
+impl Import {
+    /// For engines: says that what is given for the import does not do, and why.
+    #[must_use]
+    pub fn refused(&self, reason: impl Into<String>) -> Error {
+        Error::Import {
+            module: self.module.clone(),
+            name: self.name.clone(),
+            expected: self.ty.clone(),
+            reason: reason.into(),
+        }
+    }
 }
 
 /// An export of a module.
@@ -203,6 +216,70 @@ impl ModuleInfo {
         &self.contents.globals
     }
 
+    /// How many of the memories are imported. These come first.
+    #[must_use]
+    pub fn imported_memories(&self) -> usize {
+        self.imported(|ty| matches!(ty, ExternType::Memory(_)))
+    }
+
+    /// How many of the tables are imported. These come first.
+    #[must_use]
+    pub fn imported_tables(&self) -> usize {
+        self.imported(|ty| matches!(ty, ExternType::Table(_)))
+    }
+
+    /// How many of the globals are imported. These come first.
+    #[must_use]
+    pub fn imported_globals(&self) -> usize {
+        self.imported(|ty| matches!(ty, ExternType::Global(_)))
+    }
+
+    fn imported(&self, is: fn(&ExternType) -> bool) -> usize {
+        let imports = self.imports().iter();
+        imports.filter(|import| is(&import.ty)).count()
+    }
+
+    /// The mutable globals: those whose values are in a snapshot.
+    pub fn mutable_globals(&self) -> impl Iterator<Item = (GlobalIndex, ValType)> + '_ {
+        let globals = (0..).map(GlobalIndex).zip(self.globals());
+        let mutable = globals.filter(|(_, ty)| ty.mutable);
+        mutable.map(|(index, ty)| (index, ty.value))
+    }
+
+    /// For engines: refuses snapshots of a module with state that no snapshot holds, shared
+    /// memories and references in globals.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`].
+    pub fn check_snapshots(&self, engine: EngineId) -> Result<(), Error> {
+        let shared = self.memories().iter().position(|memory| memory.shared);
+        let shared = shared.map(|index| format!("snapshots of shared memory {index}"));
+        let reference = || {
+            let mut globals = self.mutable_globals();
+            let (index, _) = globals.find(|(_, ty)| ty.is_reference())?;
+            Some(format!("snapshots of the reference in global {}", index.0))
+        };
+        match shared.or_else(reference) {
+            None => Ok(()),
+            Some(what) => Err(Error::Unsupported { engine, what }),
+        }
+    }
+
+    /// For engines: refuses to set a global that is immutable, or to a value of another type. The
+    /// index has been checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ImmutableGlobal`]; [`Error::ValueType`].
+    pub fn check_set_global(&self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
+        let ty = self.globals()[global.0 as usize];
+        if !ty.mutable {
+            return Err(Error::ImmutableGlobal { global: global.0 });
+        }
+        value.check_type(ty.value)
+    }
+
     /// Whether the module has a start function.
     #[must_use]
     pub fn has_start(&self) -> bool {
@@ -230,14 +307,9 @@ impl ModuleInfo {
     /// # Errors
     ///
     /// [`Error::NoSuchExport`]; [`Error::Signature`].
-    pub fn check_call(
-        &self,
-        func: FuncIndex,
-        args: &[crate::Val],
-        results: &[crate::Val],
-    ) -> Result<(), Error> {
+    pub fn check_call(&self, func: FuncIndex, args: &[Val], results: &[Val]) -> Result<(), Error> {
         let Some(function) = self.functions.get(func.0 as usize) else {
-            return Err(no_such_function(func));
+            return Err(Error::no_such_index("function", func.0));
         };
         let (params, declared) = (function.ty.params(), function.ty.results());
         let fits = params.len() == args.len()
@@ -246,7 +318,7 @@ impl ModuleInfo {
         if fits {
             return Ok(());
         }
-        let types = |values: &[crate::Val]| values.iter().map(crate::Val::ty).collect::<Vec<_>>();
+        let types = |values: &[Val]| values.iter().map(Val::ty).collect::<Vec<_>>();
         Err(Error::Signature {
             name: function.name.clone(),
             expected: function.ty.clone(),
@@ -276,7 +348,7 @@ impl ModuleInfo {
     #[cold]
     fn misfit(&self, func: FuncIndex, ty: NumericType) -> Error {
         match self.functions.get(func.0 as usize) {
-            None => no_such_function(func),
+            None => Error::no_such_index("function", func.0),
             Some(function) => Error::Signature {
                 name: function.name.clone(),
                 expected: function.ty.clone(),
@@ -286,17 +358,9 @@ impl ModuleInfo {
     }
 }
 
-fn no_such_function(func: FuncIndex) -> Error {
-    Error::NoSuchExport {
-        kind: "function",
-        name: format!("#{}", func.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Val, ValType};
 
     /// A module of exported functions: name, parameters, results.
     fn exporting(functions: &[(&str, &[ValType], &[ValType])]) -> ModuleInfo {

@@ -87,24 +87,17 @@ impl Precompiled {
     )]
     pub unsafe fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let refuse = |reason: &str| refused(reason.to_owned());
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or_else(|| refuse("it does not start as one"))?;
-        let (module, rest) = rest
-            .split_first_chunk::<32>()
-            .ok_or_else(|| refuse("it is truncated"))?;
-        let (hash, body) = rest
-            .split_first_chunk::<32>()
-            .ok_or_else(|| refuse("it is truncated"))?;
+        let truncated = || refuse("it is truncated");
+        let rest = bytes.strip_prefix(MAGIC);
+        let rest = rest.ok_or_else(|| refuse("it does not start as one"))?;
+        let (module, rest) = rest.split_first_chunk::<32>().ok_or_else(truncated)?;
+        let (hash, body) = rest.split_first_chunk::<32>().ok_or_else(truncated)?;
         if blake3::hash(body).as_bytes() != hash {
             return Err(refuse("it is damaged: its hash does not match"));
         }
-        let (len, rest) = body
-            .split_first_chunk::<4>()
-            .ok_or_else(|| refuse("it is truncated"))?;
-        let (fingerprint, code) = rest
-            .split_at_checked(u32::from_le_bytes(*len) as usize)
-            .ok_or_else(|| refuse("it is truncated"))?;
+        let (len, rest) = body.split_first_chunk::<4>().ok_or_else(truncated)?;
+        let len = u32::from_le_bytes(*len) as usize;
+        let (fingerprint, code) = rest.split_at_checked(len).ok_or_else(truncated)?;
         let fingerprint = std::str::from_utf8(fingerprint)
             .map_err(|error| unusable("its fingerprint is no text".to_owned(), error))?
             .to_owned();

@@ -50,18 +50,39 @@ impl Snapshot {
     }
 
     /// The image of one memory.
-    #[must_use]
-    pub fn memory(&self, memory: MemoryIndex) -> Option<&MemoryImage> {
-        let mut images = self.memories.iter();
-        images
-            .find(|(index, _)| *index == memory)
-            .map(|(_, image)| image)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] if there is none.
+    pub fn memory(&self, memory: MemoryIndex) -> Result<&MemoryImage, Error> {
+        of_index(&self.memories, memory).ok_or_else(|| lacks("memory", memory.0))
+    }
+
+    /// For engines: by how many bytes a memory that starts with `size` must grow to take its image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] if there is no image, or if it is smaller than that.
+    pub fn growth(&self, memory: MemoryIndex, size: u64) -> Result<u64, Error> {
+        let bytes = self.memory(memory)?.bytes();
+        bytes.checked_sub(size).ok_or_else(|| Error::Snapshot {
+            reason: format!("it has a memory of {bytes} bytes, which here starts with {size}"),
+        })
     }
 
     /// What the mutable globals held.
     #[must_use]
     pub fn globals(&self) -> &[(GlobalIndex, Val)] {
         &self.globals
+    }
+
+    /// The value of one mutable global.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] if there is none.
+    pub fn global(&self, global: GlobalIndex) -> Result<&Val, Error> {
+        of_index(&self.globals, global).ok_or_else(|| lacks("global", global.0))
     }
 
     /// The size of all memories, in bytes.
@@ -177,6 +198,17 @@ impl Snapshot {
         Err(Error::Snapshot {
             reason: format!("it was taken of module {}, this is {module}", self.module),
         })
+    }
+}
+
+fn of_index<I: PartialEq, T>(items: &[(I, T)], index: I) -> Option<&T> {
+    let mut items = items.iter();
+    items.find(|(own, _)| *own == index).map(|(_, item)| item)
+}
+
+fn lacks(kind: &str, index: u32) -> Error {
+    Error::Snapshot {
+        reason: format!("{kind} {index} is missing"),
     }
 }
 

@@ -140,6 +140,12 @@ impl MemoryType {
         }
     }
 
+    /// The bytes that the memory starts with.
+    #[must_use]
+    pub fn bytes_min(&self) -> u64 {
+        self.pages_min.saturating_mul(PAGE_BYTES)
+    }
+
     /// The most bytes the memory can ever have: its maximum, or what its index type can address.
     #[must_use]
     pub fn bytes_max(&self) -> u64 {

@@ -1,12 +1,13 @@
 //! Values that cross between host and guest.
 
 use std::any::Any;
+use std::convert::identity;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ValType;
+use crate::{Error, ValType};
 
 /// A value, as bits: floats keep their NaN payload through every conversion, and equality is
 /// equality of bits.
@@ -57,51 +58,49 @@ impl Val {
         }
     }
 
-    /// The value if it is an i32.
-    #[must_use]
-    pub fn i32(&self) -> Option<i32> {
-        if let Val::I32(value) = self {
-            Some(*value)
+    /// Refuses the value where one of another type is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ValueType`].
+    #[inline]
+    pub fn check_type(&self, expected: ValType) -> Result<(), Error> {
+        let got = self.ty();
+        if got == expected {
+            Ok(())
         } else {
-            None
-        }
-    }
-
-    /// The value if it is an i64.
-    #[must_use]
-    pub fn i64(&self) -> Option<i64> {
-        if let Val::I64(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
-    }
-
-    /// The value if it is an f32.
-    #[must_use]
-    pub fn f32(&self) -> Option<f32> {
-        if let Val::F32(bits) = self {
-            Some(f32::from_bits(*bits))
-        } else {
-            None
-        }
-    }
-
-    /// The value if it is an f64.
-    #[must_use]
-    pub fn f64(&self) -> Option<f64> {
-        if let Val::F64(bits) = self {
-            Some(f64::from_bits(*bits))
-        } else {
-            None
+            Err(Error::ValueType { expected, got })
         }
     }
 }
 
-impl From<i32> for Val {
-    fn from(value: i32) -> Self {
-        Val::I32(value)
-    }
+/// Values of the number types: the bits of each, and how they become a number of Rust's.
+macro_rules! numbers {
+    ($($number:ident in $variant:ident: $to_bits:expr, $from_bits:expr;)*) => {$(
+        impl From<$number> for Val {
+            fn from(value: $number) -> Self {
+                Val::$variant($to_bits(value))
+            }
+        }
+
+        impl Val {
+            #[doc = concat!("The value as a number, if it is one of the type `", stringify!($number), "`.")]
+            #[must_use]
+            pub fn $number(&self) -> Option<$number> {
+                match self {
+                    Val::$variant(bits) => Some($from_bits(*bits)),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i32 in I32: identity, identity;
+    i64 in I64: identity, identity;
+    f32 in F32: f32::to_bits, f32::from_bits;
+    f64 in F64: f64::to_bits, f64::from_bits;
 }
 
 impl From<u32> for Val {
@@ -110,27 +109,9 @@ impl From<u32> for Val {
     }
 }
 
-impl From<i64> for Val {
-    fn from(value: i64) -> Self {
-        Val::I64(value)
-    }
-}
-
 impl From<u64> for Val {
     fn from(value: u64) -> Self {
         Val::I64(value.cast_signed())
-    }
-}
-
-impl From<f32> for Val {
-    fn from(value: f32) -> Self {
-        Val::F32(value.to_bits())
-    }
-}
-
-impl From<f64> for Val {
-    fn from(value: f64) -> Self {
-        Val::F64(value.to_bits())
     }
 }
 

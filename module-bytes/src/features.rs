@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use engine_api::Error;
+use engine_api::{Capabilities, Error};
 use wasmparser::{Validator, WasmFeatures};
 
 use crate::format::{invalid, refuse_other_formats};
@@ -110,6 +110,30 @@ fn dependents(flags: WasmFeatures) -> WasmFeatures {
         all |= WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC;
     }
     all
+}
+
+/// The features that a module needs and an engine of these capabilities lacks, as a list in words;
+/// `None` if it lacks none.
+///
+/// # Errors
+///
+/// As [`features`].
+pub fn missing_features(wasm: &[u8], engine: Capabilities) -> Result<Option<String>, Error> {
+    let has = |feature: &Feature| match feature {
+        Feature::MultiValue | Feature::BulkMemory => true,
+        Feature::ReferenceTypes => engine.externref,
+        Feature::Simd => engine.simd,
+        Feature::Threads => engine.threads,
+        Feature::MultiMemory => engine.multi_memory,
+        Feature::Memory64 => engine.memory64,
+        Feature::TailCalls => engine.tail_calls,
+        // Their results differ between machines, or their values cannot cross the contract.
+        Feature::RelaxedSimd | Feature::Exceptions | Feature::Gc => false,
+    };
+    let needed = features(wasm)?.into_iter();
+    let missing = needed.filter(|feature| !has(feature));
+    let missing: Vec<String> = missing.map(|feature| feature.to_string()).collect();
+    Ok((!missing.is_empty()).then(|| missing.join(", ")))
 }
 
 #[cfg(test)]

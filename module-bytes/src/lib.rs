@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`parse`] | reads imports, exports, types and indexes into an [`engine_api::ModuleInfo`] |
 //! | [`Instrumented`] | gives the bytes that an engine compiles: hidden state exported, the start function left to the engine |
-//! | [`features`] | says which proposals beyond the first release of WebAssembly a module needs |
+//! | [`features`] | says which proposals beyond the first release of WebAssembly a module needs, [`missing_features`] which of them an engine lacks |
 //! | [`obstacles`] | says what of a module a checkpoint could not hold |
 
 mod features;
@@ -15,7 +15,7 @@ mod instrument;
 mod obstacles;
 mod reader;
 
-pub use features::{Feature, features};
+pub use features::{Feature, features, missing_features};
 pub use instrument::{Instrumented, RESERVED};
 pub use obstacles::{Obstacle, Sites, obstacles};
 pub use reader::parse;
