@@ -14,11 +14,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use engine_api::{Error, ExportKind, ExternType, GlobalIndex, MemoryIndex, ModuleInfo};
+use engine_api::{Error, ExportKind, GlobalIndex, MemoryIndex, ModuleInfo};
 use wasm_encoder::{Encode, RawSection, Section, SectionId};
 use wasmparser::{ExportSectionReader, ExternalKind, Parser, Payload, Validator, WasmFeatures};
 
-use crate::format::{invalid, refuse_other_formats};
+use crate::format::{invalid, refuse_other_formats, refused};
 
 /// Exports that [`Instrumented`] adds begin with this; no module of a user's may have one.
 pub const RESERVED: &str = "wasm-proxy:";
@@ -117,13 +117,11 @@ fn refuse_reserved(info: &ModuleInfo) -> Result<(), Error> {
     let reserved = |name: &str| name.starts_with(RESERVED);
     match info.exports().iter().find(|export| reserved(&export.name)) {
         None => Ok(()),
-        Some(export) => Err(Error::InvalidModule {
-            reason: format!(
-                "the export `{}` begins with `{RESERVED}`, which is kept for the exports that \
-                 wasm-proxy adds; rename it, or give the module as its compiler wrote it",
-                export.name
-            ),
-        }),
+        Some(export) => Err(refused(format!(
+            "the export `{}` begins with `{RESERVED}`, which is kept for the exports that \
+             wasm-proxy adds; rename it, or give the module as its compiler wrote it",
+            export.name
+        ))),
     }
 }
 
@@ -146,25 +144,16 @@ impl Added {
     }
 
     fn globals(&mut self, info: &ModuleInfo) -> Vec<(GlobalIndex, String)> {
-        let imported = imported(info, |ty| matches!(ty, ExternType::Global(_)));
-        let mut exported = vec![None; info.globals().len()];
-        for export in info.exports().iter().rev() {
-            if let ExportKind::Global(index) = export.kind {
-                exported[index.0 as usize] = Some(&export.name);
-            }
-        }
-        (0..)
-            .zip(info.globals())
-            .zip(exported)
-            .skip(imported)
-            .filter(|((_, ty), _)| ty.mutable)
-            .map(|((index, _), name)| {
-                let name = name.cloned().unwrap_or_else(|| {
-                    self.export(
-                        format!("global:{index}"),
-                        wasm_encoder::ExportKind::Global,
-                        index,
-                    )
+        let names = names(info, info.globals().len(), |kind| match kind {
+            ExportKind::Global(index) => Some(index.0),
+            _ => None,
+        });
+        let own = (0..).zip(info.globals()).skip(info.imported_globals());
+        own.filter(|(_, ty)| ty.mutable)
+            .map(|(index, _)| {
+                let name = names[index as usize].cloned().unwrap_or_else(|| {
+                    let kind = wasm_encoder::ExportKind::Global;
+                    self.export(format!("global:{index}"), kind, index)
                 });
                 (GlobalIndex(index), name)
             })
@@ -172,35 +161,35 @@ impl Added {
     }
 
     fn memories(&mut self, info: &ModuleInfo) -> Vec<(MemoryIndex, String)> {
-        let imported = imported(info, |ty| matches!(ty, ExternType::Memory(_)));
-        let mut exported = vec![None; info.memories().len()];
-        for export in info.exports().iter().rev() {
-            if let ExportKind::Memory(index) = export.kind {
-                exported[index.0 as usize] = Some(&export.name);
-            }
-        }
-        (0..)
-            .zip(exported)
-            .skip(imported)
-            .map(|(index, name)| {
-                let name = name.cloned().unwrap_or_else(|| {
-                    self.export(
-                        format!("memory:{index}"),
-                        wasm_encoder::ExportKind::Memory,
-                        index,
-                    )
-                });
-                (MemoryIndex(index), name)
-            })
-            .collect()
+        let names = names(info, info.memories().len(), |kind| match kind {
+            ExportKind::Memory(index) => Some(index.0),
+            _ => None,
+        });
+        let own = (0..).zip(names).skip(info.imported_memories());
+        own.map(|(index, name)| {
+            let name = name.cloned().unwrap_or_else(|| {
+                let kind = wasm_encoder::ExportKind::Memory;
+                self.export(format!("memory:{index}"), kind, index)
+            });
+            (MemoryIndex(index), name)
+        })
+        .collect()
     }
 }
 
-fn imported(info: &ModuleInfo, is: impl Fn(&ExternType) -> bool) -> usize {
-    info.imports()
-        .iter()
-        .filter(|import| is(&import.ty))
-        .count()
+/// The first name that each item of an index space is exported under.
+fn names(
+    info: &ModuleInfo,
+    len: usize,
+    index_of: impl Fn(ExportKind) -> Option<u32>,
+) -> Vec<Option<&String>> {
+    let mut names = vec![None; len];
+    for export in info.exports().iter().rev() {
+        if let Some(index) = index_of(export.kind) {
+            names[index as usize] = Some(&export.name);
+        }
+    }
+    names
 }
 
 /// Where in the binary the sections are that change.
@@ -247,9 +236,8 @@ impl Layout {
         let mut section_start = 0;
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload.map_err(|error| invalid(&error))?;
-            validator
-                .payload(&payload)
-                .map_err(|error| invalid(&error))?;
+            let checked = validator.payload(&payload);
+            checked.map_err(|error| invalid(&error))?;
             if let Payload::Version { range, .. } = &payload {
                 section_start = range.end;
             }
@@ -294,13 +282,11 @@ impl Layout {
         let own_count = self.exports.as_ref().map_or(0, |exports| exports.count);
         let count = own_count + added.count;
         if count > EXPORTS_MAX {
-            return Err(Error::InvalidModule {
-                reason: format!(
-                    "{own_count} exports and {} more for checkpoints exceed the limit of \
-                     {EXPORTS_MAX}; build the module with fewer exports or mutable globals",
-                    added.count
-                ),
-            });
+            return Err(refused(format!(
+                "{own_count} exports and {} more for checkpoints exceed the limit of \
+                 {EXPORTS_MAX}; build the module with fewer exports or mutable globals",
+                added.count
+            )));
         }
         let (before, own) = match &self.exports {
             Some(exports) => (exports.section.clone(), exports.entries.clone()),
@@ -311,11 +297,10 @@ impl Layout {
         contents.extend_from_slice(&wasm[own]);
         contents.extend_from_slice(&added.bytes);
         if u32::try_from(contents.len()).is_err() {
-            return Err(Error::InvalidModule {
-                reason: "with the exports for checkpoints the export section would exceed 4 GiB; \
-                         build the module with fewer exports or shorter names"
-                    .to_owned(),
-            });
+            return Err(refused(
+                "with the exports for checkpoints the export section would exceed 4 GiB; build the \
+                 module with fewer exports or shorter names",
+            ));
         }
 
         // The start section, when there is one, follows the export section.
