@@ -1,4 +1,4 @@
-//! What the host gives a module.
+//! The imports that the host gives a module.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -41,8 +41,8 @@ impl HostFunc {
         &self.name
     }
 
-    /// The same import served by another function: how the proxy puts a recorder between the guest
-    /// and the host.
+    /// The same import with another function behind it. The proxy puts its recorder between the
+    /// guest and the host this way.
     #[must_use]
     pub fn replaced<F>(&self, function: F) -> Self
     where
@@ -57,12 +57,12 @@ impl HostFunc {
     /// For engines: runs the function on behalf of a guest. `args` have the declared types;
     /// `results` holds zeros of the declared types before, and values of these types after.
     ///
-    /// A panic is stopped here, because it must not unwind through the guest's frames.
+    /// A panic stops here, because it must not unwind through the guest's frames.
     ///
     /// # Errors
     ///
-    /// What the function returned: [`Error::Trap`] (its own, or of a nested call) as it is, and
-    /// every other error as the source of [`Error::Host`]; [`Error::HostPanicked`].
+    /// The function's error: an [`Error::Trap`] (its own, or of a nested call) as it is, and every
+    /// other error as the source of [`Error::Host`]; [`Error::HostPanicked`].
     pub fn invoke(
         &self,
         caller: &mut dyn Caller,
@@ -114,11 +114,11 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
-/// Something the host gives for an import.
+/// What the host gives for one import.
 ///
-/// Memories, tables and globals are given by their type: the engine makes a fresh one for every
-/// instance, and two generations never share state. Only a [`SharedMemory`] is an object,
-/// because sharing it between the instances of one threaded guest is its purpose.
+/// For memories, tables and globals the host gives a type: the engine makes a fresh one for every
+/// instance, and two generations never share state. Only a [`SharedMemory`] is an object, because
+/// the instances of one threaded guest share it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Extern {
@@ -134,10 +134,10 @@ pub enum Extern {
     Global(GlobalType, Val),
 }
 
-/// What the host gives a module, by module name and name.
+/// Everything that the host gives a module, by module name and name.
 ///
 /// WASI will be one more kind of entry here: a namespace that the engine's own implementation
-/// serves. Until then a WASI import is missing like any other, and is named in the error.
+/// serves. Until then a WASI import is missing like any other, and the error names it.
 ///
 /// ```
 /// use engine_api::{Error, FuncType, Imports, Val, ValType};
@@ -163,7 +163,7 @@ impl Imports {
         Self::default()
     }
 
-    /// Adds or replaces an import of any kind.
+    /// Adds an import of any kind, or replaces the one of that name.
     pub fn define(&mut self, module: &str, name: &str, item: Extern) -> &mut Self {
         self.modules
             .entry(module.to_owned())
@@ -172,9 +172,9 @@ impl Imports {
         self
     }
 
-    /// Adds a host function. Its `args` have the types of `ty`; it writes values of the result
-    /// types into `results`, which holds zeros of them. An [`Error::Trap`] it returns becomes the
-    /// guest's trap.
+    /// Adds a host function. Its `args` have the parameter types of `ty`; it writes values of the
+    /// result types into `results`, which holds zeros of them. An [`Error::Trap`] that it returns
+    /// becomes the guest's trap.
     pub fn func<F>(&mut self, module: &str, name: &str, ty: FuncType, function: F) -> &mut Self
     where
         F: Fn(&mut dyn Caller, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
@@ -188,13 +188,13 @@ impl Imports {
         self.define(module, name, Extern::Func(function))
     }
 
-    /// What is given for an import.
+    /// The entry for an import, if there is one.
     #[must_use]
     pub fn get(&self, module: &str, name: &str) -> Option<&Extern> {
         self.modules.get(module)?.get(name)
     }
 
-    /// All entries, in no particular order: module name, name, what is given.
+    /// All entries with their module name and name, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Extern)> {
         self.modules.iter().flat_map(|(module, names)| {
             names
@@ -203,9 +203,9 @@ impl Imports {
         })
     }
 
-    /// Fills every import of the module that is still missing: functions that fail when called,
-    /// with the import's name in the error, and fresh memories, tables and globals of the least
-    /// type that fits. What a module never uses then need not be written.
+    /// Adds every import of the module that is still missing: functions that fail when called, with
+    /// the import's name in the error, and fresh memories, tables and globals of the smallest type
+    /// that fits. The host then need not write imports that the module never uses.
     pub fn stub_missing(&mut self, info: &ModuleInfo) -> &mut Self {
         for import in info.imports() {
             if self.get(&import.module, &import.name).is_some() {
@@ -235,7 +235,7 @@ impl Imports {
         self
     }
 
-    /// For engines: what is given for each import of a module, in the module's order.
+    /// For engines: the entries for all imports of a module, in the module's order.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ impl Imports {
         needed.map(|import| self.resolve(import)).collect()
     }
 
-    /// For engines: what is given for one import of a module, checked against what it needs.
+    /// For engines: the entry for one import of a module, whose type has been checked.
     ///
     /// # Errors
     ///

@@ -14,12 +14,12 @@ pub struct Import {
     pub module: String,
     /// The import's name.
     pub name: String,
-    /// What the module needs there.
+    /// The type that the module needs there.
     pub ty: ExternType,
 }
 
 impl Import {
-    /// For engines: says that what is given for the import does not do, and why.
+    /// For engines: the error for an entry that does not serve this import, with the reason.
     #[must_use]
     pub fn refused(&self, reason: impl Into<String>) -> Error {
         Error::Import {
@@ -34,15 +34,15 @@ impl Import {
 /// An export of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
-    /// Its name.
+    /// The name, which no other export of the module has.
     pub name: String,
-    /// What it is, with the index to reach it by.
+    /// Its kind, with the index by which the host reaches it.
     pub kind: ExportKind,
-    /// Its type.
+    /// The type that the module declares.
     pub ty: ExternType,
 }
 
-/// What an export is.
+/// The kind of an export, with its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportKind {
     /// A function.
@@ -53,20 +53,20 @@ pub enum ExportKind {
     Table(TableIndex),
     /// A global.
     Global(GlobalIndex),
-    /// An exception tag, which has no index because nothing of ours reaches it.
+    /// An exception tag. It has no index, because the contract does not reach tags.
     Tag,
 }
 
 /// An exported function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionInfo {
-    /// The name of the export. One function exported under two names is listed twice.
+    /// The name of the export. A function that is exported under two names is listed twice.
     pub name: String,
-    /// Its type.
+    /// The type that the module declares.
     pub ty: FuncType,
 }
 
-/// What was read from a module's bytes, for [`ModuleInfo::new`].
+/// Everything that a reader takes from a module's bytes, for [`ModuleInfo::new`].
 #[derive(Clone, Debug)]
 pub struct ModuleContents {
     /// The hash of the bytes.
@@ -87,9 +87,9 @@ pub struct ModuleContents {
     pub function_count: usize,
 }
 
-/// What a module imports and exports, with the indexes by which everything is reached.
+/// A module's imports and exports, with the indexes by which the host reaches them.
 ///
-/// It is plain data, made from the module's bytes alone, so it is the same for every engine.
+/// It is plain data and depends only on the module's bytes, so it is the same for every engine.
 #[derive(Clone, Debug)]
 pub struct ModuleInfo {
     contents: ModuleContents,
@@ -98,7 +98,7 @@ pub struct ModuleInfo {
 }
 
 impl ModuleInfo {
-    /// Puts together what a reader found.
+    /// Indexes the contents that a reader found.
     ///
     /// # Errors
     ///
@@ -129,9 +129,8 @@ impl ModuleInfo {
         })
     }
 
-    /// For engines that wrap another: what the module looks like when the wrapper serves some of
-    /// its imports, and offers functions of its own after the module's. The indexes of everything
-    /// else stay.
+    /// For engines that wrap another: the module as its users see it if the wrapper serves some of
+    /// its imports, and offers functions of its own after the module's. All other indexes stay.
     #[must_use]
     pub fn wrapped(&self, imports: Vec<Import>, functions: Vec<FunctionInfo>) -> Self {
         let mut info = self.clone();
@@ -177,7 +176,7 @@ impl ModuleInfo {
             .map(|position| &self.contents.exports[*position])
     }
 
-    /// The exported functions, in the module's order: what [`FuncIndex`] counts.
+    /// The exported functions, in the module's order. [`FuncIndex`] is a position in this list.
     #[must_use]
     pub fn functions(&self) -> &[FunctionInfo] {
         &self.functions
@@ -198,37 +197,37 @@ impl ModuleInfo {
         }
     }
 
-    /// The linear memories, imports first: what [`MemoryIndex`] counts.
+    /// The linear memories, imports first. [`MemoryIndex`] is a position in this list.
     #[must_use]
     pub fn memories(&self) -> &[MemoryType] {
         &self.contents.memories
     }
 
-    /// The tables, imports first: what [`TableIndex`] counts.
+    /// The tables, imports first. [`TableIndex`] is a position in this list.
     #[must_use]
     pub fn tables(&self) -> &[TableType] {
         &self.contents.tables
     }
 
-    /// The globals, imports first: what [`GlobalIndex`] counts.
+    /// The globals, imports first. [`GlobalIndex`] is a position in this list.
     #[must_use]
     pub fn globals(&self) -> &[GlobalType] {
         &self.contents.globals
     }
 
-    /// How many of the memories are imported. These come first.
+    /// How many memories are imported. They are the first ones.
     #[must_use]
     pub fn imported_memories(&self) -> usize {
         self.imported(|ty| matches!(ty, ExternType::Memory(_)))
     }
 
-    /// How many of the tables are imported. These come first.
+    /// How many tables are imported. They are the first ones.
     #[must_use]
     pub fn imported_tables(&self) -> usize {
         self.imported(|ty| matches!(ty, ExternType::Table(_)))
     }
 
-    /// How many of the globals are imported. These come first.
+    /// How many globals are imported. They are the first ones.
     #[must_use]
     pub fn imported_globals(&self) -> usize {
         self.imported(|ty| matches!(ty, ExternType::Global(_)))
@@ -239,15 +238,15 @@ impl ModuleInfo {
         imports.filter(|import| is(&import.ty)).count()
     }
 
-    /// The mutable globals: those whose values are in a snapshot.
+    /// The mutable globals with their types. A snapshot holds their values.
     pub fn mutable_globals(&self) -> impl Iterator<Item = (GlobalIndex, ValType)> + '_ {
         let globals = (0..).map(GlobalIndex).zip(self.globals());
         let mutable = globals.filter(|(_, ty)| ty.mutable);
         mutable.map(|(index, ty)| (index, ty.value))
     }
 
-    /// For engines: refuses snapshots of a module with state that no snapshot holds, shared
-    /// memories and references in globals.
+    /// For engines: refuses snapshots of a module with state that no snapshot holds: shared memories
+    /// and references in globals.
     ///
     /// # Errors
     ///
@@ -266,8 +265,8 @@ impl ModuleInfo {
         }
     }
 
-    /// For engines: refuses to set a global that is immutable, or to a value of another type. The
-    /// index has been checked.
+    /// For engines: refuses to set an immutable global, and to set a global to a value of another
+    /// type. The index must be one of the module's.
     ///
     /// # Errors
     ///
@@ -302,7 +301,7 @@ impl ModuleInfo {
             .fold(0, u64::saturating_add)
     }
 
-    /// Checks that what a call gives fits the function, by number and type.
+    /// Checks the arguments and results of a call against the function, by number and type.
     ///
     /// # Errors
     ///
@@ -326,7 +325,7 @@ impl ModuleInfo {
         })
     }
 
-    /// Checks that a call by slots fits the function: `ty` is its type, and there are slots enough.
+    /// Checks a call by slots against the function: `ty` is its type, and there are enough slots.
     ///
     /// # Errors
     ///

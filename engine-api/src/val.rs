@@ -44,7 +44,7 @@ impl Val {
         }
     }
 
-    /// The zero or null of a type: what a result slot holds before the call.
+    /// The zero or null of a type, which a result holds before its call.
     #[must_use]
     pub fn zero(ty: ValType) -> Self {
         match ty {
@@ -58,7 +58,7 @@ impl Val {
         }
     }
 
-    /// Refuses the value where one of another type is needed.
+    /// Refuses the value if it has another type.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Val {
     }
 }
 
-/// Values of the number types: the bits of each, and how they become a number of Rust's.
+/// Conversions between values and Rust's numbers: the type, its variant, and both directions.
 macro_rules! numbers {
     ($($number:ident in $variant:ident: $to_bits:expr, $from_bits:expr;)*) => {$(
         impl From<$number> for Val {
@@ -115,8 +115,8 @@ impl From<u64> for Val {
     }
 }
 
-/// An opaque reference to a function of one instance: it can be stored, compared and given back to
-/// the instance it came from, where any other instance answers [`crate::Error::ForeignReference`].
+/// An opaque reference to a function of one instance. It can be stored, compared and given back to
+/// that instance; any other instance refuses it with [`crate::Error::ForeignReference`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FuncRef {
     instance: u64,
@@ -124,37 +124,37 @@ pub struct FuncRef {
 }
 
 impl FuncRef {
-    /// For engines: names the function that the instance keeps in `slot`. `instance` is a number
-    /// from [`FuncRef::new_instance`]. An engine trusts neither number when it gets the reference
-    /// back.
+    /// For engines: a reference to the function that the instance keeps in `slot`. `instance` is a
+    /// number from [`FuncRef::new_instance`]. An engine trusts neither number when it gets the
+    /// reference back.
     #[must_use]
     pub fn new(instance: u64, slot: u32) -> Self {
         Self { instance, slot }
     }
 
-    /// For engines: a number for a new instance, which no other instance of this process has, be it
-    /// another engine's.
+    /// For engines: a number for a new instance, different from that of every other instance in this
+    /// process, on any engine.
     #[must_use]
     pub fn new_instance() -> u64 {
         static LAST: AtomicU64 = AtomicU64::new(0);
         LAST.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The instance the function belongs to.
+    /// The number of the instance that the function belongs to.
     #[must_use]
     pub fn instance(&self) -> u64 {
         self.instance
     }
 
-    /// The slot in that instance's table of references that it handed out.
+    /// The slot in that instance's list of functions that the host has references to.
     #[must_use]
     pub fn slot(&self) -> u32 {
         self.slot
     }
 }
 
-/// A reference to a host object that a guest can hold, pass and give back, but not look into.
-/// Equality is identity of the object.
+/// A reference to a host object. A guest can hold it, pass it on and give it back, but not look
+/// into it. Two references are equal if they are to the same object.
 #[derive(Clone)]
 pub struct ExternRef(Arc<dyn Any + Send + Sync>);
 
@@ -192,11 +192,12 @@ impl fmt::Debug for ExternRef {
     }
 }
 
-/// An error value that a guest returned: what an [`ExternRef`] holds where a host shows it.
+/// An error value that a guest returned. A host that understands such values puts one into an
+/// [`ExternRef`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct GuestError {
-    /// What the guest said.
+    /// The message of the guest's error.
     pub message: String,
 }
 
