@@ -129,8 +129,8 @@ macro_rules! number {
             #[inline]
             pub fn $with(&self) -> $number {
                 let from_bits: fn($bits) -> $number = $from_bits;
-                // Reads only as many bytes as the guest wrote: a load that spans several recent
-                // stores stalls the processor.
+                // Reads only as many bytes as the guest wrote: a load that is wider than a recent
+                // store to the same place stalls the processor.
                 from_bits(<$bits>::from_le_bytes(*self.0.first_chunk().expect("there are 16")))
             }
         }

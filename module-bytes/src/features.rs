@@ -53,7 +53,7 @@ impl fmt::Display for Feature {
     }
 }
 
-/// Which features a module's bytes use, by validating every function: costs about as much as
+/// Which features a module's bytes use. It validates every function, which costs about as much as
 /// the first pass of a compiler.
 ///
 /// # Errors
@@ -84,7 +84,7 @@ pub fn features(wasm: &[u8]) -> Result<Vec<Feature>, Error> {
         ),
         (Feature::Gc, WasmFeatures::GC),
     ];
-    // A feature is needed if the module is invalid without it, everything else allowed.
+    // A feature is needed if the module is invalid without it and with all others.
     Ok(optional
         .into_iter()
         .filter(|(_, flags)| {
@@ -97,7 +97,7 @@ pub fn features(wasm: &[u8]) -> Result<Vec<Feature>, Error> {
         .collect())
 }
 
-/// The flags and those that wasmparser refuses without them.
+/// The flags, and all flags that wasmparser refuses without them.
 fn dependents(flags: WasmFeatures) -> WasmFeatures {
     let mut all = flags;
     if flags.contains(WasmFeatures::SIMD) {
@@ -112,8 +112,8 @@ fn dependents(flags: WasmFeatures) -> WasmFeatures {
     all
 }
 
-/// The features that a module needs and an engine of these capabilities lacks, as a list in words;
-/// `None` if it lacks none.
+/// The names of the features that a module needs and an engine with these capabilities lacks, as a
+/// list in words, or `None` if it lacks none.
 ///
 /// # Errors
 ///

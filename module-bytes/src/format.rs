@@ -1,4 +1,4 @@
-//! Bytes that are no core module, refused with the way out.
+//! Refusals of bytes that are not a core module, with the way out.
 
 use engine_api::Error;
 use wasmparser::Parser;

@@ -1,15 +1,14 @@
-//! Modules rewritten to let a checkpoint reach all of their state.
+//! Rewrites modules to let a checkpoint reach all of their state.
 //!
-//! A checkpoint holds the memories and the mutable globals of an instance, and goes into a fresh
-//! instance of the same module. Two things stand in the way in a module as its compiler left it.
-//! Globals such as the stack pointer are hidden: they have no export, and an engine reaches a
-//! global or a memory of an instance by the name of an export only. And the start function runs
-//! inside the instantiation: it would run again, host calls included, for each restored instance.
+//! A checkpoint holds the memories and the mutable globals of an instance, and is put into a fresh
+//! instance of the same module. A module as its compiler wrote it prevents that in two ways. Globals
+//! such as the stack pointer are hidden: they have no export, and an engine reaches a global or a
+//! memory of an instance only by the name of an export. And the start function runs inside the
+//! instantiation: it would run again, with its host calls, for each restored instance.
 //!
 //! So an engine compiles the module's [`Instrumented`] form: hidden state is exported under names
-//! that no user's module may have, and the start function is an export that the engine calls
-//! itself. Everything else, code above all, is copied byte for byte, and runs exactly as it
-//! did.
+//! that no user's module may have, and the start function becomes an export that the engine calls
+//! itself. Everything else, including all code, is copied byte for byte, and runs exactly as before.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -20,20 +19,20 @@ use wasmparser::{ExportSectionReader, ExternalKind, Parser, Payload, Validator, 
 
 use crate::format::{invalid, refuse_other_formats, refused};
 
-/// Exports that [`Instrumented`] adds begin with this; no module of a user's may have one.
+/// The names of exports that [`Instrumented`] adds begin with this. No user's module may have such an
+/// export.
 pub const RESERVED: &str = "wasm-proxy:";
 
-/// Exports that a module may have: the limit of the JavaScript embedding (section "Implementation
-/// limits"), which wasmparser, and with it every engine, enforces.
+/// The most exports that a module may have: the limit of the JavaScript embedding (section
+/// "Implementation limits"), which wasmparser enforces, and with it every engine.
 const EXPORTS_MAX: usize = 1_000_000;
 
-/// A module as an engine compiles it: its own bytes, with an export for everything that a
-/// checkpoint reads and writes, and its start function an export instead.
+/// A module as an engine compiles it: its own bytes with an export for all state that a checkpoint
+/// reads and writes, and with an export in place of the start section.
 ///
-/// New exports come after the module's own: [`ModuleInfo`] of the original bytes stays right about
-/// every index. The result depends on the bytes alone: it is the same on every engine. It serves
-/// only for compiling; hashes, precompiled modules and journals name the module by its original
-/// bytes.
+/// New exports come after the module's own, so every index in the [`ModuleInfo`] of the original
+/// bytes stays right. The result depends only on the bytes: it is the same on every engine. Only
+/// compilers see it; hashes, precompiled modules and journals name the module by its original bytes.
 #[derive(Clone, Debug)]
 pub struct Instrumented<'a> {
     wasm: Cow<'a, [u8]>,
@@ -43,17 +42,17 @@ pub struct Instrumented<'a> {
 }
 
 impl<'a> Instrumented<'a> {
-    /// Rewrites a module. `info` is what [`parse`](crate::parse) says of the same bytes.
+    /// Rewrites a module. `info` is the result of [`parse`](crate::parse) for the same bytes.
     ///
-    /// It costs a pass over everything but the bodies of functions and the contents of data
-    /// segments, which are neither read nor checked, and one copy of the bytes if anything has to
+    /// It costs one pass over the bytes, except for the bodies of functions and the contents of data
+    /// segments, which it neither reads nor checks, and one copy of the bytes if anything has to
     /// change.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidModule`] for bytes that are no valid module (bodies excepted, which the
-    /// engine's compiler checks), for a module with an export that begins with [`RESERVED`], and
-    /// for one that would have more than 1,000,000 exports.
+    /// [`Error::InvalidModule`] for bytes that are not a valid module (the engine's compiler checks
+    /// the bodies of functions), for a module with an export that begins with [`RESERVED`], and for
+    /// one that would have more than 1,000,000 exports.
     pub fn new(wasm: &'a [u8], info: &ModuleInfo) -> Result<Self, Error> {
         refuse_reserved(info)?;
         let layout = Layout::read(wasm)?;
@@ -82,31 +81,31 @@ impl<'a> Instrumented<'a> {
         })
     }
 
-    /// The bytes to compile: the original ones where nothing has to change.
+    /// The bytes to compile: the original ones if nothing has to change.
     #[must_use]
     pub fn wasm(&self) -> &[u8] {
         &self.wasm
     }
 
     /// Every mutable global that the module defines itself, in the order of their indexes, with the
-    /// name of an export: the module's own where it has one, else a new one.
+    /// name of an export: the module's own if it has one, else a new one.
     ///
-    /// Globals whose type cannot cross the contract are not among them, because no host could hold
-    /// their values.
+    /// Globals whose type cannot cross the contract are left out, because no host could hold their
+    /// values.
     #[must_use]
     pub fn globals(&self) -> &[(GlobalIndex, String)] {
         &self.globals
     }
 
     /// Every memory that the module defines itself, in the order of their indexes, with the name of
-    /// an export: the module's own where it has one, else a new one.
+    /// an export: the module's own if it has one, else a new one.
     #[must_use]
     pub fn memories(&self) -> &[(MemoryIndex, String)] {
         &self.memories
     }
 
-    /// The name of the exported function, without parameters and results, to call once in each new
-    /// instance before anything else: what was the module's start function.
+    /// The export under which the engine finds the module's start function, which has no parameters
+    /// and no results. The engine calls it once in each new instance, before anything else.
     #[must_use]
     pub fn start(&self) -> Option<&str> {
         self.start.as_deref()
@@ -125,7 +124,7 @@ fn refuse_reserved(info: &ModuleInfo) -> Result<(), Error> {
     }
 }
 
-/// The exports to add, encoded.
+/// The exports that are added, encoded.
 #[derive(Default)]
 struct Added {
     bytes: Vec<u8>,
@@ -177,7 +176,7 @@ impl Added {
     }
 }
 
-/// The first name that each item of an index space is exported under.
+/// For each item of an index space the name of its first export.
 fn names(
     info: &ModuleInfo,
     len: usize,
@@ -192,19 +191,19 @@ fn names(
     names
 }
 
-/// Where in the binary the sections are that change.
+/// The places of the sections that change.
 struct Layout {
     exports: Option<Exports>,
     start: Option<Start>,
-    /// Where an export section belongs if there is none: before the first section that must follow
-    /// it (core specification, section 5.5.2), else at the end.
+    /// Where a new export section belongs: before the first section that must follow it (core
+    /// specification, section 5.5.2), else at the end.
     exports_at: usize,
 }
 
 struct Exports {
     /// The whole section, with its identifier and size.
     section: Range<usize>,
-    /// The exports, without their number.
+    /// The exports, without the number of them that precedes them.
     entries: Range<usize>,
     count: usize,
 }
@@ -214,17 +213,17 @@ struct Start {
     section: Range<usize>,
     /// The function, in the function index space.
     function: u32,
-    /// The first export of the module's own that is this function.
+    /// The name of the first export of this function in the original module.
     exported_as: Option<String>,
 }
 
 impl Layout {
     /// Reads and validates everything but the bodies of functions.
     ///
-    /// Validation comes before the rewrite, because what is wrong with a start section can no
-    /// longer be seen after it: a start function that takes parameters would become a valid export.
-    /// One difference remains: an export declares its function, and a body may then name the start
-    /// function in `ref.func` where it could not before. Such a module runs as it was meant.
+    /// Validation comes before the rewrite, which hides mistakes in a start section: a start
+    /// function that takes parameters would become a valid export. One difference remains: an
+    /// export declares its function, so a body may name the start function in `ref.func` although
+    /// the original module did not declare it. Such a module runs as it was meant.
     fn read(wasm: &[u8]) -> Result<Self, Error> {
         refuse_other_formats(wasm)?;
         let mut validator = Validator::new_with_features(WasmFeatures::all());
@@ -277,7 +276,7 @@ impl Layout {
         })
     }
 
-    /// The bytes without the start section and with the exports added.
+    /// The bytes without the start section and with the added exports.
     fn rewrite(&self, wasm: &[u8], added: &Added) -> Result<Vec<u8>, Error> {
         let own_count = self.exports.as_ref().map_or(0, |exports| exports.count);
         let count = own_count + added.count;
@@ -303,7 +302,7 @@ impl Layout {
             ));
         }
 
-        // The start section, when there is one, follows the export section.
+        // The start section, if there is one, follows the export section.
         let dropped = self
             .start
             .as_ref()
@@ -321,7 +320,7 @@ impl Layout {
     }
 }
 
-/// Whether a section of that identifier must come after the export section.
+/// Whether a section with this identifier must come after the export section.
 fn follows_exports(id: u8) -> bool {
     [
         SectionId::Start,

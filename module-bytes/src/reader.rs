@@ -13,9 +13,9 @@ use crate::format::{invalid, refuse_other_formats, refused};
 ///
 /// # Errors
 ///
-/// [`Error::InvalidModule`] for anything that is no core module, with the way out for components,
-/// the text format and truncated files; [`Error::InvalidModule`] also for types that cannot cross
-/// this contract, such as a parameter of a garbage-collected type on an export.
+/// [`Error::InvalidModule`] for bytes that are not a core module, with the way out for components,
+/// the text format and truncated files; also for types that cannot cross the contract, such as a
+/// parameter of a garbage-collected type on an export.
 pub fn parse(wasm: &[u8]) -> Result<ModuleInfo, Error> {
     refuse_other_formats(wasm)?;
     let mut reader = Reader::default();
@@ -31,7 +31,7 @@ pub fn parse(wasm: &[u8]) -> Result<ModuleInfo, Error> {
     reader.finish(ModuleHash::of(wasm))
 }
 
-/// What has been read so far, in the binary's own index spaces.
+/// Everything read so far, in the binary's own index spaces.
 #[derive(Default)]
 struct Reader {
     types: Vec<Option<FuncType>>,
@@ -147,7 +147,7 @@ impl Reader {
                 ty,
             });
         }
-        // Stand for types that cannot cross the contract; nothing exported or imported has one.
+        // These stand for types that cannot cross the contract, which no import or export has.
         let hidden_table = TableType {
             element: ValType::FuncRef,
             elements_min: 0,
@@ -322,7 +322,7 @@ mod tests {
             r#"(module (memory (export "m") 1) (func (export "f") (result i32) i32.const 1))"#,
         )
         .unwrap();
-        // Cuts between two sections leave a shorter valid module; all others must be refused.
+        // A cut between two sections leaves a shorter valid module. All others must be refused.
         for len in 0..wasm.len() {
             let cut = &wasm[..len];
             let valid = wasmparser::Validator::new().validate_all(cut).is_ok();
