@@ -76,7 +76,7 @@ mod wakeup;
 
 use guest_calls::{policy, value};
 
-pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, FileError};
+pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, ExportError, FileError};
 pub use checkpoint::CheckpointPolicy;
 pub use data_plane::{Pinned, Typed};
 pub use debug_info::DebugInfo;

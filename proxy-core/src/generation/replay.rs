@@ -31,7 +31,7 @@ impl RecordedInstance {
         };
         if let Some(content) = own.usable() {
             self.import(entry, &plan, &args, artifact, content.bytes())
-                .inspect_err(|_| own.refuse())?;
+                .inspect_err(|divergence| own.refuse(divergence.clone()))?;
             return Ok(How::Imported(Arc::clone(content)));
         }
         self.replay(entry, &plan, &args)?;
@@ -94,8 +94,9 @@ impl RecordedInstance {
                 Ok(())
             }
             Err(failure) => {
-                own.fail();
-                Err(not_exported(entry, &failure))
+                let divergence = not_exported(entry, &failure);
+                own.fail(divergence.clone());
+                Err(divergence)
             }
         }
     }
