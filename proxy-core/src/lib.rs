@@ -74,6 +74,10 @@ mod upkeep;
 mod val_bytes;
 mod wakeup;
 
+/// What the unit tests share with the integration tests names this crate as they do.
+#[cfg(test)]
+extern crate self as proxy_core;
+
 use guest_calls::{policy, value};
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, ExportError, FileError};

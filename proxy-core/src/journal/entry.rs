@@ -118,7 +118,18 @@ impl Entry {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many records this thread has made of what calls gave.
+    static RECORDS_MADE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 impl ResultRecord {
+    #[cfg(test)]
+    pub(crate) fn made() -> usize {
+        RECORDS_MADE.get()
+    }
+
     /// The record as numbers, for a fingerprint.
     pub(crate) fn digest_into(&self, numbers: &mut Vec<Val>) {
         match self {
@@ -134,6 +145,8 @@ impl ResultRecord {
     /// What a call gave, as the journal keeps it: an error of the guest's own, or its results. Types
     /// of objects are the handle table's.
     pub(crate) fn all_of(ran: &Ran, objects: &ObjectTable) -> SmallVec<[Self; 1]> {
+        #[cfg(test)]
+        RECORDS_MADE.set(RECORDS_MADE.get() + 1);
         if let Some(message) = &ran.rejected {
             let hash = blake3::hash(message.as_bytes()).into();
             return smallvec![ResultRecord::Error { hash }];
@@ -153,6 +166,8 @@ impl ResultRecord {
     }
 
     pub(crate) fn buffer(bytes: &[u8]) -> Self {
+        #[cfg(test)]
+        RECORDS_MADE.set(RECORDS_MADE.get() + 1);
         ResultRecord::Buffer {
             len: bytes.len(),
             hash: blake3::hash(bytes).into(),
