@@ -115,6 +115,59 @@ pub trait Caller {
     fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error>;
 }
 
+/// Writes the named methods of a [`Caller`], each of which asks the caller in one field of `self`.
+#[macro_export]
+macro_rules! delegate_caller {
+    ($field:ident: $($method:ident),+ $(,)?) => {
+        $($crate::delegate_caller!(@$method $field);)+
+    };
+    (@memory_size $field:ident) => {
+        $crate::delegate_caller!(@ self (&self) $field memory_size(
+            memory: $crate::MemoryIndex) u64);
+    };
+    (@memory_read $field:ident) => {
+        $crate::delegate_caller!(@ self (&self) $field memory_read(
+            memory: $crate::MemoryIndex, offset: u64, buffer: &mut [u8]) ());
+    };
+    (@memory_write $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field memory_write(
+            memory: $crate::MemoryIndex, offset: u64, bytes: &[u8]) ());
+    };
+    (@memory_grow $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field memory_grow(
+            memory: $crate::MemoryIndex, pages: u64) u64);
+    };
+    (@global $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field global(
+            global: $crate::GlobalIndex) $crate::Val);
+    };
+    (@set_global $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field set_global(
+            global: $crate::GlobalIndex, value: &$crate::Val) ());
+    };
+    (@table_size $field:ident) => {
+        $crate::delegate_caller!(@ self (&self) $field table_size(table: $crate::TableIndex) u64);
+    };
+    (@table_grow $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field table_grow(
+            table: $crate::TableIndex, elements: u64, initial: &$crate::Val) u64);
+    };
+    (@table_get $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field table_get(
+            table: $crate::TableIndex, element: u64) $crate::Val);
+    };
+    (@table_set $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field table_set(
+            table: $crate::TableIndex, element: u64, value: &$crate::Val) ());
+    };
+    (@ $self:ident ($($receiver:tt)+) $field:ident $method:ident(
+        $($arg:ident: $ty:ty),+) $ok:ty) => {
+        fn $method($($receiver)+, $($arg: $ty),+) -> Result<$ok, $crate::Error> {
+            $self.$field.$method($($arg),+)
+        }
+    };
+}
+
 /// An instance of a module. It can move between threads; one thread uses it at a time.
 ///
 /// Dropping it frees its memories.
