@@ -146,6 +146,13 @@ impl Call<'_> {
         }
     }
 
+    /// The objects that the arguments from a position on name.
+    pub(crate) fn objects(&self, from: usize) -> Result<Vec<Js>, Throw> {
+        (from..self.args.len())
+            .map(|position| self.object(position))
+            .collect()
+    }
+
     /// As [`Call::object`], and the guest gives the object up.
     pub(crate) fn take(&self, position: usize) -> Result<Js, Throw> {
         match &self.args[position] {

@@ -6,9 +6,10 @@ use engine_api::{
     Capabilities, Engine, EngineId, Error, MemoryType, Module, Precompiled, SharedMemory,
 };
 
-use crate::Options;
+use crate::coverage::is_served;
 use crate::module::HostedModule;
 use crate::surface::Surface;
+use crate::{Options, casts};
 
 /// An engine that runs wasm-bindgen modules: another engine, and a host for their imports. It
 /// leaves all other modules to the other engine.
@@ -33,15 +34,16 @@ impl BindgenHost {
     }
 
     fn hosted(&self, module: Arc<dyn Module>, wasm: &[u8]) -> Arc<dyn Module> {
-        match Surface::of_module(module.info(), wasm) {
-            None => module,
-            Some(surface) => Arc::new(HostedModule::new(
-                Arc::clone(&self.engine),
-                module,
-                surface,
-                self.options.clone(),
-            )),
-        }
+        let Some(mut surface) = Surface::read(module.info(), is_served) else {
+            return module;
+        };
+        surface.casts = casts::read(module.info(), wasm);
+        Arc::new(HostedModule {
+            engine: Arc::clone(&self.engine),
+            module,
+            surface: Arc::new(surface),
+            options: self.options.clone(),
+        })
     }
 }
 

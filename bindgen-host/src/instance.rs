@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, EngineId, Error, ExternRef, FuncIndex, GuestError, Instance, Interrupter, MemoryMeter,
-    ModuleInfo, NumericType, Slot, Snapshot, Val,
+    Caller, EngineId, Error, ExternRef, FuncIndex, GuestError, Instance, Interrupt, Interrupter,
+    MemoryMeter, ModuleInfo, NumericType, Slot, Snapshot, Val,
 };
 
 use crate::call::from_externref;
 use crate::error::HostError;
 use crate::pool::{self, Pool};
-use crate::realm::{InterruptAll, Realm, Thread};
+use crate::realm::{Realm, Thread};
 use crate::surface::{Abi, Added};
 use crate::value::Js;
 use crate::{TAKE_ERROR, THREAD_POOL_START, THREAD_POOL_STOP};
@@ -86,7 +86,7 @@ impl HostedInstance {
 
     fn start_pool(&mut self, threads: i32) -> Result<i32, Error> {
         if let Some(pool) = &self.pool {
-            let message = format!("pool {} is running; stop it first", pool.number());
+            let message = format!("pool {} is running; stop it first", pool.number);
             return Err(HostError::Pool(message).ends(THREAD_POOL_START));
         }
         pool::check(threads)?;
@@ -99,7 +99,7 @@ impl HostedInstance {
     }
 
     fn stop_pool(&mut self, number: i32) -> Result<(), Error> {
-        match self.pool.take_if(|pool| pool.number() == number) {
+        match self.pool.take_if(|pool| pool.number == number) {
             None => {
                 let message = format!("pool {number} is not running");
                 Err(HostError::Pool(message).ends(THREAD_POOL_STOP))
@@ -116,10 +116,8 @@ impl HostedInstance {
     /// The outcome of a call of the main thread. It means nothing, and is an error, after a worker
     /// ended early and kept its locks.
     fn faultless(&self, outcome: Result<(), Error>) -> Result<(), Error> {
-        match self.pool.as_ref().and_then(|_| self.realm.fault()) {
-            Some(fault) => Err(fault),
-            None => outcome,
-        }
+        let fault = self.pool.as_ref().and_then(|_| self.realm.fault());
+        fault.map_or(outcome, Err)
     }
 }
 
@@ -187,9 +185,7 @@ impl Instance for HostedInstance {
     fn interrupter(&self) -> Result<Interrupter, Error> {
         // An engine without interruption says so here.
         self.main.interrupter()?;
-        Ok(Interrupter::new(Arc::new(InterruptAll(Arc::clone(
-            &self.realm,
-        )))))
+        Ok(Interrupter::new(Arc::clone(&self.realm) as _))
     }
 
     fn fuel_left(&mut self) -> Option<u64> {

@@ -28,7 +28,8 @@
 //! exports tell which it is. Imports are recognised by their base name, without wasm-bindgen's
 //! hash: memory, strings, numbers, errors, arrays of bytes and their buffers, arrays, plain
 //! objects, randomness, the clock, the console, closures, and the start and end of a thread pool.
-//! Every other import is a stub that fails when it is called, with its name.
+//! Every other import is the user's to give. A proxy sees it and records it. Without a function of
+//! the user it is a stub, which fails with its name when it is called.
 //!
 //! # What it adds to the module
 //!
@@ -65,10 +66,10 @@ mod surface;
 mod system;
 mod value;
 
-pub use coverage::{Coverage, served};
+pub use coverage::{Coverage, hosted_info, served};
 pub use engine::BindgenHost;
 pub use error::HostError;
-pub use surface::{Abi, hosted_info, is_bindgen};
+pub use surface::{Abi, is_bindgen};
 pub use system::{SYSTEM, system};
 
 /// The examples of the page on this crate.

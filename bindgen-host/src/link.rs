@@ -81,7 +81,7 @@ impl Realm {
                     });
                 }
                 (ExternType::Memory(_), None) => {
-                    if let Some(memory) = self.shared_memory() {
+                    if let Some(memory) = &self.memory {
                         imports.define(module, name, Extern::SharedMemory(memory.clone()));
                     }
                 }

@@ -15,27 +15,13 @@ use crate::surface::Surface;
 
 /// A module of the inner engine, and how the host treats its instances.
 pub(crate) struct HostedModule {
-    engine: Arc<dyn Engine>,
-    module: Arc<dyn Module>,
-    surface: Arc<Surface>,
-    options: Options,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) module: Arc<dyn Module>,
+    pub(crate) surface: Arc<Surface>,
+    pub(crate) options: Options,
 }
 
 impl HostedModule {
-    pub(crate) fn new(
-        engine: Arc<dyn Engine>,
-        module: Arc<dyn Module>,
-        surface: Surface,
-        options: Options,
-    ) -> Self {
-        Self {
-            engine,
-            module,
-            surface: Arc::new(surface),
-            options,
-        }
-    }
-
     /// The memory that all threads of one guest share, unless the user gives one.
     fn shared_memory(
         &self,

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use engine_api::{Error, FuncIndex, FuncType, Instance, Val, ValType};
+use engine_api::{Error, FuncIndex, FuncType, Instance, Interrupt, Val, ValType};
 
 use crate::error::{HostError, describe};
 use crate::heap;
@@ -37,9 +37,13 @@ pub(crate) fn check(threads: i32) -> Result<(), Error> {
     Err(HostError::Pool(message).ends(THREAD_POOL_START))
 }
 
+fn breaks_abi(message: impl Into<String>) -> Error {
+    HostError::Abi(message.into()).ends(THREAD_POOL_START)
+}
+
 /// A pool whose workers run. Dropping it ends all instances of the guest.
 pub(crate) struct Pool {
-    number: i32,
+    pub(crate) number: i32,
     realm: Arc<Realm>,
     workers: Vec<Worker>,
 }
@@ -65,18 +69,17 @@ impl Pool {
         let exports = exports.expect("the function is added only where there are these exports");
         // Without interruption the other threads would wait for ever for a worker that died.
         main.interrupter()?;
-        if realm.shared_memory().is_none() && realm.surface.shared_memory.is_none() {
-            let message = "the module imports no shared memory, which threads need";
-            return Err(HostError::Abi(message.to_owned()).ends(THREAD_POOL_START));
+        if realm.memory.is_none() && realm.surface.shared_memory.is_none() {
+            return Err(breaks_abi(
+                "the module imports no shared memory, which threads need",
+            ));
         }
-        let source = undefined(&exports.init_type, 1);
         let mut args = vec![Val::I32(threads)];
-        args.extend(source);
+        let others = exports.init_type.params().iter().skip(1);
+        args.extend(others.map(|ty| undefined(*ty)));
         call_for_promise(main, thread, exports.init, &exports.init_type, &args)?;
-        let builder = realm.take_builder().ok_or_else(|| {
-            let message = "`initThreadPool` did not ask for its workers";
-            HostError::Abi(message.to_owned()).ends(THREAD_POOL_START)
-        })?;
+        let no_workers = || breaks_abi("`initThreadPool` did not ask for its workers");
+        let builder = realm.take_builder().ok_or_else(no_workers)?;
         let mut number_of = |func: FuncIndex| {
             let mut result = [Val::I32(0)];
             main.call(func, &[Val::from(builder)], &mut result)?;
@@ -86,7 +89,7 @@ impl Pool {
         let receiver = number_of(exports.receiver)?;
         if asked_for != threads.cast_unsigned() {
             let message = format!("asked for {threads} threads, the guest wants {asked_for}");
-            return Err(HostError::Abi(message).ends(THREAD_POOL_START));
+            return Err(breaks_abi(message));
         }
         let mut pool = Self {
             number,
@@ -100,14 +103,7 @@ impl Pool {
             let _ = begin.send(receiver);
         }
         main.call(exports.build, &[Val::from(builder)], &mut [])?;
-        match realm.fault() {
-            Some(fault) => Err(fault),
-            None => Ok(pool),
-        }
-    }
-
-    pub(crate) fn number(&self) -> i32 {
-        self.number
+        realm.fault().map_or(Ok(pool), Err)
     }
 
     /// Starts the workers' threads and waits until each has an instance.
@@ -173,17 +169,13 @@ impl Pool {
             }
             worker.join();
         }
-        match self.realm.fault() {
-            Some(fault) => Err(fault),
-            None => Ok(()),
-        }
+        self.realm.fault().map_or(Ok(()), Err)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let running = self.workers.iter().any(|worker| worker.thread.is_some());
-        if !running {
+        if self.workers.iter().all(|worker| worker.thread.is_none()) {
             return;
         }
         self.realm.interrupt();
@@ -257,11 +249,10 @@ fn call_for_promise(
     Ok(())
 }
 
-/// `undefined` for each parameter from a position on.
-fn undefined(ty: &FuncType, from: usize) -> Vec<Val> {
-    let absent = |ty: &ValType| match ty {
+/// `undefined` as an argument of this type.
+fn undefined(ty: ValType) -> Val {
+    match ty {
         ValType::I32 => Val::from(heap::UNDEFINED),
-        ty => Val::zero(*ty),
-    };
-    ty.params().iter().skip(from).map(absent).collect()
+        ty => Val::zero(ty),
+    }
 }

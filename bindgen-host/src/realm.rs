@@ -20,7 +20,8 @@ pub(crate) struct Realm {
     /// The imports that the user gave. They go before the host's own.
     pub(crate) given: Imports,
     pub(crate) limits: Limits,
-    memory: Option<SharedMemory>,
+    /// The memory that the host made for the guest's threads.
+    pub(crate) memory: Option<SharedMemory>,
     /// The address of the guest's pool builder, from the argument of `startWorkers`; 0 for none.
     builder: AtomicU32,
     running: Mutex<Running>,
@@ -58,10 +59,6 @@ impl Realm {
         })
     }
 
-    pub(crate) fn shared_memory(&self) -> Option<&SharedMemory> {
-        self.memory.as_ref()
-    }
-
     pub(crate) fn set_builder(&self, pointer: u32) {
         self.builder.store(pointer, Ordering::Release);
     }
@@ -87,25 +84,8 @@ impl Realm {
     }
 
     pub(crate) fn unregister(&self, registered: Option<u64>) {
-        let mut running = self.running();
-        running
-            .interrupters
-            .retain(|(number, _)| Some(*number) != registered);
-    }
-
-    /// Ends every instance of the guest, those that are still being made included.
-    pub(crate) fn interrupt(&self) {
-        let mut running = self.running();
-        running.interrupted = true;
-        let interrupters: Vec<_> = running
-            .interrupters
-            .iter()
-            .map(|(_, i)| i.clone())
-            .collect();
-        drop(running);
-        for interrupter in interrupters {
-            interrupter.interrupt();
-        }
+        let interrupters = &mut self.running().interrupters;
+        interrupters.retain(|(number, _)| Some(*number) != registered);
     }
 
     /// A worker ended early. Everything else of the guest ends too, because what the worker held is
@@ -140,12 +120,16 @@ impl Realm {
     }
 }
 
-/// Ends all instances of a guest, as one interrupter.
-pub(crate) struct InterruptAll(pub(crate) Arc<Realm>);
-
-impl Interrupt for InterruptAll {
+impl Interrupt for Realm {
+    /// Ends every instance of the guest, those that are still being made included.
     fn interrupt(&self) {
-        self.0.interrupt();
+        let mut running = self.running();
+        running.interrupted = true;
+        let interrupters = running.interrupters.clone();
+        drop(running);
+        for (_, interrupter) in interrupters {
+            interrupter.interrupt();
+        }
     }
 }
 

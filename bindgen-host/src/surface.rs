@@ -8,26 +8,23 @@ use engine_api::{
     ModuleInfo, TableIndex, ValType,
 };
 
-use crate::casts::{self, Cast};
+use crate::casts::Cast;
 use crate::{TAKE_ERROR, THREAD_POOL_START, THREAD_POOL_STOP, names, system};
 
 /// Whether wasm-bindgen made a module. Its imports then need a host.
 #[must_use]
 pub fn is_bindgen(info: &ModuleInfo) -> bool {
-    let imports = info.imports().iter();
-    let mut functions = imports.filter(|import| matches!(import.ty, ExternType::Func(_)));
-    functions.any(|import| names::base(&import.name).is_some())
-        || info
-            .functions()
-            .iter()
-            .any(|function| function.name.starts_with("__wbindgen_"))
+    let mut functions = info.functions().iter();
+    wasm_bindgen_functions(info).next().is_some()
+        || functions.any(|function| function.name.starts_with("__wbindgen_"))
 }
 
-/// A module as the host shows it: with the functions that the host adds and without the imports
-/// that it serves. Nothing runs. A module that wasm-bindgen did not make comes back as it is.
-#[must_use]
-pub fn hosted_info(info: &Arc<ModuleInfo>) -> Arc<ModuleInfo> {
-    Surface::read(info).map_or_else(|| Arc::clone(info), |surface| surface.outer)
+/// The types of the imported functions that have names of wasm-bindgen.
+fn wasm_bindgen_functions(info: &ModuleInfo) -> impl Iterator<Item = &FuncType> {
+    info.imports().iter().filter_map(|import| match &import.ty {
+        ExternType::Func(ty) if names::base(&import.name).is_some() => Some(ty),
+        _ => None,
+    })
 }
 
 /// The two generations of wasm-bindgen's ABI, by how a module names objects.
@@ -99,15 +96,13 @@ pub(crate) enum Added {
 const ADDED: [Added; 3] = [Added::TakeError, Added::PoolStart, Added::PoolStop];
 
 impl Surface {
-    /// As [`Surface::read`], and with the conversions, which only the module's bytes tell.
-    pub(crate) fn of_module(inner: &Arc<ModuleInfo>, wasm: &[u8]) -> Option<Self> {
-        let mut surface = Self::read(inner)?;
-        surface.casts = casts::read(inner, wasm);
-        Some(surface)
-    }
-
-    /// `None` if wasm-bindgen did not make the module.
-    pub(crate) fn read(inner: &Arc<ModuleInfo>) -> Option<Self> {
+    /// Reads a module whose imports the host serves where `is_served` says so. `None` if
+    /// wasm-bindgen did not make the module. The conversions, which only the module's bytes tell,
+    /// are left empty.
+    pub(crate) fn read(
+        inner: &Arc<ModuleInfo>,
+        is_served: impl Fn(&Import) -> bool,
+    ) -> Option<Self> {
         if !is_bindgen(inner) {
             return None;
         }
@@ -159,26 +154,11 @@ impl Surface {
     }
 }
 
-/// Whether the host serves an import and hides it.
-pub(crate) fn is_served(import: &Import) -> bool {
-    match &import.ty {
-        ExternType::Func(_) => names::base(&import.name).is_some(),
-        ExternType::Memory(ty) => ty.shared,
-        _ => false,
-    }
-}
-
 pub(crate) fn abi(info: &ModuleInfo) -> Abi {
-    let passes_externrefs = |ty: &ExternType| match ty {
-        ExternType::Func(ty) => {
-            let mut types = ty.params().iter().chain(ty.results());
-            types.any(|ty| *ty == ValType::ExternRef)
-        }
-        _ => false,
-    };
-    let served = info.imports().iter().filter(|import| is_served(import));
-    let uses = served.map(|import| &import.ty).any(passes_externrefs);
-    if uses || info.function("__externref_table_alloc").is_ok() {
+    let mut passed =
+        wasm_bindgen_functions(info).flat_map(|ty| ty.params().iter().chain(ty.results()));
+    let passes_externrefs = passed.any(|ty| *ty == ValType::ExternRef);
+    if passes_externrefs || info.function("__externref_table_alloc").is_ok() {
         Abi::Externrefs
     } else {
         Abi::Slots

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine_api::{Caller, Error, Extern, FuncType, HostFunc, Import, Imports, Val, ValType};
-
-use engine_api::ExternType;
+use engine_api::{
+    Caller, Error, Extern, ExternType, FuncType, HostFunc, Import, Imports, Val, ValType,
+};
 
 /// The module name of the imports of [`system`].
 pub const SYSTEM: &str = "wasm-proxy";

@@ -29,8 +29,14 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
             let len = host_len(call.u32(0))?;
             Ok(Out::Js(Js::host_bytes(vec![0; len])))
         },
-        "subarray" => |call| cut(call, false),
-        "slice" => |call| cut(call, true),
+        "subarray" => |call| {
+            let bytes = bytes_of(&call.object(0)?)?;
+            Ok(Out::Js(Js::object(Object::Bytes(part(call, 1, &bytes)))))
+        },
+        "slice" => |call| {
+            let bytes = bytes_of(&call.object(0)?)?;
+            copy(call, &part(call, 1, &bytes))
+        },
         "length" | "byteLength" => |call| Ok(Out::I32(length(&call.object(0)?)?)),
         "byteOffset" => |call| {
             let bytes = bytes_of(&call.object(0)?)?;
@@ -106,32 +112,28 @@ fn new(call: &mut Call<'_>) -> ImportOutcome {
     match js.as_object() {
         Some(Object::Buffer(buffer)) => {
             let len = call.buffer_len(buffer)?;
-            view(call, buffer.clone(), 0, len)
+            return view(call, buffer.clone(), 0, len);
         }
-        Some(Object::Bytes(bytes)) => {
-            host_len(u32::try_from(bytes.len).unwrap_or(u32::MAX))?;
-            let copied = call.read_view(bytes)?;
-            Ok(Out::Js(Js::host_bytes(copied)))
-        }
-        Some(object) => match objects::bag_of(object) {
-            Some(bag) => {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "as JavaScript writes a number to a byte"
-                )]
-                let byte = |js: &Js| match js {
-                    Js::Number(number) => *number as i64 as u8,
-                    _ => 0,
-                };
-                Ok(Out::Js(Js::host_bytes(
-                    bag.elements.iter().map(byte).collect(),
-                )))
-            }
-            None => Err(Throw::type_error("Uint8Array: nothing that has bytes")),
-        },
-        None => Err(Throw::type_error("Uint8Array: nothing that has bytes")),
+        Some(Object::Bytes(bytes)) => return copy(call, bytes),
+        _ => {}
     }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "as JavaScript writes a number to a byte"
+    )]
+    let byte = |js: &Js| match js {
+        Js::Number(number) => *number as i64 as u8,
+        _ => 0,
+    };
+    let bytes = objects::with_bag(&js, |bag| bag.elements.iter().map(byte).collect());
+    let bytes = bytes.ok_or_else(|| Throw::type_error("Uint8Array: nothing that has bytes"))?;
+    Ok(Out::Js(Js::host_bytes(bytes)))
+}
+
+fn copy(call: &Call<'_>, bytes: &Bytes) -> ImportOutcome {
+    host_len(u32::try_from(bytes.len).unwrap_or(u32::MAX))?;
+    Ok(Out::Js(Js::host_bytes(call.read_view(bytes)?)))
 }
 
 fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> ImportOutcome {
@@ -146,38 +148,26 @@ fn view(call: &Call<'_>, buffer: Buffer, offset: u64, len: u64) -> ImportOutcome
     }))))
 }
 
-/// A part of an array: a view of the same bytes, or a copy.
-fn cut(call: &mut Call<'_>, copy: bool) -> ImportOutcome {
-    let bytes = bytes_of(&call.object(0)?)?;
-    let begin = u64::from(call.u32(1)).min(bytes.len);
-    let end = u64::from(call.u32(2)).clamp(begin, bytes.len);
-    let part = Bytes {
+/// A view of a part of an array. Two arguments, the first of them here, are its beginning and end.
+fn part(call: &Call<'_>, first: usize, bytes: &Bytes) -> Bytes {
+    let begin = u64::from(call.u32(first)).min(bytes.len);
+    let end = u64::from(call.u32(first + 1)).clamp(begin, bytes.len);
+    Bytes {
+        buffer: bytes.buffer.clone(),
         offset: bytes.offset + begin,
         len: end - begin,
-        ..bytes
-    };
-    if copy {
-        host_len(u32::try_from(part.len).unwrap_or(u32::MAX))?;
-        let copied = call.read_view(&part)?;
-        return Ok(Out::Js(Js::host_bytes(copied)));
     }
-    Ok(Out::Js(Js::object(Object::Bytes(part))))
 }
 
 fn length(js: &Js) -> Result<i32, Throw> {
-    let len = match js {
-        Js::Text(text) => text.encode_utf16().count() as u64,
-        Js::Object(object) => match &**object {
-            Object::Bytes(bytes) => bytes.len,
-            Object::Buffer(Buffer::Host(bytes)) => lock(bytes).len() as u64,
-            other => match objects::bag_of(other) {
-                Some(bag) => bag.elements.len() as u64,
-                None => return Err(Throw::type_error("length: nothing that has one")),
-            },
-        },
-        _ => return Err(Throw::type_error("length: nothing that has one")),
+    let len = match (js, js.as_object()) {
+        (Js::Text(text), _) => Some(text.encode_utf16().count() as u64),
+        (_, Some(Object::Bytes(bytes))) => Some(bytes.len),
+        (_, Some(Object::Buffer(Buffer::Host(bytes)))) => Some(lock(bytes).len() as u64),
+        _ => objects::with_bag(js, |bag| bag.elements.len() as u64),
     };
-    Ok(truncated(len))
+    len.map(truncated)
+        .ok_or_else(|| Throw::type_error("length: nothing that has one"))
 }
 
 /// `bytes.set(source, offset)`, `array[index] = value` and `object[key] = value` are one import.
@@ -198,13 +188,11 @@ fn set(call: &mut Call<'_>) -> ImportOutcome {
 
 fn fill(call: &mut Call<'_>) -> ImportOutcome {
     let js = call.object(0)?;
-    let bytes = bytes_of(&js)?;
-    let begin = u64::from(call.u32(2)).min(bytes.len);
-    let end = u64::from(call.u32(3)).clamp(begin, bytes.len);
+    let part = part(call, 2, &bytes_of(&js)?);
     #[expect(clippy::cast_possible_truncation, reason = "as JavaScript does")]
     let value = call.u32(1) as u8;
-    let len = usize::try_from(end - begin).expect("it is less than 4 GiB");
-    call.write_view(&bytes, begin, &vec![value; len])?;
+    let len = usize::try_from(part.len).expect("it is less than 4 GiB");
+    call.write_view(&part, 0, &vec![value; len])?;
     Ok(Out::Js(js))
 }
 

@@ -15,9 +15,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
     Some(match base {
         "call" => |call| {
             let function = call.object(0)?;
-            let args = (2..call.args.len())
-                .map(|position| call.object(position))
-                .collect::<Result<Vec<_>, _>>()?;
+            let args = call.objects(2)?;
             Ok(Out::Js(call.apply(&function, &args)?))
         },
         "cb_drop" => |call| Ok(Out::I32(call.take(0)?.drop_closure().into())),
@@ -35,8 +33,9 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
         "forEach" if ty.params().len() == 3 => for_each,
         base if base.starts_with("cast_") || base.starts_with("generic_") => cast,
         base if base.starts_with("closure_wrapper") => |call| {
-            let candidates = call.thread.realm.surface.invokers.clone();
-            call.wrap(&candidates)
+            Ok(Out::Js(Js::object(Object::Closure(
+                call.closure(0, |_| true)?,
+            ))))
         },
         _ => return None,
     })
@@ -56,13 +55,7 @@ fn cast(call: &mut Call<'_>) -> ImportOutcome {
         }),
         Some(Cast::Signed) => Js::BigInt(call.i64(0).into()),
         Some(Cast::Unsigned) => Js::BigInt(call.i64(0).cast_unsigned().into()),
-        Some(Cast::Closure(ty)) => {
-            let surface = &call.thread.realm.surface;
-            let functions = surface.inner.functions();
-            let fits = |func: &FuncIndex| functions[func.0 as usize].ty == *ty;
-            let candidates: Vec<_> = surface.invokers.iter().copied().filter(fits).collect();
-            return call.wrap(&candidates);
-        }
+        Some(Cast::Closure(ty)) => Js::object(Object::Closure(call.closure(0, |of| of == ty)?)),
         None => {
             return Err(call.odd(
                 "the module does not say what this import converts; build it with its names \
@@ -74,20 +67,25 @@ fn cast(call: &mut Call<'_>) -> ImportOutcome {
 }
 
 impl Call<'_> {
-    /// A closure of the two words that are the import's arguments.
-    fn wrap(&self, candidates: &[FuncIndex]) -> ImportOutcome {
-        let [invoke] = candidates else {
+    /// The closure of two words, the first of them at this argument. Just one export of a type that
+    /// fits may be able to call it.
+    fn closure(&self, first: usize, fits: impl Fn(&FuncType) -> bool) -> Result<Closure, Throw> {
+        let surface = &self.thread.realm.surface;
+        let functions = surface.inner.functions();
+        let calls_it = |func: &&FuncIndex| fits(&functions[func.0 as usize].ty);
+        let candidates: Vec<_> = surface.invokers.iter().filter(calls_it).collect();
+        let [invoke] = candidates[..] else {
             let message = format!(
                 "{} of the module's exports could be what calls this closure; one is needed",
                 candidates.len()
             );
             return Err(self.odd(&message));
         };
-        Ok(Out::Js(Js::object(Object::Closure(Closure {
-            words: (self.u32(0), self.u32(1)),
+        Ok(Closure {
+            words: (self.u32(first), self.u32(first + 1)),
             invoke: *invoke,
             dropped: AtomicBool::new(false),
-        }))))
+        })
     }
 
     /// JavaScript's `function(...args)`.
@@ -175,24 +173,8 @@ impl Js {
 /// `array.forEach(closure)`. The closure comes as two words, lent for the call.
 fn for_each(call: &mut Call<'_>) -> ImportOutcome {
     let array = call.object(0)?;
-    let surface = &call.thread.realm.surface;
-    let functions = surface.inner.functions();
-    // The closure's arguments are an element, its index and the array.
-    let takes_three = |func: &&FuncIndex| functions[func.0 as usize].ty.params().len() == 5;
-    let candidates: Vec<_> = surface
-        .invokers
-        .iter()
-        .filter(takes_three)
-        .copied()
-        .collect();
-    let [invoke] = candidates[..] else {
-        return Err(call.odd("no single export of the module calls a closure of three arguments"));
-    };
-    let closure = Closure {
-        words: (call.u32(1), call.u32(2)),
-        invoke,
-        dropped: AtomicBool::new(false),
-    };
+    // Two words, and the closure's arguments: an element, its index and the array.
+    let closure = call.closure(1, |ty| ty.params().len() == 5)?;
     let elements = objects::with_bag(&array, |bag| bag.elements.clone());
     let elements = elements.ok_or_else(|| Throw::type_error("forEach: not an array"))?;
     for (index, element) in (0_u32..).zip(elements) {

@@ -1,6 +1,6 @@
 //! Objects, arrays and errors.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use engine_api::{FuncType, ValType};
 
@@ -33,9 +33,7 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
         "newnoargs" | "new_no_args" => |_| Ok(Out::Js(Js::object(Object::GlobalGetter))),
         "push" => push,
         "of" => |call| {
-            let elements = (0..call.args.len())
-                .map(|position| call.object(position))
-                .collect::<Result<Vec<_>, _>>()?;
+            let elements = call.objects(0)?;
             Ok(Out::Js(Js::object(bag(elements))))
         },
         "get" => get,
@@ -89,18 +87,14 @@ fn bag(elements: Vec<Js>) -> Object {
     }))
 }
 
-/// The contents of an object that `new X()` made.
-pub(super) fn bag_of(object: &Object) -> Option<MutexGuard<'_, Bag>> {
-    match object {
-        Object::Bag(bag) => Some(bag.lock().unwrap_or_else(PoisonError::into_inner)),
+/// Looks into an object that `new X()` made. `None` for any other value.
+pub(super) fn with_bag<T>(js: &Js, what: impl FnOnce(&mut Bag) -> T) -> Option<T> {
+    match js.as_object() {
+        Some(Object::Bag(bag)) => Some(what(
+            &mut bag.lock().unwrap_or_else(PoisonError::into_inner),
+        )),
         _ => None,
     }
-}
-
-pub(super) fn with_bag<T>(js: &Js, what: impl FnOnce(&mut Bag) -> T) -> Option<T> {
-    js.as_object()
-        .and_then(bag_of)
-        .map(|mut bag| what(&mut bag))
 }
 
 fn is_array(js: &Js) -> bool {

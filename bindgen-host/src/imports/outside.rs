@@ -1,7 +1,7 @@
 //! Imports that reach outside of the realm: randomness, the clock, the console, and the pool's
 //! protocol.
 
-use engine_api::{FuncType, ValType};
+use engine_api::{FuncType, Val, ValType};
 
 use super::buffers::bytes_of;
 use crate::call::{Call, ImportOutcome, Out, Serve};
@@ -35,7 +35,7 @@ fn random(call: &mut Call<'_>) -> ImportOutcome {
     let crypto = call.object(0).ok();
     let by_object = match crypto.as_ref().and_then(Js::as_object) {
         Some(Object::Global(Global::Crypto)) => true,
-        _ => matches!(call.args[0], engine_api::Val::ExternRef(_)),
+        _ => matches!(call.args[0], Val::ExternRef(_)),
     };
     if by_object {
         let node = call.served.name.contains("randomFillSync");
@@ -62,18 +62,13 @@ fn now(call: &mut Call<'_>) -> ImportOutcome {
 
 /// Text by pointer and length, or any number of objects.
 fn print(call: &mut Call<'_>, level: Level) -> ImportOutcome {
-    let numbers = call.args.len() == 2
-        && call
-            .args
-            .iter()
-            .all(|arg| matches!(arg, engine_api::Val::I32(_)));
+    let numbers = matches!(call.args, [Val::I32(_), Val::I32(_)]);
     let text = numbers.then(|| call.text_if(0)).flatten();
     let line = if let Some(text) = text {
         text
     } else {
-        let words = (0..call.args.len()).map(|position| call.object(position));
-        let words: Result<Vec<_>, _> = words.map(|js| js.map(|js| js.to_string())).collect();
-        words?.join(" ")
+        let words: Vec<_> = call.objects(0)?.iter().map(Js::to_string).collect();
+        words.join(" ")
     };
     call.console(level, &line)
 }

@@ -1,5 +1,8 @@
 //! Values, objects, errors and the world outside, in both generations of the ABI.
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use bindgen_host::{BindgenHost, Options};
 use conformance::hosted::REALM;
 use conformance::prelude::*;
 use proxy_core::{CallError, Error, Handle, Proxy, Value, args};
@@ -163,6 +166,57 @@ fn an_import_that_no_host_serves_fails_with_its_name(engine: &EngineUnderTest) {
         assert!(proxy.call("throw_text", args!["thrown"]).is_err());
         assert_eq!(proxy.call("add", args![1, 2]).unwrap().i32().unwrap(), 3);
     }
+}
+
+/// Asks a function that the host does not have, and one that it has.
+const ASKING: &str = r#"(module
+    (import "wbg" "__wbg_ask_0123456789abcdef" (func $ask (param i32) (result i32)))
+    (import "wbg" "__wbindgen_is_undefined" (func $is_undefined (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (global $sum (mut i32) (i32.const 0))
+    (func (export "add_answer") (param i32) (result i32)
+        (global.set $sum (i32.add (global.get $sum) (call $ask (local.get 0))))
+        (i32.add (i32.load (i32.const 64)) (call $is_undefined (i32.const 128))))
+    (func (export "sum") (result i32) (global.get $sum)))"#;
+
+#[apply(every_engine)]
+fn a_function_that_the_user_gives_is_recorded_and_not_called_on_replay(engine: &EngineUnderTest) {
+    let asked = Arc::new(AtomicI32::new(0));
+    let mut imports = bindgen_host::system();
+    let ty = FuncType::new(&[ValType::I32], &[ValType::I32]);
+    let asking = Arc::clone(&asked);
+    let name = "__wbg_ask_0123456789abcdef";
+    imports.func("wbg", name, ty, move |caller, args, results| {
+        let answer = asking.fetch_add(1, Ordering::Relaxed);
+        caller.memory_write(MemoryIndex(0), 64, &(answer + 7).to_le_bytes())?;
+        results[0] = Val::I32(answer + args[0].i32().unwrap());
+        Ok(())
+    });
+    let policy = r#"
+        [[export]]
+        match = "add_answer"
+        role = "mutate"
+        [[export]]
+        match = "sum"
+        role = "pure"
+    "#;
+    let host = BindgenHost::new(Arc::clone(engine.remembering()), Options::default());
+    let proxy = Proxy::builder(host)
+        .module(binary(ASKING))
+        .policy(policy.parse().unwrap())
+        .imports(imports)
+        .build()
+        .unwrap();
+    let number =
+        |name, args: &[proxy_core::Arg<'_>]| proxy.call(name, args).unwrap().i32().unwrap();
+    assert_eq!(number("add_answer", args![100]), 8);
+    assert_eq!(number("add_answer", args![100]), 9);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    proxy.prepare_standby().unwrap();
+    proxy.swap().unwrap();
+    assert_eq!(number("sum", args![]), 201);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(proxy.debug_info().divergences, 0);
 }
 
 #[apply(every_engine)]
