@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use benches::engines::{self, Column};
 use benches::guests::GuestModule;
-use benches::results::{latency_folder, show_ns};
+use benches::results::{latency_folder, put_aside, show_ns, write_json};
 use hdrhistogram::Histogram;
 use proxy_core::{Error, Handle, Proxy, args};
 use serde_json::json;
@@ -79,7 +79,7 @@ fn keep(column: Column, swaps: u32, latency: &Latency, in_flight: &InFlight) -> 
         "pause_during_ns": nanoseconds(in_flight.pause),
         "next_call_ns": nanoseconds(in_flight.next_call),
     });
-    fs::write(&file, format!("{result:#}\n")).with_context(|| format!("write {}", file.display()))
+    write_json(&file, &result)
 }
 
 /// What pure calls noticed.
@@ -185,7 +185,7 @@ fn observe(
     let caller = || {
         let (mut others, mut overlapping) = (Calls::new(), Calls::new());
         let expected = digest.call((index,))?;
-        let mut preemptions = preemptions();
+        let mut preemptions = put_aside();
         // The number when the last call began.
         let mut last = swapping.load(Ordering::SeqCst);
         while !stop.load(Ordering::Relaxed) {
@@ -205,7 +205,7 @@ fn observe(
             // Who is put aside is so for longer than this.
             let was_put_aside = took > Duration::from_micros(20) && {
                 let preemptions_before = preemptions;
-                preemptions = self::preemptions();
+                preemptions = put_aside();
                 preemptions > preemptions_before
             };
             let histogram = if was_put_aside {
@@ -224,16 +224,6 @@ fn observe(
         let calls = caller.join().expect("the caller asserts what must hold");
         acted.and(calls)
     })
-}
-
-/// How often the system has taken the processor from this thread. Where it does not say, never.
-fn preemptions() -> u64 {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"))
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 /// A swap while a long pure call is in flight.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use comparison::machine;
+use comparison::table::Table;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -168,6 +169,30 @@ pub fn versions() -> BTreeMap<String, String> {
     .into_iter()
     .filter_map(|(name, version)| Some((name.to_owned(), version?)))
     .collect()
+}
+
+/// A table whose first column has the title.
+#[must_use]
+pub fn table(title: &str, columns: &[&str], rows: Vec<Vec<String>>) -> Table {
+    Table::new(&[&[title], columns].concat(), rows)
+}
+
+/// A row of a table, with its name in the first column.
+#[must_use]
+pub fn named(name: &str, cells: impl IntoIterator<Item = String>) -> Vec<String> {
+    std::iter::once(name.to_owned()).chain(cells).collect()
+}
+
+/// How often the system has put this thread aside for another process, in involuntary context
+/// switches. Where it does not say, never.
+#[must_use]
+pub fn put_aside() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 /// A duration with three digits that mean something.

@@ -12,7 +12,6 @@ mod tables;
 #[cfg(feature = "wasmtime")]
 mod wizer;
 
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engines::Column;
 use crate::guests::GuestModule;
+use crate::results::put_aside;
 
 /// Sizes of the state in MiB.
 pub const SIZES: [i32; 5] = [1, 16, 64, 256, 512];
@@ -209,16 +209,6 @@ impl Samples {
             max: self.taken.max(),
         }
     }
-}
-
-/// The number of involuntary context switches of this thread.
-fn put_aside() -> u64 {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
-    line.and_then(|count| count.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 /// Measures the peers and these engines. `on_progress` gets a line about what comes next.

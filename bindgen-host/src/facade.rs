@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_api::{Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, TableIndex, Val};
+use engine_api::{Caller, Error, FuncIndex, ModuleInfo, Val};
 
 use crate::surface::Surface;
 
@@ -19,6 +19,11 @@ impl<'a> Facade<'a> {
 }
 
 impl Caller for Facade<'_> {
+    engine_api::delegate_caller! {
+        caller: memory_size, memory_read, memory_write, memory_grow, global, set_global, table_size,
+        table_grow, table_get, table_set
+    }
+
     fn info(&self) -> &Arc<ModuleInfo> {
         &self.surface.outer
     }
@@ -27,60 +32,5 @@ impl Caller for Facade<'_> {
         // A function that the host adds cannot be called in the middle of another call. Its index
         // is past those of the inner module, which refuses it.
         self.caller.call(func, args, results)
-    }
-
-    fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
-        self.caller.memory_size(memory)
-    }
-
-    fn memory_read(
-        &self,
-        memory: MemoryIndex,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        self.caller.memory_read(memory, offset, buffer)
-    }
-
-    fn memory_write(
-        &mut self,
-        memory: MemoryIndex,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        self.caller.memory_write(memory, offset, bytes)
-    }
-
-    fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error> {
-        self.caller.memory_grow(memory, pages_delta)
-    }
-
-    fn global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
-        self.caller.global(global)
-    }
-
-    fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
-        self.caller.set_global(global, value)
-    }
-
-    fn table_size(&self, table: TableIndex) -> Result<u64, Error> {
-        self.caller.table_size(table)
-    }
-
-    fn table_grow(
-        &mut self,
-        table: TableIndex,
-        elements_delta: u64,
-        initial: &Val,
-    ) -> Result<u64, Error> {
-        self.caller.table_grow(table, elements_delta, initial)
-    }
-
-    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
-        self.caller.table_get(table, element)
-    }
-
-    fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
-        self.caller.table_set(table, element, value)
     }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, EngineId, Error, ExternRef, FuncIndex, GlobalIndex, GuestError, Instance, Interrupt,
-    Interrupter, MemoryIndex, MemoryMeter, ModuleInfo, NumericType, Slot, Snapshot, TableIndex,
-    Val,
+    Caller, EngineId, Error, ExternRef, FuncIndex, GuestError, Instance, Interrupt, Interrupter,
+    MemoryMeter, ModuleInfo, NumericType, Slot, Snapshot, Val,
 };
 
 use crate::call::from_externref;
@@ -132,6 +131,11 @@ impl Drop for HostedInstance {
 }
 
 impl Caller for HostedInstance {
+    engine_api::delegate_caller! {
+        main: memory_size, memory_read, memory_write, memory_grow, global, set_global, table_size,
+        table_grow, table_get, table_set
+    }
+
     fn info(&self) -> &Arc<ModuleInfo> {
         &self.realm.surface.outer
     }
@@ -142,61 +146,6 @@ impl Caller for HostedInstance {
         }
         let outcome = self.main.call(func, args, results);
         self.faultless(outcome)
-    }
-
-    fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
-        self.main.memory_size(memory)
-    }
-
-    fn memory_read(
-        &self,
-        memory: MemoryIndex,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        self.main.memory_read(memory, offset, buffer)
-    }
-
-    fn memory_write(
-        &mut self,
-        memory: MemoryIndex,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        self.main.memory_write(memory, offset, bytes)
-    }
-
-    fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error> {
-        self.main.memory_grow(memory, pages_delta)
-    }
-
-    fn global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
-        self.main.global(global)
-    }
-
-    fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
-        self.main.set_global(global, value)
-    }
-
-    fn table_size(&self, table: TableIndex) -> Result<u64, Error> {
-        self.main.table_size(table)
-    }
-
-    fn table_grow(
-        &mut self,
-        table: TableIndex,
-        elements_delta: u64,
-        initial: &Val,
-    ) -> Result<u64, Error> {
-        self.main.table_grow(table, elements_delta, initial)
-    }
-
-    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
-        self.main.table_get(table, element)
-    }
-
-    fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
-        self.main.table_set(table, element, value)
     }
 }
 

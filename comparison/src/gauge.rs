@@ -85,6 +85,14 @@ impl Gauge {
         self.lock_marks().clone()
     }
 
+    /// Whether a death was marked.
+    pub(crate) fn is_dead(&self) -> bool {
+        let marks = self.lock_marks();
+        marks
+            .last()
+            .is_some_and(|mark| mark.what == MarkKind::Death)
+    }
+
     fn lock_marks(&self) -> MutexGuard<'_, Vec<Mark>> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }

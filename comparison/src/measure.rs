@@ -52,7 +52,7 @@ pub(crate) fn measure(
     for index in 0..turns_max {
         results.clear();
         let turn_began = Instant::now();
-        let outcome = server.turn(index, &mut results);
+        let outcome = server(index, &mut results);
         let took = turn_began.elapsed();
         let digest = match outcome {
             Ok(known) => {
@@ -67,7 +67,7 @@ pub(crate) fn measure(
         };
         measured.note(began.elapsed(), digest);
         on_turn(measured.turns);
-        if server.is_dead() {
+        if gauge.is_dead() {
             measured.died_at_turn = Some(measured.turns);
             break;
         }

@@ -7,23 +7,17 @@ mod proxied;
 use std::sync::Arc;
 
 use anyhow::Result;
+use proxy_core::CheckpointPolicy;
 
 use crate::again::Again;
 use crate::gauge::Gauge;
 use crate::setup::{Ended, Setup};
 use crate::strategy::Strategy;
 
-/// Serves turns.
-pub(crate) trait Server {
-    /// Makes a turn, with the restarts that it needs first, and appends its results to `results`.
-    /// If another process has the results, returns their digest.
-    fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended>;
-
-    /// Whether no further turn can succeed.
-    fn is_dead(&self) -> bool {
-        false
-    }
-}
+/// Makes the turn of an index, with the restarts that it needs first, and appends its results. If
+/// another process has the results, returns their digest. After a turn that marked a death, no
+/// further one can succeed.
+pub(crate) type Server<'a> = Box<dyn FnMut(u64, &mut Vec<u8>) -> Result<Option<u64>, Ended> + 'a>;
 
 /// Starts a strategy, and builds the state if it is built once for all turns.
 ///
@@ -35,15 +29,15 @@ pub(crate) fn start<'a>(
     setup: &'a Setup,
     gauge: &Arc<Gauge>,
     again: &'a Again,
-) -> Result<Box<dyn Server + 'a>> {
+) -> Result<Server<'a>> {
     let gauge = Arc::clone(gauge);
-    Ok(match strategy {
-        Strategy::Bare => Box::new(alternatives::Single::start(setup, gauge, false)?),
-        Strategy::Restart => Box::new(alternatives::Single::start(setup, gauge, true)?),
-        Strategy::Fresh => Box::new(alternatives::Fresh::start(setup, gauge)?),
-        Strategy::Process => Box::new(processes::Processes::start(setup, gauge, again)?),
-        Strategy::Rotation => Box::new(alternatives::Rotation::start(setup, gauge)?),
-        Strategy::Replay => Box::new(proxied::Proxied::start(setup, &gauge, false)?),
-        Strategy::Checkpoints => Box::new(proxied::Proxied::start(setup, &gauge, true)?),
-    })
+    match strategy {
+        Strategy::Bare => alternatives::bare(setup, gauge),
+        Strategy::Restart => alternatives::restart(setup, gauge),
+        Strategy::Fresh => alternatives::fresh(setup, gauge),
+        Strategy::Process => processes::processes(setup, gauge, again),
+        Strategy::Rotation => alternatives::rotation(setup, gauge),
+        Strategy::Replay => proxied::proxied(setup, &gauge, CheckpointPolicy::off()),
+        Strategy::Checkpoints => proxied::proxied(setup, &gauge, CheckpointPolicy::default()),
+    }
 }

@@ -53,54 +53,35 @@ pub(crate) trait Site: ScopedCallee<Error: Error + Send + Sync + 'static> {}
 
 impl<C: ScopedCallee<Error: Error + Send + Sync + 'static>> Site for C {}
 
-/// Builds a state, and exports the objects that the policy can write as bytes.
-struct Exporting {
+/// Builds a state. With `from` objects are made of its bytes, and by calls where it has none;
+/// without it, the objects that the policy can write as bytes are exported into `made`.
+struct Building<'a> {
     instance: BareInstance,
-    artifacts: Artifacts,
+    from: Option<VecDeque<&'a Option<Vec<u8>>>>,
+    made: Artifacts,
 }
 
-impl Callee for Exporting {
+impl Callee for Building<'_> {
     type Error = CallError;
 
     fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, CallError> {
+        if let Some(from) = &mut self.from {
+            return match from.pop_front() {
+                Some(Some(bytes)) => self.instance.import_artifact(export, args, bytes),
+                _ => self.instance.call(export, args),
+            };
+        }
         let results = self.instance.call(export, args)?;
         let made = match results.as_slice() {
             [Value::Handle(object)] => self.instance.export_artifact(export, *object)?,
             _ => None,
         };
-        self.artifacts.push(made);
+        self.made.push(made);
         Ok(results)
     }
 }
 
-impl ScopedCallee for Exporting {
-    fn scope<T, E: From<CallError>>(
-        &mut self,
-        mut run: impl FnMut(&mut dyn Callee<Error = CallError>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        self.instance.begin_scope();
-        run(self)
-    }
-}
-
-/// Builds a state from exported bytes, and by calls where there are none.
-struct Importing<'a> {
-    instance: BareInstance,
-    artifacts: VecDeque<&'a Option<Vec<u8>>>,
-}
-
-impl Callee for Importing<'_> {
-    type Error = CallError;
-
-    fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, CallError> {
-        match self.artifacts.pop_front() {
-            Some(Some(bytes)) => self.instance.import_artifact(export, args, bytes),
-            _ => self.instance.call(export, args),
-        }
-    }
-}
-
-impl ScopedCallee for Importing<'_> {
+impl ScopedCallee for Building<'_> {
     fn scope<T, E: From<CallError>>(
         &mut self,
         mut run: impl FnMut(&mut dyn Callee<Error = CallError>) -> Result<T, E>,
@@ -179,22 +160,23 @@ impl Setup {
 
     /// The objects of a state as bytes.
     pub(crate) fn artifacts(&self) -> Result<Artifacts> {
-        let live = self.with_state(Exporting {
-            instance: self.bare.instance()?,
-            artifacts: Artifacts::new(),
-        })?;
-        Ok(live.site.artifacts)
+        Ok(self.built(None)?.site.made)
     }
 
     /// A bare instance with the state, made from artifacts where there are any.
     pub(crate) fn instance_from(&self, artifacts: &Artifacts) -> Result<Live<BareInstance>> {
-        let Live { site, variables } = self.with_state(Importing {
-            instance: self.bare.instance()?,
-            artifacts: artifacts.iter().collect(),
-        })?;
+        let Live { site, variables } = self.built(Some(artifacts))?;
         Ok(Live {
             site: site.instance,
             variables,
+        })
+    }
+
+    fn built<'a>(&self, from: Option<&'a Artifacts>) -> Result<Live<Building<'a>>> {
+        self.with_state(Building {
+            instance: self.bare.instance()?,
+            from: from.map(|artifacts| artifacts.iter().collect()),
+            made: Artifacts::new(),
         })
     }
 
@@ -238,6 +220,7 @@ impl<S: Site> Live<S> {
                 anonymous: true,
                 ..Batch::default()
             };
+            let (site, variables) = (&mut self.site, &mut self.variables);
             let (line, outcome) = match step {
                 BoundStep::Repeat { times, steps } => {
                     for turn in 0..*times {
@@ -246,13 +229,11 @@ impl<S: Site> Live<S> {
                     continue;
                 }
                 BoundStep::Call(call) => {
-                    let (site, variables) = (&mut self.site, &mut self.variables);
                     let started = Instant::now();
                     let outcome = perform(site, call, index, variables, &mut batch, started);
                     (call.line, outcome)
                 }
                 BoundStep::Pinned(scope) => {
-                    let (site, variables) = (&mut self.site, &mut self.variables);
                     let outcome = perform_scope(site, scope, index, variables, &mut batch);
                     (scope.line, outcome)
                 }

@@ -43,54 +43,56 @@ impl Strategy {
     /// Its name in the JSON form and on the command line.
     #[must_use]
     pub fn key(self) -> &'static str {
-        match self {
-            Self::Bare => "bare",
-            Self::Restart => "restart",
-            Self::Fresh => "fresh",
-            Self::Process => "process",
-            Self::Rotation => "rotation",
-            Self::Replay => "replay",
-            Self::Checkpoints => "checkpoints",
-        }
+        self.words().0
     }
 
     /// Its name in tables.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Bare => "bare instance",
-            Self::Restart => "restart when dead",
-            Self::Fresh => "instance per turn",
-            Self::Process => "process per turn",
-            Self::Rotation => "rotation of 2",
-            Self::Replay => "proxy, replay",
-            Self::Checkpoints => "proxy, checkpoints",
-        }
+        self.words().1
     }
 
     /// What is done, in a sentence for people.
     #[must_use]
     pub fn description(self) -> &'static str {
+        self.words().2
+    }
+
+    fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Bare => "one instance until it dies",
-            Self::Restart => {
-                "one instance; when a turn has killed it, the next turn first makes a new one and builds the state anew"
-            }
-            Self::Fresh => {
+            Self::Bare => ("bare", "bare instance", "one instance until it dies"),
+            Self::Restart => (
+                "restart",
+                "restart when dead",
+                "one instance; when a turn has killed it, the next turn first makes a new one and builds the state anew",
+            ),
+            Self::Fresh => (
+                "fresh",
+                "instance per turn",
                 "a new instance for every turn; its state is imported from artifacts where the policy names them, and \
-                 built anew otherwise"
-            }
-            Self::Process => "a new process for every turn, which builds the state anew",
-            Self::Rotation => {
+                 built anew otherwise",
+            ),
+            Self::Process => (
+                "process",
+                "process per turn",
+                "a new process for every turn, which builds the state anew",
+            ),
+            Self::Rotation => (
+                "rotation",
+                "rotation of 2",
                 "two instances in turn; one that is at 90 % of the limit or dead is made anew, on the caller's thread, \
-                 before its next turn"
-            }
-            Self::Replay => {
-                "the proxy without checkpoints: a standby is made by replay beside the calls, and swapped in"
-            }
-            Self::Checkpoints => {
-                "the proxy as it is by default: a standby is made from a checkpoint beside the calls, and swapped in"
-            }
+                 before its next turn",
+            ),
+            Self::Replay => (
+                "replay",
+                "proxy, replay",
+                "the proxy without checkpoints: a standby is made by replay beside the calls, and swapped in",
+            ),
+            Self::Checkpoints => (
+                "checkpoints",
+                "proxy, checkpoints",
+                "the proxy as it is by default: a standby is made from a checkpoint beside the calls, and swapped in",
+            ),
         }
     }
 

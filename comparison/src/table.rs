@@ -15,6 +15,15 @@ pub struct Table {
 }
 
 impl Table {
+    /// A table with these rows.
+    #[must_use]
+    pub fn new(columns: &[&str], rows: Vec<Vec<String>>) -> Self {
+        Self {
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            rows,
+        }
+    }
+
     /// The table in Markdown. The first column is to the left, the rest to the right.
     #[must_use]
     pub fn markdown(&self) -> String {
@@ -86,10 +95,7 @@ pub fn speed(report: &Report, engine: &EngineReport) -> Table {
             end(row, report.job.turns),
         ]
     };
-    Table {
-        columns: columns.map(ToOwned::to_owned).to_vec(),
-        rows: engine.rows.iter().map(cells).collect(),
-    }
+    Table::new(&columns, engine.rows.iter().map(cells).collect())
 }
 
 /// Memory, processor time and restarts, and whether the results were right.
@@ -121,10 +127,7 @@ pub fn cost(engine: &EngineReport) -> Table {
             others.map_or_else(none, |count| count.to_string()),
         ]
     };
-    Table {
-        columns: columns.map(ToOwned::to_owned).to_vec(),
-        rows: engine.rows.iter().map(cells).collect(),
-    }
+    Table::new(&columns, engine.rows.iter().map(cells).collect())
 }
 
 /// Everything as Markdown: where it is from, and two tables per engine.
@@ -198,33 +201,24 @@ fn none() -> String {
 }
 
 fn whole(spread: &Spread) -> String {
-    if spread.is_constant() {
-        format!("{:.0}", spread.median)
-    } else {
-        format!("{:.0} ({:.0}–{:.0})", spread.median, spread.min, spread.max)
-    }
+    shown(spread, "", &|value| format!("{value:.0}"))
 }
 
 fn spread(spread: &Spread) -> String {
-    if spread.is_constant() {
-        number(spread.median)
-    } else {
-        format!(
-            "{} ({}–{})",
-            number(spread.median),
-            number(spread.min),
-            number(spread.max)
-        )
-    }
+    shown(spread, "", &number)
 }
 
 /// A share in percent.
 fn percent(spread: &Spread) -> String {
-    let [median, min, max] = [spread.median, spread.min, spread.max].map(|share| share * 100.0);
+    shown(spread, " %", &|share| format!("{:.0}", share * 100.0))
+}
+
+fn shown(spread: &Spread, unit: &str, show: &dyn Fn(f64) -> String) -> String {
+    let [median, min, max] = [spread.median, spread.min, spread.max].map(show);
     if spread.is_constant() {
-        format!("{median:.0} %")
+        format!("{median}{unit}")
     } else {
-        format!("{median:.0} % ({min:.0}–{max:.0})")
+        format!("{median}{unit} ({min}–{max})")
     }
 }
 

@@ -10,8 +10,8 @@ use engine_api::{Engine, EngineConfig, Error, Imports, Instance, Limits, Module}
 use crate::expect::{binary, refused};
 use crate::remembering::Remembering;
 
-/// One engine of the list: itself in its default configuration, and the modules it has compiled,
-/// because compiling is what a suite spends its time on.
+/// One engine of the list, with the modules that it has compiled: the suite spends most of its time
+/// on compiling.
 pub struct EngineUnderTest {
     name: &'static str,
     shared: OnceLock<Arc<dyn Engine>>,
@@ -77,7 +77,7 @@ impl EngineUnderTest {
             .unwrap_or_else(|error| panic!("{} with {config:?}: {error}", self.name))
     }
 
-    /// Compiles a module of the text format, or finds it where it was compiled before.
+    /// Compiles a module in the text format, unless it has done so before.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl EngineUnderTest {
             .unwrap_or_else(|error| panic!("{} cannot compile: {error:?}\n{text}", self.name))
     }
 
-    /// Compiles a module that needs a capability. With it the module must compile; without, it must
-    /// be refused with [`Error::Unsupported`], and there is none.
+    /// Compiles a module that needs a capability. Without the capability the engine must refuse the
+    /// module with [`Error::Unsupported`], and the result is `None`.
     #[must_use]
     #[track_caller]
     pub fn module_if(&self, capable: bool, text: &str) -> Option<Arc<dyn Module>> {

@@ -51,7 +51,7 @@ impl HostedGuest {
         self.with_exit(engine, WorkerExit::Destroy)
     }
 
-    /// As [`HostedGuest::on`], with workers that end in this way.
+    /// As [`HostedGuest::on`], with workers that leave memory in this way.
     #[must_use]
     #[track_caller]
     pub fn with_exit(&self, engine: &EngineUnderTest, exit: WorkerExit) -> Vec<Hosted> {
@@ -89,7 +89,7 @@ impl Hosted {
         self.instantiate_with(&bindgen_host::system(), limits)
     }
 
-    /// A bare instance with other imports than those of this machine.
+    /// A bare instance with these imports instead of those of this machine.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! One suite for every engine: each promise of `engine-api`, asserted on each runtime and compiler.
 //!
-//! The list of engines is that of the crate [`::engines`]. Here it is also a test template: a case is
+//! The list of engines is that of the crate [`::engines`]. Here it is also a test template. A case
+//! looks like this:
 //!
 //! ```
 //! use conformance::prelude::*;

@@ -66,9 +66,9 @@ impl BuiltInGuest {
     }
 }
 
-/// A module in the text format with a state of any size. `fill` adds MiB to it, `look` reads every
-/// system page of it, and `touch` writes to the first pages. `leak` adds pages that nobody needs,
-/// and `crash` traps.
+/// A module in the text format with a state of any size. `fill` adds MiB to the state, `look` reads
+/// every system page of it, and `touch` writes to its first pages. `leak` adds pages that are never
+/// used, and `crash` traps.
 pub const STATE: &str = r#"(module
     (memory 1)
     (func (export "fill") (param $mib i32)

@@ -46,7 +46,7 @@ fn proxy(engine: &EngineUnderTest) -> Proxy {
     engine.proxied_wat(ADDING, POLICY).build().unwrap()
 }
 
-/// The allocations of so many calls, without those that happen once per thread and instance.
+/// The allocations of many calls, without those that happen once per thread and instance.
 fn measure(mut call: impl FnMut()) -> AllocationInfo {
     call();
     allocation_counter::measure(|| (0..CALLS).for_each(|_| call()))

@@ -1,8 +1,8 @@
-//! What an engine can do beyond the contract's core.
+//! What an engine can do beyond the core of the contract.
 
 /// What an engine can do. The conformance suite compares each field with what the engine really
-/// does: a `false` must answer [`crate::Error::Unsupported`], at the latest when the module that
-/// needs it is compiled.
+/// does: for a `false` the engine must return [`crate::Error::Unsupported`], at the latest when it
+/// compiles a module that needs the capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -25,8 +25,8 @@ pub struct Capabilities {
     pub fuel: bool,
     /// [`crate::Limits::deadline`] and [`crate::Interrupter`].
     pub interruption: bool,
-    /// [`crate::EngineConfig::stack_bytes_max`] holds for each engine of the process by itself.
-    /// Otherwise the last engine made sets it for all of its runtime.
+    /// Each engine of the process has its own [`crate::EngineConfig::stack_bytes_max`]. Otherwise
+    /// the last engine that was made sets it for all engines of its runtime.
     pub stack_limit: bool,
     /// [`crate::Module::precompiled`] and [`crate::Engine::load`].
     pub precompiled: bool,
@@ -35,7 +35,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Every capability with its name, for listings.
+    /// Every capability with its name in kebab case, in the order of the fields.
     #[must_use]
     pub fn list(&self) -> [(&'static str, bool); 11] {
         [

@@ -28,51 +28,52 @@ impl fmt::Display for EngineId {
 /// Object-safe on purpose: the two generations of a proxy may run on different engines, so nothing
 /// above this trait is generic over it, and no runtime's type appears in a signature.
 pub trait Engine: Send + Sync + fmt::Debug {
-    /// Which engine this is.
+    /// Its name, which is the same for all engines of one runtime and compiler.
     fn id(&self) -> EngineId;
 
-    /// What it can do beyond the core of the contract.
+    /// What the engine can do beyond the core of the contract.
     fn capabilities(&self) -> Capabilities;
 
     /// Everything that a precompiled module depends on besides its bytes: runtime, version,
-    /// compiler, configuration, and the processor's features. Two engines with one fingerprint can
-    /// load each other's precompiled modules.
+    /// compiler, configuration, and the processor's features. Two engines with the same fingerprint
+    /// can load each other's precompiled modules.
     fn fingerprint(&self) -> String;
 
     /// Compiles a core module from its binary form.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidModule`] if the bytes are no valid module (also for the text format and for
-    /// components); [`Error::Unsupported`] if the module needs what this engine lacks.
+    /// [`Error::InvalidModule`] if the bytes are not a valid core module, which the text format and
+    /// components are not; [`Error::Unsupported`] if the module needs a feature that this engine
+    /// lacks.
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error>;
 
-    /// Loads what [`Module::precompiled`] gave, without compiling. `wasm` is the module that it was
-    /// made from: names and types are read from there.
+    /// Loads the result of [`Module::precompiled`], without compiling. `wasm` is the module that it
+    /// was made from: the engine reads names and types from there.
     ///
     /// Requires [`Capabilities::precompiled`].
     ///
     /// # Errors
     ///
-    /// [`Error::Precompiled`] if it was made from other bytes, by an engine of another
-    /// [fingerprint](Engine::fingerprint), or is damaged; [`Error::Unsupported`].
+    /// [`Error::Precompiled`] if it was made from other bytes or by an engine with another
+    /// [fingerprint](Engine::fingerprint), or if it is damaged; [`Error::Unsupported`].
     fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error>;
 
     /// Makes a memory that several instances of this engine can import, each on a thread of its
-    /// own. It lives as long as somebody holds it.
+    /// own. It lives as long as a handle or an instance holds it.
     ///
     /// Requires [`Capabilities::threads`].
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] without the capability or if `ty` is not shared; [`Error::Runtime`]
-    /// if the address space cannot be had.
+    /// if there is not enough address space.
     fn shared_memory(&self, ty: MemoryType) -> Result<SharedMemory, Error>;
 }
 
-/// A compiled module: shared by all generations, instantiated any number of times, on any thread.
+/// A compiled module. All generations share it; any thread can instantiate it, any number of times.
 pub trait Module: Send + Sync + fmt::Debug {
-    /// Names, types and indexes of what it imports and exports.
+    /// Names, types and indexes of the module's imports and exports.
     fn info(&self) -> &Arc<ModuleInfo>;
 
     /// The compiled code, which [`Engine::load`] takes without compiling.
@@ -84,46 +85,48 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// [`Error::Unsupported`]; [`Error::Runtime`] if the runtime cannot serialize it.
     fn precompiled(&self) -> Result<Precompiled, Error>;
 
-    /// A new instance with its own memories, tables and globals. The start function has run, under
-    /// the limits.
+    /// Makes an instance with its own memories, tables and globals, and runs the start function,
+    /// under the limits.
     ///
     /// Imports that the module does not need are ignored. Dropping the instance returns its memory
     /// to the operating system.
     ///
     /// # Errors
     ///
-    /// [`Error::Import`] if one is missing or does not fit; [`Error::Limit`] if it starts larger
-    /// than allowed; [`Error::Trap`] if the start function or the initialisation of a memory or
-    /// table trapped; [`Error::Host`] if a host function failed; [`Error::Unsupported`] for a limit
-    /// that the engine cannot keep; [`Error::Runtime`].
+    /// [`Error::Import`] if an import is missing or does not fit; [`Error::Limit`] if the instance
+    /// would start larger than allowed; [`Error::Trap`] if the start function or the initialisation
+    /// of a memory or table trapped; [`Error::Host`] if a host function failed;
+    /// [`Error::Unsupported`] for a limit that the engine cannot enforce; [`Error::Runtime`].
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error>;
 
     /// Whether the host of its instances lets them be [captured](Instance::capture) and
-    /// [restored](Module::restore). What stands in the way in the module's own code,
-    /// [`Module::obstacles`] says.
+    /// [restored](Module::restore). [`Module::obstacles`] says what in the module's own code stands
+    /// in the way.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] with the reason in words.
-    fn snapshots(&self) -> Result<(), Error>;
+    fn snapshots(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
-    /// What stands in the way of snapshots in the module's own code: nothing, or each reason once,
-    /// as a sentence. `wasm` is the module's bytes, which an engine need not keep. It reads all of
-    /// the code.
+    /// What in the module's own code stands in the way of snapshots: nothing, or each reason once,
+    /// as a sentence. `wasm` is the module's bytes, which an engine need not keep. The call reads
+    /// all of the code.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidModule`].
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error>;
 
-    /// A new instance in the state of a snapshot, which may have been taken on another engine. Its
-    /// start function does not run, and no host function is called. The memories share the
-    /// snapshot's pages until they are written to, where the system can do that.
+    /// Makes an instance in the state of a snapshot, which may have been taken on another engine.
+    /// The start function does not run, and no host function is called. The memories share the
+    /// snapshot's pages until somebody writes to them, if the system supports that.
     ///
     /// # Errors
     ///
-    /// As [`Module::instantiate`]; [`Error::Snapshot`] if it is another module's; [`Error::Image`];
-    /// [`Error::Unsupported`].
+    /// As [`Module::instantiate`]; [`Error::Snapshot`] for a snapshot of another module;
+    /// [`Error::Image`]; [`Error::Unsupported`].
     fn restore(
         &self,
         imports: &Imports,

@@ -1,20 +1,20 @@
-//! What can go wrong, by what the caller does next.
+//! Errors, told apart by what the caller does next.
 
 use crate::{EngineId, ExternType, FuncType, Trap, ValType};
 
-/// An error of an engine. Variants are named by the caller's next move; the runtime's own error is
-/// kept as the `source` where there is one.
+/// An error of an engine. Each variant says what the caller can do next. If the runtime has an error
+/// of its own, it is kept as the `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes are no valid core WebAssembly module. Give another module.
+    /// The bytes are not a valid core WebAssembly module. Give another module.
     #[error("invalid module: {reason}")]
     InvalidModule {
-        /// What is wrong, and where the way out is known, the way out.
+        /// What is wrong, and how to repair it, if that is known.
         reason: String,
     },
 
-    /// This engine cannot do that. Choose another engine, or do without.
+    /// This engine lacks a feature. Choose another engine, or do without the feature.
     #[error(
         "{engine} does not support {what}; `wasm-proxy inspect MODULE` says which engine can run a module"
     )]
@@ -32,22 +32,23 @@ pub enum Error {
         module: String,
         /// The import's name.
         name: String,
-        /// What the module needs there.
+        /// The type that the module needs there.
         expected: ExternType,
-        /// Why what was given does not do.
+        /// Why the given entry does not fit, or that there is none.
         reason: String,
     },
 
-    /// No such export, or none of that kind. See [`crate::ModuleInfo::exports`].
+    /// No export of that name or index, or one of another kind. See
+    /// [`crate::ModuleInfo::exports`].
     #[error("no exported {kind} `{name}` in the module; `wasm-proxy inspect` lists its exports")]
     NoSuchExport {
-        /// What was looked for: `function`, `memory`, `table` or `global`.
+        /// The kind that the caller asked for: `function`, `memory`, `table` or `global`.
         kind: &'static str,
-        /// The name or the index.
+        /// The name, or the index as `#7`.
         name: String,
     },
 
-    /// The arguments or result slots do not fit the function. Fix the call.
+    /// The arguments or results do not fit the function. Fix the call.
     #[error("function `{name}` has type {expected}, called with {got}")]
     Signature {
         /// The export's name.
@@ -58,43 +59,43 @@ pub enum Error {
         got: FuncType,
     },
 
-    /// A value of the wrong type, for example to set a global. Fix the value.
+    /// A value has the wrong type, for example for a global. Fix the value.
     #[error("expected a value of type {expected}, got {got}")]
     ValueType {
-        /// The type that is needed.
+        /// The type that the value must have.
         expected: ValType,
-        /// The type that was given.
+        /// The type that it has.
         got: ValType,
     },
 
-    /// A global that cannot be set, because it is immutable.
+    /// An immutable global cannot be set. Choose another global.
     #[error("global {global} is immutable")]
     ImmutableGlobal {
         /// Its position in the module's global index space.
         global: u32,
     },
 
-    /// A [`crate::FuncRef`] was given to an instance that did not make it.
+    /// A [`crate::FuncRef`] was given to an instance that did not make it. Give it to its own.
     #[error("the function reference belongs to another instance")]
     ForeignReference,
 
-    /// An access from the host outside a linear memory.
+    /// The host's access lies outside the linear memory. Nothing was read or written.
     #[error("{len} bytes at offset {offset} are outside the linear memory of {size} bytes")]
     OutOfBounds {
         /// The first byte of the access.
         offset: u64,
-        /// How many bytes were asked for.
+        /// The length of the access in bytes.
         len: u64,
         /// The size of the memory in bytes at that moment.
         size: u64,
     },
 
-    /// An access from the host outside a table.
+    /// The host's access lies outside the table.
     #[error("element {element} is outside the table of {size} elements")]
     NoSuchElement {
-        /// The element that was asked for.
+        /// The element that the host accessed.
         element: u64,
-        /// The size of the table at that moment.
+        /// The size of the table in elements at that moment.
         size: u64,
     },
 
@@ -103,9 +104,9 @@ pub enum Error {
     Limit {
         /// What is limited, with its unit: `bytes of memory`, `table elements`.
         what: &'static str,
-        /// What the instance needs.
+        /// How much the instance needs.
         needed: u64,
-        /// What it may have.
+        /// How much it may have.
         limit: u64,
     },
 
@@ -182,6 +183,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// For engines: [`Error::NoSuchExport`] for an index that the host cannot reach.
+    #[must_use]
+    pub fn no_such_index(kind: &'static str, index: u32) -> Self {
+        Error::NoSuchExport {
+            kind,
+            name: format!("#{index}"),
+        }
+    }
+
     /// The trap, if the guest trapped.
     #[must_use]
     pub fn trap(&self) -> Option<Trap> {

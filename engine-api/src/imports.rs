@@ -1,4 +1,4 @@
-//! What the host gives a module.
+//! The imports that the host gives a module.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -41,8 +41,8 @@ impl HostFunc {
         &self.name
     }
 
-    /// The same import served by another function: how the proxy puts a recorder between the guest
-    /// and the host.
+    /// The same import with another function behind it. The proxy puts its recorder between the
+    /// guest and the host this way.
     #[must_use]
     pub fn replaced<F>(&self, function: F) -> Self
     where
@@ -57,12 +57,12 @@ impl HostFunc {
     /// For engines: runs the function on behalf of a guest. `args` have the declared types;
     /// `results` holds zeros of the declared types before, and values of these types after.
     ///
-    /// A panic is stopped here, because it must not unwind through the guest's frames.
+    /// A panic stops here, because it must not unwind through the guest's frames.
     ///
     /// # Errors
     ///
-    /// What the function returned: [`Error::Trap`] (its own, or of a nested call) as it is, and
-    /// every other error as the source of [`Error::Host`]; [`Error::HostPanicked`].
+    /// The function's error: an [`Error::Trap`] (its own, or of a nested call) as it is, and every
+    /// other error as the source of [`Error::Host`]; [`Error::HostPanicked`].
     pub fn invoke(
         &self,
         caller: &mut dyn Caller,
@@ -85,17 +85,10 @@ impl HostFunc {
     }
 
     fn check_results(&self, results: &[Val]) -> Result<(), Error> {
-        let declared = self.ty.results().iter();
-        match declared
-            .zip(results)
-            .find(|(expected, got)| **expected != got.ty())
-        {
-            None => Ok(()),
-            Some((expected, got)) => Err(self.failed(Error::ValueType {
-                expected: *expected,
-                got: got.ty(),
-            })),
-        }
+        let mut declared = self.ty.results().iter().zip(results);
+        declared
+            .try_for_each(|(expected, got)| got.check_type(*expected))
+            .map_err(|error| self.failed(error))
     }
 
     fn failed(&self, source: Error) -> Error {
@@ -121,11 +114,11 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
-/// Something the host gives for an import.
+/// What the host gives for one import.
 ///
-/// Memories, tables and globals are given by their type: the engine makes a fresh one for every
-/// instance, and two generations never share state. Only a [`SharedMemory`] is an object,
-/// because sharing it between the instances of one threaded guest is its purpose.
+/// For memories, tables and globals the host gives a type: the engine makes a fresh one for every
+/// instance, and two generations never share state. Only a [`SharedMemory`] is an object, because
+/// the instances of one threaded guest share it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Extern {
@@ -141,10 +134,10 @@ pub enum Extern {
     Global(GlobalType, Val),
 }
 
-/// What the host gives a module, by module name and name.
+/// Everything that the host gives a module, by module name and name.
 ///
 /// WASI will be one more kind of entry here: a namespace that the engine's own implementation
-/// serves. Until then a WASI import is missing like any other, and is named in the error.
+/// serves. Until then a WASI import is missing like any other, and the error names it.
 ///
 /// ```
 /// use engine_api::{Error, FuncType, Imports, Val, ValType};
@@ -170,7 +163,7 @@ impl Imports {
         Self::default()
     }
 
-    /// Adds or replaces an import of any kind.
+    /// Adds an import of any kind, or replaces the one of that name.
     pub fn define(&mut self, module: &str, name: &str, item: Extern) -> &mut Self {
         self.modules
             .entry(module.to_owned())
@@ -179,9 +172,9 @@ impl Imports {
         self
     }
 
-    /// Adds a host function. Its `args` have the types of `ty`; it writes values of the result
-    /// types into `results`, which holds zeros of them. An [`Error::Trap`] it returns becomes the
-    /// guest's trap.
+    /// Adds a host function. Its `args` have the parameter types of `ty`; it writes values of the
+    /// result types into `results`, which holds zeros of them. An [`Error::Trap`] that it returns
+    /// becomes the guest's trap.
     pub fn func<F>(&mut self, module: &str, name: &str, ty: FuncType, function: F) -> &mut Self
     where
         F: Fn(&mut dyn Caller, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
@@ -195,13 +188,13 @@ impl Imports {
         self.define(module, name, Extern::Func(function))
     }
 
-    /// What is given for an import.
+    /// The entry for an import, if there is one.
     #[must_use]
     pub fn get(&self, module: &str, name: &str) -> Option<&Extern> {
         self.modules.get(module)?.get(name)
     }
 
-    /// All entries, in no particular order: module name, name, what is given.
+    /// All entries with their module name and name, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Extern)> {
         self.modules.iter().flat_map(|(module, names)| {
             names
@@ -210,9 +203,9 @@ impl Imports {
         })
     }
 
-    /// Fills every import of the module that is still missing: functions that fail when called,
-    /// with the import's name in the error, and fresh memories, tables and globals of the least
-    /// type that fits. What a module never uses then need not be written.
+    /// Adds every import of the module that is still missing: functions that fail when called, with
+    /// the import's name in the error, and fresh memories, tables and globals of the smallest type
+    /// that fits. The host then need not write imports that the module never uses.
     pub fn stub_missing(&mut self, info: &ModuleInfo) -> &mut Self {
         for import in info.imports() {
             if self.get(&import.module, &import.name).is_some() {
@@ -223,12 +216,7 @@ impl Imports {
                 ExternType::Func(ty) => {
                     let missing = import.clone();
                     self.func(module, name, ty.clone(), move |_, _, _| {
-                        Err(Error::Import {
-                            module: missing.module.clone(),
-                            name: missing.name.clone(),
-                            expected: missing.ty.clone(),
-                            reason: "only a stub: give the host function to call it".to_owned(),
-                        })
+                        Err(missing.refused("only a stub: give the host function to call it"))
                     });
                 }
                 ExternType::Memory(ty) if !ty.shared => {
@@ -247,30 +235,35 @@ impl Imports {
         self
     }
 
-    /// For engines: what is given for one import of a module, checked against what it needs.
+    /// For engines: the entries for all imports of a module, in the module's order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Imports::resolve`].
+    pub fn resolve_all(&self, info: &ModuleInfo) -> Result<Vec<&Extern>, Error> {
+        let needed = info.imports().iter();
+        needed.map(|import| self.resolve(import)).collect()
+    }
+
+    /// For engines: the entry for one import of a module, whose type has been checked.
     ///
     /// # Errors
     ///
     /// [`Error::Import`] if it is missing or of another type.
     pub fn resolve(&self, import: &crate::Import) -> Result<&Extern, Error> {
-        let refuse = |reason: String| Error::Import {
-            module: import.module.clone(),
-            name: import.name.clone(),
-            expected: import.ty.clone(),
-            reason,
-        };
         let Some(given) = self.get(&import.module, &import.name) else {
             let wasi = import.module.starts_with("wasi_");
-            return Err(refuse(if wasi {
+            return Err(import.refused(if wasi {
                 "WASI is not provided yet: build the guest without it, or give the host function"
-                    .to_owned()
             } else {
-                "missing: give it in the imports".to_owned()
+                "missing: give it in the imports"
             }));
         };
         match (given, &import.ty) {
             (Extern::Func(func), ExternType::Func(ty)) if func.ty() == ty => Ok(given),
-            (Extern::Func(func), _) => Err(refuse(format!("given a function {}", func.ty()))),
+            (Extern::Func(func), _) => {
+                Err(import.refused(format!("given a function {}", func.ty())))
+            }
             (Extern::Memory(ty), ExternType::Memory(needed)) if memory_fits(*ty, *needed) => {
                 Ok(given)
             }
@@ -291,7 +284,7 @@ impl Imports {
             {
                 Ok(given)
             }
-            (other, _) => Err(refuse(format!("given {other:?}"))),
+            (other, _) => Err(import.refused(format!("given {other:?}"))),
         }
     }
 }

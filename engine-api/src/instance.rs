@@ -1,4 +1,4 @@
-//! Instances, and what a host function sees of one.
+//! Instances, and the access that host functions have to them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use crate::{
 /// Access to a guest: what a host function gets for the length of its call, and what the owner of
 /// an [`Instance`] has between calls.
 ///
-/// All offsets and lengths are the guest's and checked here; nothing outside a memory is ever read
-/// or written. An index that the module neither imports nor exports is [`Error::NoSuchExport`].
+/// Offsets and lengths come from the guest and are checked here; nothing outside a memory is ever
+/// read or written. An index that the module neither imports nor exports is
+/// [`Error::NoSuchExport`].
 pub trait Caller {
     /// Names, types and indexes of the module.
     fn info(&self) -> &Arc<ModuleInfo>;
@@ -20,12 +21,12 @@ pub trait Caller {
     /// Calls an exported function. `args` and `results` must fit its type in number and kind;
     /// `results` is overwritten, and unspecified after an error.
     ///
-    /// Makes no allocation for functions of numbers where the runtime's interface allows it. From a
+    /// Does not allocate for functions of numbers, if the runtime's interface allows that. From a
     /// host function this is a nested call, which shares deadline and fuel with the outermost one.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchExport`], [`Error::Signature`] or [`Error::ForeignReference`] before anything
+    /// [`Error::NoSuchExport`], [`Error::Signature`] or [`Error::ForeignReference`] before the guest
     /// ran; [`Error::Trap`], [`Error::Host`] or [`Error::HostPanicked`] if the call ended early.
     fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error>;
 
@@ -38,7 +39,7 @@ pub trait Caller {
 
     /// Copies `buffer.len()` bytes out of a linear memory, from `offset`.
     ///
-    /// In a shared memory other threads may be writing: each byte is some byte that was there.
+    /// Other threads may be writing to a shared memory: each byte copied was there at some moment.
     ///
     /// # Errors
     ///
@@ -54,15 +55,15 @@ pub trait Caller {
     fn memory_write(&mut self, memory: MemoryIndex, offset: u64, bytes: &[u8])
     -> Result<(), Error>;
 
-    /// Grows a linear memory by `pages_delta` pages and returns the pages it had. Limits hold as
-    /// for the guest.
+    /// Grows a linear memory by `pages_delta` pages and returns how many it had. The same limits
+    /// apply as for the guest.
     ///
     /// # Errors
     ///
     /// [`Error::Growth`]; [`Error::NoSuchExport`].
     fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error>;
 
-    /// The value of a global.
+    /// Reads a global.
     ///
     /// # Errors
     ///
@@ -77,15 +78,15 @@ pub trait Caller {
     /// [`Error::NoSuchExport`].
     fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error>;
 
-    /// The number of elements of a table.
+    /// The size of a table in elements.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchExport`].
     fn table_size(&self, table: TableIndex) -> Result<u64, Error>;
 
-    /// Grows a table by `elements_delta` elements, each set to `initial`, and returns the number it
-    /// had. Limits hold as for the guest.
+    /// Grows a table by `elements_delta` elements, each set to `initial`, and returns how many it
+    /// had. The same limits apply as for the guest.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ pub trait Caller {
         initial: &Val,
     ) -> Result<u64, Error>;
 
-    /// An element of a table.
+    /// Reads an element of a table.
     ///
     /// # Errors
     ///
@@ -114,16 +115,69 @@ pub trait Caller {
     fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error>;
 }
 
-/// An instance of a module. It can move between threads, and is used by one at a time.
+/// Writes the named methods of a [`Caller`], each of which asks the caller in one field of `self`.
+#[macro_export]
+macro_rules! delegate_caller {
+    ($field:ident: $($method:ident),+ $(,)?) => {
+        $($crate::delegate_caller!(@$method $field);)+
+    };
+    (@memory_size $field:ident) => {
+        $crate::delegate_caller!(@ self (&self) $field memory_size(
+            memory: $crate::MemoryIndex) u64);
+    };
+    (@memory_read $field:ident) => {
+        $crate::delegate_caller!(@ self (&self) $field memory_read(
+            memory: $crate::MemoryIndex, offset: u64, buffer: &mut [u8]) ());
+    };
+    (@memory_write $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field memory_write(
+            memory: $crate::MemoryIndex, offset: u64, bytes: &[u8]) ());
+    };
+    (@memory_grow $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field memory_grow(
+            memory: $crate::MemoryIndex, pages: u64) u64);
+    };
+    (@global $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field global(
+            global: $crate::GlobalIndex) $crate::Val);
+    };
+    (@set_global $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field set_global(
+            global: $crate::GlobalIndex, value: &$crate::Val) ());
+    };
+    (@table_size $field:ident) => {
+        $crate::delegate_caller!(@ self (&self) $field table_size(table: $crate::TableIndex) u64);
+    };
+    (@table_grow $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field table_grow(
+            table: $crate::TableIndex, elements: u64, initial: &$crate::Val) u64);
+    };
+    (@table_get $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field table_get(
+            table: $crate::TableIndex, element: u64) $crate::Val);
+    };
+    (@table_set $field:ident) => {
+        $crate::delegate_caller!(@ self (&mut self) $field table_set(
+            table: $crate::TableIndex, element: u64, value: &$crate::Val) ());
+    };
+    (@ $self:ident ($($receiver:tt)+) $field:ident $method:ident(
+        $($arg:ident: $ty:ty),+) $ok:ty) => {
+        fn $method($($receiver)+, $($arg: $ty),+) -> Result<$ok, $crate::Error> {
+            $self.$field.$method($($arg),+)
+        }
+    };
+}
+
+/// An instance of a module. It can move between threads; one thread uses it at a time.
 ///
 /// Dropping it frees its memories.
 pub trait Instance: Caller + Send {
-    /// Calls an exported function of numbers, whose type has been looked up before: the shortest
-    /// way into a guest. `slots` holds the arguments in order; the results take their places, and
-    /// after an error what is there means nothing. More slots than the call needs are no error.
+    /// Calls an exported function of numbers whose type the caller looked up before: the shortest
+    /// way into a guest. `slots` holds the arguments in order, and the results take their places.
+    /// After an error the slots are unspecified. More slots than the call needs are no error.
     ///
-    /// The engine compares `ty` with the function's own type, which is one comparison. So any word,
-    /// index and slots may be given, as to [`Caller::call`]. It makes no allocation.
+    /// The engine compares `ty` with the function's own type, in one comparison of two words. So
+    /// any type, index and slots are safe to pass, as with [`Caller::call`]. It does not allocate.
     ///
     /// # Errors
     ///
@@ -135,16 +189,15 @@ pub trait Instance: Caller + Send {
         slots: &mut [Slot],
     ) -> Result<(), Error>;
 
-    /// Where [`Instance::memory_bytes`] can be read without asking the instance, or `None` if only
-    /// the instance knows: shared memories grow without it.
+    /// A handle that reads [`Instance::memory_bytes`] without the instance, or `None` for an
+    /// instance with shared memories, which other instances can grow.
     fn memory_meter(&self) -> Option<MemoryMeter>;
 
-    /// The bytes that all its linear memories have at this moment, those included that the host
-    /// cannot reach by an index, and shared memories. Costs a few loads: it is read after every
-    /// call.
+    /// The size of all its linear memories at this moment, in bytes, including shared memories and
+    /// those that the host cannot reach by an index. Costs a few loads: it is read after every call.
     fn memory_bytes(&self) -> u64;
 
-    /// A handle for other threads to end what the instance is doing.
+    /// A handle with which other threads can end the instance's calls.
     ///
     /// Requires [`crate::Capabilities::interruption`].
     ///
@@ -157,24 +210,24 @@ pub trait Instance: Caller + Send {
     /// [`crate::Limits::fuel`].
     fn fuel_left(&mut self) -> Option<u64>;
 
-    /// The state as it is, to make other instances like it. The instance goes on as it was, and
-    /// shares its pages with the snapshot where the system can do that. What has not changed since
-    /// it was restored or last captured is shared with that snapshot, and not copied again.
+    /// Captures the state, to make other instances like it. The instance goes on as it was, and
+    /// shares its pages with the snapshot, if the system supports that. Pages that have not changed
+    /// since it was restored or last captured are shared with that snapshot, and not copied again.
     ///
     /// # Errors
     ///
-    /// [`Error::Image`]; [`Error::Unsupported`] where
-    /// [`Module::snapshots`](crate::Module::snapshots) says so, and for what no snapshot holds:
-    /// shared memories, and references in globals.
+    /// [`Error::Image`]; [`Error::Unsupported`] if
+    /// [`Module::snapshots`](crate::Module::snapshots) refuses, and for state that no snapshot
+    /// holds: shared memories, and references in globals.
     fn capture(&mut self) -> Result<Snapshot, Error>;
 
     /// Gives the memories' pages back to the system, a few MiB at a time: no other thread waits for
-    /// long. Afterwards the instance is useless, and dropping it takes a moment only. Shared
-    /// memories belong to others too, and stay.
+    /// long. Afterwards the instance is useless, and dropping it is quick. Shared memories stay,
+    /// because other instances may have them.
     fn discard_memories(&mut self);
 }
 
-/// What an engine implements behind an [`Interrupter`].
+/// The engine's side of an [`Interrupter`].
 pub trait Interrupt: Send + Sync {
     /// See [`Interrupter::interrupt`].
     fn interrupt(&self);
@@ -183,18 +236,18 @@ pub trait Interrupt: Send + Sync {
 /// Ends a guest's computation from another thread.
 ///
 /// The request sticks: a call in flight ends with [`crate::Trap::Interrupted`] within two ticks of
-/// 10 ms, and so does every later call of that instance. A host function in flight is waited for.
+/// 10 ms, and so does every later call of that instance. A host function in flight runs to its end.
 #[derive(Clone)]
 pub struct Interrupter(Arc<dyn Interrupt>);
 
 impl Interrupter {
-    /// For engines: the public face of `inner`.
+    /// For engines: wraps `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn Interrupt>) -> Self {
         Self(inner)
     }
 
-    /// Ends the call in flight, if there is one, and every later one.
+    /// Ends the call in flight, if there is one, and every later call of the instance.
     pub fn interrupt(&self) {
         self.0.interrupt();
     }
@@ -206,7 +259,7 @@ impl fmt::Debug for Interrupter {
     }
 }
 
-/// Conveniences over the contract, for tests and tools.
+/// Access by the names of exports, for tests and tools.
 pub trait InstanceExt: Caller {
     /// Calls an export by its name and returns its results.
     ///
@@ -216,12 +269,8 @@ pub trait InstanceExt: Caller {
     fn invoke(&mut self, name: &str, args: &[Val]) -> Result<Vec<Val>, Error> {
         let info = Arc::clone(self.info());
         let (func, function) = info.function(name)?;
-        let mut results: Vec<Val> = function
-            .ty
-            .results()
-            .iter()
-            .map(|ty| Val::zero(*ty))
-            .collect();
+        let types = function.ty.results().iter();
+        let mut results: Vec<Val> = types.map(|ty| Val::zero(*ty)).collect();
         self.call(func, args, &mut results)?;
         Ok(results)
     }
@@ -234,10 +283,7 @@ pub trait InstanceExt: Caller {
     fn memory_index(&self, name: &str) -> Result<MemoryIndex, Error> {
         match self.info().export(name).map(|export| export.kind) {
             Some(ExportKind::Memory(index)) => Ok(index),
-            _ => Err(Error::NoSuchExport {
-                kind: "memory",
-                name: name.to_owned(),
-            }),
+            _ => Err(no_such("memory", name)),
         }
     }
 
@@ -249,10 +295,7 @@ pub trait InstanceExt: Caller {
     fn table_index(&self, name: &str) -> Result<TableIndex, Error> {
         match self.info().export(name).map(|export| export.kind) {
             Some(ExportKind::Table(index)) => Ok(index),
-            _ => Err(Error::NoSuchExport {
-                kind: "table",
-                name: name.to_owned(),
-            }),
+            _ => Err(no_such("table", name)),
         }
     }
 
@@ -264,11 +307,15 @@ pub trait InstanceExt: Caller {
     fn global_index(&self, name: &str) -> Result<GlobalIndex, Error> {
         match self.info().export(name).map(|export| export.kind) {
             Some(ExportKind::Global(index)) => Ok(index),
-            _ => Err(Error::NoSuchExport {
-                kind: "global",
-                name: name.to_owned(),
-            }),
+            _ => Err(no_such("global", name)),
         }
+    }
+}
+
+fn no_such(kind: &'static str, name: &str) -> Error {
+    Error::NoSuchExport {
+        kind,
+        name: name.to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An *engine* is a WebAssembly runtime with one compiler, for example `wasmtime.cranelift`. This
 //! crate says what wasm-proxy needs of one. It names no runtime, and has neither a parser nor an
-//! encoder: what is read from a module's bytes is in `module_bytes`. `engine_wasmtime` and
+//! encoder: `module_bytes` reads and rewrites the bytes of modules. `engine_wasmtime` and
 //! `engine_wasmer` implement the contract.
 //!
 //! | trait | one per | what it does |
@@ -28,19 +28,19 @@
 //! # Writing an engine
 //!
 //! An engine implements the four traits, and is done when the crate `conformance` passes on it.
-//! `docs/new-engine.md` takes the same points in the order in which one writes the code.
+//! `docs/new-engine.md` has the same points in the order of the work.
 //!
 //! **Indexes come from the bytes.** `module_bytes::parse` gives the [`ModuleInfo`]. A [`FuncIndex`]
 //! counts exported functions; the other indexes are those of the module's index spaces. They mean
 //! the same on every engine, and an engine never invents one of its own.
 //!
-//! **What is compiled are instrumented bytes.** A snapshot needs every memory and every mutable
+//! **An engine compiles instrumented bytes.** A snapshot needs every memory and every mutable
 //! global, and most of them have no export. `module_bytes::Instrumented` adds exports for them,
 //! under names that begin with `module_bytes::RESERVED`, and turns the start section into an
 //! export. An engine compiles `Instrumented::wasm`, finds the memories and globals under the names
 //! that `Instrumented::memories` and `Instrumented::globals` give, and calls `Instrumented::start`
 //! itself, once in each fresh instance and never in a restored one. The module's own exports keep
-//! their order, hence their indexes. [`ModuleInfo`] and [`ModuleHash`] are those of the original
+//! their order and their indexes. [`ModuleInfo`] and [`ModuleHash`] are those of the original
 //! bytes.
 //!
 //! **The same call gives the same bits.** NaNs are canonicalised, relaxed SIMD is off, and limits
@@ -49,39 +49,41 @@
 //! within two ticks of 10 ms. Fuel and deadline are those of the outermost call.
 //!
 //! **Every end has a name.** Each trap of the runtime is mapped to a [`Trap`], a failed host
-//! function to [`Error::Host`], and everything else to the [`Error`] that says what the caller does
-//! next. The runtime's own error is kept as the `source`.
+//! function to [`Error::Host`], and everything else to the [`Error`] that tells the caller what to
+//! do next. The runtime's own error is kept as the `source`.
 //!
 //! **The guest is hostile.** Offsets are `u64`, and are checked against the size of the memory at
-//! the moment of the access. A module may make a compiler panic; `compile` stops that. Host
-//! functions run through [`HostFunc::invoke`], which checks their results and stops a panic at the
-//! boundary. A [`FuncRef`] may come from any instance: [`Error::ForeignReference`] refuses it.
+//! the moment of the access ([`memory_range`]). A module may make a compiler panic; `compile`
+//! catches that. Host functions run through [`HostFunc::invoke`], which checks their results and
+//! stops a panic at the boundary. A [`FuncRef`] of another instance is refused with
+//! [`Error::ForeignReference`].
 //!
 //! **Snapshots are memory images.** [`Instance::capture`] gives a [`MemoryImage`] of each memory
-//! and the value of each mutable global; [`Module::restore`] makes an instance of them, on any
+//! and the value of each mutable global; [`Module::restore`] makes an instance from them, on any
 //! engine, without running the start function. The crate `memory_image` takes and maps images. It
-//! asks that a memory lies in a reservation of its own, that its base and size are whole pages, and
-//! that nothing of the guest runs or is borrowed meanwhile. An engine remembers the last image of
-//! each memory and gives it to the next capture, which then copies the changes alone. A restored
-//! memory is grown to its image's size first, under the limits. Shared memories and references in
-//! globals are refused with [`Error::Unsupported`]. [`Module::obstacles`] is
-//! `module_bytes::obstacles` in words; [`Module::snapshots`] refuses for reasons of the host.
+//! requires that each memory lies in a reservation of its own, that base and size are whole pages,
+//! and that nothing of the guest runs or is borrowed meanwhile. An engine remembers the last image
+//! of each memory and gives it to the next capture, which then copies only the changes. A restored
+//! memory first grows to its image's size, under the limits. [`ModuleInfo::check_snapshots`] refuses
+//! shared memories and references in globals. [`Module::obstacles`] is `module_bytes::obstacles` in
+//! words; [`Module::snapshots`] refuses if the host of the instances stands in the way.
 //!
 //! **Memory goes back.** Dropping an [`Instance`] returns memories, tables and stacks to the
 //! system. [`Instance::discard_memories`] gives the pages back beforehand, in slices, by
 //! `memory_image::discard`. [`Instance::memory_bytes`] is read after every call and costs a few
-//! loads; where no memory is shared, the engine also keeps a [`MemoryMeter`] up to date.
+//! loads. If no memory is shared, the engine also keeps a [`MemoryMeter`] up to date.
 //!
 //! **Precompiled modules are checked.** [`Module::precompiled`] wraps the serialized code with the
-//! module's hash and the engine's [fingerprint](Engine::fingerprint). [`Engine::load`] takes the
-//! code out by [`Precompiled::code_for`], which refuses what does not fit.
+//! module's hash and the engine's [fingerprint](Engine::fingerprint). [`Engine::load`] gets the code
+//! from [`Precompiled::code_for`], which refuses code of another module or engine.
 //!
 //! **Calls of numbers do not allocate.** [`Instance::call_numbers`] compares one word with the
 //! function's type ([`ModuleInfo::check_numbers`]) and passes the caller's slots to the guest.
 //!
-//! **What an engine cannot do it refuses** with [`Error::Unsupported`], and says in its
-//! [`Capabilities`], which the suite compares with what it does.
+//! **An engine refuses what it cannot do** with [`Error::Unsupported`], and declares it in its
+//! [`Capabilities`]. The suite compares these with what the engine really does.
 
+mod access;
 mod capabilities;
 mod engine;
 mod error;
@@ -99,6 +101,7 @@ mod trap;
 mod types;
 mod val;
 
+pub use access::{AtomicBytes, memory_range};
 pub use capabilities::Capabilities;
 pub use engine::{Engine, EngineId, Module};
 pub use error::Error;

@@ -1,13 +1,14 @@
-//! What a module is known by.
+//! The hash by which a module is known.
 
 use std::fmt;
 
-/// The blake3 hash of a module's binary form: what a module is known by.
+/// The blake3 hash of a module's binary form. It names the module in journals, snapshots and
+/// precompiled modules.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ModuleHash([u8; 32]);
 
 impl ModuleHash {
-    /// The hash of a module.
+    /// Hashes the binary form of a module.
     #[must_use]
     pub fn of(wasm: &[u8]) -> Self {
         Self(blake3::hash(wasm).into())
@@ -17,7 +18,7 @@ impl ModuleHash {
         Self(bytes)
     }
 
-    /// The hash's bytes.
+    /// The 32 bytes that blake3 gave.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType,
-    ModuleHash, NumericType, Slot, TableIndex, TableType,
+    EngineId, Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex,
+    MemoryType, ModuleHash, NumericType, Slot, TableIndex, TableType, Val, ValType,
 };
 
 /// An import of a module.
@@ -14,22 +14,35 @@ pub struct Import {
     pub module: String,
     /// The import's name.
     pub name: String,
-    /// What the module needs there.
+    /// The type that the module needs there.
     pub ty: ExternType,
+}
+
+impl Import {
+    /// For engines: the error for an entry that does not serve this import, with the reason.
+    #[must_use]
+    pub fn refused(&self, reason: impl Into<String>) -> Error {
+        Error::Import {
+            module: self.module.clone(),
+            name: self.name.clone(),
+            expected: self.ty.clone(),
+            reason: reason.into(),
+        }
+    }
 }
 
 /// An export of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
-    /// Its name.
+    /// The name, which no other export of the module has.
     pub name: String,
-    /// What it is, with the index to reach it by.
+    /// Its kind, with the index by which the host reaches it.
     pub kind: ExportKind,
-    /// Its type.
+    /// The type that the module declares.
     pub ty: ExternType,
 }
 
-/// What an export is.
+/// The kind of an export, with its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportKind {
     /// A function.
@@ -40,20 +53,20 @@ pub enum ExportKind {
     Table(TableIndex),
     /// A global.
     Global(GlobalIndex),
-    /// An exception tag, which has no index because nothing of ours reaches it.
+    /// An exception tag. It has no index, because the contract does not reach tags.
     Tag,
 }
 
 /// An exported function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionInfo {
-    /// The name of the export. One function exported under two names is listed twice.
+    /// The name of the export. A function that is exported under two names is listed twice.
     pub name: String,
-    /// Its type.
+    /// The type that the module declares.
     pub ty: FuncType,
 }
 
-/// What was read from a module's bytes, for [`ModuleInfo::new`].
+/// Everything that a reader takes from a module's bytes, for [`ModuleInfo::new`].
 #[derive(Clone, Debug)]
 pub struct ModuleContents {
     /// The hash of the bytes.
@@ -74,9 +87,9 @@ pub struct ModuleContents {
     pub function_count: usize,
 }
 
-/// What a module imports and exports, with the indexes by which everything is reached.
+/// A module's imports and exports, with the indexes by which the host reaches them.
 ///
-/// It is plain data, made from the module's bytes alone, so it is the same for every engine.
+/// It is plain data and depends only on the module's bytes, so it is the same for every engine.
 #[derive(Clone, Debug)]
 pub struct ModuleInfo {
     contents: ModuleContents,
@@ -85,7 +98,7 @@ pub struct ModuleInfo {
 }
 
 impl ModuleInfo {
-    /// Puts together what a reader found.
+    /// Indexes the contents that a reader found.
     ///
     /// # Errors
     ///
@@ -116,9 +129,8 @@ impl ModuleInfo {
         })
     }
 
-    /// For engines that wrap another: what the module looks like when the wrapper serves some of
-    /// its imports, and offers functions of its own after the module's. The indexes of everything
-    /// else stay.
+    /// For engines that wrap another: the module as its users see it if the wrapper serves some of
+    /// its imports, and offers functions of its own after the module's. All other indexes stay.
     #[must_use]
     pub fn wrapped(&self, imports: Vec<Import>, functions: Vec<FunctionInfo>) -> Self {
         let mut info = self.clone();
@@ -164,7 +176,7 @@ impl ModuleInfo {
             .map(|position| &self.contents.exports[*position])
     }
 
-    /// The exported functions, in the module's order: what [`FuncIndex`] counts.
+    /// The exported functions, in the module's order. [`FuncIndex`] is a position in this list.
     #[must_use]
     pub fn functions(&self) -> &[FunctionInfo] {
         &self.functions
@@ -185,22 +197,86 @@ impl ModuleInfo {
         }
     }
 
-    /// The linear memories, imports first: what [`MemoryIndex`] counts.
+    /// The linear memories, imports first. [`MemoryIndex`] is a position in this list.
     #[must_use]
     pub fn memories(&self) -> &[MemoryType] {
         &self.contents.memories
     }
 
-    /// The tables, imports first: what [`TableIndex`] counts.
+    /// The tables, imports first. [`TableIndex`] is a position in this list.
     #[must_use]
     pub fn tables(&self) -> &[TableType] {
         &self.contents.tables
     }
 
-    /// The globals, imports first: what [`GlobalIndex`] counts.
+    /// The globals, imports first. [`GlobalIndex`] is a position in this list.
     #[must_use]
     pub fn globals(&self) -> &[GlobalType] {
         &self.contents.globals
+    }
+
+    /// How many memories are imported. They are the first ones.
+    #[must_use]
+    pub fn imported_memories(&self) -> usize {
+        self.imported(|ty| matches!(ty, ExternType::Memory(_)))
+    }
+
+    /// How many tables are imported. They are the first ones.
+    #[must_use]
+    pub fn imported_tables(&self) -> usize {
+        self.imported(|ty| matches!(ty, ExternType::Table(_)))
+    }
+
+    /// How many globals are imported. They are the first ones.
+    #[must_use]
+    pub fn imported_globals(&self) -> usize {
+        self.imported(|ty| matches!(ty, ExternType::Global(_)))
+    }
+
+    fn imported(&self, is: fn(&ExternType) -> bool) -> usize {
+        let imports = self.imports().iter();
+        imports.filter(|import| is(&import.ty)).count()
+    }
+
+    /// The mutable globals with their types. A snapshot holds their values.
+    pub fn mutable_globals(&self) -> impl Iterator<Item = (GlobalIndex, ValType)> + '_ {
+        let globals = (0..).map(GlobalIndex).zip(self.globals());
+        let mutable = globals.filter(|(_, ty)| ty.mutable);
+        mutable.map(|(index, ty)| (index, ty.value))
+    }
+
+    /// For engines: refuses snapshots of a module with state that no snapshot holds: shared memories
+    /// and references in globals.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`].
+    pub fn check_snapshots(&self, engine: EngineId) -> Result<(), Error> {
+        let shared = self.memories().iter().position(|memory| memory.shared);
+        let shared = shared.map(|index| format!("snapshots of shared memory {index}"));
+        let reference = || {
+            let mut globals = self.mutable_globals();
+            let (index, _) = globals.find(|(_, ty)| ty.is_reference())?;
+            Some(format!("snapshots of the reference in global {}", index.0))
+        };
+        match shared.or_else(reference) {
+            None => Ok(()),
+            Some(what) => Err(Error::Unsupported { engine, what }),
+        }
+    }
+
+    /// For engines: refuses to set an immutable global, and to set a global to a value of another
+    /// type. The index must be one of the module's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ImmutableGlobal`]; [`Error::ValueType`].
+    pub fn check_set_global(&self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
+        let ty = self.globals()[global.0 as usize];
+        if !ty.mutable {
+            return Err(Error::ImmutableGlobal { global: global.0 });
+        }
+        value.check_type(ty.value)
     }
 
     /// Whether the module has a start function.
@@ -225,19 +301,14 @@ impl ModuleInfo {
             .fold(0, u64::saturating_add)
     }
 
-    /// Checks that what a call gives fits the function, by number and type.
+    /// Checks the arguments and results of a call against the function, by number and type.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchExport`]; [`Error::Signature`].
-    pub fn check_call(
-        &self,
-        func: FuncIndex,
-        args: &[crate::Val],
-        results: &[crate::Val],
-    ) -> Result<(), Error> {
+    pub fn check_call(&self, func: FuncIndex, args: &[Val], results: &[Val]) -> Result<(), Error> {
         let Some(function) = self.functions.get(func.0 as usize) else {
-            return Err(no_such_function(func));
+            return Err(Error::no_such_index("function", func.0));
         };
         let (params, declared) = (function.ty.params(), function.ty.results());
         let fits = params.len() == args.len()
@@ -246,7 +317,7 @@ impl ModuleInfo {
         if fits {
             return Ok(());
         }
-        let types = |values: &[crate::Val]| values.iter().map(crate::Val::ty).collect::<Vec<_>>();
+        let types = |values: &[Val]| values.iter().map(Val::ty).collect::<Vec<_>>();
         Err(Error::Signature {
             name: function.name.clone(),
             expected: function.ty.clone(),
@@ -254,7 +325,7 @@ impl ModuleInfo {
         })
     }
 
-    /// Checks that a call by slots fits the function: `ty` is its type, and there are slots enough.
+    /// Checks a call by slots against the function: `ty` is its type, and there are enough slots.
     ///
     /// # Errors
     ///
@@ -276,7 +347,7 @@ impl ModuleInfo {
     #[cold]
     fn misfit(&self, func: FuncIndex, ty: NumericType) -> Error {
         match self.functions.get(func.0 as usize) {
-            None => no_such_function(func),
+            None => Error::no_such_index("function", func.0),
             Some(function) => Error::Signature {
                 name: function.name.clone(),
                 expected: function.ty.clone(),
@@ -286,17 +357,9 @@ impl ModuleInfo {
     }
 }
 
-fn no_such_function(func: FuncIndex) -> Error {
-    Error::NoSuchExport {
-        kind: "function",
-        name: format!("#{}", func.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Val, ValType};
 
     /// A module of exported functions: name, parameters, results.
     fn exporting(functions: &[(&str, &[ValType], &[ValType])]) -> ModuleInfo {

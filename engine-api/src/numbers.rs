@@ -1,4 +1,4 @@
-//! Calls of numbers: their types in one word, their values where the guest's code takes them.
+//! Calls of numbers: their types in one word, their values in the form that the guest's code takes.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -8,8 +8,8 @@ use crate::{FuncType, Val, ValType};
 /// The type of a function whose parameters and results are all numbers, and at most [`Slot::MAX`]
 /// each.
 ///
-/// It is the type itself and no hash of it: comparing two of them compares two numbers, and is as
-/// good as comparing the lists.
+/// It encodes the type and is not a hash of it: comparing two words is as exact as comparing the
+/// lists.
 ///
 /// ```
 /// use engine_api::{FuncType, NumericType, ValType};
@@ -21,9 +21,9 @@ use crate::{FuncType, Val, ValType};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NumericType {
-    /// From the lowest bit: how many parameters, 4 bits; how many results, 4 bits; then 2 bits for
-    /// each parameter up to [`Slot::MAX`], and 2 for each result. The highest bit is
-    /// always set, which gives `Option` a niche.
+    /// From the lowest bit: the number of parameters, 4 bits; the number of results, 4 bits; then 2
+    /// bits for each parameter up to [`Slot::MAX`], and 2 for each result. The highest bit is always
+    /// set, which gives `Option` a niche.
     bits: NonZeroU64,
 }
 
@@ -53,8 +53,7 @@ impl NumericType {
         NonZeroU64::new(bits | MARK).map(|bits| Self { bits })
     }
 
-    /// How many slots a call needs: one for each parameter, and for each result, which take the
-    /// same places.
+    /// How many slots a call needs. Parameters and results share them, so it is the larger number.
     #[must_use]
     #[inline]
     pub fn slots(self) -> usize {
@@ -94,7 +93,7 @@ impl NumericType {
         self.types(RESULTS_AT, self.results_len())
     }
 
-    /// The same as lists.
+    /// The same type as lists of parameters and results.
     #[must_use]
     pub fn to_func_type(self) -> FuncType {
         let list = |types: &mut dyn Iterator<Item = ValType>| types.collect::<Vec<_>>();
@@ -108,8 +107,8 @@ impl fmt::Debug for NumericType {
     }
 }
 
-/// A place for a number, of the size and form in which compiled code takes and leaves values:
-/// little endian, from the first byte on. What a number does not fill means nothing.
+/// A place for a number, with the size and form of the values of compiled code: little endian, from
+/// the first byte on. The bytes after the number mean nothing.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(16))]
 pub struct Slot([u8; 16]);
@@ -125,13 +124,13 @@ macro_rules! number {
         }
 
         impl Slot {
-            #[doc = concat!("The number in it, read as a `", stringify!($number), "`.")]
+            #[doc = concat!("Reads the slot as a `", stringify!($number), "`.")]
             #[must_use]
             #[inline]
             pub fn $with(&self) -> $number {
                 let from_bits: fn($bits) -> $number = $from_bits;
-                // No more is read than the guest may have written a moment ago: a processor waits
-                // for what it must piece together.
+                // Reads only as many bytes as the guest wrote: a load that is wider than a recent
+                // store to the same place stalls the processor.
                 from_bits(<$bits>::from_le_bytes(*self.0.first_chunk().expect("there are 16")))
             }
         }
@@ -158,7 +157,7 @@ impl Slot {
         slot
     }
 
-    /// The slot of a value that is a number.
+    /// A slot with this value, or `None` if the value is not a number.
     #[must_use]
     pub fn of(val: &Val) -> Option<Self> {
         Some(match val {
@@ -170,7 +169,7 @@ impl Slot {
         })
     }
 
-    /// The number in it as a value of a type that is one of a number.
+    /// Reads the slot as a value of `ty`, or gives `None` if `ty` is not a type of numbers.
     #[must_use]
     pub fn to_val(&self, ty: ValType) -> Option<Val> {
         Some(match ty {

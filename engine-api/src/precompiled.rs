@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::{Error, ModuleHash};
 
-/// Machine code that an engine compiled from a module, with what is needed to refuse it where it
-/// does not fit.
+/// Machine code that an engine compiled from a module, with the hash of the module and the
+/// fingerprint of the engine, by which other engines and modules refuse it.
 ///
 /// ```text
 /// bytes      content
@@ -18,9 +18,9 @@ use crate::{Error, ModuleHash};
 /// the rest   the engine's own serialized form
 /// ```
 ///
-/// Loading one runs the machine code in it: it must come from [`crate::Module::precompiled`],
+/// Whoever loads one runs its machine code. So it must come from [`crate::Module::precompiled`],
 /// either in this process or from a file that nobody else could write. The hashes find damage and
-/// mistakes; they are no signature.
+/// mistakes; they are not a signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Precompiled {
     module: ModuleHash,
@@ -32,7 +32,7 @@ const MAGIC: &[u8; 8] = b"wpx-aot1";
 const HEADER_BYTES: usize = MAGIC.len() + 32 + 32;
 
 impl Precompiled {
-    /// For engines: `code` is what the engine of this fingerprint compiled from the module.
+    /// For engines: wraps `code`, which the engine with this fingerprint compiled from the module.
     #[must_use]
     pub fn new(module: ModuleHash, fingerprint: String, code: Vec<u8>) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl Precompiled {
         }
     }
 
-    /// The module it was compiled from.
+    /// The hash of the module that it was compiled from.
     #[must_use]
     pub fn module(&self) -> ModuleHash {
         self.module
@@ -54,7 +54,7 @@ impl Precompiled {
         &self.fingerprint
     }
 
-    /// The form to keep in a file.
+    /// Serializes it in the documented layout, to be kept in a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let fingerprint_len =
@@ -76,35 +76,28 @@ impl Precompiled {
     /// # Safety
     ///
     /// The bytes must be unchanged since [`crate::Module::precompiled`] made them: an engine will
-    /// execute them with all the rights of this process. Nothing from outside may come this way.
+    /// execute them with all the rights of this process. Never pass bytes from outside.
     ///
     /// # Errors
     ///
-    /// [`Error::Precompiled`] if they are damaged or no precompiled module at all.
+    /// [`Error::Precompiled`] if they are damaged or not a precompiled module.
     #[expect(
         unsafe_code,
         reason = "the caller vouches for machine code; see Safety"
     )]
     pub unsafe fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let refuse = |reason: &str| refused(reason.to_owned());
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or_else(|| refuse("it does not start as one"))?;
-        let (module, rest) = rest
-            .split_first_chunk::<32>()
-            .ok_or_else(|| refuse("it is truncated"))?;
-        let (hash, body) = rest
-            .split_first_chunk::<32>()
-            .ok_or_else(|| refuse("it is truncated"))?;
+        let truncated = || refuse("it is truncated");
+        let rest = bytes.strip_prefix(MAGIC);
+        let rest = rest.ok_or_else(|| refuse("it does not start as one"))?;
+        let (module, rest) = rest.split_first_chunk::<32>().ok_or_else(truncated)?;
+        let (hash, body) = rest.split_first_chunk::<32>().ok_or_else(truncated)?;
         if blake3::hash(body).as_bytes() != hash {
             return Err(refuse("it is damaged: its hash does not match"));
         }
-        let (len, rest) = body
-            .split_first_chunk::<4>()
-            .ok_or_else(|| refuse("it is truncated"))?;
-        let (fingerprint, code) = rest
-            .split_at_checked(u32::from_le_bytes(*len) as usize)
-            .ok_or_else(|| refuse("it is truncated"))?;
+        let (len, rest) = body.split_first_chunk::<4>().ok_or_else(truncated)?;
+        let len = u32::from_le_bytes(*len) as usize;
+        let (fingerprint, code) = rest.split_at_checked(len).ok_or_else(truncated)?;
         let fingerprint = std::str::from_utf8(fingerprint)
             .map_err(|error| unusable("its fingerprint is no text".to_owned(), error))?
             .to_owned();
@@ -115,14 +108,14 @@ impl Precompiled {
         })
     }
 
-    /// Reads what [`Precompiled::to_bytes`] gave and this program wrote to a file, such as one that
-    /// processes of the same program share, from a file and a folder that belong to this process's
-    /// user and that nobody else can write.
+    /// Reads a file to which this program wrote the bytes of [`Precompiled::to_bytes`], such as one
+    /// that several processes of the program share. File and folder must belong to this process's
+    /// user, and nobody else may be able to write to them.
     ///
     /// # Errors
     ///
-    /// [`Error::Precompiled`] if others could have written it, or if it is damaged or no
-    /// precompiled module at all.
+    /// [`Error::Precompiled`] if others could have written it, or if it is damaged or not a
+    /// precompiled module.
     #[cfg(unix)]
     #[expect(
         unsafe_code,
@@ -160,11 +153,12 @@ impl Precompiled {
         unsafe { Self::from_bytes(&bytes) }
     }
 
-    /// For engines: the serialized code, if it fits the module and the engine.
+    /// For engines: the serialized code, if it was made from this module by an engine with this
+    /// fingerprint.
     ///
     /// # Errors
     ///
-    /// [`Error::Precompiled`] that names what does not fit.
+    /// [`Error::Precompiled`], which says which of the two differs.
     pub fn code_for(&self, wasm: &[u8], fingerprint: &str) -> Result<&[u8], Error> {
         if self.module != ModuleHash::of(wasm) {
             return Err(refused(format!("it was made from module {}", self.module)));

@@ -1,4 +1,4 @@
-//! Linear memories that several instances have at once.
+//! Linear memories that several instances share.
 
 use std::any::Any;
 use std::fmt;
@@ -15,9 +15,9 @@ pub struct SharedMemory {
     backing: Arc<dyn SharedMemoryBacking>,
 }
 
-/// What an engine implements behind a [`SharedMemory`].
+/// The engine's side of a [`SharedMemory`].
 pub trait SharedMemoryBacking: Send + Sync {
-    /// Its size in bytes at this moment, readable from any thread.
+    /// The size in bytes at this moment, readable from any thread.
     fn size(&self) -> u64;
 
     /// See [`SharedMemory::read`].
@@ -34,12 +34,12 @@ pub trait SharedMemoryBacking: Send + Sync {
     /// [`Error::OutOfBounds`].
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error>;
 
-    /// The engine's own object, which the engine finds again when the memory is imported.
+    /// The engine's own object, for [`SharedMemory::backing`].
     fn as_any(&self) -> &dyn Any;
 }
 
 impl SharedMemory {
-    /// For engines: the public face of `backing`.
+    /// For engines: wraps `backing`.
     #[must_use]
     pub fn new(engine: EngineId, ty: MemoryType, backing: Arc<dyn SharedMemoryBacking>) -> Self {
         Self {
@@ -55,19 +55,19 @@ impl SharedMemory {
         self.ty
     }
 
-    /// The engine that made it, whose instances alone can import it.
+    /// The engine that made it. Only its instances can import the memory.
     #[must_use]
     pub fn engine(&self) -> EngineId {
         self.engine
     }
 
-    /// Its size in bytes at this moment.
+    /// The size in bytes at this moment.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.backing.size()
     }
 
-    /// Copies bytes out. Other threads may be writing: each byte is some byte that was there.
+    /// Copies bytes out. Other threads may be writing: each byte copied was there at some moment.
     ///
     /// # Errors
     ///

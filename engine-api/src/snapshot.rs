@@ -1,4 +1,4 @@
-//! What an instance held at one moment, to make another like it.
+//! The state of an instance at one moment, to make other instances like it.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use memory_image::{ImageError, MemoryImage};
 use crate::{Error, GlobalIndex, MemoryIndex, ModuleHash, Val};
 
 /// The state of an instance at a moment when nothing ran in it: its linear memories and its mutable
-/// globals. Tables are not in it: see [`crate::Module::obstacles`] for when that is enough.
+/// globals. It does not hold tables; [`crate::Module::obstacles`] says whether that is enough.
 ///
-/// It names no runtime: one that was taken on an engine makes an instance on every other.
+/// It does not depend on the runtime: a snapshot from one engine makes instances on every other.
 /// See [`crate::Instance::capture`] and [`crate::Module::restore`].
 #[derive(Clone)]
 pub struct Snapshot {
@@ -19,11 +19,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The version of the layout that [`Snapshot::digest`] hashes, of which it is a part.
+    /// The version of the layout that [`Snapshot::digest`] hashes. The hash covers it.
     pub const FORMAT: u32 = 2;
 
-    /// For engines: the state of an instance of `module`. `memories` are all that the module has;
-    /// `globals` are all that are mutable, without references, which mean nothing elsewhere.
+    /// For engines: the state of an instance of `module`: all memories of the module, and all
+    /// mutable globals, which must not be references: these mean nothing in another instance.
     #[must_use]
     pub fn new(
         module: ModuleHash,
@@ -37,31 +37,52 @@ impl Snapshot {
         }
     }
 
-    /// The module whose instance it was.
+    /// The hash of the module whose instance was captured.
     #[must_use]
     pub fn module(&self) -> ModuleHash {
         self.module
     }
 
-    /// What the memories held.
+    /// The images of all memories.
     #[must_use]
     pub fn memories(&self) -> &[(MemoryIndex, MemoryImage)] {
         &self.memories
     }
 
     /// The image of one memory.
-    #[must_use]
-    pub fn memory(&self, memory: MemoryIndex) -> Option<&MemoryImage> {
-        let mut images = self.memories.iter();
-        images
-            .find(|(index, _)| *index == memory)
-            .map(|(_, image)| image)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] if there is none.
+    pub fn memory(&self, memory: MemoryIndex) -> Result<&MemoryImage, Error> {
+        of_index(&self.memories, memory).ok_or_else(|| lacks("memory", memory.0))
     }
 
-    /// What the mutable globals held.
+    /// For engines: the bytes by which a memory must grow from its first size to its image's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] if there is no image, or if it is smaller than the memory.
+    pub fn growth(&self, memory: MemoryIndex, size: u64) -> Result<u64, Error> {
+        let bytes = self.memory(memory)?.bytes();
+        bytes.checked_sub(size).ok_or_else(|| Error::Snapshot {
+            reason: format!("it has a memory of {bytes} bytes, which here starts with {size}"),
+        })
+    }
+
+    /// The values of all mutable globals.
     #[must_use]
     pub fn globals(&self) -> &[(GlobalIndex, Val)] {
         &self.globals
+    }
+
+    /// The value of one mutable global.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] if there is none.
+    pub fn global(&self, global: GlobalIndex) -> Result<&Val, Error> {
+        of_index(&self.globals, global).ok_or_else(|| lacks("global", global.0))
     }
 
     /// The size of all memories, in bytes.
@@ -70,7 +91,7 @@ impl Snapshot {
         self.memories.iter().map(|(_, image)| image.bytes()).sum()
     }
 
-    /// What the images keep that no older one does, in bytes.
+    /// The bytes that these images keep and no older ones do.
     #[must_use]
     pub fn bytes_kept(&self) -> u64 {
         let images = self.memories.iter();
@@ -96,7 +117,7 @@ impl Snapshot {
     ///   16         its bits, padded with zeros
     /// ```
     ///
-    /// A snapshot holds no references. One that an engine gives all the same counts by its type.
+    /// A snapshot holds no references. If an engine gives one nevertheless, only its type counts.
     ///
     /// # Errors
     ///
@@ -122,7 +143,7 @@ impl Snapshot {
         Ok(hasher.finalize().into())
     }
 
-    /// In which respect another state is not this one, in words, or `None` if they are equal.
+    /// The first difference of another state from this one, in words, or `None` if they are equal.
     ///
     /// # Errors
     ///
@@ -177,6 +198,17 @@ impl Snapshot {
         Err(Error::Snapshot {
             reason: format!("it was taken of module {}, this is {module}", self.module),
         })
+    }
+}
+
+fn of_index<I: PartialEq + Copy, T>(items: &[(I, T)], index: I) -> Option<&T> {
+    let mut items = items.iter();
+    items.find(|(own, _)| *own == index).map(|(_, item)| item)
+}
+
+fn lacks(kind: &str, index: u32) -> Error {
+    Error::Snapshot {
+        reason: format!("{kind} {index} is missing"),
     }
 }
 

@@ -1,12 +1,12 @@
-//! Why a guest stopped.
+//! The reasons for which a guest's call ends early.
 
 use std::fmt;
 
-/// The guest's own end of a call. Every trap of every runtime is mapped to one of these by name;
-/// one that is not is a defect which the conformance suite shows.
+/// Why a guest trapped. Engines map every trap of their runtime to one of these by name; the
+/// conformance suite finds one that is not mapped.
 ///
-/// After a trap the instance still answers, but its state is whatever the call left half done (its
-/// shadow stack pointer, for one, is not restored). Drop the instance if its state matters.
+/// After a trap the instance can still be called, but the call has left its state half done (the
+/// shadow stack pointer, for example, is not restored). Drop the instance if its state matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Trap {
@@ -30,7 +30,7 @@ pub enum Trap {
     IntegerOverflow,
     /// Division by zero.
     IntegerDivisionByZero,
-    /// A float that is no integer, or none of the target's range, in a conversion.
+    /// The conversion of a float that is NaN or outside the range of the target type.
     BadConversionToInteger,
     /// The call stack reached its limit.
     StackOverflow,
@@ -40,12 +40,12 @@ pub enum Trap {
     DeadlineExceeded,
     /// Somebody called [`crate::Interrupter::interrupt`].
     Interrupted,
-    /// An exception or a continuation that nobody caught or resumed.
+    /// An exception that nobody caught, or a continuation that nobody resumed.
     Uncaught,
 }
 
 impl Trap {
-    /// Whether the host ended the call, rather than the guest by its own doing.
+    /// Whether the host ended the call, by a limit or a request, and not the guest's own code.
     #[must_use]
     pub fn is_host_imposed(self) -> bool {
         matches!(

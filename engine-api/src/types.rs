@@ -65,21 +65,21 @@ impl FuncType {
         }
     }
 
-    /// The type in one word, if it is one of numbers alone, and of at most
-    /// [`Slot::MAX`](crate::Slot::MAX) of them.
+    /// The type in one word, if all parameters and results are numbers, at most
+    /// [`Slot::MAX`](crate::Slot::MAX) each.
     #[must_use]
     #[inline]
     pub fn numeric(&self) -> Option<NumericType> {
         self.numeric
     }
 
-    /// The types of the parameters.
+    /// The types of the parameters, in order.
     #[must_use]
     pub fn params(&self) -> &[ValType] {
         &self.params
     }
 
-    /// The types of the results.
+    /// The types of the results, in order.
     #[must_use]
     pub fn results(&self) -> &[ValType] {
         &self.results
@@ -109,9 +109,9 @@ impl fmt::Display for FuncType {
 pub struct MemoryType {
     /// Pages the memory starts with.
     pub pages_min: u64,
-    /// Pages it may grow to; `None` is the index type's own limit.
+    /// Pages it may grow to; for `None` only the index type limits it.
     pub pages_max: Option<u64>,
-    /// Whether several threads may have it at once (threads proposal); needs `pages_max`.
+    /// Whether several threads may use it at once (threads proposal); needs `pages_max`.
     pub shared: bool,
     /// Whether offsets are 64-bit (memory64).
     pub memory64: bool,
@@ -129,7 +129,7 @@ impl MemoryType {
         }
     }
 
-    /// A shared 32-bit memory, whose maximum is not optional.
+    /// A shared 32-bit memory. Its maximum is not optional.
     #[must_use]
     pub fn shared(pages_min: u64, pages_max: u64) -> Self {
         Self {
@@ -140,7 +140,14 @@ impl MemoryType {
         }
     }
 
-    /// The most bytes the memory can ever have: its maximum, or what its index type can address.
+    /// The size that the memory starts with, in bytes.
+    #[must_use]
+    pub fn bytes_min(&self) -> u64 {
+        self.pages_min.saturating_mul(PAGE_BYTES)
+    }
+
+    /// The largest size that the memory can have, in bytes: its maximum, or as much as its index
+    /// type can address.
     #[must_use]
     pub fn bytes_max(&self) -> u64 {
         let pages_addressable: u64 = if self.memory64 { 1 << 48 } else { 1 << 16 };
@@ -158,16 +165,16 @@ pub struct TableType {
     pub element: ValType,
     /// Elements the table starts with.
     pub elements_min: u64,
-    /// Elements it may grow to.
+    /// Elements it may grow to, or `None` for no limit of its own.
     pub elements_max: Option<u64>,
 }
 
 /// The type of a global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GlobalType {
-    /// The type of its value.
+    /// The type of the value that it holds.
     pub value: ValType,
-    /// Whether it can be set.
+    /// Whether the guest and the host can set it.
     pub mutable: bool,
 }
 
@@ -212,27 +219,27 @@ impl fmt::Display for ExternType {
     }
 }
 
-/// Which exported function: its position in [`crate::ModuleInfo::functions`].
+/// An exported function, by its position in [`crate::ModuleInfo::functions`].
 ///
-/// Only exported functions can be called from outside, so they alone are numbered. The index comes
-/// from the module's bytes: it is the same in every instance, on every engine.
+/// Only exported functions can be called from outside, so only these have an index. It comes from
+/// the module's bytes, and is the same in every instance, on every engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FuncIndex(pub u32);
 
-/// Which linear memory: its position in the module's memory index space, imports first.
+/// A linear memory, by its position in the module's memory index space, imports first.
 ///
-/// The host reaches a memory only when the module imports or exports it.
+/// The host reaches it only if the module imports or exports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemoryIndex(pub u32);
 
-/// Which table: its position in the module's table index space, imports first.
+/// A table, by its position in the module's table index space, imports first.
 ///
-/// The host reaches a table only when the module imports or exports it.
+/// The host reaches it only if the module imports or exports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableIndex(pub u32);
 
-/// Which global: its position in the module's global index space, imports first.
+/// A global, by its position in the module's global index space, imports first.
 ///
-/// The host reaches a global only when the module imports or exports it.
+/// The host reaches it only if the module imports or exports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GlobalIndex(pub u32);

@@ -1,12 +1,13 @@
 //! Values that cross between host and guest.
 
 use std::any::Any;
+use std::convert::identity;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ValType;
+use crate::{Error, ValType};
 
 /// A value, as bits: floats keep their NaN payload through every conversion, and equality is
 /// equality of bits.
@@ -43,7 +44,7 @@ impl Val {
         }
     }
 
-    /// The zero or null of a type: what a result slot holds before the call.
+    /// The zero or null of a type, which a result holds before its call.
     #[must_use]
     pub fn zero(ty: ValType) -> Self {
         match ty {
@@ -57,62 +58,54 @@ impl Val {
         }
     }
 
-    /// The value if it is an i32.
-    #[must_use]
-    pub fn i32(&self) -> Option<i32> {
-        if let Val::I32(value) = self {
-            Some(*value)
+    /// Refuses the value if it has another type.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ValueType`].
+    #[inline]
+    pub fn check_type(&self, expected: ValType) -> Result<(), Error> {
+        let got = self.ty();
+        if got == expected {
+            Ok(())
         } else {
-            None
-        }
-    }
-
-    /// The value if it is an i64.
-    #[must_use]
-    pub fn i64(&self) -> Option<i64> {
-        if let Val::I64(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
-    }
-
-    /// The value if it is an f32.
-    #[must_use]
-    pub fn f32(&self) -> Option<f32> {
-        if let Val::F32(bits) = self {
-            Some(f32::from_bits(*bits))
-        } else {
-            None
-        }
-    }
-
-    /// The value if it is an f64.
-    #[must_use]
-    pub fn f64(&self) -> Option<f64> {
-        if let Val::F64(bits) = self {
-            Some(f64::from_bits(*bits))
-        } else {
-            None
+            Err(Error::ValueType { expected, got })
         }
     }
 }
 
-impl From<i32> for Val {
-    fn from(value: i32) -> Self {
-        Val::I32(value)
-    }
+/// Conversions between values and Rust's numbers: the type, its variant, and both directions.
+macro_rules! numbers {
+    ($($number:ident in $variant:ident: $to_bits:expr, $from_bits:expr;)*) => {$(
+        impl From<$number> for Val {
+            fn from(value: $number) -> Self {
+                Val::$variant($to_bits(value))
+            }
+        }
+
+        impl Val {
+            #[doc = concat!("The value as a number, if it is one of the type `", stringify!($number), "`.")]
+            #[must_use]
+            pub fn $number(&self) -> Option<$number> {
+                match self {
+                    Val::$variant(bits) => Some($from_bits(*bits)),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i32 in I32: identity, identity;
+    i64 in I64: identity, identity;
+    f32 in F32: f32::to_bits, f32::from_bits;
+    f64 in F64: f64::to_bits, f64::from_bits;
 }
 
 impl From<u32> for Val {
     fn from(value: u32) -> Self {
         Val::I32(value.cast_signed())
-    }
-}
-
-impl From<i64> for Val {
-    fn from(value: i64) -> Self {
-        Val::I64(value)
     }
 }
 
@@ -122,20 +115,8 @@ impl From<u64> for Val {
     }
 }
 
-impl From<f32> for Val {
-    fn from(value: f32) -> Self {
-        Val::F32(value.to_bits())
-    }
-}
-
-impl From<f64> for Val {
-    fn from(value: f64) -> Self {
-        Val::F64(value.to_bits())
-    }
-}
-
-/// An opaque reference to a function of one instance: it can be stored, compared and given back to
-/// the instance it came from, where any other instance answers [`crate::Error::ForeignReference`].
+/// An opaque reference to a function of one instance. It can be stored, compared and given back to
+/// that instance; any other instance refuses it with [`crate::Error::ForeignReference`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FuncRef {
     instance: u64,
@@ -143,37 +124,37 @@ pub struct FuncRef {
 }
 
 impl FuncRef {
-    /// For engines: names the function that the instance keeps in `slot`. `instance` is a number
-    /// from [`FuncRef::new_instance`]. An engine trusts neither number when it gets the reference
-    /// back.
+    /// For engines: a reference to the function that the instance keeps in `slot`. `instance` is a
+    /// number from [`FuncRef::new_instance`]. An engine trusts neither number when it gets the
+    /// reference back.
     #[must_use]
     pub fn new(instance: u64, slot: u32) -> Self {
         Self { instance, slot }
     }
 
-    /// For engines: a number for a new instance, which no other instance of this process has, be it
-    /// another engine's.
+    /// For engines: a number for a new instance, different from that of every other instance in this
+    /// process, on any engine.
     #[must_use]
     pub fn new_instance() -> u64 {
         static LAST: AtomicU64 = AtomicU64::new(0);
         LAST.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The instance the function belongs to.
+    /// The number of the instance that the function belongs to.
     #[must_use]
     pub fn instance(&self) -> u64 {
         self.instance
     }
 
-    /// The slot in that instance's table of references that it handed out.
+    /// The slot in that instance's list of functions that the host has references to.
     #[must_use]
     pub fn slot(&self) -> u32 {
         self.slot
     }
 }
 
-/// A reference to a host object that a guest can hold, pass and give back, but not look into.
-/// Equality is identity of the object.
+/// A reference to a host object. A guest can hold it, pass it on and give it back, but not look
+/// into it. Two references are equal if they are to the same object.
 #[derive(Clone)]
 pub struct ExternRef(Arc<dyn Any + Send + Sync>);
 
@@ -211,11 +192,12 @@ impl fmt::Debug for ExternRef {
     }
 }
 
-/// An error value that a guest returned: what an [`ExternRef`] holds where a host shows it.
+/// An error value that a guest returned. A host that understands such values puts one into an
+/// [`ExternRef`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct GuestError {
-    /// What the guest said.
+    /// The message of the guest's error.
     pub message: String,
 }
 

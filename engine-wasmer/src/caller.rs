@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use engine_api::{
     Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, PAGE_BYTES, TableIndex, Val,
-    ValType,
+    ValType, memory_range,
 };
 use wasmer_types::Pages;
 use wasmer_vm::{LinearMemory, TableElement, VMExternRef, VMFuncRef};
 
 use crate::instance::WasmerInstance;
-use crate::shared_memory::check_bounds;
 use crate::state::MemoryParts;
 
 impl Caller for WasmerInstance {
@@ -36,13 +35,13 @@ impl Caller for WasmerInstance {
         if let Some(shared) = &memory.shared {
             return shared.read(offset, buffer);
         }
-        let offset = check_bounds(offset, buffer.len(), memory.bytes())?;
+        let range = memory_range(offset, buffer.len(), memory.bytes())?;
         // SAFETY: the bytes are inside the memory as it is now, hence mapped. An unshared memory is
         // written by its own guest only, which is not running: it waits for us or is not called.
         // `buffer` is the host's.
         unsafe {
             let base = memory.definition.as_ref().base;
-            let from = base.add(offset);
+            let from = base.add(range.start);
             from.copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len());
         }
         Ok(())
@@ -58,11 +57,11 @@ impl Caller for WasmerInstance {
         if let Some(shared) = &memory.shared {
             return shared.write(offset, bytes);
         }
-        let offset = check_bounds(offset, bytes.len(), memory.bytes())?;
+        let range = memory_range(offset, bytes.len(), memory.bytes())?;
         // SAFETY: as in `memory_read`.
         unsafe {
             let base = memory.definition.as_ref().base;
-            let to = base.add(offset);
+            let to = base.add(range.start);
             to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
         Ok(())
@@ -87,38 +86,21 @@ impl Caller for WasmerInstance {
 
     fn global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
         let state = self.state();
-        let definition = state
-            .global(global.0)
-            .ok_or_else(|| unreachable_index("global", global.0))?;
+        let definition = state.global(global.0)?;
         let ty = state.compiled.info.globals()[global.0 as usize];
-        // SAFETY: the global lives as long as the guest, and holds a value of its type.
-        unsafe {
-            let raw = definition.as_ref().val;
-            Ok(state.references.borrow_mut().lift(ty.value, raw))
-        }
+        Ok(state.value(definition, ty.value))
     }
 
     fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
         let state = self.state();
-        let definition = state
-            .global(global.0)
-            .ok_or_else(|| unreachable_index("global", global.0))?;
-        let ty = state.compiled.info.globals()[global.0 as usize];
-        if !ty.mutable {
-            return Err(Error::ImmutableGlobal { global: global.0 });
-        }
-        check_type(ty.value, value)?;
-        let raw = state.references.borrow_mut().lower(value)?;
-        // SAFETY: the global lives as long as the guest, whose code is not running.
-        unsafe { (*definition.as_ptr()).val = raw };
-        Ok(())
+        let definition = state.global(global.0)?;
+        state.compiled.info.check_set_global(global, value)?;
+        state.set_value(definition, value)
     }
 
     fn table_size(&self, table: TableIndex) -> Result<u64, Error> {
         let state = self.state();
-        let handle = state
-            .table(table.0)
-            .ok_or_else(|| unreachable_index("table", table.0))?;
+        let handle = state.table(table.0)?;
         // SAFETY: the borrow ends with the expression.
         Ok(u64::from(unsafe { handle.get(state.objects()).size() }))
     }
@@ -129,28 +111,18 @@ impl Caller for WasmerInstance {
         elements_delta: u64,
         initial: &Val,
     ) -> Result<u64, Error> {
-        let current = self.table_size(table)?;
-        let state = self.state();
-        let element = state.compiled.info.tables()[table.0 as usize].element;
-        check_type(element, initial)?;
-        let raw = state.references.borrow_mut().lower(initial)?;
         let refused = Error::Growth {
-            current,
+            current: self.table_size(table)?,
             delta: elements_delta,
         };
-        let (Some(handle), Ok(delta)) = (state.table(table.0), u32::try_from(elements_delta))
-        else {
+        let initial = self.element(table, initial)?;
+        let state = self.state();
+        let handle = state.table(table.0)?;
+        let Ok(delta) = u32::try_from(elements_delta) else {
             return Err(refused);
         };
-        // SAFETY: `raw` is a reference of the table's type, made by `lower`; the borrow ends with
-        // the statement, and growing runs no guest code.
-        let before = unsafe {
-            let element = match element {
-                ValType::FuncRef => TableElement::FuncRef(VMFuncRef::from_raw(raw)),
-                _ => TableElement::ExternRef(VMExternRef::from_raw(raw)),
-            };
-            handle.get_mut(state.objects()).grow(delta, element)
-        };
+        // SAFETY: the borrow ends with the statement, and growing runs no guest code.
+        let before = unsafe { handle.get_mut(state.objects()).grow(delta, initial) };
         before.map(u64::from).ok_or(refused)
     }
 
@@ -158,50 +130,51 @@ impl Caller for WasmerInstance {
         let size = self.table_size(table)?;
         let state = self.state();
         let ty = state.compiled.info.tables()[table.0 as usize].element;
-        let handle = state.table(table.0);
-        let position = u32::try_from(element).ok().zip(handle);
+        let handle = state.table(table.0)?;
+        let position = u32::try_from(element).ok();
         // SAFETY: the borrow ends with the expression.
-        let found =
-            position.and_then(|(at, handle)| unsafe { handle.get(state.objects()).get(at) });
+        let found = position.and_then(|at| unsafe { handle.get(state.objects()).get(at) });
         let raw = match found.ok_or(Error::NoSuchElement { element, size })? {
             TableElement::FuncRef(function) => function.map(VMFuncRef::into_raw),
             TableElement::ExternRef(object) => object.map(VMExternRef::into_raw),
         };
+        let mut references = state.references.borrow_mut();
         // SAFETY: a reference of the table's type, which the guest or `lower` put there.
-        Ok(unsafe {
-            state
-                .references
-                .borrow_mut()
-                .lift(ty, raw.unwrap_or_default())
-        })
+        Ok(unsafe { references.lift(ty, raw.unwrap_or_default()) })
     }
 
     fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
         let size = self.table_size(table)?;
+        let value = self.element(table, value)?;
         let state = self.state();
-        let ty = state.compiled.info.tables()[table.0 as usize].element;
-        check_type(ty, value)?;
-        let raw = state.references.borrow_mut().lower(value)?;
-        let (Some(handle), Ok(at)) = (state.table(table.0), u32::try_from(element)) else {
+        let handle = state.table(table.0)?;
+        let Ok(at) = u32::try_from(element) else {
             return Err(Error::NoSuchElement { element, size });
         };
         // SAFETY: as in `table_grow`.
-        let stored = unsafe {
-            let value = match ty {
-                ValType::FuncRef => TableElement::FuncRef(VMFuncRef::from_raw(raw)),
-                _ => TableElement::ExternRef(VMExternRef::from_raw(raw)),
-            };
-            handle.get_mut(state.objects()).set(at, value)
-        };
+        let stored = unsafe { handle.get_mut(state.objects()).set(at, value) };
         stored.map_err(|_| Error::NoSuchElement { element, size })
     }
 }
 
 impl WasmerInstance {
     fn memory(&self, memory: MemoryIndex) -> Result<&MemoryParts, Error> {
-        self.state()
-            .memory(memory.0)
-            .ok_or_else(|| unreachable_index("memory", memory.0))
+        self.state().memory(memory.0)
+    }
+
+    /// A value as an element of a table whose index has been checked.
+    fn element(&self, table: TableIndex, value: &Val) -> Result<TableElement, Error> {
+        let state = self.state();
+        let ty = state.compiled.info.tables()[table.0 as usize].element;
+        value.check_type(ty)?;
+        let raw = state.references.borrow_mut().lower(value)?;
+        // SAFETY: `raw` is a reference of the table's type, made by `lower`.
+        Ok(unsafe {
+            match ty {
+                ValType::FuncRef => TableElement::FuncRef(VMFuncRef::from_raw(raw)),
+                _ => TableElement::ExternRef(VMExternRef::from_raw(raw)),
+            }
+        })
     }
 }
 
@@ -214,23 +187,5 @@ impl MemoryParts {
             // while its guest runs or through the `&mut` that we have.
             None => unsafe { self.definition.as_ref().current_length as u64 },
         }
-    }
-}
-
-fn check_type(expected: ValType, value: &Val) -> Result<(), Error> {
-    if value.ty() == expected {
-        Ok(())
-    } else {
-        Err(Error::ValueType {
-            expected,
-            got: value.ty(),
-        })
-    }
-}
-
-fn unreachable_index(kind: &'static str, index: u32) -> Error {
-    Error::NoSuchExport {
-        kind,
-        name: format!("#{index}"),
     }
 }

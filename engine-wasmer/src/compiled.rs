@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use engine_api::{ExportKind, ExternType, ModuleInfo};
+use engine_api::{ExportKind, ModuleInfo};
 use wasmer_compiler::ArtifactCreate;
 use wasmer_types::{ExportIndex, GlobalIndex};
 
@@ -43,33 +43,23 @@ pub(crate) struct Reach {
 
 impl Reach {
     pub(crate) fn of(info: &ModuleInfo) -> Self {
-        let mut memories = vec![false; info.memories().len()];
-        let mut tables = vec![false; info.tables().len()];
-        let mut globals = vec![false; info.globals().len()];
-        let (mut memory, mut table, mut global) = (0, 0, 0);
-        for import in info.imports() {
-            let (flags, next) = match import.ty {
-                ExternType::Memory(_) => (&mut memories, &mut memory),
-                ExternType::Table(_) => (&mut tables, &mut table),
-                ExternType::Global(_) => (&mut globals, &mut global),
-                ExternType::Func(_) | ExternType::Tag => continue,
-            };
-            flags[*next] = true;
-            *next += 1;
-        }
+        // Imports come first.
+        let flags =
+            |len: usize, imported| -> Box<[bool]> { (0..len).map(|at| at < imported).collect() };
+        let mut reach = Self {
+            memories: flags(info.memories().len(), info.imported_memories()),
+            tables: flags(info.tables().len(), info.imported_tables()),
+            globals: flags(info.globals().len(), info.imported_globals()),
+        };
         for export in info.exports() {
             match export.kind {
-                ExportKind::Memory(index) => memories[index.0 as usize] = true,
-                ExportKind::Table(index) => tables[index.0 as usize] = true,
-                ExportKind::Global(index) => globals[index.0 as usize] = true,
+                ExportKind::Memory(index) => reach.memories[index.0 as usize] = true,
+                ExportKind::Table(index) => reach.tables[index.0 as usize] = true,
+                ExportKind::Global(index) => reach.globals[index.0 as usize] = true,
                 ExportKind::Func(_) | ExportKind::Tag => {}
             }
         }
-        Self {
-            memories: memories.into(),
-            tables: tables.into(),
-            globals: globals.into(),
-        }
+        reach
     }
 }
 

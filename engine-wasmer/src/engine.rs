@@ -8,7 +8,7 @@ use engine_api::{
     Capabilities, Engine, EngineConfig, EngineId, Error, ExternType, Import, MemoryType, Module,
     ModuleInfo, Precompiled, SharedMemory,
 };
-use module_bytes::{Feature, Instrumented};
+use module_bytes::Instrumented;
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass, Target};
 use wasmer_types::CompileError;
 use wasmer_vm::{MAX_STACK_SIZE, VMConfig};
@@ -121,19 +121,7 @@ impl Engine for Wasmer {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            simd: self.settings.compiler.simd(),
-            externref: true,
-            multi_memory: true,
-            memory64: false,
-            tail_calls: false,
-            threads: true,
-            fuel: self.settings.config.fuel,
-            interruption: interrupt::AVAILABLE,
-            stack_limit: false,
-            precompiled: true,
-            nan_canonicalization: true,
-        }
+        self.settings.capabilities()
     }
 
     fn fingerprint(&self) -> String {
@@ -240,15 +228,19 @@ impl Settings {
         }
     }
 
-    fn supports(&self, feature: Feature) -> bool {
-        match feature {
-            Feature::MultiValue
-            | Feature::BulkMemory
-            | Feature::ReferenceTypes
-            | Feature::Threads
-            | Feature::MultiMemory => true,
-            Feature::Simd => self.compiler.simd(),
-            _ => false,
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            simd: self.compiler.simd(),
+            externref: true,
+            multi_memory: true,
+            memory64: false,
+            tail_calls: false,
+            threads: true,
+            fuel: self.config.fuel,
+            interruption: interrupt::AVAILABLE,
+            stack_limit: false,
+            precompiled: true,
+            nan_canonicalization: true,
         }
     }
 
@@ -272,17 +264,10 @@ impl Settings {
 
     /// Why a module did not compile: its own fault, or a feature that is missing here.
     fn refusal(&self, wasm: &[u8], error: CompileError) -> Error {
-        let features = match module_bytes::features(wasm) {
-            Ok(features) => features,
+        match module_bytes::missing_features(wasm, self.capabilities()) {
             Err(invalid) => return invalid,
-        };
-        let missing: Vec<String> = features
-            .into_iter()
-            .filter(|feature| !self.supports(*feature))
-            .map(|feature| feature.to_string())
-            .collect();
-        if !missing.is_empty() {
-            return self.unsupported(missing.join(", "));
+            Ok(Some(missing)) => return self.unsupported(missing),
+            Ok(None) => {}
         }
         match error {
             CompileError::Validate(reason)

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
-use engine_api::{Error, Extern, GlobalType, HostFunc, Import, Imports, SharedMemory, Val};
+use engine_api::{Error, Extern, GlobalType, HostFunc, Import, SharedMemory, Val};
 use smallvec::SmallVec;
 use wasmer_types::RawValue;
 use wasmer_vm::{
@@ -24,7 +24,7 @@ use crate::state::InstanceState;
 pub(crate) fn link(
     guest: NonNull<InstanceState>,
     tunables: &InstanceTunables,
-    imports: &Imports,
+    given: &[&Extern],
 ) -> Result<Vec<VMExtern>, Error> {
     // SAFETY: the guest is being made by our caller, so it lives; it has no code yet.
     let linker = Linker {
@@ -32,10 +32,9 @@ pub(crate) fn link(
         state: unsafe { guest.as_ref() },
         tunables,
     };
-    let needed = linker.state.compiled.info.imports();
-    needed
-        .iter()
-        .map(|import| linker.import(import, imports.resolve(import)?))
+    let needed = linker.state.compiled.info.imports().iter();
+    let both = needed.zip(given);
+    both.map(|(import, given)| linker.import(import, given))
         .collect()
 }
 
@@ -65,7 +64,7 @@ impl Linker<'_> {
                 Ok(VMExtern::Table(self.add(table)))
             }
             Extern::Global(ty, value) => Ok(VMExtern::Global(self.add(self.global(*ty, value)?))),
-            other => Err(refuse(import, format!("this engine cannot give {other:?}"))),
+            other => Err(import.refused(format!("this engine cannot give {other:?}"))),
         }
     }
 
@@ -80,13 +79,10 @@ impl Linker<'_> {
             Some(Backing(state)) if memory.engine() == engine => {
                 Ok(VMExtern::Memory(self.add(self.tunables.attach(state))))
             }
-            _ => Err(refuse(
-                import,
-                format!(
-                    "the shared memory was made by {}: make it with {engine}",
-                    memory.engine()
-                ),
-            )),
+            _ => Err(import.refused(format!(
+                "the shared memory was made by {}: make it with {engine}",
+                memory.engine()
+            ))),
         }
     }
 
@@ -124,15 +120,6 @@ impl Linker<'_> {
             signature,
             host_data,
         }
-    }
-}
-
-fn refuse(import: &Import, reason: String) -> Error {
-    Error::Import {
-        module: import.module.clone(),
-        name: import.name.clone(),
-        expected: import.ty.clone(),
-        reason,
     }
 }
 

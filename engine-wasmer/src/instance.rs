@@ -14,7 +14,8 @@ use crate::state::InstanceState;
 
 /// The instance behind [`engine_api::Instance`].
 pub(crate) struct WasmerInstance {
-    state: NonNull<InstanceState>,
+    /// Its own imports keep it too.
+    pub(crate) state: NonNull<InstanceState>,
 }
 
 // SAFETY: everything a guest consists of is owned by its instance, except what is shared through
@@ -42,11 +43,6 @@ impl WasmerInstance {
         Self {
             state: NonNull::from(Box::leak(state)),
         }
-    }
-
-    /// The state, for those that keep it without the instance: its own imports.
-    pub(crate) fn pointer(&self) -> NonNull<InstanceState> {
-        self.state
     }
 
     /// What a host function sees of the guest that called it.
@@ -78,7 +74,7 @@ impl Instance for WasmerInstance {
     fn memory_meter(&self) -> Option<MemoryMeter> {
         let state = self.state();
         let is_alone = state.parts().shared.is_empty();
-        is_alone.then(|| state.account.meter().clone())
+        is_alone.then(|| state.account.meter.clone())
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -90,10 +86,8 @@ impl Instance for WasmerInstance {
     fn interrupter(&self) -> Result<Interrupter, Error> {
         let state = self.state();
         if !interrupt::AVAILABLE {
-            return Err(state
-                .compiled
-                .settings
-                .unsupported("interruption on this machine"));
+            let settings = &state.compiled.settings;
+            return Err(settings.unsupported("interruption on this machine"));
         }
         let watch = match state.watch.get() {
             Some(watch) => watch,

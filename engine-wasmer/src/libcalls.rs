@@ -18,102 +18,67 @@ use crate::interrupt;
 /// Bytes in one piece: a few milliseconds if the pages are new.
 const PIECE_BYTES: u32 = 8 << 20;
 
+/// The operations: the index of each in an instance's table of functions, wasmer's name for it in
+/// the code of LLVM, if that has one, and what takes its place.
+macro_rules! operations {
+    ($($index:ident $($call:ident)? => $operation:ident;)*) => {
+        fn each_operation(mut put: impl FnMut(VMBuiltinFunctionIndex, *const ())) {
+            $(put(VMBuiltinFunctionIndex::$index(), $operation as *const ());)*
+        }
+
+        /// What takes the place of a function of the library, if anything does.
+        pub(crate) fn replacement(call: LibCall) -> Option<*const ()> {
+            match call {
+                $($(LibCall::$call => Some($operation as *const ()),)?)*
+                _ => None,
+            }
+        }
+    };
+}
+
+operations! {
+    get_memory_fill_index Memory32Fill => fill;
+    get_imported_memory_fill_index ImportedMemory32Fill => imported_fill;
+    get_memory_copy_index Memory32Copy => copy;
+    get_memory_init_index Memory32Init => init;
+    get_memory32_grow_index => grow;
+    get_imported_memory32_grow_index => imported_grow;
+    get_data_drop_index DataDrop => data_drop;
+    get_elem_drop_index ElemDrop => elem_drop;
+    get_table_copy_index TableCopy => table_copy;
+    get_table_init_index TableInit => table_init;
+    get_table_get_index TableGet => table_get;
+    get_imported_table_get_index ImportedTableGet => imported_table_get;
+    get_table_set_index TableSet => table_set;
+    get_imported_table_set_index ImportedTableSet => imported_table_set;
+    get_table_fill_index TableFill => table_fill;
+    get_table_grow_index TableGrow => table_grow;
+    get_imported_table_grow_index ImportedTableGrow => imported_table_grow;
+    get_memory_atomic_wait32_index Memory32AtomicWait32 => wait32;
+    get_imported_memory_atomic_wait32_index ImportedMemory32AtomicWait32 => imported_wait32;
+    get_memory_atomic_wait64_index Memory32AtomicWait64 => wait64;
+    get_imported_memory_atomic_wait64_index ImportedMemory32AtomicWait64 => imported_wait64;
+    get_raise_trap_index RaiseTrap => raise_trap;
+    get_memory_atomic_notify_index Memory32AtomicNotify => notify;
+    get_imported_memory_atomic_notify_index ImportedMemory32AtomicNotify => imported_notify;
+}
+
 /// Puts the interruptible operations into an instance.
 ///
 /// # Safety
 ///
 /// The instance must be complete, and must not have run yet.
 pub(crate) unsafe fn install(instance: NonNull<VMInstance>) {
-    type Index = VMBuiltinFunctionIndex;
-    let operations = [
-        (Index::get_memory_fill_index(), fill as *const ()),
-        (
-            Index::get_imported_memory_fill_index(),
-            imported_fill as *const (),
-        ),
-        (Index::get_memory_copy_index(), copy as *const ()),
-        (Index::get_memory_init_index(), init as *const ()),
-        (Index::get_memory32_grow_index(), grow as *const ()),
-        (
-            Index::get_imported_memory32_grow_index(),
-            imported_grow as *const (),
-        ),
-        (Index::get_data_drop_index(), data_drop as *const ()),
-        (Index::get_elem_drop_index(), elem_drop as *const ()),
-        (Index::get_table_copy_index(), table_copy as *const ()),
-        (Index::get_table_init_index(), table_init as *const ()),
-        (Index::get_table_get_index(), table_get as *const ()),
-        (
-            Index::get_imported_table_get_index(),
-            imported_table_get as *const (),
-        ),
-        (Index::get_table_set_index(), table_set as *const ()),
-        (
-            Index::get_imported_table_set_index(),
-            imported_table_set as *const (),
-        ),
-        (Index::get_table_fill_index(), table_fill as *const ()),
-        (Index::get_table_grow_index(), table_grow as *const ()),
-        (
-            Index::get_imported_table_grow_index(),
-            imported_table_grow as *const (),
-        ),
-        (Index::get_memory_atomic_wait32_index(), wait32 as *const ()),
-        (
-            Index::get_imported_memory_atomic_wait32_index(),
-            imported_wait32 as *const (),
-        ),
-        (Index::get_memory_atomic_wait64_index(), wait64 as *const ()),
-        (
-            Index::get_imported_memory_atomic_wait64_index(),
-            imported_wait64 as *const (),
-        ),
-        (Index::get_raise_trap_index(), raise_trap as *const ()),
-        (Index::get_memory_atomic_notify_index(), notify as *const ()),
-        (
-            Index::get_imported_memory_atomic_notify_index(),
-            imported_notify as *const (),
-        ),
-    ];
     // SAFETY: the offsets are those of this instance's context, whose table holds an address of a
     // function for each index; each replacement has the type of what it replaces.
     unsafe {
         let instance = instance.as_ref();
         let context = instance.vmctx_ptr().cast::<usize>();
-        for (index, operation) in operations {
+        each_operation(|index, operation| {
             let offset = instance.vmoffsets().vmctx_builtin_function(index);
             context.byte_add(offset as usize).write(operation.addr());
-        }
+        });
     }
-}
-
-/// What takes the place of a function of the library, if anything does.
-pub(crate) fn replacement(call: LibCall) -> Option<*const ()> {
-    Some(match call {
-        LibCall::Memory32Fill => fill as *const (),
-        LibCall::ImportedMemory32Fill => imported_fill as *const (),
-        LibCall::Memory32Copy => copy as *const (),
-        LibCall::Memory32Init => init as *const (),
-        LibCall::DataDrop => data_drop as *const (),
-        LibCall::ElemDrop => elem_drop as *const (),
-        LibCall::TableCopy => table_copy as *const (),
-        LibCall::TableInit => table_init as *const (),
-        LibCall::TableGet => table_get as *const (),
-        LibCall::ImportedTableGet => imported_table_get as *const (),
-        LibCall::TableSet => table_set as *const (),
-        LibCall::ImportedTableSet => imported_table_set as *const (),
-        LibCall::TableFill => table_fill as *const (),
-        LibCall::TableGrow => table_grow as *const (),
-        LibCall::ImportedTableGrow => imported_table_grow as *const (),
-        LibCall::Memory32AtomicWait32 => wait32 as *const (),
-        LibCall::ImportedMemory32AtomicWait32 => imported_wait32 as *const (),
-        LibCall::Memory32AtomicWait64 => wait64 as *const (),
-        LibCall::ImportedMemory32AtomicWait64 => imported_wait64 as *const (),
-        LibCall::Memory32AtomicNotify => notify as *const (),
-        LibCall::ImportedMemory32AtomicNotify => imported_notify as *const (),
-        LibCall::RaiseTrap => raise_trap as *const (),
-        _ => return None,
-    })
 }
 
 /// Ends the call if it is to end.

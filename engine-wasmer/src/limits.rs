@@ -4,7 +4,7 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine_api::{Error, ExternType, Imports, Limits, MemoryMeter, ModuleInfo, PAGE_BYTES};
+use engine_api::{Limits, MemoryMeter, PAGE_BYTES};
 use wasmer_compiler::{BaseTunables, Tunables};
 use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages, TableStyle, TableType};
 use wasmer_vm::{
@@ -18,33 +18,16 @@ use crate::shared_memory::{AttachedMemory, SharedState};
 
 /// The memories of one instance.
 pub(crate) struct Account {
-    meter: MemoryMeter,
-    bytes_max: u64,
+    pub(crate) meter: MemoryMeter,
+    /// What all unshared memories may have, in bytes.
+    pub(crate) bytes_max: u64,
     shared: Mutex<Vec<Arc<SharedState>>>,
 }
 
 impl Account {
-    fn new(bytes_max: Option<u64>) -> Self {
-        Self {
-            meter: MemoryMeter::default(),
-            bytes_max: bytes_max.unwrap_or(u64::MAX),
-            shared: Mutex::new(Vec::new()),
-        }
-    }
-
     /// Bytes of all unshared memories.
     pub(crate) fn bytes(&self) -> u64 {
         self.meter.bytes()
-    }
-
-    /// The same, readable without the instance.
-    pub(crate) fn meter(&self) -> &MemoryMeter {
-        &self.meter
-    }
-
-    /// What all unshared memories may have, in bytes.
-    pub(crate) fn bytes_max(&self) -> u64 {
-        self.bytes_max
     }
 
     /// The shared memories that came up during instantiation.
@@ -76,16 +59,6 @@ impl Account {
 pub(crate) struct CountedMemory {
     memory: VMOwnedMemory,
     account: Arc<Account>,
-}
-
-impl CountedMemory {
-    fn new(memory: VMOwnedMemory, account: &Arc<Account>) -> Self {
-        account.add(u64::from(memory.size().0) * PAGE_BYTES);
-        Self {
-            memory,
-            account: Arc::clone(account),
-        }
-    }
 }
 
 impl fmt::Debug for CountedMemory {
@@ -136,7 +109,7 @@ impl LinearMemory for CountedMemory {
 /// Makes the memories and tables of one instance.
 pub(crate) struct InstanceTunables {
     base: BaseTunables,
-    account: Arc<Account>,
+    pub(crate) account: Arc<Account>,
     elements_max: u64,
     watched: Arc<Watched>,
 }
@@ -145,14 +118,14 @@ impl InstanceTunables {
     pub(crate) fn new(limits: &Limits, watched: &Arc<Watched>) -> Self {
         Self {
             base: layout::base(),
-            account: Arc::new(Account::new(limits.memory_bytes_max)),
+            account: Arc::new(Account {
+                meter: MemoryMeter::default(),
+                bytes_max: limits.memory_bytes_max.unwrap_or(u64::MAX),
+                shared: Mutex::default(),
+            }),
             elements_max: limits.table_elements(),
             watched: Arc::clone(watched),
         }
-    }
-
-    pub(crate) fn account(&self) -> &Arc<Account> {
-        &self.account
     }
 
     /// A table for the host to give, within the limit.
@@ -170,6 +143,14 @@ impl InstanceTunables {
         self.account.add_shared(state);
         let attached = AttachedMemory::new(state, &self.watched);
         VMMemory(Box::new(attached))
+    }
+
+    fn counted(&self, memory: VMOwnedMemory) -> VMMemory {
+        self.account.add(u64::from(memory.size().0) * PAGE_BYTES);
+        VMMemory(Box::new(CountedMemory {
+            memory,
+            account: Arc::clone(&self.account),
+        }))
     }
 
     fn limited(&self, ty: &TableType) -> TableType {
@@ -197,10 +178,7 @@ impl Tunables for InstanceTunables {
         style: &MemoryStyle,
     ) -> Result<VMMemory, MemoryError> {
         let memory = VMOwnedMemory::new(ty, style)?;
-        Ok(VMMemory(Box::new(CountedMemory::new(
-            memory,
-            &self.account,
-        ))))
+        Ok(self.counted(memory))
     }
 
     unsafe fn create_vm_memory(
@@ -209,7 +187,7 @@ impl Tunables for InstanceTunables {
         _: &MemoryStyle,
         location: NonNull<VMMemoryDefinition>,
     ) -> Result<VMMemory, MemoryError> {
-        // Whatever its code was told (see `convention.rs`), a memory stays where it is.
+        // Whatever its code was told (see `import_abi.rs`), a memory stays where it is.
         let style = &self.base.memory_style(ty);
         // SAFETY: the caller vouches for the location, as this function requires.
         unsafe {
@@ -218,10 +196,7 @@ impl Tunables for InstanceTunables {
                 return Ok(self.attach(&SharedState::new(memory)));
             }
             let memory = VMOwnedMemory::from_definition(ty, style, location)?;
-            Ok(VMMemory(Box::new(CountedMemory::new(
-                memory,
-                &self.account,
-            ))))
+            Ok(self.counted(memory))
         }
     }
 
@@ -238,57 +213,4 @@ impl Tunables for InstanceTunables {
         // SAFETY: the caller vouches for the location, as this function requires.
         unsafe { VMTable::from_definition(&self.limited(ty), style, location) }
     }
-}
-
-/// Refuses an instance that would start larger than it may be.
-///
-/// # Errors
-///
-/// [`Error::Limit`]; [`Error::Import`], because an import decides with what size it starts.
-pub(crate) fn check_start(
-    info: &ModuleInfo,
-    imports: &Imports,
-    limits: &Limits,
-) -> Result<(), Error> {
-    let (mut bytes, mut elements) = (0_u64, 0_u64);
-    let (mut imported_memories, mut imported_tables) = (0, 0);
-    for import in info.imports() {
-        match (imports.resolve(import)?, &import.ty) {
-            (engine_api::Extern::Memory(ty), _) => {
-                bytes = bytes.saturating_add(ty.pages_min.saturating_mul(PAGE_BYTES));
-            }
-            (engine_api::Extern::Table(ty), _) => elements = elements.max(ty.elements_min),
-            _ => {}
-        }
-        match import.ty {
-            ExternType::Memory(_) => imported_memories += 1,
-            ExternType::Table(_) => imported_tables += 1,
-            _ => {}
-        }
-    }
-    for ty in &info.memories()[imported_memories..] {
-        if !ty.shared {
-            bytes = bytes.saturating_add(ty.pages_min.saturating_mul(PAGE_BYTES));
-        }
-    }
-    for ty in &info.tables()[imported_tables..] {
-        elements = elements.max(ty.elements_min);
-    }
-    let check = |what, needed, limit| {
-        if needed > limit {
-            Err(Error::Limit {
-                what,
-                needed,
-                limit,
-            })
-        } else {
-            Ok(())
-        }
-    };
-    check(
-        "bytes of memory",
-        bytes,
-        limits.memory_bytes_max.unwrap_or(u64::MAX),
-    )?;
-    check("table elements", elements, limits.table_elements())
 }

@@ -12,7 +12,7 @@ use wasmer_types::{ExportIndex, GlobalIndex};
 use crate::compiled::{Compiled, FuelGlobals, Reach};
 use crate::instance::WasmerInstance;
 use crate::interrupt::Watched;
-use crate::limits::{self, InstanceTunables};
+use crate::limits::InstanceTunables;
 use crate::middleware::{EXHAUSTED, REMAINING};
 use crate::settings::Settings;
 use crate::{imports, interrupt, relink};
@@ -90,12 +90,7 @@ impl Module for WasmerModule {
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
-        let instance = make(&self.0, imports, limits, None)?;
-        Ok(Box::new(instance))
-    }
-
-    fn snapshots(&self) -> Result<(), Error> {
-        Ok(())
+        make(&self.0, imports, limits, None)
     }
 
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
@@ -110,8 +105,7 @@ impl Module for WasmerModule {
         snapshot: &Snapshot,
     ) -> Result<Box<dyn Instance>, Error> {
         snapshot.check_module(self.0.info.hash())?;
-        let instance = make(&self.0, imports, limits, Some(snapshot))?;
-        Ok(Box::new(instance))
+        make(&self.0, imports, limits, Some(snapshot))
     }
 }
 
@@ -121,7 +115,7 @@ fn make(
     imports: &Imports,
     limits: &Limits,
     snapshot: Option<&Snapshot>,
-) -> Result<WasmerInstance, Error> {
+) -> Result<Box<dyn Instance>, Error> {
     let settings = &compiled.settings;
     if limits.fuel.is_some() && compiled.fuel.is_none() {
         return Err(settings.unsupported("fuel: make the engine with `EngineConfig::fuel`"));
@@ -129,12 +123,13 @@ fn make(
     if limits.deadline.is_some() && !interrupt::AVAILABLE {
         return Err(settings.unsupported("deadlines on this machine"));
     }
-    limits::check_start(&compiled.info, imports, limits)?;
+    let given = imports.resolve_all(&compiled.info)?;
+    limits.check_start(&compiled.info, &given)?;
 
     let watched = Watched::new(&compiled.code);
     let tunables = InstanceTunables::new(limits, &watched);
     let instance = WasmerInstance::new(compiled, watched, &tunables, limits);
-    let externs = imports::link(instance.pointer(), &tunables, imports)?;
+    let externs = imports::link(instance.state, &tunables, &given)?;
     let state = instance.state();
     if limits.deadline.is_some() {
         state.keep_watch()?;
@@ -147,7 +142,7 @@ fn make(
             state.restore(snapshot)?;
         }
     }
-    Ok(instance)
+    Ok(Box::new(instance))
 }
 
 /// From the first to the last byte of the guest's functions. Nothing but compiled code lies

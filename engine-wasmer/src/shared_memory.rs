@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use engine_api::{Error, MemoryType, PAGE_BYTES, SharedMemory, SharedMemoryBacking};
+use engine_api::{
+    AtomicBytes, Error, MemoryType, PAGE_BYTES, SharedMemory, SharedMemoryBacking, memory_range,
+};
 use wasmer_compiler::Tunables;
 use wasmer_types::{MemoryError, MemoryStyle, Pages};
 use wasmer_vm::{
@@ -76,53 +78,26 @@ impl SharedState {
     }
 
     /// The bytes of an access, if all are inside.
-    fn bytes_at(&self, offset: u64, len: usize) -> Result<&[AtomicU8], Error> {
-        let offset = check_bounds(offset, len, self.bytes())?;
-        // SAFETY: `offset + len` is within the memory, which never shrinks, so all of the slice is
-        // mapped. Guests write it concurrently, hence atomics.
-        unsafe {
-            let start = self.base.as_ptr().add(offset).cast::<AtomicU8>();
-            Ok(std::slice::from_raw_parts(start, len))
-        }
-    }
-
-    /// The same, with as many whole words as there are.
-    #[expect(clippy::type_complexity, reason = "what `align_to` gives")]
-    fn words_at(
-        &self,
-        offset: u64,
-        len: usize,
-    ) -> Result<(&[AtomicU8], &[AtomicU64], &[AtomicU8]), Error> {
-        let bytes = self.bytes_at(offset, len)?;
-        // SAFETY: eight atomic bytes, aligned, are as good as an atomic word of them.
-        Ok(unsafe { bytes.align_to::<AtomicU64>() })
+    fn bytes_at(&self, offset: u64, len: usize) -> Result<AtomicBytes<'_>, Error> {
+        let range = memory_range(offset, len, self.bytes())?;
+        // SAFETY: the range is within the memory, which never shrinks, so all of the slice is
+        // mapped. Guests write it concurrently, hence atomics. Eight atomic bytes, aligned, are as
+        // good as an atomic word of them.
+        let (head, words, tail) = unsafe {
+            let start = self.base.as_ptr().add(range.start).cast::<AtomicU8>();
+            std::slice::from_raw_parts(start, len).align_to()
+        };
+        Ok(AtomicBytes { head, words, tail })
     }
 
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        let (head, words, tail) = self.words_at(offset, buffer.len())?;
-        let (to_head, buffer) = buffer.split_at_mut(head.len());
-        let (to_words, to_tail) = buffer.as_chunks_mut::<8>();
-        for (to, from) in to_words.iter_mut().zip(words) {
-            *to = from.load(Ordering::Relaxed).to_ne_bytes();
-        }
-        let ends = to_head.iter_mut().chain(to_tail);
-        for (to, from) in ends.zip(head.iter().chain(tail)) {
-            *to = from.load(Ordering::Relaxed);
-        }
+        let bytes = self.bytes_at(offset, buffer.len())?;
+        bytes.read(buffer);
         Ok(())
     }
 
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let (head, words, tail) = self.words_at(offset, bytes.len())?;
-        let (from_head, bytes) = bytes.split_at(head.len());
-        let (from_words, from_tail) = bytes.as_chunks::<8>();
-        for (to, from) in words.iter().zip(from_words) {
-            to.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
-        }
-        let ends = head.iter().chain(tail);
-        for (to, from) in ends.zip(from_head.iter().chain(from_tail)) {
-            to.store(*from, Ordering::Relaxed);
-        }
+        self.bytes_at(offset, bytes.len())?.write(bytes);
         Ok(())
     }
 
@@ -227,16 +202,6 @@ impl SharedState {
 struct Waiter {
     notified: AtomicBool,
     thread: Thread,
-}
-
-/// Checks an access from the host, and gives its offset as one in this process.
-pub(crate) fn check_bounds(offset: u64, len: usize, size: u64) -> Result<usize, Error> {
-    let len = len as u64;
-    let inside = offset.checked_add(len).is_some_and(|end| end <= size);
-    match usize::try_from(offset) {
-        Ok(offset) if inside => Ok(offset),
-        _ => Err(Error::OutOfBounds { offset, len, size }),
-    }
 }
 
 /// The object behind a [`SharedMemory`] of this engine.

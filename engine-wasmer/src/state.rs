@@ -1,10 +1,11 @@
 //! The state of one guest in this process.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use engine_api::{Error, FuncRef, Limits, MemoryImage};
+use engine_api::{Error, FuncRef, Limits, MemoryImage, Val, ValType};
 use wasmer_compiler::InstantiationError;
 use wasmer_types::{ExportIndex, GlobalIndex, MemoryIndex, TableIndex};
 use wasmer_vm::{
@@ -29,8 +30,8 @@ pub(crate) struct InstanceState {
     pub(crate) callees: Box<[Cell<Option<Callee>>]>,
     pub(crate) references: RefCell<References>,
     pub(crate) account: Arc<Account>,
-    /// The images that memories were last restored from or captured to.
-    images: RefCell<Vec<(engine_api::MemoryIndex, MemoryImage)>>,
+    /// The image that is mapped in each memory, but for what was written since.
+    pub(crate) images: RefCell<HashMap<engine_api::MemoryIndex, MemoryImage>>,
     pub(crate) watched: Arc<Watched>,
     pub(crate) watch: OnceCell<Watch>,
     pub(crate) limits: Limits,
@@ -114,7 +115,7 @@ impl InstanceState {
             parts: OnceCell::new(),
             callees: vec![Cell::new(None); compiled.info.functions().len()].into(),
             references: RefCell::new(References::new(FuncRef::new_instance())),
-            account: Arc::clone(tunables.account()),
+            account: Arc::clone(&tunables.account),
             images: RefCell::default(),
             watched,
             watch: OnceCell::new(),
@@ -152,16 +153,37 @@ impl InstanceState {
         self.parts.get().expect("set before any guest code runs")
     }
 
-    pub(crate) fn memory(&self, index: u32) -> Option<&MemoryParts> {
-        self.parts().memories.get(index as usize)?.as_ref()
+    pub(crate) fn memory(&self, index: u32) -> Result<&MemoryParts, Error> {
+        find(&self.parts().memories, "memory", index)
     }
 
-    pub(crate) fn table(&self, index: u32) -> Option<InternalStoreHandle<VMTable>> {
-        *self.parts().tables.get(index as usize)?
+    pub(crate) fn table(&self, index: u32) -> Result<InternalStoreHandle<VMTable>, Error> {
+        find(&self.parts().tables, "table", index).copied()
     }
 
-    pub(crate) fn global(&self, index: u32) -> Option<NonNull<VMGlobalDefinition>> {
-        *self.parts().globals.get(index as usize)?
+    pub(crate) fn global(&self, index: u32) -> Result<NonNull<VMGlobalDefinition>, Error> {
+        find(&self.parts().globals, "global", index).copied()
+    }
+
+    /// The value in a global of this guest.
+    pub(crate) fn value(&self, definition: NonNull<VMGlobalDefinition>, ty: ValType) -> Val {
+        // SAFETY: the global lives as long as the guest, and holds a value of its type.
+        unsafe {
+            let raw = definition.as_ref().val;
+            self.references.borrow_mut().lift(ty, raw)
+        }
+    }
+
+    /// Sets a global of this guest to a value whose type has been checked.
+    pub(crate) fn set_value(
+        &self,
+        definition: NonNull<VMGlobalDefinition>,
+        value: &Val,
+    ) -> Result<(), Error> {
+        let raw = self.references.borrow_mut().lower(value)?;
+        // SAFETY: the global lives as long as the guest, whose code is not running.
+        unsafe { (*definition.as_ptr()).val = raw };
+        Ok(())
     }
 
     /// Joins the module's code with its imports and with memories, tables and globals of its own.
@@ -222,23 +244,6 @@ impl InstanceState {
         }
     }
 
-    pub(crate) fn vm_instance(&self) -> NonNull<VMInstance> {
-        self.parts().instance
-    }
-
-    /// The image that is mapped in a memory, but for what was written since.
-    pub(crate) fn image(&self, memory: engine_api::MemoryIndex) -> Option<MemoryImage> {
-        let images = self.images.borrow();
-        let found = images.iter().find(|(index, _)| *index == memory);
-        found.map(|(_, image)| image.clone())
-    }
-
-    pub(crate) fn set_image(&self, memory: engine_api::MemoryIndex, image: MemoryImage) {
-        let mut images = self.images.borrow_mut();
-        images.retain(|(index, _)| *index != memory);
-        images.push((memory, image));
-    }
-
     pub(crate) fn global_definition(
         &self,
         instance: NonNull<VMInstance>,
@@ -268,6 +273,11 @@ impl InstanceState {
             shared: shared.map(Arc::clone),
         }
     }
+}
+
+fn find<'a, T>(parts: &'a [Option<T>], kind: &'static str, index: u32) -> Result<&'a T, Error> {
+    let part = parts.get(index as usize).and_then(Option::as_ref);
+    part.ok_or_else(|| Error::no_such_index(kind, index))
 }
 
 pub(crate) fn lookup(instance: NonNull<VMInstance>, index: ExportIndex) -> VMExtern {

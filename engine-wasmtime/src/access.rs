@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine_api::{
     Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, NumericType, Slot, TableIndex,
-    Val, ValType,
+    Val, ValType, memory_range,
 };
 use wasmtime::{
     AsContext, AsContextMut, Extern, Func, Global, ModuleExport, RootScope, Store, Table, ValRaw,
@@ -86,7 +86,7 @@ impl<S: FindExport> GuestAccess<S> {
             .0
             .find_export(&exports.functions[index])
             .and_then(Extern::into_func)
-            .ok_or_else(|| no_such("function", func.0))?;
+            .ok_or_else(|| Error::no_such_index("function", func.0))?;
         self.0.as_context_mut().data_mut().functions[index] = Some(function);
         Ok(function)
     }
@@ -138,13 +138,8 @@ impl<S: FindExport> GuestAccess<S> {
         // was compiled from. The store is not asynchronous.
         let outcome = unsafe { function.call_unchecked(&mut self.0, values) };
         let in_time = self.leave();
-        match outcome {
-            Ok(()) => Ok(in_time?),
-            Err(error) => Err(Box::new(traps::call_failed(
-                self.state().engine.id(),
-                error,
-            ))),
-        }
+        outcome.map_err(|error| traps::call_failed(self.state().engine.id(), error))?;
+        Ok(in_time?)
     }
 
     #[inline]
@@ -169,7 +164,7 @@ impl<S: FindExport> GuestAccess<S> {
     /// fuel.
     pub(crate) fn start(&mut self, start: &ModuleExport) -> Result<(), Error> {
         let function = self.0.find_export(start).and_then(Extern::into_func);
-        let function = function.ok_or_else(|| no_such("function", u32::MAX))?;
+        let function = function.ok_or_else(|| Error::no_such_index("function", u32::MAX))?;
         self.enter()?;
         let outcome = function.call(&mut self.0, &[], &mut []);
         let in_time = self.leave();
@@ -182,7 +177,7 @@ impl<S: FindExport> GuestAccess<S> {
         let mut context = self.0.as_context_mut();
         let state = context.data_mut();
         let outermost = state.clock.enter()?;
-        if outermost && state.engine.config().fuel {
+        if outermost && state.engine.config.fuel {
             let fuel = state.fuel.unwrap_or(u64::MAX);
             context
                 .set_fuel(fuel)
@@ -222,14 +217,7 @@ fn find<'a, T>(items: &'a [Option<T>], kind: &'static str, index: u32) -> Result
     items
         .get(index as usize)
         .and_then(Option::as_ref)
-        .ok_or_else(|| no_such(kind, index))
-}
-
-fn no_such(kind: &'static str, index: u32) -> Error {
-    Error::NoSuchExport {
-        kind,
-        name: format!("#{index}"),
-    }
+        .ok_or_else(|| Error::no_such_index(kind, index))
 }
 
 impl<S: FindExport> Caller for GuestAccess<S> {
@@ -266,7 +254,7 @@ impl<S: FindExport> Caller for GuestAccess<S> {
         match self.memory(memory)? {
             Memory::Unshared(memory) => {
                 let data = memory.data(self.0.as_context());
-                let range = shared_memory::range(offset, buffer.len(), data.len())?;
+                let range = memory_range(offset, buffer.len(), data.len() as u64)?;
                 buffer.copy_from_slice(&data[range]);
                 Ok(())
             }
@@ -285,7 +273,7 @@ impl<S: FindExport> Caller for GuestAccess<S> {
             Memory::Shared(memory) => return shared_memory::write(memory, offset, bytes),
         };
         let data = memory.data_mut(self.0.as_context_mut());
-        let range = shared_memory::range(offset, bytes.len(), data.len())?;
+        let range = memory_range(offset, bytes.len(), data.len() as u64)?;
         data[range].copy_from_slice(bytes);
         Ok(())
     }
@@ -314,11 +302,7 @@ impl<S: FindExport> Caller for GuestAccess<S> {
 
     fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
         let handle = self.find_global(global)?;
-        let ty = self.state().info.globals()[global.0 as usize];
-        if !ty.mutable {
-            return Err(Error::ImmutableGlobal { global: global.0 });
-        }
-        convert::check_type(value, ty.value)?;
+        self.state().info.check_set_global(global, value)?;
         let mut store = RootScope::new(&mut self.0);
         let value = convert::to_wasmtime(&mut store, value)?;
         handle.set(&mut store, value).map_err(|error| {

@@ -165,12 +165,12 @@ fn new_externref(
     object: &ExternRef,
 ) -> Result<Rooted<wasmtime::ExternRef>, Error> {
     // The heap of externrefs grows through the same limiter as linear memories, which it is not.
-    store.as_context_mut().data_mut().limiter.enter_gc_heap();
+    store.as_context_mut().data_mut().limiter.in_gc_heap = true;
     let outcome = collect_if_due(&mut store)
         .and_then(|()| wasmtime::ExternRef::new(&mut store, object.clone()));
     let mut context = store.as_context_mut();
     let state = context.data_mut();
-    state.limiter.leave_gc_heap();
+    state.limiter.in_gc_heap = false;
     outcome.map_err(|error| traps::failed(state.engine.id(), "allocate an externref", error))
 }
 
@@ -242,26 +242,11 @@ pub(crate) fn to_wasmtime_ref(
     value: &Val,
     element: ValType,
 ) -> Result<wasmtime::Ref, Error> {
-    check_type(value, element)?;
+    value.check_type(element)?;
     Ok(match to_wasmtime(store, value)? {
         wasmtime::Val::FuncRef(func) => wasmtime::Ref::Func(func),
         wasmtime::Val::ExternRef(object) => wasmtime::Ref::Extern(object),
         _ => unreachable!("a table's element type is a reference, and the value has it"),
-    })
-}
-
-/// Whether a value has a type.
-///
-/// # Errors
-///
-/// [`Error::ValueType`] if not.
-pub(crate) fn check_type(value: &Val, expected: ValType) -> Result<(), Error> {
-    if value.ty() == expected {
-        return Ok(());
-    }
-    Err(Error::ValueType {
-        expected,
-        got: value.ty(),
     })
 }
 

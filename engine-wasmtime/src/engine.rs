@@ -9,7 +9,7 @@ use engine_api::{
     Capabilities, Engine, EngineConfig, EngineId, Error, MemoryType, Module, ModuleHash,
     Precompiled, SharedMemory,
 };
-use module_bytes::{Feature, Instrumented};
+use module_bytes::Instrumented;
 
 use crate::interrupt::Ticker;
 use crate::module::CompiledModule;
@@ -73,39 +73,13 @@ impl Wasmtime {
 
     /// Says whether it is the module or the engine that a compilation failed for.
     fn compilation_failed(&self, wasm: &[u8], error: &wasmtime::Error) -> Error {
-        let features = match module_bytes::features(wasm) {
-            Ok(features) => features,
-            Err(invalid) => return invalid,
-        };
-        let capabilities = self.0.capabilities();
-        let missing: Vec<String> = features
-            .into_iter()
-            .filter(|feature| !has_feature(capabilities, *feature))
-            .map(|feature| feature.to_string())
-            .collect();
-        let what = if missing.is_empty() {
-            format!("this module: {error:#}")
-        } else {
-            format!("{}, which the module needs ({error:#})", missing.join(", "))
-        };
-        Error::Unsupported {
-            engine: self.0.id(),
-            what,
+        match module_bytes::missing_features(wasm, self.0.capabilities()) {
+            Err(invalid) => invalid,
+            Ok(None) => self.0.unsupported(format!("this module: {error:#}")),
+            Ok(Some(missing)) => self
+                .0
+                .unsupported(format!("{missing}, which the module needs ({error:#})")),
         }
-    }
-}
-
-fn has_feature(capabilities: Capabilities, feature: Feature) -> bool {
-    match feature {
-        Feature::MultiValue | Feature::BulkMemory => true,
-        Feature::ReferenceTypes => capabilities.externref,
-        Feature::Simd => capabilities.simd,
-        Feature::Threads => capabilities.threads,
-        Feature::MultiMemory => capabilities.multi_memory,
-        Feature::Memory64 => capabilities.memory64,
-        Feature::TailCalls => capabilities.tail_calls,
-        // Relaxed SIMD, exceptions and garbage-collected types are off, and so is what is newer.
-        _ => false,
     }
 }
 
@@ -191,7 +165,7 @@ impl Engine for Wasmtime {
     }
 
     fn fingerprint(&self) -> String {
-        self.0.fingerprint().to_owned()
+        self.0.fingerprint.clone()
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {

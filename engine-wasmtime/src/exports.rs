@@ -1,11 +1,10 @@
 //! What a module exports, in wasmtime's terms.
 
-use engine_api::{
-    EngineId, Error, ExportKind, ExternType, GlobalIndex, MemoryIndex, ModuleInfo, PAGE_BYTES,
-    TableIndex,
-};
+use engine_api::{Error, ExportKind, GlobalIndex, MemoryIndex, MemoryType, ModuleInfo, TableIndex};
 use module_bytes::Instrumented;
 use wasmtime::ModuleExport;
+
+use crate::runtime::Runtime;
 
 /// Where a module's exports are: no instance looks anything up by name.
 pub(crate) struct Exports {
@@ -15,9 +14,9 @@ pub(crate) struct Exports {
     pub(crate) tables: Vec<(TableIndex, ModuleExport)>,
     pub(crate) globals: Vec<(GlobalIndex, ModuleExport)>,
     /// All memories that the module defines, those included that it does not export.
-    pub(crate) hidden_memories: Vec<(MemoryIndex, ModuleExport)>,
+    pub(crate) own_memories: Vec<(MemoryIndex, ModuleExport)>,
     /// All mutable globals that the module defines, likewise.
-    pub(crate) hidden_globals: Vec<(GlobalIndex, ModuleExport)>,
+    pub(crate) own_globals: Vec<(GlobalIndex, ModuleExport)>,
     /// What was the start function.
     pub(crate) start: Option<ModuleExport>,
     /// The indexes of all shared memories.
@@ -28,26 +27,21 @@ pub(crate) struct Exports {
 
 /// Whether the module makes a shared memory that nobody outside can reach.
 pub(crate) fn hides_shared_memory(info: &ModuleInfo) -> bool {
-    let imports = info.imports().iter();
-    let imported = imports.filter(|import| matches!(import.ty, ExternType::Memory(_)));
-    let own = (0..).zip(info.memories()).skip(imported.count());
+    let mut own = (0..).zip(info.memories()).skip(info.imported_memories());
     let is_exported = |index: u32| {
         let kind = ExportKind::Memory(MemoryIndex(index));
         info.exports().iter().any(|export| export.kind == kind)
     };
-    own.into_iter()
-        .any(|(index, memory)| memory.shared && !is_exported(index))
+    own.any(|(index, memory)| memory.shared && !is_exported(index))
 }
 
 /// The guest may wait in a memory that cannot be notified from outside
 /// (<https://github.com/bytecodealliance/wasmtime/issues/12809>).
-pub(crate) fn unwakeable(engine: EngineId) -> Error {
-    Error::Unsupported {
-        engine,
-        what: "ending a guest that may wait in a shared memory of its own: export that memory, or \
-               import one"
-            .to_owned(),
-    }
+pub(crate) fn unwakeable(engine: &Runtime) -> Error {
+    engine.unsupported(
+        "ending a guest that may wait in a shared memory of its own: export that memory, or \
+         import one",
+    )
 }
 
 impl Exports {
@@ -60,10 +54,10 @@ impl Exports {
         let memories = instrumented.memories().iter();
         let globals = instrumented.globals().iter();
         let mut exports = Self {
-            hidden_memories: memories
+            own_memories: memories
                 .map(|(index, name)| Some((*index, find(name)?)))
                 .collect::<Option<_>>()?,
-            hidden_globals: globals
+            own_globals: globals
                 .map(|(index, name)| Some((*index, find(name)?)))
                 .collect::<Option<_>>()?,
             start: match instrumented.start() {
@@ -87,15 +81,10 @@ impl Exports {
                 ExportKind::Tag => {}
             }
         }
-        let imported = info
-            .imports()
-            .iter()
-            .filter(|import| matches!(import.ty, ExternType::Memory(_)))
-            .count();
-        exports.shared_bytes = info.memories()[imported..]
+        exports.shared_bytes = info.memories()[info.imported_memories()..]
             .iter()
             .filter(|memory| memory.shared)
-            .map(|memory| memory.pages_min.saturating_mul(PAGE_BYTES))
+            .map(MemoryType::bytes_min)
             .fold(0, u64::saturating_add);
         exports.shared_memories = (0..)
             .zip(info.memories())

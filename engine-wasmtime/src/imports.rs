@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use engine_api::{Error, Extern, HostFunc, Import, Imports, MemoryType, TableType};
+use engine_api::{Error, Extern, HostFunc, Imports, ModuleInfo, TableType};
 use wasmtime::{AsContextMut, Func, Store, ValRaw};
 
 use crate::access::GuestAccess;
@@ -36,67 +36,24 @@ impl From<wasmtime::ExternType> for ImportType {
 /// [`Error::Import`].
 pub(crate) fn resolve<'a>(
     engine: &Runtime,
-    needed: &[Import],
+    info: &ModuleInfo,
     imports: &'a Imports,
 ) -> Result<Vec<&'a Extern>, Error> {
-    needed
-        .iter()
-        .map(|import| {
-            let given = imports.resolve(import)?;
-            if let Extern::SharedMemory(memory) = given {
-                let own = memory.backing::<Backing>().is_some_and(|backing| {
-                    wasmtime::Engine::same(&backing.engine, engine.wasmtime())
-                });
-                if !own {
-                    return Err(Error::Import {
-                        module: import.module.clone(),
-                        name: import.name.clone(),
-                        expected: import.ty.clone(),
-                        reason: format!(
-                            "the shared memory was made by another engine ({}); make it with the \
-                             one that compiled the module",
-                            memory.engine()
-                        ),
-                    });
-                }
-            }
-            Ok(given)
-        })
-        .collect()
-}
-
-/// The memories that an instance starts with: for an import what is given, the module's own as it
-/// declares them.
-pub(crate) fn memories<'a>(
-    declared: &'a [MemoryType],
-    given: &'a [&Extern],
-) -> impl Iterator<Item = MemoryType> + 'a {
-    let given: Vec<MemoryType> = given
-        .iter()
-        .filter_map(|item| match item {
-            Extern::Memory(ty) => Some(*ty),
-            Extern::SharedMemory(memory) => Some(memory.ty()),
-            _ => None,
-        })
-        .collect();
-    let own = declared[given.len()..].iter().copied();
-    given.into_iter().chain(own)
-}
-
-/// The tables that an instance starts with.
-pub(crate) fn tables<'a>(
-    declared: &'a [TableType],
-    given: &'a [&Extern],
-) -> impl Iterator<Item = TableType> + 'a {
-    let given: Vec<TableType> = given
-        .iter()
-        .filter_map(|item| match item {
-            Extern::Table(ty) => Some(*ty),
-            _ => None,
-        })
-        .collect();
-    let own = declared[given.len()..].iter().copied();
-    given.into_iter().chain(own)
+    let given = imports.resolve_all(info)?;
+    for (import, given) in info.imports().iter().zip(&given) {
+        let Extern::SharedMemory(memory) = given else {
+            continue;
+        };
+        let backing = memory.backing::<Backing>();
+        if !backing.is_some_and(|own| wasmtime::Engine::same(&own.engine, &engine.engine)) {
+            return Err(import.refused(format!(
+                "the shared memory was made by another engine ({}); make it with the one that \
+                 compiled the module",
+                memory.engine()
+            )));
+        }
+    }
+    Ok(given)
 }
 
 /// Makes what an instance imports, in the store it will live in, and files it under its index.
@@ -158,7 +115,7 @@ fn make_one(
         (Extern::SharedMemory(memory), _) => memory
             .backing::<Backing>()
             .expect("`resolve` has checked it")
-            .memory()
+            .memory
             .clone()
             .into(),
         (Extern::Table(given), ImportType::Table(needed)) => {

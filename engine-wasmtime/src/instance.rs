@@ -22,7 +22,7 @@ impl Instance for GuestAccess<Store<State>> {
     fn memory_meter(&self) -> Option<MemoryMeter> {
         let state = self.0.data();
         let is_alone = state.exports.shared_memories.is_empty();
-        is_alone.then(|| state.limiter.meter().clone())
+        is_alone.then(|| state.limiter.meter.clone())
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -32,9 +32,9 @@ impl Instance for GuestAccess<Store<State>> {
     fn interrupter(&self) -> Result<Interrupter, Error> {
         let state = self.0.data();
         if exports::hides_shared_memory(&state.info) {
-            return Err(exports::unwakeable(state.engine.id()));
+            return Err(exports::unwakeable(&state.engine));
         }
-        Ok(state.clock.interrupter(state.engine.wasmtime()))
+        Ok(state.clock.interrupter(&state.engine.engine))
     }
 
     fn fuel_left(&mut self) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! What an instance has of memories and tables, against what it may have.
 
-use engine_api::{Error, Limits, MemoryMeter, MemoryType, PAGE_BYTES, TableType};
+use engine_api::{Limits, MemoryMeter};
 use wasmtime::ResourceLimiter;
 
 /// Counts the unshared linear memories of one store and refuses what exceeds the limits.
@@ -18,9 +18,9 @@ pub(crate) struct Limiter {
     /// The last growth that was permitted, until it is known to have failed.
     last_growth: u64,
     /// Whether the memory that grows is wasmtime's own heap of externrefs.
-    in_gc_heap: bool,
+    pub(crate) in_gc_heap: bool,
     /// What [`Limiter::memory_bytes`] says.
-    meter: MemoryMeter,
+    pub(crate) meter: MemoryMeter,
 }
 
 /// The message of the one failure of wasmtime that is reported without a question before it: the
@@ -47,11 +47,6 @@ impl Limiter {
         self.memory_bytes_max.saturating_sub(self.shared_bytes)
     }
 
-    /// What [`Limiter::memory_bytes`] says, readable without the instance.
-    pub(crate) fn meter(&self) -> &MemoryMeter {
-        &self.meter
-    }
-
     fn set_memory_bytes(&mut self, bytes: u64) {
         self.memory_bytes = bytes;
         self.meter.set(self.memory_bytes());
@@ -60,16 +55,6 @@ impl Limiter {
     /// The bytes of all unshared memories.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.saturating_sub(self.shared_bytes)
-    }
-
-    /// What grows from now on is the heap of externrefs.
-    pub(crate) fn enter_gc_heap(&mut self) {
-        self.in_gc_heap = true;
-    }
-
-    /// What grows from now on is the guest's.
-    pub(crate) fn leave_gc_heap(&mut self) {
-        self.in_gc_heap = false;
     }
 }
 
@@ -118,42 +103,10 @@ impl ResourceLimiter for Limiter {
     }
 }
 
-/// Refuses an instance that starts larger than its limits. wasmtime's own error would not say by
-/// how much.
-///
-/// # Errors
-///
-/// [`Error::Limit`].
-pub(crate) fn check_start(
-    limits: &Limits,
-    memories: impl Iterator<Item = MemoryType>,
-    tables: impl Iterator<Item = TableType>,
-) -> Result<(), Error> {
-    let needed = memories
-        .filter(|memory| !memory.shared)
-        .map(|memory| memory.pages_min.saturating_mul(PAGE_BYTES))
-        .fold(0, u64::saturating_add);
-    check("bytes of memory", needed, limits.memory_bytes_max)?;
-    for table in tables {
-        let limit = Some(limits.table_elements());
-        check("table elements", table.elements_min, limit)?;
-    }
-    Ok(())
-}
-
-fn check(what: &'static str, needed: u64, limit: Option<u64>) -> Result<(), Error> {
-    match limit {
-        Some(limit) if needed > limit => Err(Error::Limit {
-            what,
-            needed,
-            limit,
-        }),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use engine_api::PAGE_BYTES;
+
     use super::*;
 
     const PAGE: usize = 65_536;
@@ -195,9 +148,9 @@ mod tests {
     #[test]
     fn the_heap_of_externrefs_is_not_counted() {
         let mut limiter = limiter(0);
-        limiter.enter_gc_heap();
+        limiter.in_gc_heap = true;
         assert!(limiter.memory_growing(0, PAGE, None).unwrap());
-        limiter.leave_gc_heap();
+        limiter.in_gc_heap = false;
         assert_eq!(limiter.memory_bytes(), 0);
         assert!(!limiter.memory_growing(0, PAGE, None).unwrap());
     }

@@ -12,7 +12,7 @@ use crate::exports::{Exports, hides_shared_memory, unwakeable};
 use crate::imports::{self, ImportType};
 use crate::runtime::Runtime;
 use crate::state::State;
-use crate::{limits, traps};
+use crate::traps;
 
 /// A compiled module.
 pub(crate) struct CompiledModule {
@@ -52,7 +52,7 @@ impl CompiledModule {
     fn store(&self, limits: &Limits) -> Result<Store<State>, Error> {
         let failed = |error| traps::failed(self.engine.id(), "make a store", error);
         let state = State::new(&self.engine, &self.info, &self.exports, limits);
-        let mut store = Store::try_new(self.engine.wasmtime(), state).map_err(failed)?;
+        let mut store = Store::try_new(&self.engine.engine, state).map_err(failed)?;
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(|context| {
             context.data().clock.check().map_err(wasmtime::Error::new)?;
@@ -63,18 +63,16 @@ impl CompiledModule {
     }
 
     fn check_limits(&self, limits: &Limits) -> Result<(), Error> {
-        if limits.fuel.is_some() && !self.engine.config().fuel {
-            return Err(Error::Unsupported {
-                engine: self.engine.id(),
-                what: "fuel unless `EngineConfig::fuel` is set".to_owned(),
-            });
+        if limits.fuel.is_some() && !self.engine.config.fuel {
+            let what = "fuel unless `EngineConfig::fuel` is set";
+            return Err(self.engine.unsupported(what));
         }
         if limits.deadline.is_some() && hides_shared_memory(&self.info) {
-            return Err(unwakeable(self.engine.id()));
+            return Err(unwakeable(&self.engine));
         }
         // A guest in a wait is ended by the ticker too.
         if limits.deadline.is_some() || !self.exports.shared_memories.is_empty() {
-            let started = self.engine.ticker.start(self.engine.wasmtime());
+            let started = self.engine.ticker.start(&self.engine.engine);
             started.map_err(|source| Error::Runtime {
                 engine: self.engine.id(),
                 action: "start the thread that watches deadlines",
@@ -95,11 +93,8 @@ impl Module for CompiledModule {
             .module
             .serialize()
             .map_err(|error| traps::failed(self.engine.id(), "serialize a module", error))?;
-        Ok(Precompiled::new(
-            self.info.hash(),
-            self.engine.fingerprint().to_owned(),
-            code,
-        ))
+        let fingerprint = self.engine.fingerprint.clone();
+        Ok(Precompiled::new(self.info.hash(), fingerprint, code))
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
@@ -108,10 +103,6 @@ impl Module for CompiledModule {
             guest.start(start).map_err(start_failed)?;
         }
         Ok(Box::new(guest))
-    }
-
-    fn snapshots(&self) -> Result<(), Error> {
-        Ok(())
     }
 
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
@@ -140,12 +131,8 @@ impl CompiledModule {
         limits: &Limits,
     ) -> Result<GuestAccess<Store<State>>, Error> {
         self.check_limits(limits)?;
-        let given = imports::resolve(&self.engine, self.info.imports(), imports)?;
-        limits::check_start(
-            limits,
-            imports::memories(self.info.memories(), &given),
-            imports::tables(self.info.tables(), &given),
-        )?;
+        let given = imports::resolve(&self.engine, &self.info, imports)?;
+        limits.check_start(&self.info, &given)?;
         let mut store = self.store(limits)?;
         let externs = imports::make(&mut store, &self.imports, &given)?;
         let mut guest = GuestAccess(store);

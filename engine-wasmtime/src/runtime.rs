@@ -1,6 +1,6 @@
 //! What modules and instances share of their engine.
 
-use engine_api::{Capabilities, EngineConfig, EngineId};
+use engine_api::{Capabilities, EngineConfig, EngineId, Error};
 
 use crate::interrupt::Ticker;
 
@@ -31,6 +31,7 @@ impl Compiler {
 
 /// What modules and instances share of their engine.
 pub(crate) struct Runtime {
+    /// wasmtime's own engine.
     pub(crate) engine: wasmtime::Engine,
     pub(crate) compiler: Compiler,
     pub(crate) config: EngineConfig,
@@ -46,17 +47,11 @@ impl Runtime {
         }
     }
 
-    /// wasmtime's own engine.
-    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.engine
-    }
-
-    pub(crate) fn config(&self) -> &EngineConfig {
-        &self.config
-    }
-
-    pub(crate) fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    pub(crate) fn unsupported(&self, what: impl Into<String>) -> Error {
+        Error::Unsupported {
+            engine: self.id(),
+            what: what.into(),
+        }
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {

@@ -1,6 +1,7 @@
 //! Capturing the state of an instance, and making instances of it.
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot};
 use memory_image::Region;
@@ -13,11 +14,13 @@ use crate::traps;
 
 impl GuestAccess<Store<State>> {
     pub(crate) fn capture_state(&mut self) -> Result<Snapshot, Error> {
-        let memories = self.all_memories()?;
-        let globals = self.mutable_globals()?;
+        let info = Arc::clone(&self.0.data().info);
+        info.check_snapshots(self.0.data().engine.id())?;
+        let memories = self.all_memories();
+        let globals = self.mutable_globals();
         let mut images: Vec<(MemoryIndex, MemoryImage)> = Vec::with_capacity(memories.len());
         for (index, memory) in memories {
-            let since = self.0.data().image(index).cloned();
+            let since = self.0.data().images.get(&index).cloned();
             let region = self.region(memory)?;
             #[expect(unsafe_code, reason = "the memory is moved into an image; see SAFETY")]
             // SAFETY: `region` is the whole of a memory of this store, as its engine has it at this
@@ -26,33 +29,34 @@ impl GuestAccess<Store<State>> {
             // to pool them. `since` is the image that was last mapped there, by this function or by
             // `restore_state`.
             let image = unsafe { MemoryImage::capture(region, since.as_ref()) }?;
-            self.0.data_mut().set_image(index, image.clone());
+            self.0.data_mut().images.insert(index, image.clone());
             images.push((index, image));
         }
-        let values = self.values(globals)?;
-        let module = self.0.data().info.hash();
-        Ok(Snapshot::new(module, images, values))
+        let mut store = RootScope::new(&mut self.0);
+        let mut values = Vec::with_capacity(globals.len());
+        for (index, global) in globals {
+            let value = global.get(&mut store);
+            values.push((index, convert::from_wasmtime(&mut store, &value)?));
+        }
+        Ok(Snapshot::new(info.hash(), images, values))
     }
 
     /// Takes over the state of a snapshot of the same module. Nothing has run in the instance yet.
     pub(crate) fn restore_state(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
-        for (index, memory) in self.all_memories()? {
-            let image = snapshot
-                .memory(index)
-                .ok_or_else(|| lacks("memory", index.0))?;
-            self.grow_to(memory, image.bytes())?;
+        let engine = self.0.data().engine.id();
+        self.0.data().info.check_snapshots(engine)?;
+        for (index, memory) in self.all_memories() {
+            let image = snapshot.memory(index)?;
+            let size = memory.data_size(&self.0) as u64;
+            self.grow(memory, snapshot.growth(index, size)?)?;
             let region = self.region(memory)?;
             #[expect(unsafe_code, reason = "an image is mapped over the memory; see SAFETY")]
             // SAFETY: as in `capture_state`.
             unsafe { image.restore(region) }?;
-            self.0.data_mut().set_image(index, image.clone());
+            self.0.data_mut().images.insert(index, image.clone());
         }
-        for (index, global) in self.mutable_globals()? {
-            let mut values = snapshot.globals().iter();
-            let (_, value) = values
-                .find(|(other, _)| *other == index)
-                .ok_or_else(|| lacks("global", index.0))?;
-            let engine = self.0.data().engine.id();
+        for (index, global) in self.mutable_globals() {
+            let value = snapshot.global(index)?;
             let mut store = RootScope::new(&mut self.0);
             let value = convert::to_wasmtime(&mut store, value)?;
             global
@@ -65,10 +69,10 @@ impl GuestAccess<Store<State>> {
     /// Gives the pages of all memories back, in slices.
     pub(crate) fn discard_pages(&mut self) {
         // A shared memory is somebody else's too.
-        let Ok(memories) = self.all_memories() else {
+        if !self.0.data().exports.shared_memories.is_empty() {
             return;
-        };
-        for (_, memory) in memories {
+        }
+        for (_, memory) in self.all_memories() {
             if let Ok(region) = self.region(memory) {
                 #[expect(unsafe_code, reason = "the memory's pages are given back; see SAFETY")]
                 // SAFETY: as in `capture_state`.
@@ -79,87 +83,46 @@ impl GuestAccess<Store<State>> {
         }
     }
 
-    /// Every linear memory, exported or not.
-    fn all_memories(&mut self) -> Result<Vec<(MemoryIndex, wasmtime::Memory)>, Error> {
-        let exports = self.0.data().exports.clone();
-        let count = self.0.data().info.memories().len();
-        let mut memories = Vec::with_capacity(count);
-        for index in (0..).take(count).map(MemoryIndex) {
-            let hidden = exports.hidden_memories.iter();
-            let memory = match &self.0.data().memories[index.0 as usize] {
-                Some(memory) => Some(memory.clone()),
-                None => hidden
-                    .filter(|(other, _)| *other == index)
-                    .find_map(|(_, export)| self.0.find_export(export))
-                    .and_then(|found| match found {
-                        Extern::Memory(memory) => Some(Memory::Unshared(memory)),
-                        Extern::SharedMemory(memory) => Some(Memory::Shared(memory)),
-                        _ => None,
-                    }),
-            };
-            match memory {
-                Some(Memory::Unshared(memory)) => memories.push((index, memory)),
-                Some(Memory::Shared(_)) => {
-                    return Err(Error::Unsupported {
-                        engine: self.0.data().engine.id(),
-                        what: format!("snapshots of shared memory {}", index.0),
-                    });
-                }
-                None => return Err(lacks("memory", index.0)),
-            }
+    /// Every linear memory, exported or not, of a module without shared ones.
+    fn all_memories(&mut self) -> Vec<(MemoryIndex, wasmtime::Memory)> {
+        let state = self.0.data();
+        let exports = Arc::clone(&state.exports);
+        let imported = (0..).zip(&state.memories[..state.info.imported_memories()]);
+        let mut memories: Vec<_> = imported
+            .map(|(index, memory)| match memory {
+                Some(Memory::Unshared(memory)) => (MemoryIndex(index), *memory),
+                _ => unreachable!("an imported memory is there from the start"),
+            })
+            .collect();
+        for (index, export) in &exports.own_memories {
+            let memory = self.0.find_export(export).and_then(Extern::into_memory);
+            memories.push((*index, memory.expect("the module exports it")));
         }
-        Ok(memories)
+        memories
     }
 
     /// Every mutable global, exported or not.
-    fn mutable_globals(&mut self) -> Result<Vec<(GlobalIndex, Global)>, Error> {
-        let exports = self.0.data().exports.clone();
-        let info = self.0.data().info.clone();
-        let mut globals = Vec::new();
-        for (index, ty) in (0..).map(GlobalIndex).zip(info.globals()) {
-            if !ty.mutable {
-                continue;
-            }
-            if ty.value.is_reference() {
-                return Err(Error::Unsupported {
-                    engine: self.0.data().engine.id(),
-                    what: format!("snapshots of the reference in global {}", index.0),
-                });
-            }
-            let hidden = exports.hidden_globals.iter();
-            let global = match self.0.data().globals[index.0 as usize] {
-                Some(global) => Some(global),
-                None => hidden
-                    .filter(|(other, _)| *other == index)
-                    .find_map(|(_, export)| self.0.find_export(export))
-                    .and_then(Extern::into_global),
-            };
-            globals.push((index, global.ok_or_else(|| lacks("global", index.0))?));
+    fn mutable_globals(&mut self) -> Vec<(GlobalIndex, Global)> {
+        let state = self.0.data();
+        let exports = Arc::clone(&state.exports);
+        let imported = (0..).zip(&state.globals[..state.info.imported_globals()]);
+        let mut globals: Vec<_> = imported
+            .zip(state.info.globals())
+            .filter(|(_, ty)| ty.mutable)
+            .map(|((index, global), _)| {
+                let global = global.expect("an imported global is there from the start");
+                (GlobalIndex(index), global)
+            })
+            .collect();
+        for (index, export) in &exports.own_globals {
+            let global = self.0.find_export(export).and_then(Extern::into_global);
+            globals.push((*index, global.expect("the module exports it")));
         }
-        Ok(globals)
+        globals
     }
 
-    fn values(
-        &mut self,
-        globals: Vec<(GlobalIndex, Global)>,
-    ) -> Result<Vec<(GlobalIndex, engine_api::Val)>, Error> {
-        let mut store = RootScope::new(&mut self.0);
-        let mut values = Vec::with_capacity(globals.len());
-        for (index, global) in globals {
-            let value = global.get(&mut store);
-            values.push((index, convert::from_wasmtime(&mut store, &value)?));
-        }
-        Ok(values)
-    }
-
-    /// Gives a memory the size that an image has, under the limits.
-    fn grow_to(&mut self, memory: wasmtime::Memory, bytes: u64) -> Result<(), Error> {
-        let size = memory.data_size(&self.0) as u64;
-        let Some(missing) = bytes.checked_sub(size) else {
-            return Err(Error::Snapshot {
-                reason: format!("it has a memory of {bytes} bytes, which here starts with {size}"),
-            });
-        };
+    /// Gives a memory the size that its image has, under the limits.
+    fn grow(&mut self, memory: wasmtime::Memory, missing: u64) -> Result<(), Error> {
         if missing == 0 {
             return Ok(());
         }
@@ -177,11 +140,5 @@ impl GuestAccess<Store<State>> {
     fn region(&self, memory: wasmtime::Memory) -> Result<Region, Error> {
         let base = NonNull::new(memory.data_ptr(&self.0)).unwrap_or(NonNull::dangling());
         Ok(Region::new(base, memory.data_size(&self.0))?)
-    }
-}
-
-fn lacks(kind: &str, index: u32) -> Error {
-    Error::Snapshot {
-        reason: format!("{kind} {index} is missing"),
     }
 }

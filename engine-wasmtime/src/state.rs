@@ -1,5 +1,6 @@
 //! What a store holds besides the guest.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine_api::{Limits, MemoryImage, MemoryIndex, ModuleInfo, Val};
@@ -41,8 +42,8 @@ pub(crate) struct State {
     /// Host objects passed to the guest since garbage was collected.
     pub(crate) externrefs_passed: u32,
     pub(crate) scratch: Scratch,
-    /// The images that memories were last restored from or captured to.
-    images: Vec<(MemoryIndex, MemoryImage)>,
+    /// The image that is mapped in each memory, but for what was written since.
+    pub(crate) images: HashMap<MemoryIndex, MemoryImage>,
 }
 
 impl State {
@@ -68,21 +69,8 @@ impl State {
             func_refs: FuncRefs::new(),
             externrefs_passed: 0,
             scratch: Scratch::default(),
-            images: Vec::new(),
+            images: HashMap::new(),
         }
-    }
-
-    /// The image that is mapped in a memory, but for what was written since.
-    pub(crate) fn image(&self, memory: MemoryIndex) -> Option<&MemoryImage> {
-        let mut images = self.images.iter();
-        images
-            .find(|(index, _)| *index == memory)
-            .map(|(_, image)| image)
-    }
-
-    pub(crate) fn set_image(&mut self, memory: MemoryIndex, image: MemoryImage) {
-        self.images.retain(|(index, _)| *index != memory);
-        self.images.push((memory, image));
     }
 
     /// The bytes of all linear memories.
@@ -94,7 +82,7 @@ impl State {
         for memory in &self.exports.shared_memories {
             bytes += match &self.memories[*memory as usize] {
                 Some(Memory::Shared(memory)) => memory.data_size() as u64,
-                _ => self.info.memories()[*memory as usize].pages_min * engine_api::PAGE_BYTES,
+                _ => self.info.memories()[*memory as usize].bytes_min(),
             };
         }
         bytes

@@ -30,6 +30,26 @@ pub use error::Error;
 use list::listing;
 pub use list::{LIST, Listed};
 
+// What a feature keeps: the first of two blocks with it, the second without.
+#[cfg(feature = "wasmer")]
+#[doc(hidden)]
+pub use crate::keep_first as if_wasmer;
+#[cfg(feature = "wasmtime")]
+#[doc(hidden)]
+pub use crate::keep_first as if_wasmtime;
+#[cfg(feature = "llvm")]
+#[doc(hidden)]
+pub use crate::keep_first as if_llvm;
+#[cfg(not(feature = "wasmer"))]
+#[doc(hidden)]
+pub use crate::keep_second as if_wasmer;
+#[cfg(not(feature = "wasmtime"))]
+#[doc(hidden)]
+pub use crate::keep_second as if_wasmtime;
+#[cfg(not(feature = "llvm"))]
+#[doc(hidden)]
+pub use crate::keep_second as if_llvm;
+
 /// Bytes of stack for guests that wasm-bindgen made. Provers written in Rust for JavaScript, whose
 /// engines give about as much, overflow the usual 1 MiB.
 const BINDGEN_STACK_BYTES_MAX: usize = 4 << 20;

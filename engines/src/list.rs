@@ -149,46 +149,16 @@ macro_rules! give_compiled_in {
     };
 }
 
-// What a feature keeps: the first of two blocks with it, the second without.
-
-#[cfg(feature = "wasmer")]
+/// Keeps the first of two blocks.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! if_wasmer {
-    ({$($with:tt)*} $without:tt) => { $($with)* };
+macro_rules! keep_first {
+    ({$($first:tt)*} $second:tt) => { $($first)* };
 }
 
-#[cfg(not(feature = "wasmer"))]
+/// Keeps the second of two blocks.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! if_wasmer {
-    ($with:tt {$($without:tt)*}) => { $($without)* };
-}
-
-#[cfg(feature = "wasmtime")]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! if_wasmtime {
-    ({$($with:tt)*} $without:tt) => { $($with)* };
-}
-
-#[cfg(not(feature = "wasmtime"))]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! if_wasmtime {
-    ($with:tt {$($without:tt)*}) => { $($without)* };
-}
-
-#[cfg(feature = "llvm")]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! if_llvm {
-    ({$($with:tt)*} $without:tt) => { $($with)* };
-}
-
-#[cfg(not(feature = "llvm"))]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! if_llvm {
-    ($with:tt {$($without:tt)*}) => { $($without)* };
+macro_rules! keep_second {
+    ($first:tt {$($second:tt)*}) => { $($second)* };
 }

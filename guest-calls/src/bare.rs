@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use engine_api::{Extern, Imports, Limits, Module};
+use engine_api::{Extern, Imports, Limits, Module, ModuleInfo};
 use smallvec::SmallVec;
 
 use crate::policy::plan::{ExportPlan, Plan};
@@ -69,13 +69,8 @@ impl Bare {
     ) -> Result<Self, PolicyError> {
         let info = module.info();
         let plan = Arc::new(Plan::bind(policy, info)?);
-        let own = if info.memories().is_empty() {
-            u64::MAX
-        } else {
-            info.memory_bytes_max()
-        };
         Ok(Self {
-            memory_limit: limits.memory_bytes_max.unwrap_or(u64::MAX).min(own),
+            memory_limit: memory_limit(&limits, info),
             module,
             imports,
             limits,
@@ -122,6 +117,18 @@ impl Bare {
     pub fn memory_limit_bytes(&self) -> u64 {
         self.memory_limit
     }
+}
+
+/// What an instance's memories may have, in bytes: the smaller of the limit and the module's own
+/// maximum. `u64::MAX` for a module without memories and limit.
+#[must_use]
+pub fn memory_limit(limits: &Limits, info: &ModuleInfo) -> u64 {
+    let own = if info.memories().is_empty() {
+        u64::MAX
+    } else {
+        info.memory_bytes_max()
+    };
+    limits.memory_bytes_max.unwrap_or(u64::MAX).min(own)
 }
 
 /// An instance without a proxy. See [`Bare`].

@@ -18,7 +18,7 @@ pub mod policy;
 pub mod typed;
 pub mod value;
 
-pub use bare::{Bare, BareInstance};
+pub use bare::{Bare, BareInstance, memory_limit};
 pub use callee::{Callee, ScopedCallee};
 pub use error::{CallError, PolicyError};
 pub use export_info::ExportInfo;
@@ -30,4 +30,4 @@ pub use policy::{
     AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, ImportPolicy, ModulePolicy,
     Ownership, PRESETS, Policy, ResultKind, Role, Width,
 };
-pub use value::{Arg, Results, Value};
+pub use value::{Arg, OwnedArg, Results, Value};

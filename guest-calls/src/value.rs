@@ -54,72 +54,88 @@ impl Arg<'_> {
     }
 }
 
-macro_rules! arg_from_number {
-    ($($number:ty),*) => {$(
-        impl From<$number> for Arg<'_> {
+/// An argument that outlives the call: what a journal or a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OwnedArg {
+    /// A plain value.
+    Val(Val),
+    /// A guest object.
+    Handle(Handle),
+    /// Bytes.
+    Bytes(Box<[u8]>),
+    /// Text.
+    Text(Box<str>),
+    /// Guest objects, all of which the call uses up.
+    Handles(Box<[Handle]>),
+}
+
+impl OwnedArg {
+    /// A copy of an argument, or `None` for references and raw pointers, which mean something in one
+    /// instance only.
+    #[must_use]
+    pub fn record(arg: &Arg<'_>) -> Option<Self> {
+        Some(match arg {
+            Arg::Val(Val::FuncRef(Some(_)) | Val::ExternRef(Some(_)))
+            | Arg::Pointer(_)
+            | Arg::Pointers(_) => return None,
+            Arg::Val(val) => OwnedArg::Val(val.clone()),
+            Arg::Handle(handle) => OwnedArg::Handle(*handle),
+            Arg::Bytes(bytes) => OwnedArg::Bytes((*bytes).into()),
+            Arg::Text(text) => OwnedArg::Text((*text).into()),
+            Arg::Handles(handles) => OwnedArg::Handles((*handles).into()),
+        })
+    }
+
+    /// The objects it names.
+    #[must_use]
+    pub fn handles(&self) -> &[Handle] {
+        match self {
+            OwnedArg::Handle(handle) => std::slice::from_ref(handle),
+            OwnedArg::Handles(handles) => handles,
+            _ => &[],
+        }
+    }
+
+    /// The same thing as a call takes it.
+    #[must_use]
+    pub fn as_arg(&self) -> Arg<'_> {
+        match self {
+            OwnedArg::Val(val) => Arg::Val(val.clone()),
+            OwnedArg::Handle(handle) => Arg::Handle(*handle),
+            OwnedArg::Bytes(bytes) => Arg::Bytes(bytes),
+            OwnedArg::Text(text) => Arg::Text(text),
+            OwnedArg::Handles(handles) => Arg::Handles(handles),
+        }
+    }
+}
+
+macro_rules! arg_from {
+    ($($from:ty: |$value:ident| $arg:expr;)*) => {$(
+        impl<'a> From<$from> for Arg<'a> {
             #[inline]
-            fn from(value: $number) -> Self {
-                Arg::Val(Val::from(value))
+            fn from($value: $from) -> Self {
+                $arg
             }
         }
     )*};
 }
 
-arg_from_number!(i32, u32, i64, u64, f32, f64);
-
-impl From<Val> for Arg<'_> {
-    fn from(value: Val) -> Self {
-        Arg::Val(value)
-    }
-}
-
-impl From<Handle> for Arg<'_> {
-    #[inline]
-    fn from(value: Handle) -> Self {
-        Arg::Handle(value)
-    }
-}
-
-impl From<Pointer> for Arg<'_> {
-    fn from(value: Pointer) -> Self {
-        Arg::Pointer(value)
-    }
-}
-
-impl<'a> From<&'a [u8]> for Arg<'a> {
-    fn from(value: &'a [u8]) -> Self {
-        Arg::Bytes(value)
-    }
-}
-
-impl<'a> From<&'a Vec<u8>> for Arg<'a> {
-    fn from(value: &'a Vec<u8>) -> Self {
-        Arg::Bytes(value)
-    }
-}
-
-impl<'a> From<&'a str> for Arg<'a> {
-    fn from(value: &'a str) -> Self {
-        Arg::Text(value)
-    }
-}
-
-impl<'a> From<&'a String> for Arg<'a> {
-    fn from(value: &'a String) -> Self {
-        Arg::Text(value)
-    }
-}
-
-impl<'a> From<&'a [Handle]> for Arg<'a> {
-    fn from(value: &'a [Handle]) -> Self {
-        Arg::Handles(value)
-    }
-}
-
-impl<'a> From<&'a [Pointer]> for Arg<'a> {
-    fn from(value: &'a [Pointer]) -> Self {
-        Arg::Pointers(value)
-    }
+arg_from! {
+    i32: |value| Arg::Val(Val::from(value));
+    u32: |value| Arg::Val(Val::from(value));
+    i64: |value| Arg::Val(Val::from(value));
+    u64: |value| Arg::Val(Val::from(value));
+    f32: |value| Arg::Val(Val::from(value));
+    f64: |value| Arg::Val(Val::from(value));
+    Val: |value| Arg::Val(value);
+    Handle: |value| Arg::Handle(value);
+    Pointer: |value| Arg::Pointer(value);
+    &'a [u8]: |value| Arg::Bytes(value);
+    &'a Vec<u8>: |value| Arg::Bytes(value);
+    &'a str: |value| Arg::Text(value);
+    &'a String: |value| Arg::Text(value);
+    &'a [Handle]: |value| Arg::Handles(value);
+    &'a [Pointer]: |value| Arg::Pointers(value);
 }
 
 /// The arguments of a call: `args![1u32 << 12, handle, "text", &bytes]`.

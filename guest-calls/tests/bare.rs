@@ -1,4 +1,4 @@
-//! Bare instances and their calls on a scripted engine, without a proxy in sight.
+//! Bare instances and their calls, on a scripted engine and without a proxy.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use engine_api::Error;
+use engine_api::{Capabilities, Error};
 use wasmparser::{Validator, WasmFeatures};
 
 use crate::format::{invalid, refuse_other_formats};
@@ -53,7 +53,7 @@ impl fmt::Display for Feature {
     }
 }
 
-/// Which features a module's bytes use, by validating every function: costs about as much as
+/// Which features a module's bytes use. It validates every function, which costs about as much as
 /// the first pass of a compiler.
 ///
 /// # Errors
@@ -84,7 +84,7 @@ pub fn features(wasm: &[u8]) -> Result<Vec<Feature>, Error> {
         ),
         (Feature::Gc, WasmFeatures::GC),
     ];
-    // A feature is needed if the module is invalid without it, everything else allowed.
+    // A feature is needed if the module is invalid without it and with all others.
     Ok(optional
         .into_iter()
         .filter(|(_, flags)| {
@@ -97,7 +97,7 @@ pub fn features(wasm: &[u8]) -> Result<Vec<Feature>, Error> {
         .collect())
 }
 
-/// The flags and those that wasmparser refuses without them.
+/// The flags, and all flags that wasmparser refuses without them.
 fn dependents(flags: WasmFeatures) -> WasmFeatures {
     let mut all = flags;
     if flags.contains(WasmFeatures::SIMD) {
@@ -110,6 +110,30 @@ fn dependents(flags: WasmFeatures) -> WasmFeatures {
         all |= WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC;
     }
     all
+}
+
+/// The names of the features that a module needs and an engine with these capabilities lacks, as a
+/// list in words, or `None` if it lacks none.
+///
+/// # Errors
+///
+/// As [`features`].
+pub fn missing_features(wasm: &[u8], engine: Capabilities) -> Result<Option<String>, Error> {
+    let has = |feature: &Feature| match feature {
+        Feature::MultiValue | Feature::BulkMemory => true,
+        Feature::ReferenceTypes => engine.externref,
+        Feature::Simd => engine.simd,
+        Feature::Threads => engine.threads,
+        Feature::MultiMemory => engine.multi_memory,
+        Feature::Memory64 => engine.memory64,
+        Feature::TailCalls => engine.tail_calls,
+        // Their results differ between machines, or their values cannot cross the contract.
+        Feature::RelaxedSimd | Feature::Exceptions | Feature::Gc => false,
+    };
+    let needed = features(wasm)?.into_iter();
+    let missing = needed.filter(|feature| !has(feature));
+    let missing: Vec<String> = missing.map(|feature| feature.to_string()).collect();
+    Ok((!missing.is_empty()).then(|| missing.join(", ")))
 }
 
 #[cfg(test)]

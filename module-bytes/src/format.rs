@@ -1,4 +1,4 @@
-//! Bytes that are no core module, refused with the way out.
+//! Refusals of bytes that are not a core module, with the way out.
 
 use engine_api::Error;
 use wasmparser::Parser;
@@ -9,21 +9,18 @@ pub(crate) fn invalid(error: &wasmparser::BinaryReaderError) -> Error {
     } else {
         ""
     };
+    let (message, offset) = (error.message(), error.offset());
+    refused(format!("{message} (at offset {offset:#x}){way_out}"))
+}
+
+pub(crate) fn refused(reason: impl Into<String>) -> Error {
     Error::InvalidModule {
-        reason: format!(
-            "{} (at offset {:#x}){way_out}",
-            error.message(),
-            error.offset()
-        ),
+        reason: reason.into(),
     }
 }
 
 pub(crate) fn refuse_other_formats(wasm: &[u8]) -> Result<(), Error> {
-    let refuse = |reason: &str| {
-        Err(Error::InvalidModule {
-            reason: reason.to_owned(),
-        })
-    };
+    let refuse = |reason: &str| Err(refused(reason));
     if wasm.is_empty() {
         return refuse("the file is empty");
     }

@@ -1,13 +1,13 @@
-//! What wasm-proxy reads from a module's bytes, and what it does to them before an engine compiles
-//! them. The contract itself, `engine_api`, has no parser and no encoder; engines, tools and tests
-//! that start from bytes use this crate.
+//! Reads the bytes of modules, and rewrites them before an engine compiles them. The contract
+//! itself, `engine_api`, has no parser and no encoder; engines, tools and tests that start from bytes
+//! use this crate.
 //!
 //! | function or type | what it does |
 //! |---|---|
 //! | [`parse`] | reads imports, exports, types and indexes into an [`engine_api::ModuleInfo`] |
 //! | [`Instrumented`] | gives the bytes that an engine compiles: hidden state exported, the start function left to the engine |
-//! | [`features`] | says which proposals beyond the first release of WebAssembly a module needs |
-//! | [`obstacles`] | says what of a module a checkpoint could not hold |
+//! | [`features`] | says which proposals beyond the first release of WebAssembly a module needs, [`missing_features`] which of them an engine lacks |
+//! | [`obstacles`] | says which state of a module a checkpoint could not hold |
 
 mod features;
 mod format;
@@ -15,7 +15,7 @@ mod instrument;
 mod obstacles;
 mod reader;
 
-pub use features::{Feature, features};
+pub use features::{Feature, features, missing_features};
 pub use instrument::{Instrumented, RESERVED};
 pub use obstacles::{Obstacle, Sites, obstacles};
 pub use reader::parse;

@@ -1,4 +1,4 @@
-//! What stands in the way of a checkpoint of a module, found by looking at its code.
+//! Finds in a module's code what stands in the way of checkpoints.
 
 use std::fmt;
 
@@ -11,39 +11,40 @@ use wasmparser::{
 use crate::format::{invalid, refuse_other_formats};
 
 /// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and
-/// its mutable globals: something else of it can change.
+/// its mutable globals: it has other state that can change.
 ///
-/// Displayed, it is a sentence for the module's author, without the full stop. Names that come from
-/// the module are escaped, and cut where they are long.
+/// Displayed, it is a sentence for the module's author, without the full stop. Names from the module
+/// are escaped, and long ones are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// An imported exception tag. It belongs to the host, like the exceptions made with it.
+    /// An imported exception tag. The host owns it, and the exceptions made with it.
     ImportedTag {
         /// The import's module name.
         module: String,
         /// The import's name.
         name: String,
     },
-    /// Objects of a garbage-collected type live outside the memories, and change there.
+    /// A garbage-collected type. Its objects live outside the memories, and change there.
     CollectedType {
-        /// The type, in the type index space; the first if there are several.
+        /// The first such type, in the type index space.
         index: u32,
     },
-    /// A shared memory, imported or not. What other threads write meanwhile makes its image
-    /// worthless, and the threads themselves are not in it.
+    /// A shared memory, imported or not. Other threads may write to it while its image is taken,
+    /// and the image does not hold the threads.
     SharedMemory {
         /// The memory.
         memory: MemoryIndex,
     },
-    /// A table of something other than functions: what the host gave, an image cannot hold.
+    /// A table of references to something other than functions, such as objects of the host. An
+    /// image cannot hold these.
     ReferenceTable {
         /// The table.
         table: TableIndex,
         /// The type of its elements, as in the text format.
         element: String,
     },
-    /// A mutable global that holds a reference: to an object of the host's, or into this very
+    /// A mutable global that holds a reference, to an object of the host or to a function of this
     /// instance.
     ReferenceGlobal {
         /// The global.
@@ -51,38 +52,39 @@ pub enum Obstacle {
         /// Its type, as in the text format.
         ty: String,
     },
-    /// Code that changes the elements or the size of a table. One for each instruction.
+    /// Code that changes the elements or the size of a table. Each kind of instruction is reported
+    /// once.
     TableChange {
         /// The instruction: `table.set`, `table.grow`, `table.fill`, `table.copy`, `table.init`, or
         /// an atomic one.
         instruction: &'static str,
-        /// The table that the first of them changes.
+        /// The table that the first such instruction changes.
         table: TableIndex,
         /// Where they are.
         sites: Sites,
     },
-    /// Code that drops a segment, which a restored instance would have again. One for each
-    /// instruction.
+    /// Code that drops a segment, which a restored instance would have again. Each kind of
+    /// instruction is reported once.
     SegmentDrop {
         /// The instruction: `data.drop` or `elem.drop`.
         instruction: &'static str,
-        /// The segment that the first of them drops.
+        /// The segment that the first such instruction drops.
         segment: u32,
         /// Where they are.
         sites: Sites,
     },
 }
 
-/// Where an instruction is in a module's code.
+/// Where a kind of instruction occurs in a module's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sites {
     /// The first function with it, in the function index space, imports first.
     pub function: u32,
-    /// That function's name, if the module has a name section that says it.
+    /// That function's name, if the module's name section has it.
     pub name: Option<String>,
-    /// How many functions have it.
+    /// How many functions have such an instruction.
     pub functions: usize,
-    /// How many there are in all of them.
+    /// How many such instructions these functions have together.
     pub instructions: usize,
 }
 
@@ -148,8 +150,8 @@ impl fmt::Display for Sites {
     }
 }
 
-/// A name as it is displayed: mangled names run to thousands of characters, hostile ones to
-/// millions.
+/// A name as it is displayed, escaped and cut: mangled names can have thousands of characters,
+/// hostile ones millions.
 fn shown(name: &str) -> String {
     const CHARACTERS_MAX: usize = 80;
     let mut characters = name.chars();
@@ -163,7 +165,7 @@ fn shown(name: &str) -> String {
 }
 
 impl Sites {
-    /// How many more there are than the first, as an insertion into a sentence.
+    /// How many further instructions there are, as an insertion into a sentence.
     fn others(&self) -> String {
         match (self.instructions, self.functions) {
             (1, _) => String::new(),
@@ -175,26 +177,26 @@ impl Sites {
     }
 }
 
-/// What stands in the way of a checkpoint of this module: nothing, or each reason once, what is
-/// declared first. It reads all of the code, which takes about as long as to validate it.
+/// What stands in the way of a checkpoint of this module: nothing, or each reason once,
+/// declarations before code. It reads all of the code, which takes about as long as validation.
 ///
 /// A checkpoint holds the memories and the mutable globals. So these are no obstacles:
 ///
 /// * Tables of functions that no instruction changes: element segments fill them alike in each
-///   instance. A host function can change a table that is exported or imported; that cannot be
-///   seen in the code, and is noticed when it happens.
+///   instance. A host function can change a table that is exported or imported; the code does not
+///   show that, and the proxy notices it when it happens.
 /// * Several memories, 64-bit memories, imported memories and globals, and globals of every number
 ///   and vector type: a checkpoint has them all.
-/// * `memory.init`: what it wrote is in the memory. Only `data.drop` changes the segment.
-/// * Immutable globals of references, which are what they were in each new instance.
+/// * `memory.init`: it writes to the memory. Only `data.drop` changes the segment.
+/// * Immutable globals of references, which are the same in each new instance.
 /// * Tags that the module defines: an exception ends with the call that it leaves.
-/// * Host functions, those of WASI among them: what they returned is recorded, and what they keep
-///   is no part of the instance.
+/// * Host functions, including those of WASI: their results are recorded, and their own state does
+///   not belong to the instance.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidModule`] for bytes that cannot be read as a core module. It does not say that
-/// the module is valid.
+/// [`Error::InvalidModule`] for bytes that cannot be read as a core module. Without an error the
+/// module may still be invalid.
 pub fn obstacles(wasm: &[u8]) -> Result<Vec<Obstacle>, Error> {
     refuse_other_formats(wasm)?;
     let mut search = Search::default();
@@ -206,7 +208,7 @@ pub fn obstacles(wasm: &[u8]) -> Result<Vec<Obstacle>, Error> {
     Ok(search.finish())
 }
 
-/// What has been found so far, and the sizes of the index spaces.
+/// The obstacles found so far, and the sizes of the index spaces.
 #[derive(Default)]
 struct Search<'a> {
     declared: Vec<Obstacle>,
@@ -219,15 +221,15 @@ struct Search<'a> {
     globals: u32,
 }
 
-/// An instruction that has been found, and where.
+/// A kind of instruction that was found, and where.
 struct Found {
     change: LostChange,
     sites: Sites,
-    /// The last function with it, to count each function once.
+    /// The last function with such an instruction, to count each function once.
     last: u32,
 }
 
-/// What an instruction changes that a checkpoint does not hold.
+/// A change of state that a checkpoint does not hold: the instruction, and the table or segment.
 #[derive(Clone, Copy)]
 enum LostChange {
     Table(&'static str, u32),
@@ -411,7 +413,7 @@ impl<'a> Search<'a> {
         self.declared
     }
 
-    /// Names are a courtesy: what cannot be read of them is left out.
+    /// Names only help the reader: a damaged name section is no error.
     fn name_functions(&mut self) {
         if self.code.is_empty() {
             return;
@@ -431,8 +433,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether all that a reference can refer to is functions. A type of the module's own that is none
-/// is an obstacle by itself.
+/// Whether a reference of this type can only be to a function. The module's own types count as such:
+/// one that is not a function's is an obstacle by itself.
 fn refers_to_function(ty: RefType) -> bool {
     match ty.heap_type() {
         HeapType::Abstract { ty, .. } => {

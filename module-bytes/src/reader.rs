@@ -7,15 +7,15 @@ use engine_api::{
 };
 use wasmparser::{CompositeInnerType, ExternalKind, Parser, Payload, TypeRef};
 
-use crate::format::{invalid, refuse_other_formats};
+use crate::format::{invalid, refuse_other_formats, refused};
 
 /// Reads a module's sections.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidModule`] for anything that is no core module, with the way out for components,
-/// the text format and truncated files; [`Error::InvalidModule`] also for types that cannot cross
-/// this contract, such as a parameter of a garbage-collected type on an export.
+/// [`Error::InvalidModule`] for bytes that are not a core module, with the way out for components,
+/// the text format and truncated files; also for types that cannot cross the contract, such as a
+/// parameter of a garbage-collected type on an export.
 pub fn parse(wasm: &[u8]) -> Result<ModuleInfo, Error> {
     refuse_other_formats(wasm)?;
     let mut reader = Reader::default();
@@ -26,14 +26,12 @@ pub fn parse(wasm: &[u8]) -> Result<ModuleInfo, Error> {
         reader.read(payload)?;
     }
     if !ended {
-        return Err(Error::InvalidModule {
-            reason: "the file is truncated".to_owned(),
-        });
+        return Err(refused("the file is truncated"));
     }
     reader.finish(ModuleHash::of(wasm))
 }
 
-/// What has been read so far, in the binary's own index spaces.
+/// Everything read so far, in the binary's own index spaces.
 #[derive(Default)]
 struct Reader {
     types: Vec<Option<FuncType>>,
@@ -100,11 +98,11 @@ impl Reader {
     }
 
     fn import(&mut self, module: &str, name: &str, ty: TypeRef) -> Result<(), Error> {
-        let foreign = || Error::InvalidModule {
-            reason: format!(
+        let foreign = || {
+            refused(format!(
                 "import `{module}` `{name}` has a type that a host cannot give; build the module \
                  without garbage-collected and typed references in its imports"
-            ),
+            ))
         };
         let ty = match ty {
             TypeRef::Func(index) | TypeRef::FuncExact(index) => {
@@ -134,10 +132,7 @@ impl Reader {
     }
 
     fn func_type(&self, index: u32) -> Result<Option<&FuncType>, Error> {
-        self.types
-            .get(index as usize)
-            .map(Option::as_ref)
-            .ok_or_else(|| dangling("type", index))
+        at(&self.types, "type", index).map(Option::as_ref)
     }
 
     fn finish(self, hash: ModuleHash) -> Result<ModuleInfo, Error> {
@@ -152,7 +147,7 @@ impl Reader {
                 ty,
             });
         }
-        // Stand for types that cannot cross the contract; nothing exported or imported has one.
+        // These stand for types that cannot cross the contract, which no import or export has.
         let hidden_table = TableType {
             element: ValType::FuncRef,
             elements_min: 0,
@@ -167,16 +162,8 @@ impl Reader {
             imports: self.imports,
             exports,
             memories: self.memories,
-            tables: self
-                .tables
-                .into_iter()
-                .map(|ty| ty.unwrap_or(hidden_table))
-                .collect(),
-            globals: self
-                .globals
-                .into_iter()
-                .map(|ty| ty.unwrap_or(hidden_global))
-                .collect(),
+            tables: known(self.tables, hidden_table),
+            globals: known(self.globals, hidden_global),
             has_start: self.start,
             function_count: self.function_types.len(),
         })
@@ -189,62 +176,44 @@ impl Reader {
         index: u32,
         next_function: FuncIndex,
     ) -> Result<(ExportKind, ExternType), Error> {
-        let at = index as usize;
-        let foreign = || Error::InvalidModule {
-            reason: format!("export `{name}` has a type that a host cannot hold"),
+        let foreign = || {
+            refused(format!(
+                "export `{name}` has a type that a host cannot hold"
+            ))
         };
         Ok(match kind {
             ExternalKind::Func | ExternalKind::FuncExact => {
-                let type_index = self
-                    .function_types
-                    .get(at)
-                    .ok_or_else(|| dangling("function", index))?;
-                let ty = self.func_type(*type_index)?.ok_or_else(foreign)?;
-                (
-                    ExportKind::Func(next_function),
-                    ExternType::Func(ty.clone()),
-                )
+                let ty = at(&self.function_types, "function", index)?;
+                let ty = self.func_type(*ty)?.ok_or_else(foreign)?.clone();
+                (ExportKind::Func(next_function), ExternType::Func(ty))
             }
             ExternalKind::Memory => {
-                let ty = self
-                    .memories
-                    .get(at)
-                    .ok_or_else(|| dangling("memory", index))?;
-                (
-                    ExportKind::Memory(MemoryIndex(index)),
-                    ExternType::Memory(*ty),
-                )
+                let ty = at(&self.memories, "memory", index)?;
+                let kind = ExportKind::Memory(MemoryIndex(index));
+                (kind, ExternType::Memory(*ty))
             }
             ExternalKind::Table => {
-                let ty = self
-                    .tables
-                    .get(at)
-                    .ok_or_else(|| dangling("table", index))?;
-                (
-                    ExportKind::Table(TableIndex(index)),
-                    ExternType::Table(ty.ok_or_else(foreign)?),
-                )
+                let ty = at(&self.tables, "table", index)?.ok_or_else(foreign)?;
+                let kind = ExportKind::Table(TableIndex(index));
+                (kind, ExternType::Table(ty))
             }
             ExternalKind::Global => {
-                let ty = self
-                    .globals
-                    .get(at)
-                    .ok_or_else(|| dangling("global", index))?;
-                let ty = ty.ok_or_else(foreign)?;
-                (
-                    ExportKind::Global(GlobalIndex(index)),
-                    ExternType::Global(ty),
-                )
+                let ty = at(&self.globals, "global", index)?.ok_or_else(foreign)?;
+                let kind = ExportKind::Global(GlobalIndex(index));
+                (kind, ExternType::Global(ty))
             }
             ExternalKind::Tag => (ExportKind::Tag, ExternType::Tag),
         })
     }
 }
 
-fn dangling(kind: &str, index: u32) -> Error {
-    Error::InvalidModule {
-        reason: format!("there is no {kind} {index}"),
-    }
+fn known<T: Copy>(types: Vec<Option<T>>, hidden: T) -> Vec<T> {
+    types.into_iter().map(|ty| ty.unwrap_or(hidden)).collect()
+}
+
+fn at<'a, T>(space: &'a [T], kind: &str, index: u32) -> Result<&'a T, Error> {
+    let item = space.get(index as usize);
+    item.ok_or_else(|| refused(format!("there is no {kind} {index}")))
 }
 
 fn func_type(ty: &wasmparser::FuncType) -> Option<FuncType> {
@@ -265,12 +234,10 @@ fn val_type(ty: wasmparser::ValType) -> Option<ValType> {
 }
 
 fn ref_type(ty: wasmparser::RefType) -> Option<ValType> {
-    if ty == wasmparser::RefType::FUNCREF {
-        Some(ValType::FuncRef)
-    } else if ty == wasmparser::RefType::EXTERNREF {
-        Some(ValType::ExternRef)
-    } else {
-        None
+    match ty {
+        wasmparser::RefType::FUNCREF => Some(ValType::FuncRef),
+        wasmparser::RefType::EXTERNREF => Some(ValType::ExternRef),
+        _ => None,
     }
 }
 
@@ -284,9 +251,8 @@ fn table_type(ty: &wasmparser::TableType) -> Option<TableType> {
 
 fn memory_type(ty: &wasmparser::MemoryType) -> Result<MemoryType, Error> {
     if ty.page_size_log2.is_some_and(|log2| log2 != 16) {
-        return Err(Error::InvalidModule {
-            reason: "a memory has a custom page size; build it with pages of 64 KiB".to_owned(),
-        });
+        let reason = "a memory has a custom page size; build it with pages of 64 KiB";
+        return Err(refused(reason));
     }
     Ok(MemoryType {
         pages_min: ty.initial,
@@ -356,7 +322,7 @@ mod tests {
             r#"(module (memory (export "m") 1) (func (export "f") (result i32) i32.const 1))"#,
         )
         .unwrap();
-        // Cuts between two sections leave a shorter valid module; all others must be refused.
+        // A cut between two sections leaves a shorter valid module. All others must be refused.
         for len in 0..wasm.len() {
             let cut = &wasm[..len];
             let valid = wasmparser::Validator::new().validate_all(cut).is_ok();

@@ -253,48 +253,40 @@ thread_pool_start(workers) and thread_pool_stop(pool) where it has a thread pool
 
 /// A size in bytes: `64MiB`, `512KiB`, `1GiB`, `64000000`.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let unit_at = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        _ => return Err("write a size as in `64MiB`, `512KiB` or `1GiB`".to_owned()),
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|bytes| *bytes > 0)
+    let units = [
+        ("", 1),
+        ("b", 1),
+        ("k", 1 << 10),
+        ("kib", 1 << 10),
+        ("m", 1 << 20),
+        ("mib", 1 << 20),
+        ("g", 1 << 30),
+        ("gib", 1 << 30),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+    ];
+    quantity(&text.to_ascii_lowercase(), &units)
         .ok_or_else(|| "write a size as in `64MiB`, `512KiB` or `1GiB`".to_owned())
 }
 
 /// A length of time: `500ms`, `10s`, `2m`.
 fn parse_time(text: &str) -> Result<Duration, String> {
-    let refuse = || "write a time as in `500ms`, `10s` or `2m`".to_owned();
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000)];
+    quantity(text, &units)
+        .map(Duration::from_millis)
+        .ok_or_else(|| "write a time as in `500ms`, `10s` or `2m`".to_owned())
+}
+
+/// A number above 0 with its unit, as a multiple of the unit that counts as 1.
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let unit_at = text
         .find(|c: char| !c.is_ascii_digit())
-        .ok_or_else(refuse)?;
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        _ => return Err(refuse()),
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(millis))
-        .filter(|millis| *millis > 0)
-        .map(Duration::from_millis)
-        .ok_or_else(refuse)
+    let (_, size) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    let quantity = number.parse::<u64>().ok()?.checked_mul(*size)?;
+    (quantity > 0).then_some(quantity)
 }
 
 #[cfg(test)]

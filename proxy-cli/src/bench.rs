@@ -2,25 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use bindgen_host::Options;
+use anyhow::{Result, bail};
 use comparison::child::{Again, Order};
 use comparison::{Children, Job, Progress, Report, Settings, Strategy, compare, html, table};
-use engine_api::{Imports, Limits};
 use indicatif::{ProgressBar, ProgressStyle};
-use workload::Workload;
 
 use crate::args::BenchArgs;
-use crate::chosen_policy::ChosenPolicy;
-use crate::run::{create, thresholds};
-use crate::{embedded, module_file, output};
+use crate::output;
+use crate::subject::Subject;
 
 /// Proofs without a workload: five times as many as a bare instance makes before it dies.
 const PROOFS: u64 = 300;
@@ -31,9 +24,8 @@ pub(crate) const CHILD: &str = "bench-child";
 pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let job = job(args)?;
     // Opened first: the comparison takes minutes.
-    for path in [&args.report, &args.json].into_iter().flatten() {
-        create(path)?;
-    }
+    let page_file = args.report.as_deref().map(output::create).transpose()?;
+    let json_file = args.json.as_deref().map(output::create).transpose()?;
     if let (Some(report), Some(json)) = (&args.report, &args.json)
         && report.canonicalize().ok() == json.canonicalize().ok()
     {
@@ -46,7 +38,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let engines = engine_names(args)?
         .into_iter()
         .map(|name| {
-            let engine = engines::engine_for(&name, &info, options(args))?;
+            let engine = engines::engine_for(&name, &info, args.subject.options())?;
             Ok((name, engine))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -71,13 +63,11 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     display.end();
     let report = report?;
     output::print(&text(&report))?;
-    if let Some(path) = &args.report {
-        write(path, html::report_page(&report).as_bytes())?;
+    if let Some(file) = page_file {
+        output::write(file, html::report_page(&report).as_bytes())?;
     }
-    if let Some(path) = &args.json {
-        let mut json = serde_json::to_vec_pretty(&report).context("cannot write JSON")?;
-        json.push(b'\n');
-        write(path, &json)?;
+    if let Some(file) = json_file {
+        output::write(file, &output::json(&report)?)?;
     }
     Ok(exit_code(&report))
 }
@@ -100,7 +90,7 @@ pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
     let job = job(args);
     let engine = job.as_ref().map_err(|_| ()).and_then(|job| {
         let info = module_bytes::parse(&job.wasm).map_err(|_| ())?;
-        Ok(engines::engine_for(&order.engine, &info, options(args)).map_err(Into::into))
+        Ok(engines::engine_for(&order.engine, &info, args.subject.options()).map_err(Into::into))
     });
     let engine = engine.unwrap_or_else(|()| bail!("the module cannot be read any more"));
     order.execute(job, engine)?;
@@ -108,54 +98,21 @@ pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
 }
 
 fn job(args: &BenchArgs) -> Result<Job> {
-    let chosen = ChosenPolicy::read(
-        args.subject.policy.as_deref(),
-        args.subject.preset.as_deref(),
-    )?;
-    let policy = chosen.map(|chosen| chosen.policy);
-    let workload = args.workload.as_deref().map(Workload::read).transpose()?;
-    let (name, wasm, policy, workload) = match &args.subject.module {
-        None => (
-            embedded::NAME.to_owned(),
-            embedded::module(),
-            policy.unwrap_or_else(embedded::policy),
-            workload.unwrap_or_else(|| embedded::workload(Some(PROOFS))),
-        ),
-        Some(path) => {
-            let wasm = module_file::read(path)?;
-            let Some(workload) = workload else {
-                bail!(
-                    "no calls to compare on `{}`: give --workload F.jsonl with the calls that build the state, one per \
-                     line, and then {{\"repeat\":300,\"do\":[...]}} with those that an application makes again and again",
-                    path.display()
-                );
-            };
-            let name = path.display().to_string();
-            (name, wasm, policy.unwrap_or_default(), workload)
-        }
-    };
-    let info = module_bytes::parse(&wasm).with_context(|| format!("cannot run `{name}`"))?;
-    let info = Arc::new(info);
-    let mut imports = if bindgen_host::is_bindgen(&info) {
-        bindgen_host::system()
-    } else {
-        Imports::new()
-    };
-    if args.subject.stub_imports {
-        imports.stub_missing(&bindgen_host::hosted_info(&info));
-    }
+    let workload = args.workload.as_deref();
+    let subject = Subject::read(&args.subject, workload, Some(PROOFS), |module| {
+        format!(
+            "no calls to compare on `{module}`: give --workload F.jsonl with the calls that build the state, one per \
+             line, and then {{\"repeat\":300,\"do\":[...]}} with those that an application makes again and again"
+        )
+    })?;
     let mut job = Job {
-        name,
-        wasm,
-        policy,
-        imports,
-        workload,
-        limits: Limits {
-            memory_bytes_max: Some(args.subject.memory_limit),
-            deadline: args.subject.deadline,
-            ..Limits::default()
-        },
-        thresholds: thresholds(args.subject.warn, args.subject.critical)?,
+        name: subject.name,
+        wasm: subject.wasm,
+        policy: subject.policy,
+        imports: subject.imports,
+        workload: subject.workload,
+        limits: args.subject.limits(),
+        thresholds: args.subject.thresholds()?,
         drain_timeout: args.subject.drain_timeout,
     };
     match args.calls {
@@ -163,14 +120,6 @@ fn job(args: &BenchArgs) -> Result<Job> {
         None => job.repeat().map(|_| ())?,
     }
     Ok(job)
-}
-
-fn options(args: &BenchArgs) -> Options {
-    let mut options = Options::default();
-    if let Some(exit) = args.subject.worker_exit {
-        options.worker_exit = exit.into();
-    }
-    options
 }
 
 fn engine_names(args: &BenchArgs) -> Result<Vec<String>> {
@@ -214,11 +163,6 @@ fn text(report: &Report) -> String {
         parts.push("\n".to_owned());
     }
     parts.concat()
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes)
-        .with_context(|| format!("cannot write `{}`; is the disk full?", path.display()))
 }
 
 /// The progress of a comparison: a bar on a terminal, a line per strategy elsewhere.

@@ -29,7 +29,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let hosted = bindgen_host::hosted_info(&info);
     if args.emit_policy {
         let draft = Draft::of(&hosted);
-        fit::check_policy(&draft.policy(), &wasm)
+        fit::check_policy(&draft.policy(), &hosted)
             .context("the draft does not fit the module; this is a bug of wasm-proxy")?;
         return output::print(&draft.to_toml(&args.module.display().to_string()));
     }
@@ -46,7 +46,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     checkpoints::checkpoints(&mut text, &wasm, &info).with_context(cannot_read)?;
     match ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())? {
         Some(chosen) => {
-            fit::check_policy(&chosen.policy, &wasm).with_context(|| {
+            fit::check_policy(&chosen.policy, &hosted).with_context(|| {
                 format!(
                     "the {} does not fit `{}`",
                     chosen.name,

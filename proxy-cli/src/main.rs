@@ -7,6 +7,7 @@
 //! | `engine_list` | the engines, what each can do and when to take it |
 //! | `embedded` | the prover that `run` runs without a module |
 //! | `module_file` | a module from a file |
+//! | `subject` | a module with its policy and its workload, as `run` and `bench` take them |
 //! | `chosen_policy` | the policy that the command line names |
 //! | `run` | `run`: puts the proxy, the workload and the display together |
 //! | `bench` | `bench`: every strategy on the module, and the report |
@@ -33,6 +34,7 @@ mod output;
 mod report;
 mod rss;
 mod run;
+mod subject;
 
 use std::process::ExitCode;
 

@@ -1,10 +1,13 @@
-//! Standard output and the log.
+//! Standard output, the files of reports, and the log.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 /// The environment variable that filters the log on standard error, in the syntax of
@@ -23,6 +26,38 @@ pub(crate) fn print(text: &str) -> Result<ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Opens the file of a report. Called before anything runs: a user should not learn after minutes
+/// that the file cannot be written.
+pub(crate) fn create(path: &Path) -> Result<File> {
+    // An older report stays until there is a new one.
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path);
+    file.with_context(|| {
+        format!(
+            "cannot write the report `{}`; check that its folder exists, and that you may write there",
+            path.display()
+        )
+    })
+}
+
+/// Writes a report into its file.
+pub(crate) fn write(mut file: File, report: &[u8]) -> Result<()> {
+    // A pipe or a device has no length.
+    let _ = file.set_len(0);
+    file.write_all(report)
+        .context("cannot write the report; is the disk full?")
+}
+
+/// A report as JSON for people too.
+pub(crate) fn json(report: &impl Serialize) -> Result<Vec<u8>> {
+    let mut json = serde_json::to_vec_pretty(report).context("cannot write JSON")?;
+    json.push(b'\n');
+    Ok(json)
 }
 
 /// Prints a line to standard error. A closed standard error is no reason to fail.

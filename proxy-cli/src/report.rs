@@ -5,98 +5,26 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use proxy_core::{DebugInfo, Proxy};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::console::mib;
-use crate::observed::Observed;
-use crate::run::calls::CallFigures;
+use crate::observed::{Observed, Swaps};
+use crate::run::calls::{CallFigures, Death};
 
-/// The report of a run. Units are in the names of the fields.
-#[derive(Debug, Serialize)]
+/// The report of a run.
+#[derive(Debug)]
 pub(crate) struct Report {
-    module: String,
-    engine: String,
-    /// `proxy`, or `bare` for an instance without it.
-    mode: &'static str,
-    calls: Calls,
-    swaps: SwapFigures,
-    memory_mib: Memory,
-    replay: Replay,
-    artifacts: Artifacts,
-    latency_us: Latency,
-    /// Of all results in order: the same on every engine, with and without proxy.
-    result_digest: String,
-    /// The number of the call, from 1, that the bare instance died in.
-    died_at_call: Option<u64>,
-    duration_s: f64,
-    calls_per_second: f64,
+    about: Circumstances,
+    made: CallFigures,
+    swaps: Swaps,
+    /// Taken after the last call.
+    info: DebugInfo,
+    /// The largest size of a generation's memories, in bytes.
+    memory_peak: u64,
     /// Exports that were called and that the policy does not list.
-    unlisted_exports: u64,
-    journal_entries: usize,
-    /// The first errors.
-    errors: Vec<String>,
-    #[serde(skip)]
-    died_because: Option<String>,
-    /// Whether the run was given up before its end, because calls kept failing.
-    given_up: bool,
-    #[serde(skip)]
-    calls_planned: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Calls {
-    total: u64,
-    failed: u64,
-    retried: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct SwapFigures {
-    count: u64,
-    emergency: u64,
-    pause_us: Latency,
-    prepare_ms: Preparation,
-}
-
-#[derive(Debug, Serialize)]
-struct Latency {
-    p50: f64,
-    p99: f64,
-    max: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Preparation {
-    p50: f64,
-    max: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Memory {
-    limit: f64,
-    /// Of the generation that the first repeat began on.
-    baseline: f64,
-    peak: f64,
-    after_swap_max: f64,
-    rss_start: Option<f64>,
-    rss_peak: Option<f64>,
-    rss_end: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Replay {
-    entries: u64,
-    verified: u64,
-    diverged: u64,
-}
-
-/// Objects that were made from bytes instead of being computed.
-#[derive(Debug, Serialize)]
-struct Artifacts {
-    calls: u64,
-    replays: u64,
-    refused: u64,
-    unusable: u64,
+    unlisted: u64,
+    /// The resident size of the process at most and at the end, in bytes.
+    rss: Option<(u64, u64)>,
 }
 
 /// The setting of a run, besides its calls.
@@ -116,103 +44,115 @@ pub(crate) struct Circumstances {
 impl Report {
     /// Collects the figures, but for the resident sizes, which [`Report::end`] adds.
     pub(crate) fn new(
-        circumstances: Circumstances,
+        about: Circumstances,
         made: CallFigures,
         observed: &Observed,
         proxy: &Proxy,
     ) -> Self {
-        let DebugInfo {
-            engine,
-            enabled,
-            retries,
-            emergencies,
-            entries_verified,
-            divergences,
-            journal_entries,
-            artifacts_imported,
-            artifact_hits,
-            artifact_refusals,
-            artifact_faults,
-            ..
-        } = proxy.debug_info();
-        let swaps = observed.swaps();
-        let seconds = circumstances.duration.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
-        let calls_per_second = made.calls as f64 / seconds.max(1e-9);
-        let (died_at_call, died_because) =
-            made.died.map(|death| (death.at_call, death.cause)).unzip();
         Self {
-            module: circumstances.module,
-            engine: engine.to_string(),
-            mode: if enabled { "proxy" } else { "bare" },
-            calls: Calls {
-                total: made.calls,
-                failed: made.failed,
-                retried: retries,
-            },
-            swaps: SwapFigures {
-                count: swaps.count,
-                emergency: emergencies,
-                pause_us: Latency::of_nanos(&swaps.pauses),
-                prepare_ms: Preparation {
-                    p50: scaled(swaps.preparations.value_at_quantile(0.5)),
-                    max: scaled(swaps.preparations.max()),
-                },
-            },
-            memory_mib: Memory {
-                limit: mib(proxy.memory_limit_bytes()),
-                baseline: mib(made.baseline.unwrap_or(circumstances.first_memory)),
-                peak: mib(observed.memory_peak()),
-                after_swap_max: mib(swaps.memory_after_max),
-                rss_start: circumstances.rss_start.map(mib),
-                rss_peak: None,
-                rss_end: None,
-            },
-            replay: Replay {
-                entries: entries_verified + divergences,
-                verified: entries_verified,
-                diverged: divergences,
-            },
-            artifacts: Artifacts {
-                calls: artifact_hits,
-                replays: artifacts_imported,
-                refused: artifact_refusals,
-                unusable: artifact_faults,
-            },
-            latency_us: Latency::of_nanos(&made.latency),
-            result_digest: made.digest.to_hex().to_string(),
-            died_at_call,
-            duration_s: seconds,
-            calls_per_second,
-            unlisted_exports: observed.unlisted(),
-            journal_entries,
-            errors: made.errors,
-            died_because,
-            given_up: made.given_up,
-            calls_planned: circumstances.calls_planned,
+            about,
+            made,
+            swaps: observed.swaps(),
+            info: proxy.debug_info(),
+            memory_peak: observed.memory_peak(),
+            unlisted: observed.unlisted(),
+            rss: None,
         }
     }
 
     /// Adds the resident size of the process after the proxy is shut down, and its peak.
     pub(crate) fn end(&mut self, observed: &Observed) {
-        let rss_end = observed.sample_process();
-        self.memory_mib.rss_end = rss_end.map(mib);
-        self.memory_mib.rss_peak = rss_end.map(|_| mib(observed.process_peak()));
+        let end = observed.sample_process();
+        self.rss = end.map(|end| (observed.process_peak(), end));
     }
 
     pub(crate) fn is_success(&self) -> bool {
-        self.calls.failed == 0 && self.died_at_call.is_none()
+        self.made.failed == 0 && self.made.died.is_none()
+    }
+
+    /// The size of the generation that the first repeat began on, in MiB.
+    fn baseline(&self) -> f64 {
+        mib(self.made.baseline.unwrap_or(self.about.first_memory))
+    }
+
+    fn calls_per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
+        let calls = self.made.calls as f64;
+        calls / self.about.duration.as_secs_f64().max(1e-9)
+    }
+
+    /// The report for machines. Units are in the names of the fields.
+    pub(crate) fn json(&self) -> Value {
+        let Self {
+            about,
+            made,
+            swaps,
+            info,
+            rss,
+            ..
+        } = self;
+        let [prepare_p50, _, prepare_max] = percentiles(&swaps.preparations);
+        json!({
+            "module": about.module,
+            "engine": info.engine.to_string(),
+            "mode": if info.enabled { "proxy" } else { "bare" },
+            "calls": {
+                "total": made.calls,
+                "failed": made.failed,
+                "retried": info.retries,
+            },
+            "swaps": {
+                "count": swaps.count,
+                "emergency": info.emergencies,
+                "pause_us": latency(&swaps.pauses),
+                "prepare_ms": { "p50": prepare_p50, "max": prepare_max },
+            },
+            "memory_mib": {
+                "limit": mib(info.memory_limit),
+                "baseline": self.baseline(),
+                "peak": mib(self.memory_peak),
+                "after_swap_max": mib(swaps.memory_after_max),
+                "rss_start": about.rss_start.map(mib),
+                "rss_peak": rss.map(|(peak, _)| mib(peak)),
+                "rss_end": rss.map(|(_, end)| mib(end)),
+            },
+            "replay": {
+                "entries": info.entries_verified + info.divergences,
+                "verified": info.entries_verified,
+                "diverged": info.divergences,
+            },
+            "artifacts": {
+                "calls": info.artifact_hits,
+                "replays": info.artifacts_imported,
+                "refused": info.artifact_refusals,
+                "unusable": info.artifact_faults,
+            },
+            "latency_us": latency(&made.latency),
+            "result_digest": made.digest.to_hex().to_string(),
+            "died_at_call": made.died.as_ref().map(|death| death.at_call),
+            "duration_s": about.duration.as_secs_f64(),
+            "calls_per_second": self.calls_per_second(),
+            "unlisted_exports": self.unlisted,
+            "journal_entries": info.journal_entries,
+            "errors": made.errors,
+            "given_up": made.given_up,
+        })
     }
 }
 
-impl Latency {
-    fn of_nanos(histogram: &Histogram<u64>) -> Self {
-        Self {
-            p50: scaled(histogram.value_at_quantile(0.5)),
-            p99: scaled(histogram.value_at_quantile(0.99)),
-            max: scaled(histogram.max()),
-        }
-    }
+fn latency(times: &Histogram<u64>) -> Value {
+    let [p50, p99, max] = percentiles(times);
+    json!({ "p50": p50, "p99": p99, "max": max })
+}
+
+/// The median, 99 % and the largest of times, in a unit a thousand times larger.
+fn percentiles(times: &Histogram<u64>) -> [f64; 3] {
+    [
+        times.value_at_quantile(0.5),
+        times.value_at_quantile(0.99),
+        times.max(),
+    ]
+    .map(scaled)
 }
 
 /// From one unit to the one a thousand times larger.
@@ -235,128 +175,130 @@ fn time(micros: f64) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bare = if self.mode == "bare" {
-            ", a bare instance"
-        } else {
+        let Self {
+            about,
+            made,
+            swaps,
+            info,
+            ..
+        } = self;
+        let bare = if info.enabled {
             ""
+        } else {
+            ", a bare instance"
         };
-        writeln!(f, "\n{} on {}{bare}", self.module, self.engine)?;
+        writeln!(f, "\n{} on {}{bare}", about.module, info.engine)?;
         writeln!(
             f,
             "  calls    {} in {:.1} s ({:.1} per second), {} failed, {} retried",
-            self.calls.total,
-            self.duration_s,
-            self.calls_per_second,
-            self.calls.failed,
-            self.calls.retried
+            made.calls,
+            about.duration.as_secs_f64(),
+            self.calls_per_second(),
+            made.failed,
+            info.retries
         )?;
-        writeln!(
-            f,
-            "  latency  p50 {}, p99 {}, max {}",
-            time(self.latency_us.p50),
-            time(self.latency_us.p99),
-            time(self.latency_us.max)
-        )?;
-        let memory = &self.memory_mib;
+        let [p50, p99, max] = percentiles(&made.latency).map(time);
+        writeln!(f, "  latency  p50 {p50}, p99 {p99}, max {max}")?;
         write!(
             f,
             "  memory   limit {:.1} MiB, baseline {:.2}, peak {:.1}",
-            memory.limit, memory.baseline, memory.peak
+            mib(info.memory_limit),
+            self.baseline(),
+            mib(self.memory_peak)
         )?;
-        if self.swaps.count > 0 {
-            write!(f, ", after swaps at most {:.2}", memory.after_swap_max)?;
+        if swaps.count > 0 {
+            let after = mib(swaps.memory_after_max);
+            write!(f, ", after swaps at most {after:.2}")?;
         }
         writeln!(f)?;
-        if self.mode == "proxy" {
+        if info.enabled {
             self.fmt_swaps(f)?;
         }
-        if let (Some(start), Some(peak), Some(end)) =
-            (memory.rss_start, memory.rss_peak, memory.rss_end)
-        {
+        if let (Some(start), Some((peak, end))) = (about.rss_start, self.rss) {
+            let [start, peak, end] = [start, peak, end].map(mib);
             writeln!(
                 f,
                 "  process  {start:.1} MiB resident at the start, {peak:.1} at most, {end:.1} at the end"
             )?;
         }
-        writeln!(f, "  digest   {}", self.result_digest)?;
+        writeln!(f, "  digest   {}", made.digest.to_hex())?;
         self.fmt_verdict(f)
     }
 }
 
 impl Report {
     fn fmt_swaps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let swaps = &self.swaps;
+        let Self { swaps, info, .. } = self;
         write!(
             f,
             "  swaps    {}, {} of them emergencies",
-            swaps.count, swaps.emergency
+            swaps.count, info.emergencies
         )?;
         if swaps.count > 0 {
+            let [p50, p99, max] = percentiles(&swaps.pauses).map(time);
+            let [prepared, _, longest] = percentiles(&swaps.preparations).map(|ms| time(ms * 1e3));
             write!(
                 f,
-                "; pause p50 {}, p99 {}, max {}; prepared in {}, at most {}",
-                time(swaps.pause_us.p50),
-                time(swaps.pause_us.p99),
-                time(swaps.pause_us.max),
-                time(swaps.prepare_ms.p50 * 1e3),
-                time(swaps.prepare_ms.max * 1e3)
+                "; pause p50 {p50}, p99 {p99}, max {max}; prepared in {prepared}, at most {longest}"
             )?;
         }
         writeln!(
             f,
             "\n  replay   {} entries, {} verified, {} diverged",
-            self.replay.entries, self.replay.verified, self.replay.diverged
+            info.entries_verified + info.divergences,
+            info.entries_verified,
+            info.divergences
         )?;
-        let Artifacts {
-            calls,
-            replays,
-            refused,
-            unusable,
-        } = self.artifacts;
-        if calls + replays + refused + unusable > 0 {
+        let artifacts = [
+            info.artifact_hits,
+            info.artifacts_imported,
+            info.artifact_refusals,
+            info.artifact_faults,
+        ];
+        if artifacts.iter().any(|count| *count > 0) {
+            let [calls, replays, refused, unusable] = artifacts;
             writeln!(
                 f,
                 "  bytes    {calls} calls and {replays} replays took an object from its artifact, {refused} \
                  were refused, {unusable} unusable"
             )?;
         }
-        if self.unlisted_exports > 0 {
+        if self.unlisted > 0 {
             writeln!(
                 f,
                 "  policy   {} exports were called that it does not list; `wasm-proxy inspect \
                  --emit-policy` drafts one",
-                self.unlisted_exports
+                self.unlisted
             )?;
         }
         Ok(())
     }
 
     fn fmt_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_death = |error: &String| {
-            let cause = self.died_because.as_ref();
-            cause.is_some_and(|cause| error.ends_with(cause.as_str()))
-        };
-        for error in self.errors.iter().filter(|error| !is_death(error)) {
+        let Self { about, made, .. } = self;
+        let died = made.died.as_ref();
+        let is_death = |error: &String| died.is_some_and(|death| error.ends_with(&death.cause));
+        for error in made.errors.iter().filter(|error| !is_death(error)) {
             writeln!(f, "  failed   {error}")?;
         }
-        if let (Some(call), Some(cause)) = (self.died_at_call, &self.died_because) {
+        if let Some(Death { at_call, cause }) = died {
             writeln!(
                 f,
-                "  result   the instance died at call {call} of {}: {cause}",
-                self.calls_planned
+                "  result   the instance died at call {at_call} of {}: {cause}",
+                about.calls_planned
             )?;
             return writeln!(
                 f,
                 "           run it again without --without-proxy: behind the proxy it lives"
             );
         }
-        match (self.is_success(), self.given_up) {
+        match (self.is_success(), made.given_up) {
             (true, _) => writeln!(f, "  result   every call succeeded"),
-            (false, false) => writeln!(f, "  result   {} calls failed", self.calls.failed),
+            (false, false) => writeln!(f, "  result   {} calls failed", made.failed),
             (false, true) => writeln!(
                 f,
                 "  result   given up at call {} of {}: more than one call in ten failed",
-                self.calls.total, self.calls_planned
+                made.calls, about.calls_planned
             ),
         }
     }

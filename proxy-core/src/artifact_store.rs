@@ -128,11 +128,11 @@ pub enum ArtifactFault {
     },
     /// The guest failed when it was asked for the bytes. It is not asked again while it serves.
     #[error(
-        "its bytes could not be exported: {error}; see what the policy names as its artifact's export"
+        "its bytes could not be exported: {source}; see what the policy names as its artifact's export"
     )]
     NotExported {
         /// How the export failed.
-        error: String,
+        source: ExportError,
     },
     /// It would not fit if everything else went.
     #[error(
@@ -173,6 +173,27 @@ impl PartialEq for FileError {
 }
 
 impl Eq for FileError {}
+
+/// The error of an export that an artifact was to come from. Two are equal if they say the same.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ExportError(#[source] pub(crate) Arc<Error>);
+
+impl ExportError {
+    /// The error itself.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0
+    }
+}
+
+impl PartialEq for ExportError {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_string() == other.0.to_string()
+    }
+}
+
+impl Eq for ExportError {}
 
 /// What a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use engine_api::{EngineId, Snapshot};
+use guest_calls::Objects;
 
 use crate::artifact_store::Content;
-use crate::generation::Objects;
 use crate::journal::Entry;
 use crate::{Checkpointed, SequenceNumber};
 

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use guest_calls::consumed;
+use guest_calls::{OwnedArg, consumed};
 use smallvec::SmallVec;
 
 use crate::artifact_store::EntryArtifact;
 use crate::event::Event;
 use crate::generation::{Failure, Generation, Recorded, RecordedInstance};
-use crate::journal::{Entry, EntryArg};
+use crate::journal::Entry;
 use crate::policy::plan::ExportPlan;
 use crate::shared::{Failed, Recall, Shared};
 use crate::value::{Arg, Results};
@@ -264,7 +264,7 @@ impl DataPlane {
         &self,
         plan: &ExportPlan,
         args: &[Arg<'_>],
-        recorded_args: SmallVec<[EntryArg; 2]>,
+        recorded_args: SmallVec<[OwnedArg; 2]>,
         sequence: SequenceNumber,
         (recorded, artifact, took): (Recorded, Option<EntryArtifact>, Duration),
     ) {
@@ -294,9 +294,9 @@ impl DataPlane {
     fn recordable(
         plan: &ExportPlan,
         args: &[Arg<'_>],
-    ) -> Result<SmallVec<[EntryArg; 2]>, CallError> {
+    ) -> Result<SmallVec<[OwnedArg; 2]>, CallError> {
         let record = |(position, arg): (usize, &Arg<'_>)| {
-            EntryArg::record(arg).ok_or_else(|| CallError::Argument {
+            OwnedArg::record(arg).ok_or_else(|| CallError::Argument {
                 export: plan.name.to_string(),
                 position,
                 expected: "something that can be journaled, as the export is not pure".to_owned(),

@@ -20,7 +20,6 @@ use crate::live_generations::{LiveGenerations, Member};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
-pub(crate) use guest_calls::Objects;
 pub(crate) use recorded::{Failure, Recorded, RecordedInstance};
 
 pub(crate) use crate::locking::lock;

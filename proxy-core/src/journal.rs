@@ -19,7 +19,7 @@ use crate::{CallError, Error, Handle, SequenceNumber};
 
 pub(crate) use compaction::parted;
 pub use entry::Entry;
-pub(crate) use entry::{EntryArg, GuestWrite, HostCall, ResultRecord};
+pub(crate) use entry::{GuestWrite, HostCall, ResultRecord};
 
 /// The journal of one proxy.
 #[derive(Debug, Default)]

@@ -7,12 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Label};
+use metrics::{
+    Counter, Gauge, Histogram, Label, Unit, describe_counter, describe_gauge, describe_histogram,
+};
 
 use crate::event::{Event, Listener};
 use crate::locking::lock;
 use crate::memory::mib;
 use crate::{ArtifactUsage, Error, Reason, Swapped};
+
+/// Its counter has the reason as another label.
+const RETRIES: &str = "wasm_proxy_retries_total";
 
 /// A count, and the metric that shows it.
 pub(crate) struct Count {
@@ -41,41 +46,95 @@ impl Count {
     }
 }
 
-/// What is counted.
-pub(crate) struct Counts {
-    pub(crate) failed_calls: Count,
-    pub(crate) retries: Count,
-    pub(crate) swaps: Count,
-    pub(crate) emergencies: Count,
-    /// Entries replayed and found equal.
-    pub(crate) verified: Count,
-    /// Objects that replays made from artifacts.
-    pub(crate) imported: Count,
-    pub(crate) divergences: Count,
-    pub(crate) prepare_failures: Count,
-    pub(crate) checkpoints: Count,
-    pub(crate) checkpoints_rejected: Count,
-    pub(crate) artifact_hits: Count,
-    pub(crate) artifact_refusals: Count,
-    pub(crate) artifact_faults: Count,
+/// Declares a struct of metrics: each with its name and what it shows, or a count without one.
+macro_rules! shown {
+    ($(#[$attr:meta])* struct $name:ident: $ty:ty = $new:ident {
+        $($(#[$doc:meta])* $field:ident $($metric:literal $what:literal)?;)*
+    }) => {
+        $(#[$attr])*
+        pub(crate) struct $name {
+            $($(#[$doc])* pub(crate) $field: $ty,)*
+        }
+
+        impl $name {
+            fn new(labels: &[Label]) -> Self {
+                Self { $($field: shown!(@ $new labels $($metric $what)?),)* }
+            }
+        }
+    };
+    (@ $new:ident $labels:ident $metric:literal $what:literal) => {
+        $new($labels, $metric, $what)
+    };
+    (@ $new:ident $labels:ident) => {
+        Count::without_metric()
+    };
 }
 
-/// Sizes, as metrics alone show them: debug information reads them where they arise.
-struct Gauges {
-    memory: Gauge,
-    standby_memory: Gauge,
-    memory_limit: Gauge,
-    generations_alive: Gauge,
-    journal_entries: Gauge,
-    checkpoint_memory: Gauge,
-    artifacts: Gauge,
-    artifact_bytes: Gauge,
+shown! {
+    /// What is counted.
+    struct Counts: Count = count {
+        failed_calls;
+        /// Their metric, [`RETRIES`], has the reason as another label.
+        retries;
+        swaps "wasm_proxy_swaps_total" "Swaps, emergencies included";
+        emergencies "wasm_proxy_emergency_swaps_total" "Swaps because a generation died";
+        /// Entries replayed and found equal.
+        verified;
+        /// Objects that replays made from artifacts.
+        imported;
+        divergences "wasm_proxy_replay_divergences_total" "Replays that gave something else";
+        prepare_failures "wasm_proxy_prepare_failures_total" "Standbys that failed";
+        checkpoints "wasm_proxy_checkpoints_total" "Checkpoints taken";
+        checkpoints_rejected "wasm_proxy_checkpoints_rejected_total"
+            "Checkpoints that gave something else than a replay";
+        artifact_hits "wasm_proxy_artifact_hits_total" "Calls answered from the artifact store";
+        artifact_refusals "wasm_proxy_artifact_refusals_total"
+            "Artifacts that made something else than the call, or ended an instance";
+        artifact_faults "wasm_proxy_artifact_faults_total"
+            "Artifacts that could not be read or kept";
+    }
 }
 
-struct Timings {
-    swap: Histogram,
-    prepare: Histogram,
-    call: Histogram,
+shown! {
+    /// Sizes, as metrics alone show them: debug information reads them where they arise.
+    struct Gauges: Gauge = gauge {
+        memory "wasm_memory_usage_mb" "Memory of the active generation in MiB";
+        standby_memory "wasm_standby_memory_usage_mb" "Memory of the standby in MiB";
+        memory_limit "wasm_memory_limit_mb" "What the active generation may have, in MiB";
+        generations_alive "wasm_proxy_generations_alive" "Generations that have memory";
+        journal_entries "wasm_proxy_journal_entries" "Entries in the journal";
+        checkpoint_memory "wasm_checkpoint_memory_mb" "Memory in the newest checkpoint in MiB";
+        artifacts "wasm_proxy_artifacts" "Objects whose bytes the artifact store has in memory";
+        artifact_bytes "wasm_proxy_artifact_bytes" "What those bytes are";
+    }
+}
+
+shown! {
+    struct Timings: Histogram = seconds {
+        swap "wasm_swap_duration_seconds" "How long a swap held back journaled calls";
+        prepare "wasm_proxy_prepare_duration_seconds" "How long a standby took to prepare";
+        call "wasm_proxy_call_duration_seconds"
+            "Calls: every journaled one, and one of 64 pure ones";
+    }
+}
+
+fn count(labels: &[Label], name: &'static str, what: &'static str) -> Count {
+    describe_counter!(name, what);
+    Count::shown_by(metrics::counter!(name, labels.to_vec()))
+}
+
+fn gauge(labels: &[Label], name: &'static str, what: &'static str) -> Gauge {
+    if name.ends_with("_bytes") {
+        describe_gauge!(name, Unit::Bytes, what);
+    } else {
+        describe_gauge!(name, what);
+    }
+    metrics::gauge!(name, labels.to_vec())
+}
+
+fn seconds(labels: &[Label], name: &'static str, what: &'static str) -> Histogram {
+    describe_histogram!(name, Unit::Seconds, what);
+    metrics::histogram!(name, labels.to_vec())
 }
 
 /// The books of a proxy.
@@ -98,45 +157,14 @@ pub(crate) struct Last {
 
 impl Ledger {
     pub(crate) fn new(name: &str, listeners: Vec<Listener>) -> Self {
-        describe();
-        let labels = || vec![Label::new("proxy", name.to_owned())];
-        let count = |name: &'static str| Count::shown_by(metrics::counter!(name, labels()));
-        let gauge = |name: &'static str| metrics::gauge!(name, labels());
-        let histogram = |name: &'static str| metrics::histogram!(name, labels());
+        let labels = [Label::new("proxy", name.to_owned())];
+        describe_counter!(RETRIES, "Calls repeated on a clean generation, by reason");
         Self {
             name: name.into(),
             listeners,
-            counts: Counts {
-                failed_calls: Count::without_metric(),
-                // Its metric has the reason as another label.
-                retries: Count::without_metric(),
-                swaps: count("wasm_proxy_swaps_total"),
-                emergencies: count("wasm_proxy_emergency_swaps_total"),
-                verified: Count::without_metric(),
-                imported: Count::without_metric(),
-                divergences: count("wasm_proxy_replay_divergences_total"),
-                prepare_failures: count("wasm_proxy_prepare_failures_total"),
-                checkpoints: count("wasm_proxy_checkpoints_total"),
-                checkpoints_rejected: count("wasm_proxy_checkpoints_rejected_total"),
-                artifact_hits: count("wasm_proxy_artifact_hits_total"),
-                artifact_refusals: count("wasm_proxy_artifact_refusals_total"),
-                artifact_faults: count("wasm_proxy_artifact_faults_total"),
-            },
-            gauges: Gauges {
-                memory: gauge("wasm_memory_usage_mb"),
-                standby_memory: gauge("wasm_standby_memory_usage_mb"),
-                memory_limit: gauge("wasm_memory_limit_mb"),
-                generations_alive: gauge("wasm_proxy_generations_alive"),
-                journal_entries: gauge("wasm_proxy_journal_entries"),
-                checkpoint_memory: gauge("wasm_checkpoint_memory_mb"),
-                artifacts: gauge("wasm_proxy_artifacts"),
-                artifact_bytes: gauge("wasm_proxy_artifact_bytes"),
-            },
-            timings: Timings {
-                swap: histogram("wasm_swap_duration_seconds"),
-                prepare: histogram("wasm_proxy_prepare_duration_seconds"),
-                call: histogram("wasm_proxy_call_duration_seconds"),
-            },
+            counts: Counts::new(&labels),
+            gauges: Gauges::new(&labels),
+            timings: Timings::new(&labels),
             last: Mutex::default(),
         }
     }
@@ -222,7 +250,7 @@ impl Ledger {
                     Label::new("proxy", self.name.to_string()),
                     Label::from_static_parts("reason", reason),
                 ];
-                metrics::counter!("wasm_proxy_retries_total", labels).increment(1);
+                metrics::counter!(RETRIES, labels).increment(1);
             }
             _ => {}
         }
@@ -255,84 +283,4 @@ impl fmt::Debug for Ledger {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
-}
-
-fn describe() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("wasm_proxy_swaps_total", "Swaps, emergencies included");
-    describe_counter!(
-        "wasm_proxy_emergency_swaps_total",
-        "Swaps because a generation died"
-    );
-    describe_gauge!(
-        "wasm_memory_usage_mb",
-        "Memory of the active generation in MiB"
-    );
-    describe_gauge!(
-        "wasm_standby_memory_usage_mb",
-        "Memory of the standby in MiB"
-    );
-    describe_gauge!(
-        "wasm_memory_limit_mb",
-        "What the active generation may have, in MiB"
-    );
-    describe_histogram!(
-        "wasm_swap_duration_seconds",
-        Unit::Seconds,
-        "How long a swap held back journaled calls"
-    );
-    describe_histogram!(
-        "wasm_proxy_prepare_duration_seconds",
-        Unit::Seconds,
-        "How long a standby took to prepare"
-    );
-    describe_counter!("wasm_proxy_prepare_failures_total", "Standbys that failed");
-    describe_gauge!(
-        "wasm_proxy_generations_alive",
-        "Generations that have memory"
-    );
-    describe_counter!(
-        "wasm_proxy_replay_divergences_total",
-        "Replays that gave something else"
-    );
-    describe_counter!("wasm_proxy_checkpoints_total", "Checkpoints taken");
-    describe_counter!(
-        "wasm_proxy_checkpoints_rejected_total",
-        "Checkpoints that gave something else than a replay"
-    );
-    describe_gauge!(
-        "wasm_checkpoint_memory_mb",
-        "Memory in the newest checkpoint in MiB"
-    );
-    describe_gauge!("wasm_proxy_journal_entries", "Entries in the journal");
-    describe_histogram!(
-        "wasm_proxy_call_duration_seconds",
-        Unit::Seconds,
-        "Calls: every journaled one, and one of 64 pure ones"
-    );
-    describe_gauge!(
-        "wasm_proxy_artifacts",
-        "Objects whose bytes the artifact store has in memory"
-    );
-    describe_gauge!(
-        "wasm_proxy_artifact_bytes",
-        Unit::Bytes,
-        "What those bytes are"
-    );
-    describe_counter!(
-        "wasm_proxy_artifact_hits_total",
-        "Calls answered from the artifact store"
-    );
-    describe_counter!(
-        "wasm_proxy_artifact_refusals_total",
-        "Artifacts that made something else than the call, or ended an instance"
-    );
-    describe_counter!(
-        "wasm_proxy_artifact_faults_total",
-        "Artifacts that could not be read or kept"
-    );
-    describe_counter!(
-        "wasm_proxy_retries_total",
-        "Calls repeated on a clean generation, by reason"
-    );
 }

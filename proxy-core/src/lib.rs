@@ -74,9 +74,13 @@ mod upkeep;
 mod val_bytes;
 mod wakeup;
 
+/// What the unit tests share with the integration tests names this crate as they do.
+#[cfg(test)]
+extern crate self as proxy_core;
+
 use guest_calls::{policy, value};
 
-pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, FileError};
+pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, ExportError, FileError};
 pub use checkpoint::CheckpointPolicy;
 pub use data_plane::{Pinned, Typed};
 pub use debug_info::DebugInfo;

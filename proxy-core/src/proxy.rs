@@ -3,6 +3,8 @@
 
 mod builder;
 mod callee;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -282,6 +282,10 @@ impl Watched<'_> {
 }
 
 impl Caller for Watched<'_> {
+    engine_api::delegate_caller! {
+        caller: memory_size, memory_read, global, table_size, table_get
+    }
+
     fn info(&self) -> &Arc<ModuleInfo> {
         self.caller.info()
     }
@@ -301,19 +305,6 @@ impl Caller for Watched<'_> {
             self.fault.get_or_insert(fault);
         }
         outcome
-    }
-
-    fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
-        self.caller.memory_size(memory)
-    }
-
-    fn memory_read(
-        &self,
-        memory: MemoryIndex,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        self.caller.memory_read(memory, offset, buffer)
     }
 
     fn memory_write(
@@ -340,10 +331,6 @@ impl Caller for Watched<'_> {
         Ok(pages)
     }
 
-    fn global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
-        self.caller.global(global)
-    }
-
     fn set_global(&mut self, global: GlobalIndex, value: &Val) -> Result<(), Error> {
         self.note_references(std::slice::from_ref(value));
         self.caller.set_global(global, value)?;
@@ -352,10 +339,6 @@ impl Caller for Watched<'_> {
             value: value.clone(),
         });
         Ok(())
-    }
-
-    fn table_size(&self, table: TableIndex) -> Result<u64, Error> {
-        self.caller.table_size(table)
     }
 
     fn table_grow(
@@ -371,10 +354,6 @@ impl Caller for Watched<'_> {
             elements: elements_delta,
         });
         Ok(elements)
-    }
-
-    fn table_get(&mut self, table: TableIndex, element: u64) -> Result<Val, Error> {
-        self.caller.table_get(table, element)
     }
 
     fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {

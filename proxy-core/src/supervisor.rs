@@ -1,6 +1,8 @@
 //! The threads that watch, prepare and swap, and that free what was swapped out.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,7 @@ use crate::Proxy;
 /// ```
 pub struct Supervisor {
     proxy: Proxy,
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     reaper: Option<JoinHandle<()>>,
 }
@@ -50,14 +52,13 @@ impl Supervisor {
                 move || proxy.upkeep().reap_forever()
             })
             .inspect_err(|_| proxy.upkeep().dismiss_reaper())?;
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new()
             .name("wasm-proxy".to_owned())
             .spawn({
-                let (proxy, stop) = (proxy.clone(), std::sync::Arc::clone(&stop));
+                let (proxy, stop) = (proxy.clone(), Arc::clone(&stop));
                 move || {
-                    while !stop.load(std::sync::atomic::Ordering::Acquire) && !proxy.is_shut_down()
-                    {
+                    while !stop.load(Ordering::Acquire) && !proxy.is_shut_down() {
                         proxy.tick(Instant::now());
                         proxy.wait(interval);
                     }
@@ -76,7 +77,7 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::Release);
+        self.stop.store(true, Ordering::Release);
         self.proxy.supervise(false);
         self.proxy.upkeep().dismiss_reaper();
         for thread in [self.thread.take(), self.reaper.take()]

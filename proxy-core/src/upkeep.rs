@@ -398,13 +398,36 @@ impl Upkeep {
     }
 }
 
-/// A number of MiB that a module reported, in bytes. Absurd ones saturate.
+/// A number of MiB that a module reported, in bytes. One that is negative or no number is 0 bytes, and
+/// one that no `u64` holds the largest.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "`report` gives finite numbers that are not negative, and the cast saturates"
+    reason = "the cast saturates"
 )]
 fn bytes_of(reported_mib: f64) -> u64 {
-    debug_assert!(reported_mib.is_finite() && reported_mib >= 0.0);
     (reported_mib * MIB) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes_of;
+
+    #[test]
+    fn every_number_that_a_module_reports_is_some_size() {
+        for (reported, bytes) in [
+            (0.0, 0),
+            (1.5, 3 << 19),
+            (f64::MIN_POSITIVE, 0),
+            (f64::NAN, 0),
+            (-0.0, 0),
+            (-1.0, 0),
+            (f64::NEG_INFINITY, 0),
+            (1e30, u64::MAX),
+            (f64::MAX, u64::MAX),
+            (f64::INFINITY, u64::MAX),
+        ] {
+            assert_eq!(bytes_of(reported), bytes, "{reported}");
+        }
+    }
 }

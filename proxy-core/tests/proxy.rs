@@ -1,5 +1,5 @@
-//! The proxy on a scripted engine: everything that a caller, an operator or a hostile guest can do,
-//! without a runtime.
+//! The proxy on a scripted engine, without a runtime: all that a caller, an operator or a hostile
+//! guest can do.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

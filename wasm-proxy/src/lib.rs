@@ -26,9 +26,10 @@ pub use engine_wasmer::{self, Wasmer};
 pub use engine_wasmtime::{self, Wasmtime};
 pub use engines::{self, default_engine, engine, engine_for};
 pub use proxy_core::{
-    Arg, ArtifactFault, ArtifactStore, ArtifactUsage, Builder, CheckpointInfo, CheckpointPolicy,
-    Checkpointed, DebugInfo, Divergence, Error, Event, Handle, HookError, PRESETS, Patience,
-    Pinned, Pointer, Policy, Prepared, Proxy, Results, Supervisor, SwapContext, SwapHooks,
+    Arg, ArtifactFault, ArtifactStore, ArtifactUsage, Builder, CallError, CheckpointPolicy,
+    Checkpointed, DebugInfo, Divergence, DivergenceKind, Error, Event, ExportInfo, Handle,
+    HookError, PRESETS, Patience, Pinned, Pointer, Policy, PolicyError, Prepared, Proxy, Reason,
+    ReplayReport, Results, Role, SequenceNumber, Source, Supervisor, SwapContext, SwapHooks,
     SwapState, Swapped, Thresholds, Typed, Value, args,
 };
 

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use engine_api::ValType;
-use guest_calls::{ArgKind, CallError, ExportInfo, ResultKind, Shape, Value};
+use guest_calls::{ArgKind, CallError, ExportInfo, OwnedArg, ResultKind, Shape, Value};
 
 use crate::{Call, Step, Workload};
 use results::expectations;
@@ -72,7 +72,7 @@ pub struct BoundCall {
 #[derive(Debug)]
 pub enum BoundArg {
     /// A value that the file gives.
-    Fixed(Value),
+    Fixed(OwnedArg),
     /// What is in a variable.
     Variable(VariableRef),
     /// The objects that are in variables.

@@ -239,7 +239,7 @@ fn arg_of<'a>(
         reason = "the binder checked that the last turn fits the type"
     )]
     Ok(match arg {
-        BoundArg::Fixed(value) => value.as_arg().expect("no argument is null"),
+        BoundArg::Fixed(arg) => arg.as_arg(),
         BoundArg::Index(ValType::I32) => Arg::Val(Val::from(index as u32)),
         BoundArg::Index(ValType::F32) => Arg::Val(Val::from(index as f32)),
         BoundArg::Index(ValType::F64) => Arg::Val(Val::from(index as f64)),

@@ -2,15 +2,17 @@
 //! machine's name on it, and as JSON. All times are medians.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
-use benches::results::{self, CALL, GROUPS, ROWS, call, read_json, show_ns, versions, write_json};
+use benches::results::{
+    self, CALL, GROUPS, ROWS, call, named, read_json, show_ns, table, versions, write_json,
+};
 use clap::Parser;
 use comparison::Origin;
+use comparison::table::Table;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -61,7 +63,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(file) = &args.save {
         write_json(file, &measured)?;
     }
-    std::io::stdout().write_all(measured.markdown()?.as_bytes())?;
+    std::io::stdout().write_all(measured.markdown().as_bytes())?;
     Ok(())
 }
 
@@ -90,13 +92,13 @@ impl Measured {
         })
     }
 
-    fn markdown(&self) -> anyhow::Result<String> {
+    fn markdown(&self) -> String {
         let mut out = format!("{} Medians.\n", self.origin.sentence());
-        for group in GROUPS {
-            self.table(&mut out, group)?;
+        let groups = GROUPS.iter().filter_map(|group| self.table(group));
+        for table in groups.chain(self.latency()) {
+            out += &format!("\n{}", table.markdown());
         }
-        self.latency(&mut out)?;
-        Ok(out)
+        out
     }
 
     fn at(&self, group: &str, row: &str, engine: &str) -> Option<f64> {
@@ -141,55 +143,47 @@ fn collect(folder: &Path, medians: &mut Vec<Median>) -> anyhow::Result<()> {
 }
 
 impl Measured {
-    fn table(&self, out: &mut String, group: &str) -> anyhow::Result<()> {
+    fn table(&self, group: &str) -> Option<Table> {
         let at = |row: &str, engine: &str| self.at(group, row, engine);
         let columns: Vec<&str> = columns()
             .filter(|column| ROWS.iter().any(|row| at(row, column).is_some()))
             .collect();
-        if columns.is_empty() {
-            return Ok(());
-        }
-        head(out, group, &columns)?;
-        let mut line = |name: &str, value: &dyn Fn(&str) -> Option<f64>| -> anyhow::Result<()> {
+        let mut rows = Vec::new();
+        let mut row = |name: String, value: &dyn Fn(&str) -> Option<f64>| {
             let cells: Vec<Option<f64>> = columns.iter().map(|column| value(column)).collect();
             if cells.iter().any(Option::is_some) {
-                write!(out, "| {name} |")?;
-                for cell in cells {
-                    write!(out, " {} |", cell.map_or_else(|| "–".to_owned(), show_ns))?;
-                }
-                writeln!(out)?;
+                rows.push(named(&name, cells.into_iter().map(show_some)));
             }
-            Ok(())
         };
-        for row in ROWS {
-            line(row, &|column| at(row, column))?;
+        for name in ROWS {
+            row(name.to_owned(), &|column| at(name, column));
         }
         if group == CALL {
-            for (row, goal) in [
+            for (name, goal) in [
                 (call::PURE_TYPED, "; the goal is 50 ns"),
                 (call::JOURNALED_TYPED, ""),
             ] {
-                let name = format!("*{row}: above native{goal}*");
-                line(&name, &|column| {
-                    Some(at(row, column)? - at(call::NATIVE, column)?)
-                })?;
+                row(format!("*{name}: above native{goal}*"), &|column| {
+                    Some(at(name, column)? - at(call::NATIVE, column)?)
+                });
             }
         }
-        Ok(())
+        (!rows.is_empty()).then(|| table(group, &columns, rows))
     }
 
     /// What the bench `pause` kept.
-    fn latency(&self, out: &mut String) -> anyhow::Result<()> {
-        let in_order = columns();
-        let kept: Vec<(&str, &Value)> = in_order
+    fn latency(&self) -> Vec<Table> {
+        let kept: Vec<(&str, &Value)> = columns()
             .filter_map(|engine| Some((engine, self.pauses.get(engine)?)))
             .collect();
         if kept.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
         let columns: Vec<&str> = kept.iter().map(|(column, _)| *column).collect();
-        head(out, "pure calls on the prover, p50 / p99 / max", &columns)?;
-        for (name, key) in [
+        let cells = |name: &str, cell: &dyn Fn(&Value) -> String| {
+            named(name, kept.iter().map(|(_, result)| cell(result)))
+        };
+        let mut calls: Vec<_> = [
             ("without swaps", "quiet"),
             ("during preparations", "preparing"),
             ("during swaps; the goal for p99 is 1 ms", "swapping"),
@@ -206,51 +200,43 @@ impl Measured {
                 "swapping_put_aside",
             ),
             ("*pause of the swaps themselves*", "pause"),
-        ] {
-            write!(out, "| {name} |")?;
-            for (_, result) in &kept {
-                let at = |part: &str| show_value(&result[key][part]);
-                let (p50, p99, max) = (at("p50_ns"), at("p99_ns"), at("max_ns"));
-                write!(out, " {p50} / {p99} / {max} |")?;
-            }
-            writeln!(out)?;
-        }
-        write!(out, "| *calls during swaps: measured / put aside* |")?;
-        for (_, result) in &kept {
-            let count = |key: &str| result[key]["count"].as_u64().unwrap_or(0);
-            write!(
-                out,
-                " {} / {} |",
-                count("swapping"),
-                count("swapping_put_aside")
-            )?;
-        }
-        writeln!(out)?;
-        head(out, "a swap while a long pure call runs", &columns)?;
-        for (name, key) in [
+        ]
+        .map(|(name, key)| {
+            cells(name, &|result| {
+                ["p50_ns", "p99_ns", "max_ns"]
+                    .map(|part| show_some(result[key][part].as_f64()))
+                    .join(" / ")
+            })
+        })
+        .into();
+        calls.push(cells(
+            "*calls during swaps: measured / put aside*",
+            &|result| {
+                ["swapping", "swapping_put_aside"]
+                    .map(|key| result[key]["count"].as_u64().unwrap_or(0).to_string())
+                    .join(" / ")
+            },
+        ));
+        let in_flight = [
             ("the call", "in_flight_ns"),
             ("the swap", "swap_during_ns"),
             ("its pause", "pause_during_ns"),
             ("the first call after it", "next_call_ns"),
-        ] {
-            write!(out, "| {name} |")?;
-            for (_, result) in &kept {
-                write!(out, " {} |", show_value(&result[key]))?;
-            }
-            writeln!(out)?;
-        }
-        Ok(())
+        ]
+        .map(|(name, key)| cells(name, &|result| show_some(result[key].as_f64())));
+        vec![
+            table("pure calls on the prover, p50 / p99 / max", &columns, calls),
+            table(
+                "a swap while a long pure call runs",
+                &columns,
+                in_flight.into(),
+            ),
+        ]
     }
 }
 
-fn head(out: &mut String, title: &str, columns: &[&str]) -> anyhow::Result<()> {
-    writeln!(out, "\n| {title} | {} |", columns.join(" | "))?;
-    writeln!(out, "|---|{}", "--:|".repeat(columns.len()))?;
-    Ok(())
-}
-
-fn show_value(nanoseconds: &Value) -> String {
-    nanoseconds.as_f64().map_or_else(|| "–".to_owned(), show_ns)
+fn show_some(nanoseconds: Option<f64>) -> String {
+    nanoseconds.map_or_else(|| "–".to_owned(), show_ns)
 }
 
 #[cfg(test)]
@@ -276,7 +262,7 @@ mod tests {
         let json = serde_json::to_string(&measured).unwrap();
         let read: Measured = serde_json::from_str(&json).unwrap();
         assert_eq!(read, measured);
-        let tables = read.markdown().unwrap();
+        let tables = read.markdown();
         for row in [
             "| proxy, pure, typed | 40.1 ns |",
             "above native; the goal is 50 ns* | 37.1 ns |",

@@ -3,7 +3,7 @@
 use comparison::table::Table;
 
 use super::{By, LENGTHS, SIZES, Summary, Swaps, What};
-use crate::results::show_ns;
+use crate::results::{named, show_ns, table};
 
 impl Swaps {
     /// Tables of standbys, pauses, modules, and of what others do.
@@ -25,9 +25,9 @@ impl Swaps {
     /// One row for each size and length, by each source; one column for each engine.
     fn rows(&self, title: &str, what: What, show: impl Fn(&Summary) -> String) -> Table {
         let engines = self.engines();
-        let mut table = head(title, &engines);
         let sizes = SIZES.map(|mib| (format!("{mib} MiB"), Some(mib), None));
         let lengths = LENGTHS.map(|entries| (format!("{entries} entries"), None, Some(entries)));
+        let mut rows = Vec::new();
         for (name, mib, entries) in sizes.into_iter().chain(lengths) {
             for (by, source) in By::ALL.into_iter().zip(["checkpoint", "replay"]) {
                 let values = engines.iter().map(|engine| {
@@ -35,64 +35,50 @@ impl Swaps {
                     let cell = cells.find(|cell| (cell.mib, cell.entries) == (mib, entries));
                     cell.map_or_else(String::new, |cell| show(&cell.summary))
                 });
-                row(&mut table, &format!("{name}, {source}"), values);
+                rows.push(named(&format!("{name}, {source}"), values));
             }
         }
-        table
+        table(title, &engines, rows)
     }
 
     fn modules(&self) -> Table {
         let engines = self.engines();
-        let mut table = head("the prover: p50", &engines);
-        for (name, what) in [
+        let rows = [
             ("compile", What::Compile),
             ("load", What::Load),
             ("instantiate", What::Instantiate),
             ("proof", What::Proof),
-        ] {
+        ]
+        .map(|(name, what)| {
             let values = engines.iter().map(|engine| {
                 let cell = self.line(what, None, Some(engine)).next();
                 cell.map_or_else(String::new, |cell| shown(cell.summary.p50))
             });
-            row(&mut table, name, values);
-        }
-        table
+            named(name, values)
+        });
+        table("the prover: p50", &engines, rows.into())
     }
 
     fn peers(&self) -> Table {
         let columns = SIZES.map(|mib| format!("{mib} MiB"));
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        let mut table = head("others, for the same state", &columns);
-        for (name, what) in [
+        let rows = [
             (
                 "a module made by Wizer, instantiated: p50 / p99",
                 What::Wizer,
             ),
             ("a copy of the memory: p50 / p99", What::Memcpy),
-        ] {
+        ]
+        .map(|(name, what)| {
             let values = SIZES.iter().map(|mib| {
                 let mut cells = self.line(what, None, None);
                 let cell = cells.find(|cell| cell.mib == Some(*mib));
                 cell.map_or_else(String::new, |cell| pair(cell.summary.p50, cell.summary.p99))
             });
-            row(&mut table, name, values);
-        }
-        table
+            named(name, values)
+        });
+        table("others, for the same state", &columns, rows.into())
     }
-}
-
-/// A table without rows.
-fn head(title: &str, columns: &[&str]) -> Table {
-    let columns = std::iter::once(&title).chain(columns);
-    Table {
-        columns: columns.map(|column| (*column).to_owned()).collect(),
-        rows: Vec::new(),
-    }
-}
-
-fn row(table: &mut Table, name: &str, values: impl Iterator<Item = String>) {
-    let name = std::iter::once(name.to_owned());
-    table.rows.push(name.chain(values).collect());
 }
 
 fn pair(one: u64, other: u64) -> String {

@@ -10,29 +10,21 @@ use crate::gauge::Gauge;
 use crate::order::Task;
 use crate::setup::{Ended, Setup};
 
-/// Starts this program again for every turn.
-pub(super) struct Processes<'a> {
+/// Starts this program again for every turn. The state is built once in this process too, which
+/// gives a better message if that fails.
+pub(super) fn processes<'a>(
+    setup: &Setup,
     gauge: Arc<Gauge>,
     again: &'a Again,
-}
-
-impl<'a> Processes<'a> {
-    /// Builds the state once in this process, which gives a better message if that fails.
-    pub(super) fn start(setup: &Setup, gauge: Arc<Gauge>, again: &'a Again) -> Result<Self> {
-        setup.instance()?;
-        Ok(Self { gauge, again })
-    }
-}
-
-impl Server for Processes<'_> {
-    fn turn(&mut self, index: u64, _results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
-        let task = Task::Turn { index };
-        let outcome = self
-            .again
-            .turn(task, &mut |process| self.gauge.note_process(process));
-        self.gauge.note_process(0);
+) -> Result<Server<'a>> {
+    setup.instance()?;
+    Ok(Box::new(move |index, _results| {
+        let outcome = again.turn(Task::Turn { index }, &mut |process| {
+            gauge.note_process(process);
+        });
+        gauge.note_process(0);
         let turn = outcome?;
-        self.gauge.note_memory(turn.memory_bytes);
+        gauge.note_memory(turn.memory_bytes);
         turn.outcome.map(Some).map_err(|cause| Ended { cause })
-    }
+    }))
 }

@@ -10,7 +10,7 @@ use proxy_core::{CheckpointPolicy, Event, Proxy, Supervisor};
 
 use super::Server;
 use crate::gauge::{Gauge, MarkKind};
-use crate::setup::{Ended, Live, Setup};
+use crate::setup::{Live, Setup};
 
 /// The supervisor's interval; a call that crosses a threshold wakes it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
@@ -19,71 +19,64 @@ const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A proxy with its supervisor.
-pub(super) struct Proxied<'a> {
-    setup: &'a Setup,
+struct Proxied {
     live: Live<Proxy>,
     supervisor: Option<Supervisor>,
     stop: Arc<AtomicBool>,
     watcher: Option<JoinHandle<()>>,
 }
 
-impl<'a> Proxied<'a> {
-    pub(super) fn start(setup: &'a Setup, gauge: &Arc<Gauge>, checkpoints: bool) -> Result<Self> {
-        let marks = Arc::clone(gauge);
-        let job = &setup.job;
-        let policy = if checkpoints {
-            CheckpointPolicy::default()
-        } else {
-            CheckpointPolicy::off()
-        };
-        let proxy = Proxy::builder(Arc::clone(&setup.engine))
-            .module(job.wasm.clone())
-            .compiled(Arc::clone(&setup.module))
-            .policy(job.policy.clone())
-            .imports(job.imports.clone())
-            .limits(job.limits.clone())
-            .thresholds(job.thresholds)
-            .drain_timeout(job.drain_timeout)
-            .checkpoints(policy)
-            .on_event(move |event| {
-                if let Event::SwapComplete(_) = event {
-                    marks.mark(MarkKind::Swap);
-                }
-            })
-            .build()?;
-        let supervisor = Supervisor::start(&proxy, SUPERVISOR_INTERVAL)
-            .context("cannot start the supervisor's threads")?;
-        let live = setup.with_state(proxy)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        // On a thread of its own, or turns would pay for it.
-        let watcher = thread::Builder::new().name("watcher".to_owned()).spawn({
-            let (proxy, stop, gauge) = (live.site.clone(), Arc::clone(&stop), Arc::clone(gauge));
-            move || {
-                while !stop.load(Ordering::Acquire) {
-                    let info = proxy.debug_info();
-                    gauge.note_memory(info.memory + info.standby_memory.unwrap_or(0));
-                    thread::park_timeout(LOOK_INTERVAL);
-                }
+/// Starts a proxy with its supervisor and a thread that watches its memory.
+pub(super) fn proxied<'a>(
+    setup: &'a Setup,
+    gauge: &Arc<Gauge>,
+    checkpoints: CheckpointPolicy,
+) -> Result<Server<'a>> {
+    let marks = Arc::clone(gauge);
+    let job = &setup.job;
+    let proxy = Proxy::builder(Arc::clone(&setup.engine))
+        .module(job.wasm.clone())
+        .compiled(Arc::clone(&setup.module))
+        .policy(job.policy.clone())
+        .imports(job.imports.clone())
+        .limits(job.limits.clone())
+        .thresholds(job.thresholds)
+        .drain_timeout(job.drain_timeout)
+        .checkpoints(checkpoints)
+        .on_event(move |event| {
+            if let Event::SwapComplete(_) = event {
+                marks.mark(MarkKind::Swap);
             }
-        })?;
-        Ok(Self {
-            setup,
-            live,
-            supervisor: Some(supervisor),
-            stop,
-            watcher: Some(watcher),
         })
-    }
-}
-
-impl Server for Proxied<'_> {
-    fn turn(&mut self, index: u64, results: &mut Vec<u8>) -> Result<Option<u64>, Ended> {
-        self.setup.turn(&mut self.live, index, results)?;
+        .build()?;
+    let supervisor = Supervisor::start(&proxy, SUPERVISOR_INTERVAL)
+        .context("cannot start the supervisor's threads")?;
+    let live = setup.with_state(proxy)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    // On a thread of its own, or turns would pay for it.
+    let watcher = thread::Builder::new().name("watcher".to_owned()).spawn({
+        let (proxy, stop, gauge) = (live.site.clone(), Arc::clone(&stop), Arc::clone(gauge));
+        move || {
+            while !stop.load(Ordering::Acquire) {
+                let info = proxy.debug_info();
+                gauge.note_memory(info.memory + info.standby_memory.unwrap_or(0));
+                thread::park_timeout(LOOK_INTERVAL);
+            }
+        }
+    })?;
+    let mut proxied = Proxied {
+        live,
+        supervisor: Some(supervisor),
+        stop,
+        watcher: Some(watcher),
+    };
+    Ok(Box::new(move |index, results| {
+        setup.turn(&mut proxied.live, index, results)?;
         Ok(None)
-    }
+    }))
 }
 
-impl Drop for Proxied<'_> {
+impl Drop for Proxied {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(watcher) = self.watcher.take() {

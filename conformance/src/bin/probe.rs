@@ -1,4 +1,4 @@
-//! Cases that have a process to themselves; see `conformance::probe`.
+//! Cases with a process to themselves; see `conformance::probe`.
 
 #![allow(
     clippy::unwrap_used,
@@ -50,8 +50,7 @@ const GROWING: &str = r#"(module
 const RSS_KIB_PER_ROUND_MAX: u64 = 16;
 
 /// Runs a round many times and compares the process before and after. Mappings, descriptors and
-/// threads must be what they were after the first rounds, when everything that is made once is
-/// made.
+/// threads must be the same as after the first rounds, which make everything that is made once.
 ///
 /// The proportional size is printed, not compared: it grows without an allocation when another
 /// process of this executable ends and its share of the common pages falls to this one.
@@ -226,7 +225,7 @@ fn traps(instance: &mut dyn Instance) {
 }
 
 fn order(engines: &[&EngineUnderTest]) {
-    // Each is made, and traps, before the next one exists.
+    // Each instance is made and traps before the next one exists.
     let mut instances: Vec<_> = engines
         .iter()
         .map(|engine| {
@@ -240,7 +239,7 @@ fn order(engines: &[&EngineUnderTest]) {
             traps(instance.as_mut());
         }
     }
-    // At once, each on a thread of its own that has seen no engine yet.
+    // All at once, each on a thread of its own that has seen no engine yet.
     std::thread::scope(|scope| {
         for instance in &mut instances {
             scope.spawn(|| {

@@ -2,7 +2,7 @@
 
 use conformance::prelude::*;
 
-/// Runs `f` of a module that needs a capability and compares the result, or sees it refused.
+/// Runs `f` of a module that needs a capability and compares the result, or expects a refusal.
 fn runs(engine: &EngineUnderTest, capable: bool, text: &str, expected: &Val) {
     if let Some(module) = engine.module_if(capable, text) {
         let mut instance = module

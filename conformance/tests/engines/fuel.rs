@@ -24,7 +24,7 @@ fn limits(fuel: u64) -> Limits {
     }
 }
 
-/// The module on an engine that accounts for fuel; `None` if it cannot.
+/// The module on the engine with its accounting for fuel; `None` if the engine has none.
 fn module(engine: &EngineUnderTest, text: &str) -> Option<Arc<dyn Module>> {
     let config = EngineConfig {
         fuel: true,
@@ -127,7 +127,7 @@ fn fuel_runs_out_at_the_same_point_on_another_thread_and_in_another_engine(
 }
 
 #[apply(every_engine)]
-fn what_a_call_leaves_is_told_and_repeats(engine: &EngineUnderTest) {
+fn the_fuel_that_a_call_leaves_is_known_and_the_same_each_time(engine: &EngineUnderTest) {
     let Some(module) = module(engine, WORK) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Globals: both sides read and set them, and are refused where they cannot.
+//! Globals: both sides read and set them, and are refused where the type forbids it.
 
 use conformance::prelude::*;
 
@@ -55,7 +55,7 @@ fn globals_start_with_their_values_bit_for_bit(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
-fn what_the_host_sets_the_guest_sees_and_the_other_way_round(engine: &EngineUnderTest) {
+fn host_and_guest_see_what_the_other_sets(engine: &EngineUnderTest) {
     let mut instance = engine.instantiate_importing(GLOBALS, &imports());
     let instance = instance.as_mut();
     for (name, new) in [

@@ -1,4 +1,4 @@
-//! Host functions: values of every type pass, and no call is lost.
+//! Host functions: values of every type get through, and no call is lost.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,4 +1,4 @@
-//! Bytes that are no module are called so.
+//! Bytes that are no module are refused as invalid.
 
 use conformance::prelude::*;
 
@@ -46,7 +46,7 @@ fn a_module_with_any_flipped_bit_is_valid_or_refused_but_harmless(engine: &Engin
 }
 
 #[apply(every_engine)]
-fn what_is_no_wasm_is_refused_with_the_way_out(engine: &EngineUnderTest) {
+fn bytes_that_are_not_wasm_are_refused_with_the_way_out(engine: &EngineUnderTest) {
     for (bytes, way_out) in [
         (&b""[..], "empty"),
         (b"(module)", "text format"),

@@ -72,7 +72,7 @@ fn numbers_of_every_type_go_in_and_come_out(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
-fn what_does_not_fit_is_refused_before_anything_runs(engine: &EngineUnderTest) {
+fn numbers_that_do_not_fit_are_refused_before_anything_runs(engine: &EngineUnderTest) {
     let mut instance = engine.instantiate(NUMBERS);
     let mut slots = [Slot::from(u64::MAX); Slot::MAX];
     let of = |params: &[ValType], results: &[ValType]| {

@@ -1,4 +1,4 @@
-//! Compiled code goes out and in again, and nowhere else.
+//! Compiled code can leave the process and be loaded again, by the same engine only.
 
 use conformance::prelude::*;
 use engine_api::{ModuleHash, Precompiled};
@@ -168,7 +168,7 @@ fn a_truncated_precompiled_module_is_refused_at_every_length(engine: &EngineUnde
         return;
     };
     let bytes = precompiled.to_bytes();
-    // Each attempt hashes what is left: all lengths of the header, then a sample of the code.
+    // Each attempt hashes the rest: all lengths of the header, then a sample of the code.
     for len in (0..400).chain((400..bytes.len()).step_by(bytes.len() / 200 + 1)) {
         let error = refused(read(&bytes[..len.min(bytes.len() - 1)]));
         assert!(matches!(error, Error::Precompiled { .. }), "{error:?}");
@@ -184,7 +184,7 @@ fn a_damaged_precompiled_module_is_refused(engine: &EngineUnderTest) {
     for at in (0..bytes.len()).step_by(bytes.len() / 200 + 1) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
-        // The module's hash is outside the body's: there it is another module's.
+        // The body's hash does not cover the module's: a flipped bit there names another module.
         let loaded = read(&damaged).and_then(|precompiled| engine.load(&wasm(), &precompiled));
         let error = refused(loaded);
         assert!(

@@ -66,8 +66,8 @@ fn a_function_reference_given_back_is_the_same_function(engine: &EngineUnderTest
 
 #[apply(every_engine)]
 fn one_function_has_one_reference_however_often_it_crosses(engine: &EngineUnderTest) {
-    // "stored, compared": the contract promises that references can be compared; a table of handed
-    // out references that grows with every crossing would also be a leak.
+    // The contract promises that references can be compared. Besides, a table of references that
+    // grew with every crossing would be a leak.
     let mut instance = engine.instantiate(FUNCTIONS);
     let first = instance.invoke("seven", &[]).unwrap();
     for _ in 0..100 {

@@ -266,7 +266,7 @@ fn vectors_and_wide_memories_are_in_a_snapshot_where_the_engine_has_them(engine:
 }
 
 #[apply(every_engine)]
-fn what_a_snapshot_cannot_hold_is_refused(engine: &EngineUnderTest) {
+fn state_that_a_snapshot_cannot_hold_is_refused(engine: &EngineUnderTest) {
     let references = r#"(module
         (global (mut funcref) (ref.null func))
         (func (export "f")))"#;

@@ -1,4 +1,4 @@
-//! Recursion: without an end it traps, and a deep one succeeds.
+//! Recursion: endless recursion traps, and deep recursion succeeds.
 
 use conformance::prelude::*;
 
@@ -94,7 +94,7 @@ fn stack_overflows_on_several_threads_are_traps(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
-fn the_stack_limit_is_of_the_engine_or_of_its_runtime_as_the_capability_says(
+fn the_stack_limit_belongs_to_the_engine_or_its_runtime_as_the_capability_says(
     engine: &EngineUnderTest,
 ) {
     // In a process of its own, because without the capability it changes the runtime for all cases.

@@ -1,4 +1,4 @@
-//! The start function runs once per instance, and its failure is the instantiation's.
+//! The start function runs once per instance. If it fails, so does the instantiation.
 
 use conformance::prelude::*;
 

@@ -268,8 +268,8 @@ fn several_tables_keep_their_indexes(engine: &EngineUnderTest) {
     assert_eq!(instance.invoke("hidden", &[]).unwrap(), [Val::I32(1)]);
 }
 
-/// A table with imported functions and the guest's own, at any place and put there in any way. A
-/// compiler that passes its own functions more than their parameters must not mix them up.
+/// A table with imported functions and the guest's own, in any place and put there in any way. A
+/// compiler that passes more than the parameters to its own functions must not confuse the two.
 #[apply(every_engine)]
 fn imported_and_own_functions_are_called_through_one_table(
     engine: &EngineUnderTest,

@@ -141,8 +141,8 @@ fn the_quotient_that_does_not_fit_is_an_overflow_and_the_remainder_is_zero(
 
 #[apply(every_engine)]
 fn a_float_out_of_range_does_not_become_an_integer(engine: &EngineUnderTest) {
-    // The specification names the two reasons apart (core specification, section 4.3.2): out of
-    // range is an overflow, no number is a bad conversion.
+    // The core specification (section 4.3.2) tells the two reasons apart: a number out of range is
+    // an overflow, a NaN a bad conversion.
     let mut instance = engine.instantiate(TRAPS);
     for (name, value) in [
         ("i32_of_f32", Val::from(2_147_483_648_f32)),

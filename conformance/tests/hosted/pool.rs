@@ -27,7 +27,7 @@ fn workers() -> usize {
         .count()
 }
 
-/// Waits until there are so many workers: Linux may list a joined thread for a moment longer.
+/// Waits until there are this many workers: Linux may list a joined thread for a moment longer.
 #[track_caller]
 fn assert_workers(expected: usize) {
     let mut here = workers();
@@ -74,7 +74,7 @@ fn a_pool_works_and_ends_with_every_thread_joined(engine: &EngineUnderTest) {
             .invoke(THREAD_POOL_STOP, &[Val::I32(first)])
             .unwrap();
         assert_workers(0);
-        // Again, with other numbers of threads. Workers give their memory back each time.
+        // Once more, with other numbers of threads. Workers give their memory back each time.
         let after_one = instance.memory_bytes();
         for threads in [1, 3, 2, 3, 2, 3, 2, 3, 2, 3] {
             let pool = start(instance, threads);
@@ -114,7 +114,7 @@ fn abandoned_workers_lose_their_stacks(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
-fn what_ends_a_worker_ends_the_call_and_not_in_a_hang(engine: &EngineUnderTest) {
+fn a_worker_that_dies_ends_the_call_without_a_hang(engine: &EngineUnderTest) {
     let _alone = alone();
     for hosted in THREADS.on(engine) {
         for (export, is_expected) in [

@@ -97,9 +97,9 @@ fn objects_last_are_used_up_and_survive_swaps(engine: &EngineUnderTest) {
     }
 }
 
-/// After a constructor that fails nothing is lost, and the next call works.
+/// A constructor that fails loses nothing, and the next call works.
 #[apply(every_engine)]
-fn an_error_of_the_guest_s_own_arrives_with_its_message(engine: &EngineUnderTest) {
+fn an_error_that_the_guest_returns_arrives_with_its_message(engine: &EngineUnderTest) {
     for hosted in REALM.on(engine) {
         let proxy = hosted.proxied().build().unwrap();
         let message = |error: Error| match error {
@@ -112,7 +112,7 @@ fn an_error_of_the_guest_s_own_arrives_with_its_message(engine: &EngineUnderTest
         let account = account.handle().unwrap();
         let balance = proxy.call("account_balance", args![account]).unwrap();
         assert_eq!(balance.i64().unwrap(), 10);
-        // A string that is thrown, and a result with nothing in it.
+        // A string is thrown, and a result is empty.
         let parsed = proxy.call("parse", args![" 2.50 "]).unwrap();
         assert_eq!(parsed.text().unwrap(), "2.5");
         let invalid = proxy.call("parse", args!["two"]).unwrap_err();
@@ -122,7 +122,7 @@ fn an_error_of_the_guest_s_own_arrives_with_its_message(engine: &EngineUnderTest
             message(proxy.call("check", args![0]).unwrap_err()),
             "the check failed"
         );
-        // A call that fails and uses its object up is repeated on replay.
+        // A call that fails but uses up its object is repeated on replay.
         let open = proxy.call("account_close", args![account]).unwrap_err();
         assert!(!message(open).is_empty());
         assert!(proxy.call("account_balance", args![account]).is_err());
@@ -149,7 +149,7 @@ fn randomness_is_recorded_and_replay_gives_the_same(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
-fn what_no_host_serves_fails_with_its_name(engine: &EngineUnderTest) {
+fn an_import_that_no_host_serves_fails_with_its_name(engine: &EngineUnderTest) {
     for hosted in REALM.on(engine) {
         let proxy = hosted.proxied().build().unwrap();
         let failed = proxy.call("alert", args!["hello"]).unwrap_err();

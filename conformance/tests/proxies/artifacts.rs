@@ -35,7 +35,7 @@ fn parameters_are_read_from_their_artifact_once_there_is_one(engine: &EngineUnde
     assert_eq!(proxy.debug_info().artifacts.contents, 1);
 }
 
-/// One engine computes the parameters, all others read them: with equal journals, and equal proofs.
+/// One engine computes the parameters and all others read them. Journals and proofs are equal.
 #[apply(every_engine)]
 fn an_artifact_of_one_engine_is_used_on_every_other(engine: &EngineUnderTest) {
     let directory = tempfile::tempdir().unwrap();

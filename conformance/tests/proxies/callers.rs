@@ -96,7 +96,7 @@ fn follow(mut h: u64, mut histories: Vec<VecDeque<Step>>) -> u64 {
     h
 }
 
-/// A pure call that stays in the guest until the host lets it go, a journaled one, and a counter.
+/// A pure call that stays in the guest until the host lets it go, a journaled call, and a counter.
 const WAITING: &str = r#"(module
     (import "host" "wait" (func $wait))
     (global $count (mut i32) (i32.const 0))
@@ -180,7 +180,7 @@ fn a_call_that_waits_behind_a_long_one_goes_to_the_new_generation(engine: &Engin
         let pure = scope.spawn(|| proxy.call("count", args![]).unwrap().i32().unwrap());
         proxy.prepare_standby().unwrap();
         proxy.swap().unwrap();
-        // Both end while the old generation is still taken.
+        // Both end while a call still occupies the old generation.
         assert_eq!(journaled.join().unwrap(), 5);
         assert!([0, 5].contains(&pure.join().unwrap()));
         release.send(()).unwrap();

@@ -67,7 +67,7 @@ fn restless_host() -> (Imports, Arc<AtomicU64>) {
 }
 
 #[apply(every_engine)]
-fn what_the_host_said_and_wrote_is_fed_back_on_every_engine(engine: &EngineUnderTest) {
+fn answers_and_writes_of_the_host_are_fed_back_on_every_engine(engine: &EngineUnderTest) {
     let (imports, asked) = restless_host();
     let proxy = engine
         .proxied_wat(DRAWING, POLICY)

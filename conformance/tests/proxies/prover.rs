@@ -1,4 +1,4 @@
-//! A prover that leaks, at a limit that would kill it: the job that the proxy is made for.
+//! A prover that leaks, at a limit that would kill it: the job that the proxy is for.
 
 use std::sync::Mutex;
 

@@ -1,4 +1,4 @@
-//! Swaps give memory back, and end calls that stay too long.
+//! Swaps give memory back, and end calls that take too long.
 
 use std::thread;
 

@@ -6,7 +6,6 @@ mod circuit;
 mod prover;
 mod report;
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -153,7 +152,7 @@ fn run_bare(
             Ok(verified) => report.proof(started.elapsed(), verified),
             Err(error) => {
                 report.failed += 1;
-                report.died_of = Some(explain(&error));
+                report.died_of = Some(format!("{error:#}"));
                 break;
             }
         }
@@ -162,25 +161,14 @@ fn run_bare(
     Ok(())
 }
 
-fn explain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for (depth, cause) in error.chain().enumerate() {
-        let _ = write!(text, "{}{cause}", if depth == 0 { "" } else { ": " });
-    }
-    text
-}
-
-/// Proves behind the proxy.
-fn run(
+/// A proxy with the policy that comes with the program. Its swaps are noted in `swaps`.
+fn proxy(
     args: &Args,
-    circuit: &Circuit,
     wasm: &[u8],
     engine: &Arc<dyn Engine>,
     module: &Arc<dyn Module>,
-    report: &mut Report,
-) -> Result<()> {
-    let swaps: Arc<Mutex<Vec<Swap>>> = Arc::default();
-    let seen = Arc::clone(&swaps);
+    swaps: &Arc<Mutex<Vec<Swap>>>,
+) -> Result<Proxy> {
     let mut policy = Policy::preset("o1js")?;
     let artifacts = match &args.artifacts {
         Some(path) => {
@@ -193,7 +181,8 @@ fn run(
         }
         None => ArtifactStore::memory(),
     };
-    let proxy = Proxy::builder(Arc::clone(engine))
+    let seen = Arc::clone(swaps);
+    Ok(Proxy::builder(Arc::clone(engine))
         .artifacts(artifacts)
         .module(wasm)
         .compiled(Arc::clone(module))
@@ -201,7 +190,20 @@ fn run(
         .imports(bindgen_host::system())
         .limits(limits(args))
         .on_event(move |event| note(event, &seen))
-        .build()?;
+        .build()?)
+}
+
+/// Proves behind the proxy.
+fn run(
+    args: &Args,
+    circuit: &Circuit,
+    wasm: &[u8],
+    engine: &Arc<dyn Engine>,
+    module: &Arc<dyn Module>,
+    report: &mut Report,
+) -> Result<()> {
+    let swaps = Arc::default();
+    let proxy = proxy(args, wasm, engine, module, &swaps)?;
     if args.walk {
         report.exports = Some(walk(&proxy)?);
     }
@@ -209,42 +211,32 @@ fn run(
     let mut pool = Some(Pool::start(&proxy, args.workers)?);
     let prover = Prover::create(&proxy, circuit)?;
     report.srs = Some(prover.srs_took.into());
-    if args.cycle_pool
-        && let Some(first) = pool.take()
-    {
+    if args.cycle_pool {
         // Every generation replays this pool, because the indexes were made with it.
-        first.stop(&proxy)?;
-        pool = Some(Pool::start(&proxy, args.workers)?);
+        cycle(&mut pool, &proxy, args.workers)?;
     }
     report.begin(proxy.memory_bytes());
     for _ in 0..args.proofs {
         let started = Instant::now();
-        let outcome = (|| {
-            if args.cycle_pool {
-                // After a failed start there is no pool to stop.
-                if let Some(last) = pool.take() {
-                    last.stop(&proxy)?;
-                }
-                pool = Some(Pool::start(&proxy, args.workers)?);
-            }
+        let outcome = if args.cycle_pool {
+            cycle(&mut pool, &proxy, args.workers).and_then(|()| prover.prove())
+        } else {
             prover.prove()
-        })();
+        };
         match outcome {
             Ok(verified) => report.proof(started.elapsed(), verified),
             Err(error) => {
                 report.failed += 1;
-                report.died_of.get_or_insert_with(|| explain(&error));
+                report.died_of.get_or_insert_with(|| format!("{error:#}"));
             }
         }
     }
     if args.compare > 0 {
         compare(args, circuit, &**module, &prover, report)?;
     }
+    drop(supervisor);
     if args.swaps > 0 {
-        drop(supervisor);
         report.prepared = swap_while_proving(args.swaps, &proxy, &prover)?;
-    } else {
-        drop(supervisor);
     }
     report.memory = proxy.memory_bytes();
     let info = proxy.debug_info();
@@ -258,6 +250,15 @@ fn run(
     }
     drop(proxy);
     report.swaps = std::mem::take(&mut *swaps.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(())
+}
+
+/// Stops the pool and starts another. After a failed start there is no pool to stop.
+fn cycle(pool: &mut Option<Pool>, proxy: &Proxy, workers: u32) -> Result<()> {
+    if let Some(last) = pool.take() {
+        last.stop(proxy)?;
+    }
+    *pool = Some(Pool::start(proxy, workers)?);
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use engine_api::{FuncIndex, GuestError, Val, ValType};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::{BoundInstance, CallFailure, Ran, ended};
+use super::{BoundInstance, CallFailure, Ran};
 use crate::policy::plan::{ExportPlan, ResultPlan};
 use crate::{
     Arg, ArgKind, CallError, Handle, Ownership, Pointer, ResultKind, Results, SequenceNumber, Value,
@@ -82,21 +82,20 @@ impl BoundInstance {
     ) -> Result<SmallVec<[Val; 4]>, CallFailure> {
         let mut raw: SmallVec<[Val; 4]> =
             plan.ty.results().iter().map(|ty| Val::zero(*ty)).collect();
-        if !plan.return_pointer {
-            let zeros = plan.wasm_ty.params()[vals.len()..].iter();
-            vals.extend(zeros.map(|ty| Val::zero(*ty)));
-            self.instance
-                .call(plan.func, &vals, &mut raw)
-                .map_err(ended)?;
-            return Ok(raw);
-        }
-        let at = self.move_stack(-RETURN_BYTES)?;
-        vals.insert(0, Val::from(at));
+        let at = if plan.return_pointer {
+            let at = self.move_stack(-RETURN_BYTES)?;
+            vals.insert(0, Val::from(at));
+            Some(at)
+        } else {
+            None
+        };
         let zeros = plan.wasm_ty.params()[vals.len()..].iter();
         vals.extend(zeros.map(|ty| Val::zero(*ty)));
-        self.instance
-            .call(plan.func, &vals, &mut [])
-            .map_err(ended)?;
+        let Some(at) = at else {
+            self.call_plain(plan.func, &vals, &mut raw)?;
+            return Ok(raw);
+        };
+        self.call_plain(plan.func, &vals, &mut [])?;
         let bytes = self.copy_out(plan, at.into(), 4 * raw.len() as u64)?;
         self.move_stack(RETURN_BYTES)?;
         for (slot, word) in raw.iter_mut().zip(bytes.chunks_exact(4)) {
@@ -112,9 +111,7 @@ impl BoundInstance {
             .stack_pointer
             .expect("the policy was bound with one");
         let mut pointer = [Val::I32(0)];
-        self.instance
-            .call(func, &[Val::I32(bytes)], &mut pointer)
-            .map_err(ended)?;
+        self.call_plain(func, &[Val::I32(bytes)], &mut pointer)?;
         Ok(pointer[0].i32().unwrap_or(0).cast_unsigned())
     }
 
@@ -122,9 +119,7 @@ impl BoundInstance {
     fn take_error(&mut self, reference: i32) -> Result<String, CallFailure> {
         let func = self.plan.take_error.expect("the policy was bound with one");
         let mut error = [Val::ExternRef(None)];
-        self.instance
-            .call(func, &[Val::I32(reference)], &mut error)
-            .map_err(ended)?;
+        self.call_plain(func, &[Val::I32(reference)], &mut error)?;
         let Val::ExternRef(Some(error)) = &error[0] else {
             return Ok("an error that says nothing".to_owned());
         };
@@ -262,42 +257,30 @@ impl BoundInstance {
     }
 
     fn copy_in(&mut self, bytes: &[u8], len: u32, align: u32) -> Result<Buffer, CallFailure> {
-        if len == 0 {
+        let mut buffer = Buffer {
             // Not null, which guests take for absence, and never read.
-            let pointer = align;
-            return Ok(Buffer {
-                pointer,
-                len,
-                align,
-            });
+            pointer: align,
+            len,
+            align,
+        };
+        if len == 0 {
+            return Ok(buffer);
         }
         let plan = self.plan.clone();
-        let allocator = plan
-            .allocator
-            .as_ref()
-            .expect("the policy was bound with one");
-        let args: SmallVec<[Val; 2]> = if allocator.alloc_takes_align {
-            smallvec![Val::from(len), Val::from(align)]
-        } else {
-            smallvec![Val::from(len)]
-        };
+        let allocator = plan.allocator();
+        let args = [len, align].map(Val::from);
+        let args = &args[..if allocator.alloc_takes_align { 2 } else { 1 }];
         let mut result = [Val::I32(0)];
-        self.instance
-            .call(allocator.alloc, &args, &mut result)
-            .map_err(ended)?;
-        let pointer = result[0].i32().unwrap_or(0).cast_unsigned();
-        if pointer == 0 {
+        self.call_plain(allocator.alloc, args, &mut result)?;
+        buffer.pointer = result[0].i32().unwrap_or(0).cast_unsigned();
+        if buffer.pointer == 0 {
             return Err(CallFailure::Exhausted);
         }
         let memory = self.memory.expect("an allocator has a memory");
         self.instance
-            .memory_write(memory, u64::from(pointer), bytes)
+            .memory_write(memory, u64::from(buffer.pointer), bytes)
             .map_err(|error| self.garbled(allocator.alloc, &error.to_string()))?;
-        Ok(Buffer {
-            pointer,
-            len,
-            align,
-        })
+        Ok(buffer)
     }
 
     fn free(&mut self, buffer: Buffer) -> Result<(), CallFailure> {
@@ -305,19 +288,9 @@ impl BoundInstance {
             return Ok(());
         }
         let plan = self.plan.clone();
-        let allocator = plan
-            .allocator
-            .as_ref()
-            .expect("the policy was bound with one");
-        let Buffer {
-            pointer,
-            len,
-            align,
-        } = buffer;
-        let all = [pointer, len, align].map(Val::from);
-        self.instance
-            .call(allocator.free, &all[..allocator.free_params], &mut [])
-            .map_err(ended)
+        let allocator = plan.allocator();
+        let all = [buffer.pointer, buffer.len, buffer.align].map(Val::from);
+        self.call_plain(allocator.free, &all[..allocator.free_params], &mut [])
     }
 
     fn lift(

@@ -5,14 +5,13 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
 use globset::{Glob, GlobMatcher};
 
 use super::Policy;
-use super::plan::{Plan, refuse};
+use super::plan::{Plan, refuse, similar};
 use crate::PolicyError;
 use export::{bind_export, fits_params};
 use services::{bind_allocator, bind_number, bind_service, check_services};
@@ -97,21 +96,4 @@ fn glob(pattern: &str) -> Result<GlobMatcher, PolicyError> {
             source,
         })?
         .compile_matcher())
-}
-
-/// The exported function whose name shares the longest prefix with `name`, if that is most of it.
-pub(super) fn similar(info: &ModuleInfo, name: &str) -> Option<String> {
-    let shared = |other: &str| {
-        other
-            .chars()
-            .zip(name.chars())
-            .take_while(|(a, b)| a == b)
-            .count()
-    };
-    let closeness = |other: &str| (shared(other), Reverse(other.len().abs_diff(name.len())));
-    let best = info
-        .functions()
-        .iter()
-        .max_by_key(|function| closeness(&function.name))?;
-    (shared(&best.name) * 2 > name.len()).then(|| best.name.clone())
 }

@@ -16,6 +16,27 @@ pub enum Ownership {
     Guest,
 }
 
+/// What follows the name of an argument's buffer that is moved into the guest.
+const MOVED: &str = ":moved";
+
+/// What follows the name of a result's buffer that the guest only lends.
+const BORROWED: &str = ":borrowed";
+
+impl Ownership {
+    /// A buffer's name without its mark, and who frees it.
+    fn read<'a>(text: &'a str, mark: &str) -> (&'a str, Self) {
+        match text.strip_suffix(mark) {
+            Some(name) => (name, Ownership::Guest),
+            None => (text, Ownership::Host),
+        }
+    }
+
+    fn write(self, f: &mut fmt::Formatter<'_>, name: &str, mark: &str) -> fmt::Result {
+        let mark = if self == Ownership::Guest { mark } else { "" };
+        write!(f, "{name}{mark}")
+    }
+}
+
 /// The size of the numbers in an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Width {
@@ -110,12 +131,9 @@ impl fmt::Display for ArgKind {
             ArgKind::Value => f.write_str("value"),
             ArgKind::Handle(None) => f.write_str("handle"),
             ArgKind::Handle(Some(ty)) => write!(f, "handle:{ty}"),
-            ArgKind::Bytes(Ownership::Host) => f.write_str("bytes"),
-            ArgKind::Bytes(Ownership::Guest) => f.write_str("bytes:moved"),
-            ArgKind::Text(Ownership::Host) => f.write_str("string"),
-            ArgKind::Text(Ownership::Guest) => f.write_str("string:moved"),
-            ArgKind::Numbers(width, Ownership::Host) => f.write_str(width.name()),
-            ArgKind::Numbers(width, Ownership::Guest) => write!(f, "{}:moved", width.name()),
+            ArgKind::Bytes(ownership) => ownership.write(f, "bytes", MOVED),
+            ArgKind::Text(ownership) => ownership.write(f, "string", MOVED),
+            ArgKind::Numbers(width, ownership) => ownership.write(f, width.name(), MOVED),
             ArgKind::Handles(None) => f.write_str("handles"),
             ArgKind::Handles(Some(ty)) => write!(f, "handles:{ty}"),
             ArgKind::Zero => f.write_str("zero"),
@@ -132,25 +150,20 @@ impl FromStr for ArgKind {
         Ok(match text {
             "value" => ArgKind::Value,
             "handle" => ArgKind::Handle(None),
-            "bytes" => ArgKind::Bytes(Ownership::Host),
-            "bytes:moved" => ArgKind::Bytes(Ownership::Guest),
-            "string" => ArgKind::Text(Ownership::Host),
-            "string:moved" => ArgKind::Text(Ownership::Guest),
             "zero" => ArgKind::Zero,
             "pointer" => ArgKind::Pointer,
             "pointers" => ArgKind::Pointers,
             "handles" => ArgKind::Handles(None),
             other => {
-                let (name, moved) = match other.strip_suffix(":moved") {
-                    Some(name) => (name, Ownership::Guest),
-                    None => (other, Ownership::Host),
-                };
-                match (Width::of(name), other.split_once(':')) {
-                    (Some(width), _) => ArgKind::Numbers(width, moved),
-                    (_, Some(("handle", ty))) if !ty.is_empty() => {
+                let (name, ownership) = Ownership::read(other, MOVED);
+                match (name, Width::of(name), other.split_once(':')) {
+                    ("bytes", ..) => ArgKind::Bytes(ownership),
+                    ("string", ..) => ArgKind::Text(ownership),
+                    (_, Some(width), _) => ArgKind::Numbers(width, ownership),
+                    (.., Some(("handle", ty))) if !ty.is_empty() => {
                         ArgKind::Handle(Some(ty.to_owned()))
                     }
-                    (_, Some(("handles", ty))) if !ty.is_empty() => {
+                    (.., Some(("handles", ty))) if !ty.is_empty() => {
                         ArgKind::Handles(Some(ty.to_owned()))
                     }
                     _ => {
@@ -170,14 +183,9 @@ impl fmt::Display for ResultKind {
             ResultKind::Value => f.write_str("value"),
             ResultKind::Handle(None) => f.write_str("handle"),
             ResultKind::Handle(Some(ty)) => write!(f, "handle:{ty}"),
-            ResultKind::Bytes(Ownership::Host) => f.write_str("bytes"),
-            ResultKind::Bytes(Ownership::Guest) => f.write_str("bytes:borrowed"),
-            ResultKind::Text(Ownership::Host) => f.write_str("string"),
-            ResultKind::Text(Ownership::Guest) => f.write_str("string:borrowed"),
-            ResultKind::Numbers(width, Ownership::Host) => f.write_str(width.name()),
-            ResultKind::Numbers(width, Ownership::Guest) => {
-                write!(f, "{}:borrowed", width.name())
-            }
+            ResultKind::Bytes(ownership) => ownership.write(f, "bytes", BORROWED),
+            ResultKind::Text(ownership) => ownership.write(f, "string", BORROWED),
+            ResultKind::Numbers(width, ownership) => ownership.write(f, width.name(), BORROWED),
             ResultKind::Pointer => f.write_str("pointer"),
             ResultKind::Error => f.write_str("error"),
         }
@@ -191,20 +199,15 @@ impl FromStr for ResultKind {
         Ok(match text {
             "value" => ResultKind::Value,
             "handle" => ResultKind::Handle(None),
-            "bytes" => ResultKind::Bytes(Ownership::Host),
-            "bytes:borrowed" => ResultKind::Bytes(Ownership::Guest),
-            "string" => ResultKind::Text(Ownership::Host),
-            "string:borrowed" => ResultKind::Text(Ownership::Guest),
             "pointer" => ResultKind::Pointer,
             "error" => ResultKind::Error,
             other => {
-                let (name, borrowed) = match other.strip_suffix(":borrowed") {
-                    Some(name) => (name, Ownership::Guest),
-                    None => (other, Ownership::Host),
-                };
-                match (Width::of(name), other.strip_prefix("handle:")) {
-                    (Some(width), _) => ResultKind::Numbers(width, borrowed),
-                    (_, Some(ty)) if !ty.is_empty() => ResultKind::Handle(Some(ty.to_owned())),
+                let (name, ownership) = Ownership::read(other, BORROWED);
+                match (name, Width::of(name), other.strip_prefix("handle:")) {
+                    ("bytes", ..) => ResultKind::Bytes(ownership),
+                    ("string", ..) => ResultKind::Text(ownership),
+                    (_, Some(width), _) => ResultKind::Numbers(width, ownership),
+                    (.., Some(ty)) if !ty.is_empty() => ResultKind::Handle(Some(ty.to_owned())),
                     _ => {
                         return Err(format!(
                             "no kind of result `{other}`; there are: {RESULT_KINDS}"

@@ -1,12 +1,12 @@
 //! A policy bound to a module: what to do for each exported function, decided once.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use engine_api::{FuncIndex, FuncType, ModuleInfo, NumericType, ValType};
 use globset::GlobMatcher;
 
-use super::bind::similar;
 use super::{ArgKind, Effect, Ownership, ResultKind, Role};
 use crate::{CallError, PolicyError};
 
@@ -105,6 +105,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The allocator. Plans without one refuse every export with a buffer when they are bound.
+    pub(crate) fn allocator(&self) -> &AllocatorPlan {
+        let bound = "the policy was bound with one";
+        self.allocator.as_ref().expect(bound)
+    }
+
     /// What a host function does outside.
     #[must_use]
     pub fn effect(&self, module: &str, name: &str) -> Effect {
@@ -290,4 +296,21 @@ impl ExportPlan {
 
 pub(super) fn refuse(reason: String) -> PolicyError {
     PolicyError::Misfit { reason }
+}
+
+/// The exported function whose name shares the longest prefix with `name`, if that is most of it.
+pub(super) fn similar(info: &ModuleInfo, name: &str) -> Option<String> {
+    let shared = |other: &str| {
+        other
+            .chars()
+            .zip(name.chars())
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
+    let closeness = |other: &str| (shared(other), Reverse(other.len().abs_diff(name.len())));
+    let best = info
+        .functions()
+        .iter()
+        .max_by_key(|function| closeness(&function.name))?;
+    (shared(&best.name) * 2 > name.len()).then(|| best.name.clone())
 }

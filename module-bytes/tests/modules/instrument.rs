@@ -1,4 +1,4 @@
-//! Instrumented modules are the original ones with everything reachable.
+//! Instrumented modules behave like the original ones, and all of their state can be reached.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use wasmparser::{ExternalKind, Parser, Payload, Validator, WasmFeatures};
 
 use crate::guests;
 
-/// A module with all that instrumentation looks at: imports, hidden and exported state, a start
+/// A module with everything that instrumentation reads: imports, hidden and exported state, a start
 /// function, segments, and custom sections at both ends.
 const EVERYTHING: &str = r#"(module
     (@custom "first" (before first) "abc")
@@ -74,7 +74,7 @@ fn exports(wasm: &[u8]) -> Vec<(String, ExternalKind, u32)> {
 const EXPORT: u8 = 7;
 const START: u8 = 8;
 
-/// Asserts what holds for every module, and returns the exports that are new.
+/// Asserts the properties that every instrumented module has, and returns the new exports.
 fn assert_equivalent(wasm: &[u8]) -> Vec<(String, ExternalKind, u32)> {
     let instrumented = instrument(wasm).unwrap();
     let rewritten = instrumented.wasm();
@@ -92,7 +92,7 @@ fn assert_equivalent(wasm: &[u8]) -> Vec<(String, ExternalKind, u32)> {
     let added = all[own.len()..].to_vec();
     assert!(added.iter().all(|(name, ..)| name.starts_with(RESERVED)));
 
-    // The names that are promised lead to what is promised.
+    // The names lead to the globals and memories that they are for.
     let is = |name: &str, kind, index| all.contains(&(name.to_owned(), kind, index));
     for (global, name) in instrumented.globals() {
         assert!(is(name, ExternalKind::Global, global.0), "{name}");
@@ -106,7 +106,7 @@ fn assert_equivalent(wasm: &[u8]) -> Vec<(String, ExternalKind, u32)> {
         assert_eq!(function.ty.to_string(), "() -> ()");
     }
 
-    // Indexes of the contract are the same before and after.
+    // The contract's indexes are the same before and after.
     let before = parse(wasm).unwrap();
     assert_eq!(
         before.functions(),
@@ -226,7 +226,7 @@ fn globals_of_references_are_reached_too() {
 
 #[test]
 fn sections_with_padded_sizes_stay_as_they_are() {
-    // A type section whose size takes five bytes, as linkers write it that patch sizes later.
+    // A type section whose size takes five bytes, as linkers that patch sizes later write it.
     let mut original = b"\0asm\x01\0\0\0\x01\x84\x80\x80\x80\0\x01\x60\0\0".to_vec();
     original.extend_from_slice(b"\x06\x06\x01\x7f\x01\x41\0\x0b");
     assert!(valid(&original));
@@ -252,8 +252,8 @@ fn reserved_exports_are_refused_even_where_nothing_has_to_change() {
 
 #[test]
 fn more_exports_than_an_engine_takes_are_refused() {
-    // The largest that passes, and one more. Exports are few bytes each, made without a text
-    // parser.
+    // The largest number that passes, and one more. The binary is built without a text parser,
+    // which would be slow.
     let module = |hidden: u32| {
         let mut globals = wasm_encoder::GlobalSection::new();
         let ty = wasm_encoder::GlobalType {
@@ -316,7 +316,7 @@ fn every_truncation_is_an_error_or_a_shorter_module() {
     let mut shorter = 0;
     for len in 0..original.len() {
         let cut = &original[..len];
-        // With its own info, and with that of the whole, which is a mistake but no panic.
+        // With its own info, and with that of the whole module: a mistake, which must not panic.
         let whole = Instrumented::new(cut, &info);
         match instrument(cut) {
             Ok(instrumented) => {
@@ -327,7 +327,7 @@ fn every_truncation_is_an_error_or_a_shorter_module() {
             Err(other) => panic!("{len} bytes: {other}"),
         }
     }
-    // Cuts between two sections that leave no function without its body.
+    // The cuts between two sections that leave every function its body.
     assert!((1..20).contains(&shorter), "{shorter}");
 }
 
@@ -340,7 +340,7 @@ fn every_changed_byte_is_an_error_or_an_equivalent_module() {
         for byte in 0..=u8::MAX {
             let mut changed = original.clone();
             changed[position] = byte;
-            // Another module's info is a mistake, but no panic.
+            // Another module's info is a mistake, which must not panic.
             let _ = Instrumented::new(&changed, &info);
             let reserved = exports_reserved(&changed);
             match instrument(&changed) {
@@ -348,7 +348,7 @@ fn every_changed_byte_is_an_error_or_an_equivalent_module() {
                     assert_equivalent(&changed);
                     outcomes.insert("equivalent");
                 }
-                // Bodies are left to the compiler, which refuses what it is given unchanged.
+                // The compiler checks bodies, and gets them unchanged.
                 Ok(instrumented) => {
                     assert!(!valid(instrumented.wasm()), "{position}: {byte}");
                     outcomes.insert("invalid body");
@@ -373,7 +373,7 @@ fn exports_reserved(wasm: &[u8]) -> bool {
     })
 }
 
-/// Whether the contract refuses the module whatever is done with it.
+/// Whether the contract refuses the module before any rewriting.
 fn foreign(wasm: &[u8]) -> bool {
     parse(wasm).is_err()
 }
@@ -383,7 +383,7 @@ fn every_guest_is_equivalent_and_valid() {
     for (name, wasm) in guests() {
         let added = assert_equivalent(&wasm);
         let instrumented = instrument(&wasm).unwrap();
-        // Each is linked by rust-lld, whose stack pointer is a hidden global.
+        // rust-lld linked each of them, and makes the stack pointer a hidden global.
         assert!(
             added
                 .iter()

@@ -1,4 +1,4 @@
-//! What this crate does with whole modules: the small ones here and the guests that are committed.
+//! Tests with whole modules: small ones written here, and the committed guests.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ mod obstacles;
 use std::fs;
 use std::path::Path;
 
-/// Every committed guest: its file name and its bytes.
+/// The file name and the bytes of every committed guest.
 fn guests() -> Vec<(String, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/prebuilt");
     let mut guests: Vec<_> = fs::read_dir(directory)

@@ -1,4 +1,4 @@
-//! What stands in the way of a checkpoint is found, and what does not is not.
+//! All obstacles to checkpoints are found, and nothing else is reported.
 
 use engine_api::{Error, GlobalIndex, MemoryIndex, TableIndex};
 use module_bytes::{Obstacle, Sites};
@@ -20,23 +20,23 @@ fn memories_globals_and_tables_of_functions_are_no_obstacles() {
         "(module (import \"env\" \"m\" (memory 3)) (memory 1 2) (memory i64 1))",
         "(module (import \"env\" \"g\" (global (mut f64))) (global (mut i32) (i32.const 0))
             (global (mut v128) (v128.const i64x2 0 0)))",
-        // Functions in tables, called, read and measured, filled by segments of every kind.
+        // Tables of functions, filled by segments of every kind; code calls, reads and measures them.
         "(module (import \"env\" \"t\" (table 1 funcref)) (table $t (export \"t\") 4 funcref)
             (elem (table $t) (i32.const 0) func $f) (elem declare func $g) (type $v (func))
             (func $f (call_indirect $t (type $v) (i32.const 0)))
             (func $g (drop (table.get $t (table.size $t)))))",
-        // A segment that is copied from and not dropped.
+        // Code copies from a segment and does not drop it.
         "(module (memory 1) (data $d \"abc\")
             (func (memory.init $d (i32.const 0) (i32.const 0) (i32.const 3))
                   (memory.copy (i32.const 9) (i32.const 0) (i32.const 3))
                   (memory.fill (i32.const 9) (i32.const 0) (i32.const 3))))",
-        // References that stay what they are in every new instance.
+        // References that are the same in every new instance.
         "(module (func $f) (elem declare func $f) (global funcref (ref.func $f))
             (global externref (ref.null extern)) (func (param externref)))",
         "(module (tag $t (param i32)) (func (throw $t (i32.const 1))))",
         "(module (import \"wasi_snapshot_preview1\" \"fd_write\"
             (func (param i32 i32 i32 i32) (result i32))) (func $f) (start $f))",
-        // Typed references to functions are references to functions.
+        // Typed references to functions.
         "(module (type $f (func)) (table 2 (ref null $f)) (table 2 nullfuncref))",
     ] {
         assert_eq!(obstacles(wat), [], "{wat}");
@@ -252,7 +252,7 @@ fn endless_names_are_cut() {
 fn a_broken_name_section_only_costs_the_name() {
     let wat = "(module (memory 1) (data \"\") (func $f (data.drop 0)))";
     let mut wasm = wat::parse_str(wat).unwrap();
-    // The last byte of the file is the last of the function's name, which is then no UTF-8.
+    // The last byte of the file is the last one of the function's name, which is then not UTF-8.
     let last = wasm.len() - 1;
     assert_eq!(wasm[last], b'f');
     wasm[last] = 0xff;
@@ -303,7 +303,7 @@ fn the_guests_are_what_they_are_known_to_be() {
             .collect();
         let code: Vec<&str> = found.iter().filter_map(instruction).collect();
         let (expected_declared, expected_code): (&[&str], &[&str]) = match name.as_str() {
-            // The older ABI of wasm-bindgen keeps its objects outside the instance altogether.
+            // The older ABI of wasm-bindgen keeps all its objects outside the instance.
             "chain" | "kv" | "prover" | "realm_old" => (&[], &[]),
             "realm_new" => (&[externrefs], &["table.grow", "table.set", "table.fill"]),
             "realm_threads" => (

@@ -1,125 +1,21 @@
 //! Whether a policy fits a module, and whether engines can run it.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Result;
 use bindgen_host::Abi;
-use engine_api::{
-    Capabilities, Engine, EngineId, Error as EngineError, Imports, Instance, Limits, MemoryType,
-    Module, ModuleInfo, Precompiled, SharedMemory, Snapshot,
-};
+use engine_api::{Capabilities, ModuleInfo};
+use guest_calls::policy::plan::Plan;
+use guest_calls::{Policy, PolicyError};
 use module_bytes::Feature;
-use proxy_core::{Error, Policy, Proxy};
 
 /// Up to this size a module is compiled to see whether that works; beyond it an optimising compiler
 /// takes too long for a look.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
 
-/// An engine that compiles nothing and runs nothing: the proxy's builder binds the policy before it
-/// instantiates, and so finds the faults of a policy without the cost of a compiler.
-#[derive(Debug)]
-struct NoEngine;
-
-#[derive(Debug)]
-struct NoModule(Arc<ModuleInfo>);
-
-impl NoEngine {
-    fn refuse<T>() -> Result<T, EngineError> {
-        Err(EngineError::Unsupported {
-            engine: NoEngine.id(),
-            what: "anything but policies".to_owned(),
-        })
-    }
-}
-
-impl Engine for NoEngine {
-    fn id(&self) -> EngineId {
-        EngineId {
-            runtime: "none",
-            compiler: "none",
-        }
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            simd: false,
-            externref: false,
-            multi_memory: false,
-            memory64: false,
-            tail_calls: false,
-            threads: false,
-            fuel: false,
-            interruption: false,
-            stack_limit: false,
-            precompiled: false,
-            nan_canonicalization: false,
-        }
-    }
-
-    fn fingerprint(&self) -> String {
-        "none".to_owned()
-    }
-
-    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, EngineError> {
-        let info = Arc::new(module_bytes::parse(wasm)?);
-        // A policy is about the hosted module, whose host adds functions.
-        Ok(Arc::new(NoModule(bindgen_host::hosted_info(&info))))
-    }
-
-    fn load(&self, _: &[u8], _: &Precompiled) -> Result<Arc<dyn Module>, EngineError> {
-        Self::refuse()
-    }
-
-    fn shared_memory(&self, _: MemoryType) -> Result<SharedMemory, EngineError> {
-        Self::refuse()
-    }
-}
-
-impl Module for NoModule {
-    fn info(&self) -> &Arc<ModuleInfo> {
-        &self.0
-    }
-
-    fn precompiled(&self) -> Result<Precompiled, EngineError> {
-        NoEngine::refuse()
-    }
-
-    fn instantiate(&self, _: &Imports, _: &Limits) -> Result<Box<dyn Instance>, EngineError> {
-        NoEngine::refuse()
-    }
-
-    fn snapshots(&self) -> Result<(), EngineError> {
-        NoEngine::refuse()
-    }
-
-    fn obstacles(&self, _: &[u8]) -> Result<Vec<String>, EngineError> {
-        NoEngine::refuse()
-    }
-
-    fn restore(
-        &self,
-        _: &Imports,
-        _: &Limits,
-        _: &Snapshot,
-    ) -> Result<Box<dyn Instance>, EngineError> {
-        NoEngine::refuse()
-    }
-}
-
-/// Binds a policy to a module.
-pub(super) fn check_policy(policy: &Policy, wasm: &[u8]) -> Result<()> {
-    let engine: Arc<dyn Engine> = Arc::new(NoEngine);
-    let built = Proxy::builder(engine)
-        .module(wasm)
-        .policy(policy.clone())
-        .build();
-    match built {
-        Ok(_) => Ok(()),
-        Err(Error::Engine(error)) if matches!(*error, EngineError::Unsupported { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+/// Binds a policy to a module as callers see it, with what the host adds. This compiles nothing.
+pub(super) fn check_policy(policy: &Policy, hosted: &ModuleInfo) -> Result<(), PolicyError> {
+    Plan::bind(policy, hosted).map(drop)
 }
 
 /// Which engines can run the module: by what they say they can do, and by compiling it.
@@ -206,9 +102,9 @@ mod tests {
         for wasm in guests() {
             let info = module_bytes::parse(&wasm).unwrap();
             let draft = Draft::of(&info);
-            check_policy(&draft.policy(), &wasm).unwrap();
+            check_policy(&draft.policy(), &info).unwrap();
             let toml = draft.to_toml("guest");
-            check_policy(&toml.parse().unwrap(), &wasm).unwrap_or_else(|e| panic!("{e}\n{toml}"));
+            check_policy(&toml.parse().unwrap(), &info).unwrap_or_else(|e| panic!("{e}\n{toml}"));
         }
     }
 
@@ -218,7 +114,8 @@ mod tests {
         let policy = "[[export]]\nmatch = \"g\"\nrole = \"pure\""
             .parse()
             .unwrap();
-        let error = check_policy(&policy, &wasm).unwrap_err().to_string();
+        let info = module_bytes::parse(&wasm).unwrap();
+        let error = check_policy(&policy, &info).unwrap_err().to_string();
         assert!(error.contains("`g`"), "{error}");
     }
 }

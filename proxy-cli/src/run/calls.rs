@@ -7,7 +7,7 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use proxy_core::{CallError, Error, Proxy};
 use workload::FAILED;
-use workload::bind::{Bound, BoundCall, BoundStep, Scope};
+use workload::bind::{Bound, BoundStep};
 use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
 
 use crate::failure::is_wrong_input;
@@ -119,52 +119,30 @@ impl Runner<'_> {
             if self.figures.calls >= self.calls_max {
                 return ControlFlow::Break(Stop::Enough);
             }
-            match step {
-                BoundStep::Call(call) => self.single(call, index)?,
-                BoundStep::Pinned(scope) => self.scope(scope, index)?,
+            let mut batch = mem::take(&mut self.batch);
+            let (proxy, variables) = (&mut self.proxy, &mut self.variables);
+            let settled = match step {
+                BoundStep::Call(call) => {
+                    let started = Instant::now();
+                    let performed = perform(proxy, call, index, variables, &mut batch, started);
+                    self.settle(&mut batch, performed, call.line, &call.fills)
+                }
+                BoundStep::Pinned(scope) => {
+                    let performed = perform_scope(proxy, scope, index, variables, &mut batch);
+                    self.settle(&mut batch, performed, scope.line, &scope.fills)
+                }
                 BoundStep::Repeat { times, steps } => {
                     if self.figures.baseline.is_none() {
                         self.figures.baseline = Some(self.proxy.memory_bytes());
                     }
-                    for turn in 0..*times {
-                        self.steps(steps, turn)?;
-                    }
+                    (0..*times).try_for_each(|turn| self.steps(steps, turn))
                 }
-            }
+            };
+            batch.clear();
+            self.batch = batch;
+            settled?;
         }
         ControlFlow::Continue(())
-    }
-
-    fn single(&mut self, call: &BoundCall, index: u64) -> ControlFlow<Stop> {
-        let mut batch = mem::take(&mut self.batch);
-        let started = Instant::now();
-        let performed = perform(
-            &mut self.proxy,
-            call,
-            index,
-            &mut self.variables,
-            &mut batch,
-            started,
-        );
-        let settled = self.settle(&mut batch, performed, call.line, &call.fills);
-        batch.clear();
-        self.batch = batch;
-        settled
-    }
-
-    fn scope(&mut self, scope: &Scope, index: u64) -> ControlFlow<Stop> {
-        let mut batch = mem::take(&mut self.batch);
-        let performed = perform_scope(
-            &mut self.proxy,
-            scope,
-            index,
-            &mut self.variables,
-            &mut batch,
-        );
-        let settled = self.settle(&mut batch, performed, scope.line, &scope.fills);
-        batch.clear();
-        self.batch = batch;
-        settled
     }
 
     /// Counts a call or a scope that was made, and decides whether the run goes on.

@@ -5,13 +5,14 @@
 //! does the history of a checkpoint, which may hold the entry long after the journal has compacted it away.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use super::identities::Identities;
 use super::{ArtifactStore, CallKey, Content};
 use crate::journal::Entry;
-use crate::{Handle, SequenceNumber};
+use crate::locking::lock;
+use crate::{Divergence, Handle, SequenceNumber};
 
 /// The artifacts of one journal's entries, and the keys of the objects that are as their calls left them.
 #[derive(Debug)]
@@ -105,7 +106,12 @@ impl EntryArtifacts {
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rows)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rows_len(&self) -> usize {
+        self.rows().by_entry.len()
     }
 }
 
@@ -117,18 +123,18 @@ pub(crate) struct EntryArtifact {
     key: Option<CallKey>,
     content: OnceLock<Option<Arc<Content>>>,
     refused: AtomicBool,
-    news: AtomicU8,
+    news: Mutex<Option<News>>,
 }
 
 /// What has become of an artifact since that was last asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum News {
     /// A replay has exported the object.
-    Exported = 1,
+    Exported,
     /// What a replay made from the bytes is not what the call gave.
-    Refused = 2,
+    Refused(Divergence),
     /// A replay ended when it exported the object.
-    NotExported = 3,
+    NotExported(Divergence),
 }
 
 impl EntryArtifact {
@@ -139,7 +145,7 @@ impl EntryArtifact {
             key,
             content: OnceLock::new(),
             refused: AtomicBool::new(false),
-            news: AtomicU8::new(0),
+            news: Mutex::default(),
         }
     }
 
@@ -175,7 +181,7 @@ impl EntryArtifact {
             });
         let is_news = content.is_some();
         if self.content.set(content).is_ok() && is_news {
-            self.news.store(News::Exported as u8, Ordering::Release);
+            self.tell(News::Exported);
         }
     }
 
@@ -186,15 +192,15 @@ impl EntryArtifact {
     }
 
     /// The object that was made from the bytes is not the one that was: replay does without them.
-    pub(crate) fn refuse(&self) {
+    pub(crate) fn refuse(&self, divergence: Divergence) {
         self.refused.store(true, Ordering::Release);
-        self.news.store(News::Refused as u8, Ordering::Release);
+        self.tell(News::Refused(divergence));
     }
 
     /// The guest did not survive the export.
-    pub(crate) fn fail(&self) {
+    pub(crate) fn fail(&self, divergence: Divergence) {
         self.give_up();
-        self.news.store(News::NotExported as u8, Ordering::Release);
+        self.tell(News::NotExported(divergence));
     }
 
     /// Whether an import of the bytes, or the export, has ended a replay.
@@ -210,12 +216,11 @@ impl EntryArtifact {
 
     /// What has become of it; told once.
     pub(crate) fn take_news(&self) -> Option<News> {
-        match self.news.swap(0, Ordering::AcqRel) {
-            1 => Some(News::Exported),
-            2 => Some(News::Refused),
-            3 => Some(News::NotExported),
-            _ => None,
-        }
+        lock(&self.news).take()
+    }
+
+    fn tell(&self, news: News) {
+        *lock(&self.news) = Some(news);
     }
 }
 
@@ -234,10 +239,6 @@ mod tests {
         (handle, entry)
     }
 
-    fn rows(artifacts: &EntryArtifacts) -> usize {
-        artifacts.rows().by_entry.len()
-    }
-
     #[test]
     fn rows_go_with_the_entries_that_compaction_drops() {
         let artifacts = EntryArtifacts::new(ArtifactStore::memory());
@@ -249,13 +250,13 @@ mod tests {
             if journal.is_compaction_due() {
                 journal.compact(SequenceNumber(u64::MAX));
                 artifacts.sweep();
-                assert_eq!(rows(&artifacts), 1);
+                assert_eq!(artifacts.rows_len(), 1);
             }
-            assert!(rows(&artifacts) <= 128, "{} rows", rows(&artifacts));
+            assert!(artifacts.rows_len() <= 128, "{} rows", artifacts.rows_len());
         }
         journal.compact(SequenceNumber(u64::MAX));
         artifacts.sweep();
-        assert_eq!(rows(&artifacts), 1);
+        assert_eq!(artifacts.rows_len(), 1);
         assert_eq!(artifacts.store().usage().contents, 1);
     }
 
@@ -270,7 +271,11 @@ mod tests {
                 journal.compact(SequenceNumber(u64::MAX));
             }
             // What the journal may have, twice, and the 64 that are never looked at.
-            assert!(rows(&artifacts) <= 3 * 64, "{} rows", rows(&artifacts));
+            assert!(
+                artifacts.rows_len() <= 3 * 64,
+                "{} rows",
+                artifacts.rows_len()
+            );
         }
     }
 
@@ -290,7 +295,7 @@ mod tests {
         drop(held);
         artifacts.sweep();
         assert_eq!(
-            (rows(&artifacts), artifacts.store().usage().contents),
+            (artifacts.rows_len(), artifacts.store().usage().contents),
             (0, 0)
         );
     }

@@ -92,7 +92,6 @@ pub(super) struct Record {
 }
 
 const MAGIC: &[u8; 8] = b"wpx-art1";
-const FIXED_BYTES: usize = 8 + 4 + 32 + 32 + 8 + 4 + 4;
 const CHECKSUM_BYTES: usize = 32;
 
 /// No record is longer: a type's name and some fingerprints are a few hundred bytes.
@@ -148,10 +147,7 @@ impl Record {
     }
 
     fn decode_body(body: &[u8]) -> Option<Self> {
-        if body.len() < FIXED_BYTES {
-            return None;
-        }
-        let mut reader = Reader(&body[MAGIC.len()..]);
+        let mut reader = Reader(body.get(MAGIC.len()..)?);
         let standing = match reader.number()? {
             1 => Standing::Kept,
             2 => Standing::Refused,

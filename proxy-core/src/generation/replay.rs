@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use guest_calls::OwnedArg;
 use smallvec::SmallVec;
 
 use super::diverged;
 use super::recorded::{Failure, Recorded, RecordedInstance};
 use crate::artifact_store::EntryArtifact;
 use crate::checkpoint::{Applied, How};
-use crate::journal::{Entry, EntryArg, ResultRecord};
+use crate::journal::{Entry, ResultRecord};
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::recorder::Recording;
 use crate::value::Arg;
@@ -23,14 +24,14 @@ impl RecordedInstance {
         own: Option<&EntryArtifact>,
     ) -> Result<How, Divergence> {
         let plan = Arc::clone(self.bound.plan().export(entry.func));
-        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
+        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(OwnedArg::as_arg).collect();
         let Some((artifact, own)) = plan.artifact.zip(own) else {
             self.replay(entry, &plan, &args)?;
             return Ok(How::Called);
         };
         if let Some(content) = own.usable() {
             self.import(entry, &plan, &args, artifact, content.bytes())
-                .inspect_err(|_| own.refuse())?;
+                .inspect_err(|divergence| own.refuse(divergence.clone()))?;
             return Ok(How::Imported(Arc::clone(content)));
         }
         self.replay(entry, &plan, &args)?;
@@ -45,7 +46,7 @@ impl RecordedInstance {
     pub(super) fn apply_like(&mut self, applied: &Applied) -> Result<(), Divergence> {
         let entry = &*applied.entry;
         let plan = Arc::clone(self.bound.plan().export(entry.func));
-        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(EntryArg::as_arg).collect();
+        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(OwnedArg::as_arg).collect();
         match (&applied.how, plan.artifact) {
             (How::Imported(content), Some(artifact)) => {
                 self.import(entry, &plan, &args, artifact, content.bytes())
@@ -93,8 +94,9 @@ impl RecordedInstance {
                 Ok(())
             }
             Err(failure) => {
-                own.fail();
-                Err(not_exported(entry, &failure))
+                let divergence = not_exported(entry, &failure);
+                own.fail(divergence.clone());
+                Err(divergence)
             }
         }
     }

@@ -19,6 +19,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guest_calls::OwnedArg;
+
 use super::{Entry, Journal};
 use crate::policy::plan::Changes;
 use crate::{Handle, SequenceNumber};
@@ -152,7 +154,7 @@ impl Entry {
         changed
             .iter()
             .filter_map(|position| self.args.get(*position))
-            .flat_map(super::EntryArg::handles)
+            .flat_map(OwnedArg::handles)
             .copied()
             .chain(self.frees.iter().copied())
     }

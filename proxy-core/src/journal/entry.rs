@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
-use guest_calls::{ObjectTable, Ran};
+use guest_calls::{ObjectTable, OwnedArg, Ran};
 use smallvec::{SmallVec, smallvec};
 
 use crate::policy::plan::Changes;
-use crate::value::Arg;
 use crate::{Handle, SequenceNumber, Value};
 
 /// A call that returned, with all that is needed to repeat it on another instance and to see that it
@@ -18,8 +17,9 @@ pub struct Entry {
     pub(crate) sequence: SequenceNumber,
     pub(crate) func: FuncIndex,
     pub(crate) export: Arc<str>,
-    /// In place for most calls, so that the entry itself is all that such a call allocates.
-    pub(crate) args: SmallVec<[EntryArg; 2]>,
+    /// The input, never what the guest made of it. In place for most calls: the entry itself is then
+    /// all that such a call allocates.
+    pub(crate) args: SmallVec<[OwnedArg; 2]>,
     pub(crate) host_calls: Box<[HostCall]>,
     pub(crate) results: SmallVec<[ResultRecord; 1]>,
     pub(crate) fingerprints: Box<[Val]>,
@@ -29,16 +29,6 @@ pub struct Entry {
     pub(crate) needs: Option<Handle>,
     /// How long the call took.
     pub(crate) took: Duration,
-}
-
-/// An argument as the journal keeps it: the input, never what the guest made of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum EntryArg {
-    Val(Val),
-    Handle(Handle),
-    Bytes(Box<[u8]>),
-    Text(Box<str>),
-    Handles(Box<[Handle]>),
 }
 
 /// A result as the journal keeps it: numbers as they are, objects by their name alone, buffers by
@@ -123,47 +113,23 @@ impl Entry {
 
     /// The objects its arguments name, and one that it needed: what it depends on.
     pub fn dependencies(&self) -> impl Iterator<Item = Handle> {
-        let passed = self.args.iter().flat_map(EntryArg::handles).copied();
+        let passed = self.args.iter().flat_map(OwnedArg::handles).copied();
         passed.chain(self.needs)
     }
 }
 
-impl EntryArg {
-    /// `None` for what cannot be recorded: references and raw pointers.
-    pub(crate) fn record(arg: &Arg<'_>) -> Option<Self> {
-        Some(match arg {
-            Arg::Val(Val::FuncRef(Some(_)) | Val::ExternRef(Some(_)))
-            | Arg::Pointer(_)
-            | Arg::Pointers(_) => return None,
-            Arg::Val(val) => EntryArg::Val(val.clone()),
-            Arg::Handle(handle) => EntryArg::Handle(*handle),
-            Arg::Bytes(bytes) => EntryArg::Bytes((*bytes).into()),
-            Arg::Text(text) => EntryArg::Text((*text).into()),
-            Arg::Handles(handles) => EntryArg::Handles((*handles).into()),
-        })
-    }
-
-    /// The objects it names.
-    pub(crate) fn handles(&self) -> &[Handle] {
-        match self {
-            EntryArg::Handle(handle) => std::slice::from_ref(handle),
-            EntryArg::Handles(handles) => handles,
-            _ => &[],
-        }
-    }
-
-    pub(crate) fn as_arg(&self) -> Arg<'_> {
-        match self {
-            EntryArg::Val(val) => Arg::Val(val.clone()),
-            EntryArg::Handle(handle) => Arg::Handle(*handle),
-            EntryArg::Bytes(bytes) => Arg::Bytes(bytes),
-            EntryArg::Text(text) => Arg::Text(text),
-            EntryArg::Handles(handles) => Arg::Handles(handles),
-        }
-    }
+#[cfg(test)]
+thread_local! {
+    /// How many records this thread has made of what calls gave.
+    static RECORDS_MADE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl ResultRecord {
+    #[cfg(test)]
+    pub(crate) fn made() -> usize {
+        RECORDS_MADE.get()
+    }
+
     /// The record as numbers, for a fingerprint.
     pub(crate) fn digest_into(&self, numbers: &mut Vec<Val>) {
         match self {
@@ -179,6 +145,8 @@ impl ResultRecord {
     /// What a call gave, as the journal keeps it: an error of the guest's own, or its results. Types
     /// of objects are the handle table's.
     pub(crate) fn all_of(ran: &Ran, objects: &ObjectTable) -> SmallVec<[Self; 1]> {
+        #[cfg(test)]
+        RECORDS_MADE.set(RECORDS_MADE.get() + 1);
         if let Some(message) = &ran.rejected {
             let hash = blake3::hash(message.as_bytes()).into();
             return smallvec![ResultRecord::Error { hash }];
@@ -198,6 +166,8 @@ impl ResultRecord {
     }
 
     pub(crate) fn buffer(bytes: &[u8]) -> Self {
+        #[cfg(test)]
+        RECORDS_MADE.set(RECORDS_MADE.get() + 1);
         ResultRecord::Buffer {
             len: bytes.len(),
             hash: blake3::hash(bytes).into(),

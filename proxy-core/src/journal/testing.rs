@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_api::FuncIndex;
+use guest_calls::OwnedArg;
 use smallvec::{SmallVec, smallvec};
 
-use super::{Entry, EntryArg, Journal, ResultRecord};
+use super::{Entry, Journal, ResultRecord};
 use crate::Handle;
 use crate::policy::plan::Changes;
 
@@ -20,7 +21,7 @@ pub(crate) fn entry(
     frees: &[Handle],
     changes: Changes,
 ) -> Entry {
-    let args = args.iter().map(|handle| EntryArg::Handle(*handle));
+    let args = args.iter().map(|handle| OwnedArg::Handle(*handle));
     Entry {
         sequence: journal.next(),
         func: FuncIndex(0),

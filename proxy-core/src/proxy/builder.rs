@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
-use guest_calls::new_handle_tag;
+use guest_calls::{memory_limit, new_handle_tag};
 
 use super::{DataPlane, Proxy};
 use crate::budget::Budget;
@@ -210,15 +210,7 @@ impl Builder {
         let info = Arc::clone(module.info());
         let plan = Arc::new(Plan::bind(&self.policy, &info)?);
         let tag = new_handle_tag();
-        let memory_limit =
-            self.limits
-                .memory_bytes_max
-                .unwrap_or(u64::MAX)
-                .min(if info.memories().is_empty() {
-                    u64::MAX
-                } else {
-                    info.memory_bytes_max()
-                });
+        let memory_limit = memory_limit(&self.limits, &info);
         let obstacles = checkpoint_obstacles(&self.checkpoints, &module, &self.wasm)?;
         let blueprint = Blueprint {
             checkpoints: self.checkpoints.enabled && obstacles.is_empty(),

@@ -8,7 +8,7 @@ use engine_api::FuncIndex;
 use super::Shared;
 use crate::artifact_store::{
     ArtifactFault, ArtifactStore, ArtifactUsage, CallKey, CreatedObjects, EntryArtifact,
-    EntryArtifacts, News, Stored, key,
+    EntryArtifacts, ExportError, News, Stored, key,
 };
 use crate::event::Event;
 use crate::generation::{Generation, Recorded, RecordedInstance, lock};
@@ -147,7 +147,7 @@ impl Shared {
             && own.is_open()
             && self.export_on_active(&entry, &own, artifact, handle, released)
         {
-            self.note_artifacts(&[entry], None);
+            self.note_artifacts(&[entry]);
         }
     }
 
@@ -176,16 +176,18 @@ impl Shared {
             guest.call_pure(export, &[Arg::Handle(handle)], None)
         });
         drop(guest);
-        if let Err(failed) = &outcome {
-            self.give_up_artifacts(entry.func);
-            let error = failed.error.to_string();
-            self.note_fault(&entry.export, ArtifactFault::NotExported { error });
-        }
         if active.is_retired() {
             drop(active);
             released();
         }
-        let bytes = outcome.ok().and_then(|results| results.bytes().ok());
+        let bytes = match outcome {
+            Ok(results) => results.bytes().ok(),
+            Err(failed) => {
+                self.give_up_artifacts(entry.func);
+                self.not_exported(&entry.export, failed.error);
+                None
+            }
+        };
         let is_there = bytes.is_some();
         if is_there {
             own.fill(bytes);
@@ -212,7 +214,7 @@ impl Shared {
     }
 
     /// After a replay: keeps what it exported, and refuses what it found to be no good.
-    pub(crate) fn note_artifacts(&self, entries: &[Arc<Entry>], failed: Option<&Error>) {
+    pub(crate) fn note_artifacts(&self, entries: &[Arc<Entry>]) {
         for entry in entries {
             let Some(artifact) = self.artifacts.of_entries.of(entry) else {
                 continue;
@@ -220,11 +222,14 @@ impl Shared {
             let Some(news) = artifact.take_news() else {
                 continue;
             };
-            let reason = || failed.map_or_else(|| "a replay failed".to_owned(), Error::to_string);
-            if news == News::NotExported {
-                let error = reason();
-                self.note_fault(&entry.export, ArtifactFault::NotExported { error });
-            }
+            let refused = match news {
+                News::Exported => None,
+                News::Refused(divergence) => Some(divergence.to_string()),
+                News::NotExported(divergence) => {
+                    self.not_exported(&entry.export, Error::Divergence(Box::new(divergence)));
+                    continue;
+                }
+            };
             let created = CreatedObjects::of(&entry.results, &entry.fingerprints);
             let (Some(content), Some(created)) = (artifact.content(), created) else {
                 continue;
@@ -233,10 +238,11 @@ impl Shared {
                 content: Arc::clone(content),
                 created: Arc::new(created),
             };
-            if news == News::Exported {
-                self.keep_artifact(&entry.export, artifact.key(), &stored);
-            } else {
-                self.refuse_artifact(&entry.export, artifact.key(), &stored, reason());
+            match refused {
+                None => self.keep_artifact(&entry.export, artifact.key(), &stored),
+                Some(reason) => {
+                    self.refuse_artifact(&entry.export, artifact.key(), &stored, reason);
+                }
             }
         }
         self.artifacts.of_entries.sweep();
@@ -308,6 +314,11 @@ impl Shared {
         if let Some(Err(fault)) = refused {
             self.note_fault(export, fault);
         }
+    }
+
+    fn not_exported(&self, export: &Arc<str>, error: Error) {
+        let source = ExportError(Arc::new(error));
+        self.note_fault(export, ArtifactFault::NotExported { source });
     }
 
     fn note_fault(&self, export: &Arc<str>, fault: ArtifactFault) {

@@ -42,9 +42,7 @@ pub(crate) struct JournalSize {
 }
 
 /// The turn to change the state.
-pub(crate) struct Turn<'a> {
-    _turn: MutexGuard<'a, ()>,
-}
+pub(crate) type Turn<'a> = MutexGuard<'a, ()>;
 
 /// A swap's turn, with the gate closed before it and opened after it.
 pub(crate) struct SwapTurn<'a> {
@@ -131,7 +129,10 @@ impl SharedJournal {
     }
 
     pub(crate) fn lock(&self) -> JournalGuard<'_> {
-        self.guard(lock(&self.journal))
+        JournalGuard {
+            journal: lock(&self.journal),
+            size: &self.size,
+        }
     }
 
     /// The turn, for a journaled call that has the lane; `None` if a swap has it or waits for it.
@@ -140,10 +141,8 @@ impl SharedJournal {
             return None;
         }
         match self.turn.try_lock() {
-            Ok(turn) => Some(Turn { _turn: turn }),
-            Err(TryLockError::Poisoned(poisoned)) => Some(Turn {
-                _turn: poisoned.into_inner(),
-            }),
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -157,9 +156,7 @@ impl SharedJournal {
     pub(crate) fn turn_for_swap(&self) -> SwapTurn<'_> {
         let held = self.hold_back();
         SwapTurn {
-            _turn: Turn {
-                _turn: lock(&self.turn),
-            },
+            _turn: lock(&self.turn),
             _held: held,
         }
     }
@@ -169,10 +166,7 @@ impl SharedJournal {
         let last = self.lock().last();
         let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(self.size.entries());
         loop {
-            let applied = entries
-                .last()
-                .map_or(SequenceNumber::ZERO, |entry| entry.sequence);
-            let slice = self.lock().after(applied, SLICE);
+            let slice = self.lock().after(newest(&entries), SLICE);
             let before = entries.len();
             entries.extend(slice.into_iter().filter(|entry| entry.sequence <= last));
             if entries.len() < before + SLICE {
@@ -185,9 +179,7 @@ impl SharedJournal {
     /// journal was looked at for that.
     pub(crate) fn live_entries(&self) -> (Vec<Arc<Entry>>, SequenceNumber) {
         let entries = self.entries();
-        let last = entries
-            .last()
-            .map_or(SequenceNumber::ZERO, |entry| entry.sequence);
+        let last = newest(&entries);
         (parted(entries, &[]).0, last)
     }
 
@@ -216,9 +208,7 @@ impl SharedJournal {
             journal.horizons(standby)
         };
         let entries = self.entries();
-        let last = entries
-            .last()
-            .map_or(SequenceNumber::ZERO, |entry| entry.sequence);
+        let last = newest(&entries);
         let (kept, gone) = parted(entries, &horizons);
         let took = gone.iter().map(|entry| entry.took).sum();
         // What there was before is dropped after the lock is let go.
@@ -233,13 +223,6 @@ impl SharedJournal {
     /// Whether something that came and went after `horizon` may be dropped.
     pub(crate) fn has_passing(&self, horizon: SequenceNumber) -> bool {
         self.lock().has_passing(horizon)
-    }
-
-    fn guard<'a>(&'a self, journal: MutexGuard<'a, Journal>) -> JournalGuard<'a> {
-        JournalGuard {
-            journal,
-            size: &self.size,
-        }
     }
 
     /// Lets no further journaled call begin until the result is dropped.
@@ -269,6 +252,13 @@ impl SharedJournal {
     pub(crate) fn take_freed(&self) -> bool {
         self.objects_freed.swap(false, Ordering::Relaxed)
     }
+}
+
+/// The last of these.
+fn newest(entries: &[Arc<Entry>]) -> SequenceNumber {
+    entries
+        .last()
+        .map_or(SequenceNumber::ZERO, |entry| entry.sequence)
 }
 
 #[cfg(test)]

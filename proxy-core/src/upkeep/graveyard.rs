@@ -1,7 +1,7 @@
 //! Old generations on their way out, freed by a thread that nobody waits for.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::generation::{Generation, lock};
@@ -66,30 +66,20 @@ impl Graveyard {
 
     /// For the reaper: the next generation, or `None` when it is to go.
     pub(super) fn next(&self) -> Option<(Buried, Freeing<'_>)> {
-        let mut inside = lock(&self.inside);
-        loop {
-            if let Some(buried) = inside.waiting.pop_front() {
-                inside.freeing += 1;
-                return Some((buried, Freeing(self)));
-            }
-            if inside.attended == 0 {
-                return None;
-            }
-            inside = self
-                .changed
-                .wait(inside)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        let is_idle = |inside: &mut Inside| inside.waiting.is_empty() && inside.attended > 0;
+        let mut inside = self.wait_while(is_idle);
+        let buried = inside.waiting.pop_front()?;
+        inside.freeing += 1;
+        Some((buried, Freeing(self)))
     }
 
     /// Waits until everything there is has been freed.
     pub(super) fn wait(&self) {
-        let mut inside = lock(&self.inside);
-        while !inside.waiting.is_empty() || inside.freeing > 0 {
-            inside = self
-                .changed
-                .wait(inside)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        drop(self.wait_while(|inside| !inside.waiting.is_empty() || inside.freeing > 0));
+    }
+
+    fn wait_while(&self, so: impl FnMut(&mut Inside) -> bool) -> MutexGuard<'_, Inside> {
+        let changed = self.changed.wait_while(lock(&self.inside), so);
+        changed.unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn apply(
 ) -> Result<(), Error> {
     shared.supply_artifacts(entries);
     let applied = apply_alone(shared, generation, entries);
-    shared.note_artifacts(entries, applied.as_ref().err());
+    shared.note_artifacts(entries);
     applied
 }
 

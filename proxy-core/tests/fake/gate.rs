@@ -1,4 +1,4 @@
-//! A gate where tests hold whoever comes by.
+//! A gate at which tests hold threads.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Waits until so many have come to the gate since it was made, held or not.
+    /// Waits until this many threads have come to the gate since it was made, held or not.
     pub(crate) fn wait_for(&self, arrived: usize) {
         let end = Instant::now() + HANG;
         let mut state = self.lock();
@@ -76,7 +76,7 @@ impl Gate {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, GateState>) -> MutexGuard<'a, GateState> {
-        // An interrupter does not notify, so its flag is looked at every few milliseconds.
+        // An interrupter does not notify, so its flag is polled every few milliseconds.
         let waited = self.changed.wait_timeout(state, Duration::from_millis(2));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }

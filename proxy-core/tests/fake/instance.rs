@@ -1,4 +1,5 @@
-//! What a script's functions run on: a memory that only grows, an allocator, objects and counters.
+//! The instance that a script's functions run on: a memory that only grows, an allocator, objects
+//! and counters.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -98,7 +99,8 @@ impl FakeInstance {
         outcome
     }
 
-    /// Whether the call may go on: where a real engine would look at its epoch.
+    /// Ends an interrupted call, and one past its deadline. A real engine would look at its epoch
+    /// here.
     pub(crate) fn check_time(&self) -> Result<(), Error> {
         if let Some(interruption) = &self.interruption
             && interruption.0.load(Ordering::SeqCst)
@@ -113,7 +115,7 @@ impl FakeInstance {
         }
     }
 
-    /// A block of the memory, which grows for it; a trap if it cannot.
+    /// Allocates a block. The memory grows for it if it must; a memory that cannot grow is a trap.
     pub(crate) fn alloc(&mut self, len: u32) -> Result<u32, Error> {
         self.try_alloc(len).ok_or(Error::Trap(Trap::Unreachable))
     }
@@ -180,7 +182,7 @@ impl FakeInstance {
         Ok(results)
     }
 
-    /// What a real instance would have in its memory too, in lines.
+    /// The state that a real instance would have in its memory, as lines of text.
     fn describe(&self) -> String {
         let mut lines = Vec::new();
         lines.extend(
@@ -201,7 +203,7 @@ impl FakeInstance {
         lines.join("\n")
     }
 
-    /// The state of a snapshot: the reverse of [`FakeInstance::describe`].
+    /// Takes the state over from a snapshot: the reverse of [`FakeInstance::describe`].
     pub(super) fn take_over(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let read = |index| {
             let image = snapshot.memory(MemoryIndex(index)).expect("both are there");

@@ -1,9 +1,9 @@
 //! A scripted engine: modules whose signatures are real wasm, and whose functions are closures.
 //!
-//! Nothing is compiled and nothing is emulated. A [`Script`] declares exports with their types and what
-//! they do to a [`FakeInstance`], which has a linear memory that only grows, an allocator, objects and
-//! counters. Tests hold calls at a [`Gate`], make the n-th instance behave differently, refuse
-//! instantiations, and count the instances that are alive with a [`Probe`].
+//! Nothing is compiled and nothing is emulated. A [`Script`] declares exports with their types and
+//! what they do to a [`FakeInstance`], which has a linear memory that only grows, an allocator,
+//! objects and counters. Tests hold calls at a [`Gate`], make the n-th instance behave differently,
+//! refuse instantiations, and count the live instances with a [`Probe`].
 
 #![allow(
     dead_code,
@@ -29,16 +29,16 @@ use guest_calls::{Bare, Policy};
 pub(crate) use gate::Gate;
 pub(crate) use instance::FakeInstance;
 
-/// What an export does: the instance, the arguments, the results.
+/// What an export does, from the instance and the arguments to the results.
 pub(crate) type Behaviour =
     Arc<dyn Fn(&mut FakeInstance, &[Val]) -> Result<Vec<Val>, Error> + Send + Sync>;
 
 type BeforeInstantiate = Arc<dyn Fn(u64) -> Result<(), Error> + Send + Sync>;
 
-/// How long anybody waits at a gate before the test is taken to hang.
+/// How long a thread waits at a gate before the test counts as hung.
 const HANG: Duration = Duration::from_secs(20);
 
-/// What a module consists of, and what its functions do.
+/// The parts of a module, and what its functions do.
 #[derive(Clone)]
 pub(crate) struct Script {
     functions: Vec<(String, String, Behaviour)>,
@@ -127,7 +127,7 @@ impl Script {
             })
     }
 
-    /// Adds an export, or replaces what the one of this name does. The type is as in the text format.
+    /// Adds an export, or replaces what the one of this name does. `ty` is in the text format.
     pub(crate) fn func(
         mut self,
         name: &str,
@@ -153,7 +153,7 @@ impl Script {
         self
     }
 
-    /// How large the memory starts and may get, in pages.
+    /// Sets the memory's smallest and largest size, in pages.
     pub(crate) fn memory(mut self, pages_min: u64, pages_max: Option<u64>) -> Self {
         self.memory = Some((pages_min, pages_max));
         self
@@ -164,7 +164,7 @@ impl Script {
         self
     }
 
-    /// What the start function does.
+    /// Sets what the start function does.
     pub(crate) fn start(
         mut self,
         behaviour: impl Fn(&mut FakeInstance, &[Val]) -> Result<Vec<Val>, Error> + Send + Sync + 'static,
@@ -173,7 +173,7 @@ impl Script {
         self
     }
 
-    /// Asked before each instantiation, with the number of the instance that is to be.
+    /// Sets what is asked before each instantiation, with the number of the new instance.
     pub(crate) fn before_instantiate(
         mut self,
         ask: impl Fn(u64) -> Result<(), Error> + Send + Sync + 'static,
@@ -182,7 +182,7 @@ impl Script {
         self
     }
 
-    /// The second half of the engine's name.
+    /// Sets the second half of the engine's name.
     pub(crate) fn compiler(mut self, compiler: &'static str) -> Self {
         self.compiler = compiler;
         self
@@ -193,7 +193,7 @@ impl Script {
         self
     }
 
-    /// Instances can be captured and restored, and put their objects at the same addresses each.
+    /// Lets instances be captured and restored. All of them put objects at the same addresses.
     pub(crate) fn snapshots(mut self) -> Self {
         self.snapshots = true;
         self
@@ -229,7 +229,7 @@ impl Script {
         wat::parse_str(&wat).unwrap_or_else(|error| panic!("{error}\n{wat}"))
     }
 
-    /// An engine on which the module's functions do this.
+    /// An engine that runs the module's functions.
     pub(crate) fn engine(&self) -> FakeEngine {
         FakeEngine {
             script: Arc::new(self.clone()),
@@ -259,7 +259,7 @@ impl Probe {
         self.0.peak.load(Ordering::SeqCst)
     }
 
-    /// How many instantiations were asked for.
+    /// How many instantiations were attempted.
     pub(crate) fn made(&self) -> u64 {
         self.0.made.load(Ordering::SeqCst)
     }
@@ -278,7 +278,7 @@ impl Probe {
     }
 }
 
-/// An engine on which a script's functions run. Clones count their instances together.
+/// An engine that runs a script's functions. Clones share one count of instances.
 #[derive(Clone)]
 pub(crate) struct FakeEngine {
     script: Arc<Script>,

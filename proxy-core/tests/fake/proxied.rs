@@ -1,4 +1,4 @@
-//! The scripted engine, with a proxy on it: for the examples of the documentation.
+//! A proxy on the scripted engine, for the examples of the documentation.
 
 #[path = "mod.rs"]
 mod engine;

@@ -1,4 +1,4 @@
-//! The directory of artifacts: what is in it, what damage does, what goes when it is full, who else is there.
+//! The directory of artifacts: its files, damage to them, its limit, and other processes in it.
 
 use std::fs::{self, File};
 use std::os::unix::net::UnixListener;
@@ -12,7 +12,7 @@ use tempfile::tempdir;
 use super::things::{THING_BYTES, Things, thing, value};
 use super::world::{PATIENCE, World, within};
 
-/// What an object and its record take on disk: two blocks of 4 KiB, and one.
+/// Bytes that an object and its record take on disk: two blocks of 4 KiB, and one.
 const ON_DISK: u64 = 3 * 4096;
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -40,7 +40,8 @@ fn faults(world: &World) -> Vec<ArtifactFault> {
     faults.collect()
 }
 
-/// A later process asks for the object: it gets the right one, from the directory or not, and the faults.
+/// Asks for the object as a later process does, and checks it. Returns whether it came from the
+/// directory, and the faults.
 #[track_caller]
 fn ask(things: &Things, directory: &Path) -> (bool, Vec<ArtifactFault>) {
     let computed = things.computed();
@@ -84,7 +85,7 @@ fn contents_are_the_bytes_and_named_by_their_hash() {
     assert_eq!(bytes, 25_i64.to_le_bytes().repeat(THING_BYTES as usize / 8));
     let hash = blake3::hash(&bytes).to_hex();
     assert!(contents[0].ends_with(hash.as_str()));
-    // The two calls have a record each.
+    // Each of the two calls has a record.
     assert_eq!(files(&directory.path().join("records")).len(), 2);
 }
 
@@ -165,7 +166,7 @@ fn a_record_in_the_place_of_another_is_found() {
     );
 }
 
-/// One fault says that the file cannot be used, the other that the bytes cannot be kept there.
+/// Expects two faults: the file cannot be used, and the bytes cannot be kept there.
 #[track_caller]
 fn assert_all_foreign(faults: &[ArtifactFault]) {
     let is_foreign = |fault: &ArtifactFault| matches!(fault, ArtifactFault::Foreign { .. });
@@ -175,9 +176,9 @@ fn assert_all_foreign(faults: &[ArtifactFault]) {
     );
 }
 
-/// Anything may lie under the name of a file. A socket stands for what must not be opened at all.
+/// A file's name can belong to anything. A socket stands for things that must not even be opened.
 #[test]
-fn what_is_no_file_of_ours_is_left_alone() {
+fn files_of_others_are_left_alone() {
     let directory = tempdir().unwrap();
     let directory = directory.path();
     let things = Things::new();
@@ -193,7 +194,7 @@ fn what_is_no_file_of_ours_is_left_alone() {
         let aside = directory.join("aside");
         fs::rename(place, &aside).unwrap();
         for put in put {
-            // A socket's path is short, so it is made in a place of its own and moved.
+            // A socket's path must be short, so the socket is made elsewhere and moved.
             let made = directory.join("made");
             put(&made);
             fs::rename(&made, place).unwrap();
@@ -218,7 +219,7 @@ fn a_directory_that_cannot_be_written_costs_an_event() {
     let directory = tempdir().unwrap();
     let things = Things::new();
     let (proxy, world, _) = things.process(directory.path());
-    // Root may write anywhere, but not where there is no folder.
+    // Permissions do not stop root. A missing folder does.
     fs::remove_dir(directory.path().join("records")).unwrap();
     let five = thing(&proxy, 5);
     proxy.prepare_standby().unwrap();
@@ -229,14 +230,14 @@ fn a_directory_that_cannot_be_written_costs_an_event() {
     assert!(fault.to_string().contains("permissions"), "{fault}");
     proxy.swap().unwrap();
     assert_eq!(value(&proxy, five), 25);
-    // For this process they are kept.
+    // This process keeps them in memory.
     let computed = things.computed();
     thing(&proxy, 5);
     assert_eq!(things.computed(), computed);
 }
 
 #[test]
-fn what_cannot_be_a_directory_is_said_so() {
+fn a_path_that_cannot_be_a_directory_is_an_error() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
@@ -248,7 +249,7 @@ fn what_cannot_be_a_directory_is_said_so() {
     );
 }
 
-/// Makes all files that there are look as if they had been used so long ago.
+/// Makes all files look as if they were last used so many seconds ago.
 fn age(directory: &Path, seconds: u64) {
     let then = SystemTime::now() - Duration::from_secs(seconds);
     for folder in ["contents", "records"] {
@@ -259,7 +260,8 @@ fn age(directory: &Path, seconds: u64) {
     }
 }
 
-/// Objects are left one after the other in a directory with room for two; between them one is asked for.
+/// Leaves objects one after the other in a directory with room for two, and asks for one of them in
+/// between. Returns those that are left.
 fn left_in_a_full_directory(asked_for: Option<i32>) -> Vec<i32> {
     let directory = tempdir().unwrap();
     let directory = directory.path();
@@ -281,7 +283,7 @@ fn left_in_a_full_directory(asked_for: Option<i32>) -> Vec<i32> {
         let bytes = proxy.debug_info().artifacts.directory_bytes.unwrap();
         assert_eq!(bytes, ON_DISK * u64::from(n.min(2).cast_unsigned()));
         drop(proxy);
-        // Whatever comes next is younger.
+        // The next ones are younger.
         age(directory, 100);
     }
     let is_left = |n: &i32| {
@@ -294,13 +296,13 @@ fn left_in_a_full_directory(asked_for: Option<i32>) -> Vec<i32> {
 }
 
 #[test]
-fn what_was_used_longest_ago_makes_room() {
+fn the_least_recently_used_object_makes_room() {
     assert_eq!(left_in_a_full_directory(Some(1)), [1, 3]);
     assert_eq!(left_in_a_full_directory(Some(2)), [2, 3]);
 }
 
 #[test]
-fn what_never_fits_is_said_so() {
+fn an_artifact_that_never_fits_is_a_fault() {
     let directory = tempdir().unwrap();
     let store = ArtifactStore::directory_up_to(directory.path(), 4096).unwrap();
     let things = Things::new();
@@ -316,7 +318,7 @@ fn what_never_fits_is_said_so() {
 }
 
 #[test]
-fn what_dead_processes_left_is_cleared_away_and_nothing_else() {
+fn files_that_dead_processes_left_are_removed_and_no_others() {
     let directory = tempdir().unwrap();
     let contents = directory.path().join("contents");
     Things::new().leave(directory.path(), &[5]);
@@ -325,14 +327,14 @@ fn what_dead_processes_left_is_cleared_away_and_nothing_else() {
     }
     age(directory.path(), 2 * 60 * 60);
     fs::write(contents.join(".tmp-1-2"), "").unwrap();
-    // Opening with no room at all makes all the room there is.
+    // Opening the directory with a limit of zero removes all contents and records.
     ArtifactStore::directory_up_to(directory.path(), 0).unwrap();
     let left = [".tmp-1-2", "0123", "notes.txt"].map(|name| contents.join(name));
     assert_eq!(files(&contents), left);
 }
 
-/// Two stores on one directory, as two processes have them, each with room for a few objects only: files
-/// come and go under both.
+/// Two stores on one directory, as in two processes, each with room for only a few objects. Each
+/// removes files under the other.
 #[test]
 fn two_stores_on_one_directory_never_mislead_each_other() {
     let directory = tempdir().unwrap();

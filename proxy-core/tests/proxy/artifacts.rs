@@ -1,4 +1,4 @@
-//! Objects as bytes: kept once, used by replay, by other proxies and after a restart, and never trusted.
+//! Objects as bytes: kept once, used by replays, other proxies and later processes, never trusted.
 
 use std::fs;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::things::{THING_BYTES, Things, thing, value, view};
 use super::world::{World, swap};
 use crate::fake::{address, number};
 
-/// How often a call was answered from the store, and how many artifacts were refused and unusable.
+/// How many calls the store answered, and how many artifacts were refused and unusable.
 fn counts(proxy: &Proxy) -> (u64, u64, u64) {
     let info = proxy.debug_info();
     (
@@ -39,7 +39,7 @@ fn equal_bytes_are_kept_once_and_no_longer_than_an_entry_has_them() {
     );
     for (freed, left) in [(three, 2), (minus_three, 1), (four, 0)] {
         proxy.call("thing_free", args![freed]).unwrap();
-        // Preparing forgets what nothing live needs.
+        // A preparation forgets what no live object needs.
         swap(&proxy);
         assert_eq!(proxy.debug_info().artifacts.contents, left);
     }
@@ -58,7 +58,7 @@ fn proxies_that_share_a_store_share_the_bytes() {
     assert_eq!((value(&first, one), value(&second, other)), (49, 49));
     assert_eq!((things.computed(), counts(&second)), (computed, (1, 0, 0)));
     assert_eq!(store.usage().contents, 1);
-    // The second proxy's entry has them for itself.
+    // The second proxy's entry still has the bytes.
     drop(first);
     swap(&second);
     assert_eq!(things.computed(), computed);
@@ -89,7 +89,7 @@ fn after_a_restart_calls_and_replays_take_objects_from_the_directory() {
     swap(&proxy);
     assert_eq!(value(&proxy, five), 25);
     assert_eq!(proxy.debug_info().artifacts_imported, 1);
-    // Nobody computed it again, and the journal is as if somebody had.
+    // It was not computed again, and the journal is the same as if it had been.
     assert_eq!(things.computed(), computed);
     assert_eq!(proxy.journal_digests(), digests);
     // Another argument is another call.
@@ -110,7 +110,7 @@ fn a_replay_takes_what_another_process_has_kept_meanwhile() {
 }
 
 #[test]
-fn without_the_policys_word_only_replays_of_the_same_entry_import() {
+fn unless_the_policy_says_live_only_replays_of_the_same_entry_import() {
     let directory = tempdir().unwrap();
     let things = Things::new();
     let store = ArtifactStore::directory(directory.path()).unwrap();
@@ -163,12 +163,12 @@ fn an_object_of_another_fingerprint_is_refused_for_good_and_computed() {
     swap(&proxy);
     assert_eq!(value(&proxy, again), 25);
     assert_eq!(things.read(), read + 1);
-    // Not even another process tries those bytes again, though nothing is wrong with its own import.
+    // Another process does not try those bytes again either, though its own import is sound.
     things.distortion.store(0, Ordering::SeqCst);
     let (later, ..) = things.process(directory.path());
     thing(&later, 5);
     assert_eq!((counts(&later), things.read()), ((0, 0, 0), read + 1));
-    // Its replay would keep the same bytes again, which are refused already.
+    // Its replay would keep the same bytes, which are refused already.
     swap(&later);
     let (last, ..) = things.process(directory.path());
     thing(&last, 5);
@@ -217,7 +217,7 @@ fn an_import_that_traps_costs_an_instance_and_no_call() {
         world.events.names()[..2],
         ["generation-tainted", "artifact-refused"]
     );
-    // The entry before it had bytes too, which were no better, so that the clean instance was begun twice.
+    // The entry before had bytes that were no better, so the clean instance was begun twice.
     assert_eq!((counts(&proxy), things.read()), ((0, 2, 0), read + 2));
     assert_eq!((engine.probe().made(), engine.probe().live()), (3, 1));
     let info = proxy.debug_info();
@@ -268,7 +268,7 @@ fn bytes_that_a_replay_refuses_answer_no_call() {
     swap(&proxy);
     things.distortion.store(1, Ordering::SeqCst);
     world.events.clear();
-    // It is made anew at once, and computes.
+    // The standby is made anew at once, and computes.
     proxy.prepare_standby().unwrap();
     assert_eq!(
         world.events.names(),
@@ -302,7 +302,7 @@ fn an_object_made_from_another_is_known_by_both() {
     let of_five = view(&proxy, five, 1);
     assert_eq!((value(&proxy, of_five), counts(&proxy)), (26, (2, 0, 0)));
     assert_eq!(things.computed(), computed);
-    // The same number, and another thing.
+    // The same number with another object.
     let six = thing(&proxy, 6);
     let of_six = view(&proxy, six, 1);
     assert_eq!(value(&proxy, of_six), 37);
@@ -332,7 +332,7 @@ fn an_object_that_was_changed_is_no_longer_what_its_call_made() {
             (things.computed(), counts(&proxy)),
             (computed + 1, (1, 0, 0))
         );
-        // And what is made from it now is kept for its entry, but for no call.
+        // An object made from it is now kept for its entry, but answers no call.
         swap(&proxy);
         assert_eq!(value(&proxy, of_five), expected);
     }
@@ -378,7 +378,8 @@ fn an_answer_from_the_store_needs_arguments_that_the_call_would_take() {
     );
 }
 
-/// `keygen(n)`: an object that has a number of the host's in it. `ask` says whether the import asks, too.
+/// `keygen(n)` makes an object that holds a number from the host. `import_asks` says whether the
+/// import asks the host too.
 fn seeded(things: &Things, asked: &Arc<AtomicUsize>, import_asks: bool) -> World {
     let asked = Arc::clone(asked);
     let seed = Arc::new(AtomicI64::new(1000));
@@ -424,7 +425,7 @@ fn seeded(things: &Things, asked: &Arc<AtomicUsize>, import_asks: bool) -> World
 }
 
 #[test]
-fn what_the_host_had_a_part_in_answers_no_other_call() {
+fn an_object_that_the_host_had_a_part_in_answers_no_other_call() {
     let asked = Arc::new(AtomicUsize::new(0));
     let world = seeded(&Things::new(), &asked, false);
     let (proxy, _) = world.build();
@@ -432,7 +433,7 @@ fn what_the_host_had_a_part_in_answers_no_other_call() {
     let first = key(0);
     swap(&proxy);
     swap(&proxy);
-    // Replay imports: what the host said is in the bytes.
+    // Replay imports: the host's answer is in the bytes.
     assert_eq!(proxy.debug_info().artifacts_imported, 1);
     let second = key(0);
     assert_eq!((value(&proxy, first), value(&proxy, second)), (1000, 1001));

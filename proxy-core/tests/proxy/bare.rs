@@ -1,4 +1,4 @@
-//! Instances without a proxy: what they share with it, and what they leave to their owner.
+//! Instances without a proxy: they call by the same policy, and leave the rest to their owner.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,7 @@ fn bare(world: &World) -> Bare {
 }
 
 #[test]
-fn what_dies_stays_dead_and_a_new_instance_knows_nothing_of_it() {
+fn an_instance_that_died_stays_dead_and_a_new_one_knows_nothing_of_it() {
     let bare = bare(&World::new().booming(|number| number == 1));
     let mut first = bare.instance().unwrap();
     let counter = first

@@ -1,4 +1,4 @@
-//! Calls: by name and typed, and what happens to those that do not fit.
+//! Calls by name and typed calls, and those that do not fit.
 
 use engine_api::{Val, ValType};
 use proxy_core::{CallError, Error, Handle, Policy, Proxy, Role, args};

@@ -1,4 +1,4 @@
-//! Checkpoints: standbys that start where a verified replay had ended.
+//! Checkpoints: standbys that start where a verified replay ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,13 @@ use super::world::{
 };
 use crate::fake::{FakeEngine, number};
 
-/// Checkpoints that are renewed at the first tail, and never compared.
+/// A newer checkpoint for every tail, and no comparison.
 const UNCHECKED: CheckpointPolicy = CheckpointPolicy {
     verify_every: 0,
     ..EAGER
 };
 
-/// Checkpoints that are taken once, and compared after the first use.
+/// One checkpoint, compared after its first use.
 const ONCE: CheckpointPolicy = CheckpointPolicy {
     enabled: true,
     tail_replay_max: Duration::MAX,
@@ -82,7 +82,7 @@ fn what_is_freed_after_the_checkpoint_is_freed_on_the_standby() {
     let (kept, gone) = (counter(&proxy), counter(&proxy));
     swap(&proxy);
     proxy.call("counter_free", args![gone]).unwrap();
-    // Enough comes and goes for the journal to be compacted while the checkpoint still knows the object.
+    // Enough objects come and go for a compaction while the checkpoint still knows the object.
     for _ in 0..200 {
         let brief = counter(&proxy);
         proxy.call("counter_free", args![brief]).unwrap();
@@ -125,7 +125,8 @@ fn a_checkpoint_is_compared_with_a_replay_byte_by_byte() {
     for _ in 0..4 {
         swap(&proxy);
     }
-    // The first was made by replay; before each of the others but the second, the checkpoint had been used once.
+    // The first standby was made by replay. For each later one but the second, the checkpoint had
+    // been used before.
     assert_eq!(world.events.count("checkpoint-verified"), 2);
     proxy.tick(Instant::now());
     assert_eq!(world.events.count("checkpoint-verified"), 3);
@@ -134,14 +135,14 @@ fn a_checkpoint_is_compared_with_a_replay_byte_by_byte() {
 }
 
 #[test]
-fn comparing_stands_for_what_was_done_and_not_for_what_the_journal_has_kept() {
+fn a_comparison_repeats_what_was_done_and_not_what_the_journal_has_kept() {
     let world = World::new().checkpointed();
     let (proxy, _) = build(&world, ONCE);
     let brief = counter(&proxy);
     let one = counter(&proxy);
     swap(&proxy);
     swap(&proxy);
-    // A replay of what is left of the journal would put the other one in its place.
+    // A replay of the compacted journal would put the other object at this address.
     proxy.call("counter_free", args![brief]).unwrap();
     proxy.tick(Instant::now());
     assert_eq!(world.events.count("checkpoint-verified"), 1);
@@ -151,7 +152,7 @@ fn comparing_stands_for_what_was_done_and_not_for_what_the_journal_has_kept() {
     assert_eq!(value(&proxy, one), 1);
 }
 
-/// Results are the same on every instance, memory is not.
+/// `note()` gives the same on every instance, but leaves other memory.
 fn secretive() -> World {
     World::new().checkpointed().func(
         "note",
@@ -166,7 +167,7 @@ fn secretive() -> World {
 }
 
 #[test]
-fn one_that_differs_from_a_replay_is_rejected_and_never_chosen_again() {
+fn a_checkpoint_that_differs_from_a_replay_is_rejected_and_never_chosen_again() {
     let world = secretive();
     let (proxy, _) = build(&world, ONCE);
     proxy.call("note", args![]).unwrap();
@@ -203,7 +204,7 @@ fn after_three_rejections_there_are_no_more_checkpoints() {
 
 #[test]
 fn a_tail_that_fails_on_a_checkpoint_is_replayed_from_nothing_in_the_same_preparation() {
-    // What a checkpoint does not hold: how often this very instance was asked.
+    // A checkpoint does not hold how often this very instance was asked.
     let forgetful = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&forgetful);
     let world = World::new().checkpointed().func(
@@ -294,7 +295,7 @@ fn a_checkpoint_is_taken_on_demand_of_the_standby_or_without_one() {
 }
 
 #[test]
-fn a_module_whose_instances_cannot_be_captured_is_replayed_and_it_is_said_why() {
+fn a_module_whose_instances_cannot_be_captured_is_replayed_and_the_reason_given() {
     let world = World::new();
     let (proxy, _) = build(&world, EAGER);
     counter(&proxy);
@@ -346,7 +347,7 @@ fn a_host_function_that_changes_a_table_ends_checkpoints() {
     swap(&proxy);
     assert_eq!(source(&proxy).0, Source::Checkpoint(SequenceNumber(1)));
     proxy.call("grow_table", args![]).unwrap();
-    // The tail is applied to an instance from the checkpoint, which can do that; no other checkpoint is taken.
+    // The tail can be applied to an instance from the checkpoint, but no other checkpoint is taken.
     assert_eq!(source(&proxy), (Source::Checkpoint(SequenceNumber(1)), 1));
     assert_eq!(source(&proxy), (Source::Replay, 2));
     let obstacles = proxy.debug_info().checkpoint_obstacles;
@@ -416,7 +417,7 @@ fn another_engine_goes_on_from_the_checkpoint() {
 }
 
 #[test]
-fn a_journal_that_has_shrunk_to_little_makes_a_better_checkpoint() {
+fn a_journal_that_has_shrunk_makes_a_better_checkpoint() {
     let world = World::new().checkpointed();
     let (proxy, _) = build(&world, ONCE);
     let kept = counter(&proxy);
@@ -430,13 +431,13 @@ fn a_journal_that_has_shrunk_to_little_makes_a_better_checkpoint() {
         proxy.call("counter_free", args![brief]).unwrap();
     }
     add(&proxy, kept, 1);
-    // The next standby ends what the checkpoint holds; nothing else needs these entries any more.
+    // Only the next standby still needs these entries: they end objects that the checkpoint holds.
     assert_eq!(
         source(&proxy),
         (Source::Checkpoint(SequenceNumber(201)), 201)
     );
     assert_eq!(proxy.debug_info().journal_entries, 402);
-    // Once for the comparison that is due, once for this.
+    // The first tick makes the comparison that is due, the second takes the better checkpoint.
     proxy.tick(Instant::now());
     proxy.tick(Instant::now());
     let checkpoint = proxy.debug_info().checkpoint.unwrap();
@@ -489,7 +490,7 @@ fn a_state_over_budget_is_no_fault_of_the_checkpoint() {
     assert_eq!(proxy.debug_info().checkpoints_rejected, 0);
 }
 
-/// Churns a third of twelve counters per round, with `each` after it.
+/// Replaces a third of twelve counters per round, and calls `each` after it.
 fn churn(proxy: &Proxy, rounds: usize, mut each: impl FnMut()) {
     let mut alive: Vec<_> = (0..12).map(|_| counter(proxy)).collect();
     for _ in 0..rounds {
@@ -512,7 +513,7 @@ fn chained_checkpoints_keep_no_more_entries_than_the_live_state_allows() {
     churn(&proxy, 50, || {
         most = most.max(proxy.checkpoint().unwrap().entries);
     });
-    // Twelve are alive: twice that, a constant, and one round.
+    // Twice the twelve that are alive, a constant, and one round.
     assert!(most <= 2 * 12 + 32 + 8, "{most}");
     assert_eq!(source(&proxy).0, Source::Checkpoint(SequenceNumber(412)));
     proxy.tick(Instant::now());

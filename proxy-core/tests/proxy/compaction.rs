@@ -1,4 +1,4 @@
-//! The journal forgets what nothing live needs, and replay is none the worse for it.
+//! The journal forgets what no live object needs, and replay gives the same.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +14,8 @@ fn short_lived_objects_leave_the_journal() {
     let world = World::new();
     let (proxy, _) = world.build();
     let kept = counter(&proxy);
-    // What `kept` needs grows with every round; all else is forgotten before it is as much.
+    // Every round adds one entry that `kept` needs. The others are forgotten before there are more
+    // of them.
     for round in 1..=2000 {
         let short = counter(&proxy);
         add(&proxy, short, 1);
@@ -76,8 +77,8 @@ fn a_change_of_the_whole_module_is_never_forgotten() {
     assert_eq!(next, super::world::hash(last, 0));
 }
 
-/// The standby's replay is held in its middle, at the entry of `mark`, while callers free objects and
-/// the journal is compacted; then everything must still fit together.
+/// Holds the standby's replay at the entry of `mark`, while callers free objects and the journal is
+/// compacted. Everything must still fit together afterwards.
 #[test]
 fn objects_freed_while_a_standby_is_prepared_are_freed_there_too() {
     let gate = Gate::closed();

@@ -1,4 +1,4 @@
-//! Degrade, do not fail: standbys that fail cost callers nothing, and are tried less and less.
+//! Standbys that fail cost callers nothing, and are tried less and less often.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use proxy_core::{Error, Event, Patience, Proxy, Reason, SwapState, Thresholds, a
 use super::world::{World, counter, leak_pages, swap, until_live, value};
 use crate::fake::FakeEngine;
 
-/// Standbys fail for as long as the flag is up. The memory may have 100 pages.
+/// Standbys fail for as long as the flag is set. The memory may have 100 pages.
 fn failing() -> (World, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(false));
     let world = World::new()
@@ -32,7 +32,7 @@ fn failing() -> (World, Arc<AtomicBool>) {
     (world, fails)
 }
 
-/// Leaks single pages until the memory has so many.
+/// Leaks single pages until the memory has this many.
 fn leak_to(proxy: &Proxy, pages: u64) {
     let used = proxy.memory_bytes() / 65_536;
     leak_pages(proxy, u32::try_from(pages - used).expect("it is small"));
@@ -231,7 +231,7 @@ fn a_state_that_exceeds_the_budget_is_not_swapped_in_circles() {
 }
 
 #[test]
-fn a_state_that_exceeds_the_budget_is_refused_to_who_asks_for_a_standby() {
+fn a_standby_on_demand_is_refused_where_the_state_exceeds_the_budget() {
     let (_, proxy, engine, _) = over_budget();
     let error = proxy.prepare_standby().unwrap_err();
     let Error::StateExceedsBudget {
@@ -253,7 +253,7 @@ fn fast_growth_prepares_before_the_threshold() {
         let slow = Arc::clone(&slow);
         script.before_instantiate(move |_| {
             if slow.load(Ordering::SeqCst) {
-                // Work that a preparation has to do, measured by the proxy.
+                // The work of a preparation, which the proxy measures.
                 std::thread::sleep(Duration::from_millis(60));
             }
             Ok(())
@@ -309,7 +309,7 @@ fn a_state_that_took_long_to_make_has_its_first_standby_in_time() {
         counter(&proxy);
         proxy.tick(start);
         leak_to(&proxy, 55);
-        // At 60 pages a second, the 35 that are left would be full before the call is made again.
+        // At 60 pages a second, the 35 free ones would be full before the call has been replayed.
         proxy.tick(start + Duration::from_millis(900));
         assert_eq!(reasons(&world), expected, "{took} ms");
     }
@@ -328,7 +328,7 @@ fn a_preparation_that_takes_too_long_is_given_up() {
 }
 
 #[test]
-fn what_the_module_reports_counts_too() {
+fn memory_that_the_module_reports_counts_too() {
     let world = World::new()
         .pages(1600)
         .policy(

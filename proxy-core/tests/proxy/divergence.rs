@@ -1,4 +1,4 @@
-//! Replay is verified: a standby that gives something else never serves, and the error says where.
+//! Replay is verified: a standby that gives other results never serves, and the error says where.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ fn diverges(proxy: &Proxy) -> Divergence {
     }
 }
 
-/// The standby is gone and the active generation untouched, with `alive` of counter `one` 7.
+/// Expects that the standby is gone, and the active generation is untouched: counter `one` is 7.
 #[track_caller]
 fn the_active_goes_on(world: &World, proxy: &Proxy, engine: &FakeEngine, one: proxy_core::Handle) {
     assert_eq!(engine.probe().live(), 1);

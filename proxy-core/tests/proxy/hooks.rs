@@ -1,4 +1,4 @@
-//! Hooks around a swap: they see a verified standby, may refuse it, and cannot break the proxy.
+//! Hooks around a swap see a verified standby, may refuse it, and cannot break the proxy.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,7 +13,7 @@ use crate::fake::{FakeEngine, Gate};
 
 type Before = Box<dyn Fn(&SwapContext, &Pinned<'_>) -> Result<(), HookError> + Send + Sync>;
 
-/// Hooks that note what they saw.
+/// Hooks that note what they see.
 struct Noted {
     log: Arc<Mutex<Vec<String>>>,
     name: &'static str,
@@ -48,7 +48,7 @@ impl SwapHooks for Noted {
     }
 }
 
-/// A proxy with one hook, and what it noted.
+/// A proxy with one hook, and the hook's notes.
 fn hooked(
     world: &World,
     before: impl Fn(&SwapContext, &Pinned<'_>) -> Result<(), HookError> + Send + Sync + 'static,
@@ -111,7 +111,7 @@ fn a_hook_calls_the_standby_while_the_active_serves() {
             let pointer = standby.call("snapshot", args![one])?.pointer()?;
             assert_eq!(standby.call("snapshot_value", args![pointer])?.i32()?, 5);
             standby.call("counter_add", args![one, 1]).unwrap_err();
-            // Calls go on meanwhile, those of other threads included.
+            // Calls go on meanwhile, also those of other threads.
             assert_eq!(proxy.debug_info().generation, context.from);
             thread::spawn(move || add(&proxy, one, 1))
                 .join()

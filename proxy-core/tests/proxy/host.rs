@@ -18,7 +18,7 @@ fn clock_type() -> FuncType {
     FuncType::new(&[], &[ValType::I64])
 }
 
-/// A clock that gives another number each time it is asked.
+/// Adds a clock that gives another number each time.
 fn clock(world: World) -> (World, Arc<AtomicI64>) {
     let time = Arc::new(AtomicI64::new(1000));
     let world = world.import("clock", (CLOCK, clock_type()), {
@@ -91,7 +91,7 @@ fn bytes_that_a_host_function_wrote_are_written_again() {
             "(result i32)",
             "role = \"create\"\nresults = [\"handle:seed\"]",
             |guest, _| {
-                // At a fixed address: what a host function writes to is part of the guest's arguments.
+                // A fixed address, because replay compares the arguments of host calls.
                 let buffer = 2048 + u32::try_from(guest.count("seeds")).expect("few calls") * 16;
                 guest.host("env", "random", &[Val::from(buffer), Val::I32(16)])?;
                 Ok(vec![Val::from(buffer)])
@@ -116,7 +116,7 @@ fn bytes_that_a_host_function_wrote_are_written_again() {
     assert_eq!(written.load(Ordering::SeqCst), 2);
 }
 
-/// `outer(counter)`: calls `env.around`, which calls back `inner(counter)`, which asks `env.clock`.
+/// `outer(counter)` calls `env.around`, which calls back `inner(counter)`, which asks `env.clock`.
 fn nested(
     around: fn(&mut dyn Caller, &[Val]) -> Result<(), EngineError>,
 ) -> (World, Arc<AtomicI64>) {
@@ -133,7 +133,7 @@ fn nested(
             "role = \"mutate\"\nargs = [\"handle\"]\nmutates = [0]",
             |guest, args| {
                 *guest.object(&args[0])? *= 2;
-                // The host knows the object by a number that is the same on every instance.
+                // The host names the object by a number that is the same on every instance.
                 guest
                     .counters
                     .insert("current", i64::from(address(&args[0])));

@@ -1,4 +1,4 @@
-//! Hostile guests and confused callers: typed errors, no panic, no effect on others.
+//! Hostile guests and confused callers get typed errors, cause no panic, and harm nobody else.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use proxy_core::{CallError, Error, Value, args};
 use super::world::{World, add, counter, leak_pages, swap, until_live, value};
 use crate::fake::number;
 
-/// Exports that return any pair of numbers as bytes or text, in both forms.
+/// Exports that return any two numbers as the pointer and length of bytes or text, in both forms.
 fn liar(role: &str) -> World {
     let entry = |kind: &str| format!("role = \"{role}\"\nresults = [\"{kind}\"]");
     let pair = |_: &mut crate::fake::FakeInstance, args: &[Val]| Ok(args.to_vec());
@@ -231,7 +231,7 @@ fn freed_handles_are_refused_before_and_after_a_swap() {
 
 #[test]
 fn a_handle_of_a_call_that_failed_does_not_exist() {
-    // The object is made, and then the second result turns out to be garbage.
+    // The object is made, but the second result is garbage.
     let world = World::new().func(
         "make",
         "(result i32 i32 i32)",

@@ -1,4 +1,4 @@
-//! The end of a proxy: its memory comes back, and who comes late is told.
+//! The end of a proxy: its memory comes back, and later calls get an error.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -118,7 +118,7 @@ fn waiting_callers_are_told_at_once() {
         move || proxy.shutdown()
     });
     for waiting in waiting {
-        // One that comes before the shutdown waits for the long call, and is told when it begins.
+        // A call that came before the shutdown waits for the long one until the shutdown begins.
         assert!(matches!(waiting.join().unwrap(), Err(Error::ShutDown)));
     }
     gate.open();

@@ -1,5 +1,5 @@
-//! Random histories against a model: whatever is created, changed, freed, swapped and killed in
-//! whatever order, every handle names what the model says.
+//! Random histories against a model: objects are created, changed and freed between swaps and
+//! deaths, and every handle names the object that the model says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +53,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What makes the next call of an export trap.
+/// Switches that make the next call of an export trap.
 #[derive(Default)]
 struct Mines {
     journaled: Arc<AtomicBool>,
@@ -154,7 +154,7 @@ impl Run {
                 };
                 let dies = matches!(op, Op::AddAndDie(..));
                 let export = if dies { "add_and_die" } else { "counter_add" };
-                // Where a recovery comes first, its replay would step on the mine.
+                // If a recovery came first, its replay would step on the mine.
                 let is_next = proxy.debug_info().tainted.is_none();
                 self.mines
                     .journaled
@@ -249,7 +249,7 @@ proptest! {
         let mut run = Run { mines, proxy, engine, alive: Vec::new(), dead: Vec::new() };
         for op in &ops {
             match run.step(op) {
-                // A call that failed has changed nothing, and the model has not moved either.
+                // A failed call has changed nothing, and the model has not moved either.
                 Ok(())
                 | Err(
                     Error::NoStandby

@@ -1,4 +1,4 @@
-//! What the world is told: events in order, metrics by name, debug information for people.
+//! Reports to the outside: events in order, metrics by name, debug information for people.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

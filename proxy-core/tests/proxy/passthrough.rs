@@ -1,4 +1,4 @@
-//! Switched off, the proxy does nothing but keep the journal; switched on again, nothing is missing.
+//! Switched off, the proxy only keeps the journal. Switched on again, it misses nothing.
 
 use std::env;
 use std::process::Command;
@@ -156,7 +156,7 @@ fn a_standby_from_before_the_switch_catches_up_after_it() {
 
 const VARIABLE: &str = "WASM_PROXY_ENABLED";
 
-/// Runs itself again, since a process must not change its environment while threads run.
+/// Runs itself in another process, because none may change its environment while threads run.
 #[test]
 fn the_environment_overrides_the_builder() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! A generation that dies is rebuilt from the journal, and the call is made again where that is safe.
+//! A generation that dies is rebuilt from the journal, and the call is repeated where that is safe.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use super::world::{
 };
 use crate::fake::{Gate, number};
 
-/// `add_and_die(counter, n)`: adds half, and on instances for which `dies` says so traps before the rest.
+/// `add_and_die(counter, n)` adds half of `n`. Then it traps on instances for which `dies` is true,
+/// and adds the rest on others.
 fn dying(dies: impl Fn(u64) -> bool + Send + Sync + 'static) -> World {
     World::new().func(
         "add_and_die",
@@ -110,7 +111,7 @@ fn a_call_that_always_traps_is_tried_twice_and_never_journaled() {
     assert!(engine.probe().peak() <= 3);
 }
 
-/// `ring_and_die(counter)` of a role: rings a bell outside, and traps on the first instance.
+/// `ring_and_die(counter)`, with this role, rings a bell outside and traps on the first instance.
 fn ringing(role: &str) -> (World, Arc<AtomicUsize>) {
     let rung = Arc::new(AtomicUsize::new(0));
     let world = World::new()
@@ -528,7 +529,7 @@ fn a_tick_that_waited_for_a_recovery_does_not_recover_again() {
         let proxy = proxy.clone();
         move || proxy.tick(Instant::now())
     });
-    // The tick most likely waits by now; if it comes late, it has it easier.
+    // Most likely the tick waits by now. If it is late, the case is only easier.
     thread::sleep(Duration::from_millis(30));
     let started = Instant::now();
     gate.open();
@@ -608,7 +609,7 @@ fn a_long_call_on_the_old_generation_survives_the_death_of_the_new_one() {
     let other = proxy.clone();
     let number = within("the rescue", PATIENCE, move || other.call("boom", args![]));
     assert_eq!(number.unwrap().i32().unwrap(), 3);
-    // It was ended to make room, and made again: it is pure.
+    // It was ended to make room, and repeated, because it is pure.
     assert_eq!(blocked.join().unwrap().unwrap().i32().unwrap(), 3);
     assert!(engine.probe().peak() <= 3);
     until_live(&proxy, &engine, 1);

@@ -1,4 +1,4 @@
-//! The journal is the state: what was made before a swap is there after it, under the same name.
+//! The journal is the state: an object from before a swap is there after it, under the same handle.
 
 use engine_api::Val;
 use proxy_core::{CallError, Error, Value, args};
@@ -116,7 +116,7 @@ fn null_from_a_create_call_stays_null() {
     assert_eq!(value(&proxy, something.handle().unwrap()), 5);
 }
 
-/// Where a buffer is and how long, in one i64.
+/// The address and the length of a buffer, in one i64.
 fn pack(address: u32, len: u32) -> i64 {
     i64::from(address) | (i64::from(len) << 32)
 }

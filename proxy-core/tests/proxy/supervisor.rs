@@ -1,4 +1,4 @@
-//! The supervisor prepares and swaps by itself, wakes when it must, and ends when it is dropped.
+//! The supervisor prepares and swaps by itself, wakes when needed, and ends when it is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use proxy_core::{Error, Patience, Supervisor, SwapState, args};
 use super::world::{PATIENCE, World, add, counter, leak_pages, until, value, within};
 use crate::fake::Gate;
 
-/// So long that only the bell can wake the supervisor in a test.
+/// An interval so long that only a wake-up gets the supervisor going in a test.
 const NEVER: Duration = Duration::from_hours(1);
 
 #[test]
@@ -182,7 +182,7 @@ fn callers_under_a_supervisor_lose_nothing() {
             scope.spawn(|| {
                 for _ in 0..300 {
                     add(&proxy, one, 1);
-                    // At the limit this traps, and is made again on a clean generation.
+                    // At the limit this traps, and is repeated on a clean generation.
                     proxy.call("leak", args![1]).unwrap();
                 }
             });

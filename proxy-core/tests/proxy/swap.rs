@@ -1,4 +1,4 @@
-//! A swap drops no call, loses no effect, and waits for as little as it can.
+//! A swap drops no call, loses no effect, and waits only for a journaled call in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,8 +100,8 @@ fn eight_threads_lose_nothing_under_swaps() {
                         assert!(value(proxy, total) > 0);
                         (index, arg, hash)
                     };
-                    // Ten before each swap, on average, and pure calls until it comes: who only
-                    // journals does so faster than a standby on two cores can follow.
+                    // Ten journaled calls per swap on average, and pure calls until the swap comes:
+                    // journaled calls alone would outrun a standby on two cores.
                     let paced = |call: &i64| {
                         while proxy.debug_info().swaps < call.cast_unsigned() / 10
                             && !stop.load(Ordering::Relaxed)
@@ -209,7 +209,7 @@ fn callers_behind_a_long_call_move_to_the_new_generation_at_once() {
             })
         })
         .collect();
-    // They most likely wait by now; if one comes late, it has it easier.
+    // Most likely they wait by now. If one is late, the case is only easier.
     thread::sleep(Duration::from_millis(20));
     assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
     swap(&proxy);
@@ -374,7 +374,7 @@ fn the_pause_holds_back_journaled_calls_only() {
         let proxy = proxy.clone();
         move || proxy.swap()
     });
-    // The standby catches up with one entry, while the next is journaled: that one is the tail.
+    // The standby catches up with one entry while the next is journaled, which becomes the tail.
     gates[0].wait_for(1);
     proxy.call("mark_b", args![]).unwrap();
     gates[0].open();

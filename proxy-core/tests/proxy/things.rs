@@ -1,4 +1,4 @@
-//! A module whose objects can leave it as bytes and come back.
+//! A module whose objects have artifacts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use proxy_core::{ArtifactStore, Handle, Proxy, args};
 use super::world::World;
 use crate::fake::{FakeEngine, FakeInstance, address, number};
 
-/// How many bytes an object takes as an artifact.
+/// The size of an object's artifact.
 pub(crate) const THING_BYTES: u32 = 5000;
 
-/// `thing_new(n)` computes an object of value n², which takes long in the modules that this stands for;
-/// `thing_write` and `thing_read` are its artifact. `view_new(thing, n)` makes one that depends on another.
+/// `thing_new(n)` computes an object of value n². In the modules that this stands for, that takes
+/// long. `thing_write` and `thing_read` are its artifact. `view_new(thing, n)` makes an object that
+/// depends on another.
 #[derive(Clone)]
 pub(crate) struct Things {
     /// How many objects were computed, on all instances.
     pub(crate) computed: Arc<AtomicUsize>,
-    /// How many were read, or should have been.
+    /// How many were read, or failed to be.
     pub(crate) read: Arc<AtomicUsize>,
-    /// What `thing_read` adds to a value that it should give as it is.
+    /// An error that `thing_read` adds to each value.
     pub(crate) distortion: Arc<AtomicI64>,
     /// Whether `thing_read` traps.
     pub(crate) traps: Arc<AtomicBool>,
@@ -168,7 +169,7 @@ impl Things {
         self.read.load(Ordering::SeqCst)
     }
 
-    /// A process: a proxy with a store of its own in the directory.
+    /// A proxy with a store of its own on the directory, as in another process.
     pub(crate) fn process(&self, directory: &Path) -> (Proxy, World, FakeEngine) {
         let store = ArtifactStore::directory(directory).unwrap();
         self.with_store(&store)
@@ -181,7 +182,7 @@ impl Things {
         (builder.build().unwrap(), world, engine)
     }
 
-    /// Leaves the artifacts of these things in a directory, as a process does that prepared a standby.
+    /// Leaves the artifacts of these things in a directory, as a process that prepared a standby.
     pub(crate) fn leave(&self, directory: &Path, numbers: &[i32]) {
         let (proxy, ..) = self.process(directory);
         for n in numbers {

@@ -1,4 +1,4 @@
-//! What most tests start from: a module with counters, its policy, and a listener.
+//! The start of most tests: a module with counters, its policy, and a listener.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -9,7 +9,7 @@ use proxy_core::{Builder, CheckpointPolicy, Event, Handle, Proxy, args};
 
 use crate::fake::{COUNTER_POLICY, FakeEngine, FakeInstance, Gate, Script, number};
 
-/// How long the slowest machine may take for what should take microseconds.
+/// How long a slow machine may take for something that should take microseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A scripted module with its policy.
@@ -33,7 +33,8 @@ impl World {
         }
     }
 
-    /// Adds an export with the rest of its entry in the policy; an empty one leaves it unlisted.
+    /// Adds an export. `entry` is the rest of its entry in the policy; an empty one leaves it
+    /// unlisted.
     pub(crate) fn func(
         mut self,
         name: &str,
@@ -46,7 +47,7 @@ impl World {
     ) -> Self {
         self.script = self.script.func(name, ty, behaviour);
         if !entry.is_empty() {
-            // Before the others: the first entry that matches decides.
+            // It goes first, because the first entry that matches decides.
             self.policy = format!("[[export]]\nmatch = \"{name}\"\n{entry}\n{}", self.policy);
         }
         self
@@ -62,7 +63,7 @@ impl World {
         self
     }
 
-    /// Limits the memory to so many pages.
+    /// Limits the memory to this many pages.
     pub(crate) fn pages(mut self, pages: u64) -> Self {
         self.limits.memory_bytes_max = Some(pages * PAGE_BYTES);
         self
@@ -89,13 +90,13 @@ impl World {
         self.policy(&entry)
     }
 
-    /// `leak(pages)`: pure, and grows the memory for ever. Traps if it cannot.
+    /// `leak(pages)`: pure, grows the memory, and traps if it cannot.
     pub(crate) fn leaking(self) -> Self {
         self.func("leak", "(param i32)", "role = \"pure\"", leak)
     }
 
-    /// `hold(pages)`: creates an object that takes so many pages; `hold_free` frees it, though never the
-    /// memory.
+    /// `hold(pages)`: creates an object that takes this many pages. `hold_free` frees the object,
+    /// but the memory stays as large.
     pub(crate) fn holding(self) -> Self {
         self.func(
             "hold",
@@ -143,7 +144,8 @@ impl World {
         )
     }
 
-    /// `boom()`: pure, traps on instances for which `dies` says so, and returns the number of the others.
+    /// `boom()`: pure, traps on instances for which `dies` is true, and returns the instance's
+    /// number on others.
     pub(crate) fn booming(self, dies: impl Fn(u64) -> bool + Send + Sync + 'static) -> Self {
         self.func(
             "boom",
@@ -158,8 +160,8 @@ impl World {
         )
     }
 
-    /// `chain_step(arg)`: hashes `arg` into the module's state, and returns the new hash and how many
-    /// steps there were before. One call lost, doubled or out of order changes all later hashes.
+    /// `chain_step(arg)`: hashes `arg` into the module's state, and returns the new hash and the
+    /// number of steps before it. One call lost, doubled or out of order changes all later hashes.
     pub(crate) fn chain(self, leaked_bytes: u32) -> Self {
         self.func(
             "chain_step",
@@ -192,19 +194,19 @@ impl World {
             .on_event(move |event| events.push(event))
     }
 
-    /// Instances can be captured and restored.
+    /// Lets instances be captured and restored.
     pub(crate) fn checkpointed(self) -> Self {
         self.script(Script::snapshots)
     }
 
-    /// A proxy whose checkpoints are renewed with every tail, and compared with a replay after every use.
+    /// A proxy with the checkpoints of [`EAGER`], and its engine.
     pub(crate) fn build_eager(&self) -> (Proxy, FakeEngine) {
         let engine = self.script.engine();
         let builder = self.builder(&engine).checkpoints(EAGER);
         (builder.build().expect("the world is sound"), engine)
     }
 
-    /// A proxy with the defaults, and its engine. What was said about its making is forgotten.
+    /// A proxy with the defaults, and its engine. Events of the building are cleared.
     pub(crate) fn build(&self) -> (Proxy, FakeEngine) {
         let engine = self.script.engine();
         let proxy = self.builder(&engine).build().expect("the world is sound");
@@ -238,7 +240,7 @@ pub(crate) fn instance_number(guest: &FakeInstance) -> i32 {
     i32::try_from(guest.number).expect("tests make few instances")
 }
 
-/// Everything that the proxy reported.
+/// The events that the proxy has sent.
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
 
@@ -304,7 +306,7 @@ pub(crate) fn swap(proxy: &Proxy) {
     proxy.swap().expect("the standby can be swapped in");
 }
 
-/// Waits until something is so that another thread brings about.
+/// Waits until `so` is true, which another thread sees to.
 #[track_caller]
 pub(crate) fn until(what: &str, so: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -314,7 +316,7 @@ pub(crate) fn until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
-/// Waits until only so many instances are alive, and drives the upkeep that frees them.
+/// Waits until only `live` instances are alive, and ticks, which frees the others.
 #[track_caller]
 pub(crate) fn until_live(proxy: &Proxy, engine: &FakeEngine, live: usize) {
     until("the old generation is freed", || {
@@ -323,7 +325,8 @@ pub(crate) fn until_live(proxy: &Proxy, engine: &FakeEngine, live: usize) {
     });
 }
 
-/// What the thread gives, or a failed test instead of one that hangs.
+/// Runs something on a thread of its own. If it takes longer than `limit`, the test fails instead
+/// of hanging.
 #[track_caller]
 pub(crate) fn within<T: Send + 'static>(
     what: &str,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail, ensure};
 use engine_api::ValType;
-use guest_calls::{ArgKind, Param, Shape, Value};
+use guest_calls::{ArgKind, OwnedArg, Param, Shape, Value};
 use serde_json::Number;
 
 use super::number::to_val;
@@ -20,7 +20,7 @@ impl Binder<'_> {
     ) -> Result<BoundArg> {
         Ok(match (arg, param.kind) {
             (Argument::Literal(literal), _) => match literal.fit(&param.shape())? {
-                Some(value) => BoundArg::Fixed(checked(value, param)?),
+                Some(value) => BoundArg::Fixed(checked(&value, param)?),
                 None => return Err(misfit(arg, param)),
             },
             (Argument::Index, ArgKind::Value) => {
@@ -100,9 +100,9 @@ impl Binder<'_> {
     }
 }
 
-/// Whether bytes are whole numbers, where the parameter takes an array.
-fn checked(value: Value, param: Param<'_>) -> Result<Value> {
-    if let (Value::Bytes(bytes), ArgKind::Numbers(width, _)) = (&value, param.kind) {
+/// The value as an argument, if its bytes are whole numbers where the parameter takes an array.
+fn checked(value: &Value, param: Param<'_>) -> Result<OwnedArg> {
+    if let (Value::Bytes(bytes), ArgKind::Numbers(width, _)) = (value, param.kind) {
         ensure!(
             param.takes(&Shape::Bytes(Some(bytes.len()))),
             "{} bytes where an array of numbers of {} bytes each is needed",
@@ -110,7 +110,8 @@ fn checked(value: Value, param: Param<'_>) -> Result<Value> {
             width.bytes()
         );
     }
-    Ok(value)
+    let arg = value.as_arg().and_then(|arg| OwnedArg::record(&arg));
+    Ok(arg.expect("a file writes no nulls, references or pointers"))
 }
 
 fn misfit(arg: &Argument, param: Param<'_>) -> anyhow::Error {

@@ -11,55 +11,28 @@ pub(super) fn bind_export(
     entry: Option<&ExportPolicy>,
     name: &str,
     func: FuncIndex,
-    ty: &FuncType,
+    wasm_ty: &FuncType,
     info: &ModuleInfo,
 ) -> Result<ExportPlan, PolicyError> {
-    let wasm_ty = ty;
     let return_pointer = entry.is_some_and(|entry| returns_through_pointer(entry, wasm_ty));
     let params = &wasm_ty.params()[usize::from(return_pointer)..];
-    let mut args = match entry.and_then(|entry| entry.args.clone()) {
-        Some(args) => args,
-        None => vec![ArgKind::Value; params.len()],
-    };
-    let given = args
-        .iter()
-        .take_while(|kind| **kind != ArgKind::Zero)
-        .count();
-    let zeros = args.len() - given;
-    if args[given..].iter().any(|kind| *kind != ArgKind::Zero) {
-        return Err(refuse(format!(
-            "`{name}`: an argument of kind `zero` comes after all others"
-        )));
-    }
-    args.truncate(given);
+    let (args, zeros) = bind_args(entry, name, params.len())?;
     let params = &params[..params.len().saturating_sub(zeros)];
-    let slots = match entry.and_then(|entry| entry.results.as_ref()) {
+    let kinds = entry.and_then(|entry| entry.results.as_ref());
+    let slots = match kinds {
         Some(kinds) if return_pointer => return_slots(kinds, name)?,
         _ => wasm_ty.results().to_vec(),
     };
-    let ty = &FuncType::new(params, &slots);
-    let results = match entry.and_then(|entry| entry.results.as_ref()) {
-        Some(kinds) => bind_results(kinds, name, ty)?,
-        None => vec![
-            ResultPlan {
-                kind: ResultKind::Value,
-                pair: false
-            };
-            ty.results().len()
-        ],
+    let ty = FuncType::new(params, &slots);
+    let value = ResultPlan {
+        kind: ResultKind::Value,
+        pair: false,
+    };
+    let results = match kinds {
+        Some(kinds) => bind_results(kinds, name, &ty)?,
+        None => vec![value; slots.len()],
     };
     let role = entry.map_or(Role::Mutate, |entry| entry.role);
-    let handles: Vec<usize> = (0..args.len()).filter(|at| args[*at].is_handle()).collect();
-    let mut consumes = match (role, entry) {
-        (Role::Free, _) => handles,
-        (_, Some(entry)) => entry.consumes.clone(),
-        (_, None) => Vec::new(),
-    };
-    for (position, kind) in args.iter().enumerate() {
-        if matches!(kind, ArgKind::Handles(_)) && !consumes.contains(&position) {
-            consumes.push(position);
-        }
-    }
     let mutates = entry.and_then(|entry| entry.mutates.clone());
     let changes = match (role, mutates) {
         (Role::Mutate, None) => Changes::Module,
@@ -69,23 +42,7 @@ pub(super) fn bind_export(
         .and_then(|entry| entry.fingerprint.as_ref())
         .map(|fingerprint| bind_named(fingerprint, name, "its fingerprint", info))
         .transpose()?;
-    let artifact = entry
-        .and_then(|entry| entry.artifact.as_ref())
-        .filter(|artifact| {
-            let here = |name: &str| info.function(name).is_ok();
-            !artifact.optional || (here(&artifact.export) && here(&artifact.import))
-        })
-        .map(|artifact| {
-            Ok::<_, PolicyError>(ArtifactPlan {
-                export: bind_named(&artifact.export, name, "its artifact", info)?,
-                import: bind_named(&artifact.import, name, "its artifact", info)?,
-                live: artifact.live,
-            })
-        })
-        .transpose()?;
-    let needs = entry
-        .and_then(|entry| entry.needs.as_deref())
-        .map(Into::into);
+    let needs = entry.and_then(|entry| entry.needs.as_deref());
     let plain = !return_pointer
         && zeros == 0
         && args.iter().all(|kind| *kind == ArgKind::Value)
@@ -95,21 +52,79 @@ pub(super) fn bind_export(
     Ok(ExportPlan {
         name: name.into(),
         func,
-        ty: ty.clone(),
         wasm_ty: wasm_ty.clone(),
         return_pointer,
         role,
+        consumes: consumed_args(entry, &args),
         args,
         results,
-        consumes,
         changes,
-        needs,
+        needs: needs.map(Into::into),
         fingerprint,
-        artifact,
+        artifact: bind_artifact(entry, name, info)?,
         numeric: ty.numeric().filter(|_| plain),
+        ty,
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
     })
+}
+
+/// The kinds of the arguments that callers give, and how many zeros come after them.
+fn bind_args(
+    entry: Option<&ExportPolicy>,
+    name: &str,
+    params: usize,
+) -> Result<(Vec<ArgKind>, usize), PolicyError> {
+    let mut args = match entry.and_then(|entry| entry.args.clone()) {
+        Some(args) => args,
+        None => vec![ArgKind::Value; params],
+    };
+    let is_zero = |kind: &ArgKind| *kind == ArgKind::Zero;
+    let given = args.iter().take_while(|kind| !is_zero(kind)).count();
+    let zeros = args.split_off(given);
+    if zeros.iter().all(is_zero) {
+        Ok((args, zeros.len()))
+    } else {
+        Err(refuse(format!(
+            "`{name}`: an argument of kind `zero` comes after all others"
+        )))
+    }
+}
+
+/// The positions of the arguments whose objects the call uses up.
+fn consumed_args(entry: Option<&ExportPolicy>, args: &[ArgKind]) -> Vec<usize> {
+    let positions = |of: fn(&ArgKind) -> bool| (0..args.len()).filter(move |at| of(&args[*at]));
+    let mut consumes = match entry {
+        Some(entry) if entry.role == Role::Free => positions(ArgKind::is_handle).collect(),
+        Some(entry) => entry.consumes.clone(),
+        None => Vec::new(),
+    };
+    for position in positions(|kind| matches!(kind, ArgKind::Handles(_))) {
+        if !consumes.contains(&position) {
+            consumes.push(position);
+        }
+    }
+    consumes
+}
+
+/// The exports of the artifact that an entry names, unless it is optional and not all are there.
+fn bind_artifact(
+    entry: Option<&ExportPolicy>,
+    name: &str,
+    info: &ModuleInfo,
+) -> Result<Option<ArtifactPlan>, PolicyError> {
+    let Some(artifact) = entry.and_then(|entry| entry.artifact.as_ref()) else {
+        return Ok(None);
+    };
+    let here = |name: &str| info.function(name).is_ok();
+    if artifact.optional && !(here(&artifact.export) && here(&artifact.import)) {
+        return Ok(None);
+    }
+    Ok(Some(ArtifactPlan {
+        export: bind_named(&artifact.export, name, "its artifact", info)?,
+        import: bind_named(&artifact.import, name, "its artifact", info)?,
+        live: artifact.live,
+    }))
 }
 
 /// Whether an entry is for functions of this many parameters.

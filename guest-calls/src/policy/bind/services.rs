@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
+use engine_api::{FuncIndex, FuncType, FunctionInfo, ModuleInfo, ValType};
 
 use super::super::plan::{AllocatorPlan, ExportPlan, ResultPlan, refuse};
 use crate::{AllocatorPolicy, ArgKind, PolicyError, ResultKind, Role};
@@ -28,11 +28,7 @@ pub(super) fn bind_allocator(
         return Ok(None);
     };
     let signature = |name: &str, params: std::ops::RangeInclusive<usize>, results: usize| {
-        let (func, function) = info.function(name).map_err(|_| {
-            refuse(format!(
-                "module.allocator: the module exports no function `{name}`"
-            ))
-        })?;
+        let (func, function) = function("module.allocator", name, info)?;
         let i32_only = |types: &[ValType]| types.iter().all(|ty| *ty == ValType::I32);
         let fits = params.contains(&function.ty.params().len())
             && function.ty.results().len() == results
@@ -71,24 +67,24 @@ pub(super) fn bind_number(
     info: &ModuleInfo,
 ) -> Result<Option<FuncIndex>, PolicyError> {
     let Some(name) = name else { return Ok(None) };
-    match info.function(name) {
-        Ok((func, function))
-            if function.ty.params().is_empty()
-                && matches!(
-                    function.ty.results(),
-                    [ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64]
-                ) =>
-        {
-            Ok(Some(func))
-        }
-        Ok((_, function)) => Err(refuse(format!(
+    let (func, function) = function("module", name, info)?;
+    match (function.ty.params(), function.ty.results()) {
+        ([], [ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64]) => Ok(Some(func)),
+        _ => Err(refuse(format!(
             "module: `{name}` has type {}, needed is () -> a number of MiB",
             function.ty
         ))),
-        Err(_) => Err(refuse(format!(
-            "module: the module exports no function `{name}`"
-        ))),
     }
+}
+
+/// A function that the policy names in `place`.
+fn function<'a>(
+    place: &str,
+    name: &str,
+    info: &'a ModuleInfo,
+) -> Result<(FuncIndex, &'a FunctionInfo), PolicyError> {
+    let missing = || refuse(format!("{place}: the module exports no function `{name}`"));
+    info.function(name).map_err(|_| missing())
 }
 
 /// A function of the module's own that calls need.
@@ -98,16 +94,14 @@ pub(super) fn bind_service(
     needed: &FuncType,
     info: &ModuleInfo,
 ) -> Result<Option<FuncIndex>, PolicyError> {
-    match (name, info.function(name.unwrap_or(usual))) {
+    match (name, function("module", name.unwrap_or(usual), info)) {
         (_, Ok((func, function))) if function.ty == *needed => Ok(Some(func)),
         (None, _) => Ok(None),
         (Some(name), Ok((_, function))) => Err(refuse(format!(
             "module: `{name}` has type {}, needed is {needed}",
             function.ty
         ))),
-        (Some(name), Err(_)) => Err(refuse(format!(
-            "module: the module exports no function `{name}`"
-        ))),
+        (Some(_), Err(error)) => Err(error),
     }
 }
 
