@@ -2,8 +2,8 @@
 
 use crate::{EngineId, ExternType, FuncType, Trap, ValType};
 
-/// An error of an engine. Each variant says what the caller can do next. If the runtime has an error
-/// of its own, it is kept as the `source`.
+/// An error of an engine. Each variant says what the caller can do next. If the runtime has an
+/// error of its own, it is kept as the `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -132,8 +132,8 @@ impl FuncRef {
         Self { instance, slot }
     }
 
-    /// For engines: a number for a new instance, different from that of every other instance in this
-    /// process, on any engine.
+    /// For engines: a number for a new instance, different from that of every other instance in
+    /// this process, on any engine.
     #[must_use]
     pub fn new_instance() -> u64 {
         static LAST: AtomicU64 = AtomicU64::new(0);

@@ -50,8 +50,8 @@ pub use crate::keep_second as if_wasmtime;
 #[doc(hidden)]
 pub use crate::keep_second as if_llvm;
 
-/// Bytes of stack for guests that wasm-bindgen made. Provers written in Rust for JavaScript overflow
-/// the usual 1 MiB; JavaScript engines give about this much.
+/// Bytes of stack for guests that wasm-bindgen made. Provers written in Rust for JavaScript
+/// overflow the usual 1 MiB; JavaScript engines give about this much.
 const BINDGEN_STACK_BYTES_MAX: usize = 4 << 20;
 
 /// The engines that are compiled into this build, in the order of the list.

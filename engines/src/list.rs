@@ -92,7 +92,8 @@ impl Listed {
     ///
     /// # Errors
     ///
-    /// [`Error::NotCompiledIn`], and [`Error::Engine`] if the engine does not start on this machine.
+    /// [`Error::NotCompiledIn`], and [`Error::Engine`] if the engine does not start on this
+    /// machine.
     pub fn make(&self, config: &EngineConfig) -> Result<Arc<dyn Engine>, Error> {
         let constructor = self.constructor.ok_or(Error::NotCompiledIn {
             name: self.name,

@@ -20,14 +20,15 @@
 //!    code running in it, and that no reference into it exists (an engine has its instance by
 //!    `&mut`). Between calls, compiled code keeps no address in the memory except the base, which
 //!    stays the same.
-//! 2. *The memory owns the reservation.* The region lies in one reservation that its engine made and
-//!    will unmap as a whole, whatever is mapped there by then. The engine requires only that these
-//!    pages can be read and written, as before. Guard pages and the room to grow lie outside of the
-//!    region and stay untouched.
+//! 2. *The memory owns the reservation.* The region lies in one reservation that its engine made
+//!    and will unmap as a whole, whatever is mapped there by then. The engine requires only that
+//!    these pages can be read and written, as before. Guard pages and the room to grow lie outside
+//!    of the region and stay untouched.
 //! 3. *No hole is ever left.* `mmap` with `MAP_FIXED` may unmap the old pages and then fail. The
 //!    system would give the hole in the reservation to the next `mmap` of any thread, and it would
 //!    be unmapped with the memory. So a failed mapping is plugged with anonymous pages at once. If
-//!    even that fails, the process ends ([`std::process::abort`]): there is nothing sound left to do.
+//!    even that fails, the process ends ([`std::process::abort`]): there is nothing sound left to
+//!    do.
 //! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking
 //!    before a restored memory maps them: none of their pages can change or vanish under a guest
 //!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page.

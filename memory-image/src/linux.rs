@@ -12,8 +12,8 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
 use crate::extents::{Extent as ExtentOf, overlay};
 use crate::{ImageError, Region};
 
-/// The bytes that are moved, or given back, at a time. No more than this exists twice at any moment,
-/// and a thread that waits for the process's memory map waits no longer than this takes.
+/// The bytes that are moved, or given back, at a time. No more than this exists twice at any
+/// moment, and a thread that waits for the process's memory map waits no longer than this takes.
 const SLICE_BYTES: usize = 4 << 20;
 
 /// Zeros of this length and more are mapped as anonymous pages, not kept as a hole in the file,
@@ -418,8 +418,8 @@ unsafe fn put_back(region: Region, extent: &Extent) {
     }
 }
 
-/// The pages that were written to since an image was mapped there, as offsets and lengths, or `None`
-/// if the system does not tell.
+/// The pages that were written to since an image was mapped there, as offsets and lengths, or
+/// `None` if the system does not tell.
 fn changed_runs(region: Region) -> Option<Vec<(usize, usize)>> {
     /// Bits of an entry of `/proc/self/pagemap` (`Documentation/admin-guide/mm/pagemap.rst`). This
     /// one: the page belongs to a file or is shared.
