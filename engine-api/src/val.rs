@@ -84,7 +84,7 @@ macro_rules! numbers {
         }
 
         impl Val {
-            #[doc = concat!("The value as a number, if it is one of the type `", stringify!($number), "`.")]
+            #[doc = concat!("The number, if the value is of the type `", stringify!($number), "`.")]
             #[must_use]
             pub fn $number(&self) -> Option<$number> {
                 match self {

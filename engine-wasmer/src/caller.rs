@@ -1,4 +1,4 @@
-//! The guest as its host functions, and the owner of its instance, see it.
+//! Access to the guest, for its host functions and for the owner of its instance.
 
 use std::sync::Arc;
 
@@ -162,7 +162,7 @@ impl WasmerInstance {
         self.state().memory(memory.0)
     }
 
-    /// A value as an element of a table whose index has been checked.
+    /// A value as an element of a table. The caller has checked the table's index.
     fn element(&self, table: TableIndex, value: &Val) -> Result<TableElement, Error> {
         let state = self.state();
         let ty = state.compiled.info.tables()[table.0 as usize].element;
@@ -179,7 +179,7 @@ impl WasmerInstance {
 }
 
 impl MemoryParts {
-    /// The memory's size at this moment.
+    /// The memory's size at this moment, in bytes.
     fn bytes(&self) -> u64 {
         match &self.shared {
             Some(shared) => shared.bytes(),
