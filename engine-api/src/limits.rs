@@ -57,7 +57,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Elements that each table may have: the smaller of the own limit and [`TABLE_ELEMENTS_MAX`].
+    /// Elements that each table may have: `table_elements_max`, but at most [`TABLE_ELEMENTS_MAX`].
     #[must_use]
     pub fn table_elements(&self) -> u64 {
         let own = self.table_elements_max.unwrap_or(TABLE_ELEMENTS_MAX);

@@ -121,7 +121,8 @@ impl Caller for WasmerInstance {
         let Ok(delta) = u32::try_from(elements_delta) else {
             return Err(refused);
         };
-        // SAFETY: the borrow ends with the statement, and growing runs no guest code.
+        // SAFETY: `initial` is a reference of the table's type, made by `element`; the borrow ends
+        // with the statement, and growing runs no guest code.
         let before = unsafe { handle.get_mut(state.objects()).grow(delta, initial) };
         before.map(u64::from).ok_or(refused)
     }
@@ -151,7 +152,7 @@ impl Caller for WasmerInstance {
         let Ok(at) = u32::try_from(element) else {
             return Err(Error::NoSuchElement { element, size });
         };
-        // SAFETY: as in `table_grow`.
+        // SAFETY: as in `table_grow`, with `value`.
         let stored = unsafe { handle.get_mut(state.objects()).set(at, value) };
         stored.map_err(|_| Error::NoSuchElement { element, size })
     }

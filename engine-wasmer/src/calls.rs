@@ -1,5 +1,5 @@
-//! Enters a guest's code, under its limits. Results take the place of arguments. There is no other
-//! way in.
+//! The only way into a guest's code. Calls run under the limits of the instance, and their results
+//! take the place of their arguments.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,6 +1,4 @@
-//! The ABI of imported functions in LLVM's code, and when functions must not pass the base of
-//! memory
-//! 0.
+//! The ABI of imported functions in LLVM's code, which must not always pass the base of memory 0.
 //!
 //! If memory 0 cannot move, LLVM's functions take its base as a parameter, but imported functions
 //! do not. For a `call_indirect`, wasmer 7.3.0 guesses which kind it will meet from the table's

@@ -5,10 +5,9 @@
 //! lock, or be allocating. So the handler does nothing unless the processor is in the code of the
 //! guest that this thread runs, and that guest's call must end. One watchdog thread repeats the
 //! signal every millisecond until the call has ended; host functions and waits check the same word
-//! when they return. Hence
+//! when they return. So
 //!
-//! * a signal that arrives late cannot hurt the next call, whose word does not say that it must
-//!   end;
+//! * a signal that arrives late cannot hurt the next call, because that call is not marked to end;
 //! * the thread exists only while there are instances with a deadline or an interrupter;
 //! * calls of other instances pay nothing, and those of watched ones a few stores and one exchange.
 

@@ -166,9 +166,10 @@ impl InstanceState {
         find(&self.parts().globals, "global", index).copied()
     }
 
-    /// The value in a global of this guest.
+    /// The value of a global of this guest, whose type is `ty`.
     pub(crate) fn value(&self, definition: NonNull<VMGlobalDefinition>, ty: ValType) -> Val {
-        // SAFETY: the global lives as long as the guest, and holds a value of its type.
+        // SAFETY: callers pass a global of this guest with its own type. It lives as long as the
+        // guest, and holds a value of that type.
         unsafe {
             let raw = definition.as_ref().val;
             self.references.borrow_mut().lift(ty, raw)
@@ -182,7 +183,8 @@ impl InstanceState {
         value: &Val,
     ) -> Result<(), Error> {
         let raw = self.references.borrow_mut().lower(value)?;
-        // SAFETY: the global lives as long as the guest, whose code is not running.
+        // SAFETY: callers pass a global of this guest, and a value that they have checked to be of
+        // its type. The global lives as long as the guest, whose code is not running.
         unsafe { (*definition.as_ptr()).val = raw };
         Ok(())
     }

@@ -30,7 +30,7 @@
 //!    even that fails, the process ends ([`std::process::abort`]): there is nothing sound left to
 //!    do.
 //! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking
-//!    before a restored memory maps them: none of their pages can change or vanish under a guest
+//!    before any other memory maps them: none of their pages can change or vanish under a guest
 //!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page.
 
 mod copying;

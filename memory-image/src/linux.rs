@@ -27,7 +27,7 @@ const EXTENTS_MAX: usize = 128;
 /// The most files that an image refers to. Each is an open file descriptor.
 const FILES_MAX: usize = 8;
 
-/// If more than one in this many parts of a memory has changed, the new image is made whole and
+/// If more than one part in this many of a memory has changed, the new image is made whole and
 /// shares nothing with the older one.
 const CHANGED_PART_MAX: usize = 4;
 
