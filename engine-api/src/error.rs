@@ -2,8 +2,8 @@
 
 use crate::{EngineId, ExternType, FuncType, Trap, ValType};
 
-/// An error of an engine. Each variant says what the caller can do next. If the runtime has an error
-/// of its own, it is kept as the `source`.
+/// An error of an engine. Each variant says what the caller can do next. If the runtime has an
+/// error of its own, it is kept as the `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -145,20 +145,20 @@ pub enum Error {
         message: String,
     },
 
-    /// A precompiled module of another module, engine, version or machine, or a damaged one.
-    /// Compile again.
+    /// The precompiled module is damaged, or was made for another module, engine, version or
+    /// machine. Compile again.
     #[error("the precompiled module cannot be used: {reason}; compile the module again")]
     Precompiled {
-        /// What does not fit.
+        /// The property that does not fit, or the damage.
         reason: String,
-        /// What the system or the runtime said, where one of them refused it.
+        /// The error of the system or the runtime, if one of them refused it.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 
-    /// A snapshot that does not fit the module. Make the instance anew, and replay.
+    /// The snapshot does not fit the module. Make the instance anew, and replay.
     #[error("the snapshot cannot be used: {reason}")]
     Snapshot {
-        /// What does not fit.
+        /// The difference, or the part that is missing.
         reason: String,
     },
 
@@ -166,16 +166,17 @@ pub enum Error {
     /// replay.
     #[error("a memory could not be captured or restored")]
     Image {
-        /// What the system said.
+        /// The failed step, with the system's error.
         source: memory_image::ImageError,
     },
 
-    /// The runtime failed for a reason of its own, for example because it could not map memory.
+    /// The runtime failed for a reason of its own, for example because it could not map memory. Try
+    /// again later, or on another engine.
     #[error("{engine} failed to {action}")]
     Runtime {
         /// The engine.
         engine: EngineId,
-        /// What it was doing.
+        /// The step that failed, as in "failed to ...".
         action: &'static str,
         /// The runtime's error.
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -143,7 +143,8 @@ pub enum Extern {
 /// use engine_api::{Error, FuncType, Imports, Val, ValType};
 ///
 /// let mut imports = Imports::new();
-/// imports.func("env", "double", FuncType::new(&[ValType::I32], &[ValType::I32]), |_, args, results| {
+/// let ty = FuncType::new(&[ValType::I32], &[ValType::I32]);
+/// imports.func("env", "double", ty, |_, args, results| {
 ///     let Val::I32(number) = args[0] else { unreachable!("declared as i32") };
 ///     results[0] = Val::I32(number.wrapping_mul(2));
 ///     Ok::<(), Error>(())

@@ -26,8 +26,9 @@ pub trait Caller {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchExport`], [`Error::Signature`] or [`Error::ForeignReference`] before the guest
-    /// ran; [`Error::Trap`], [`Error::Host`] or [`Error::HostPanicked`] if the call ended early.
+    /// [`Error::NoSuchExport`], [`Error::Signature`] or [`Error::ForeignReference`] before the
+    /// guest ran; [`Error::Trap`], [`Error::Host`] or [`Error::HostPanicked`] if the call ended
+    /// early.
     fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error>;
 
     /// The size of a linear memory in bytes.
@@ -194,7 +195,8 @@ pub trait Instance: Caller + Send {
     fn memory_meter(&self) -> Option<MemoryMeter>;
 
     /// The size of all its linear memories at this moment, in bytes, including shared memories and
-    /// those that the host cannot reach by an index. Costs a few loads: it is read after every call.
+    /// those that the host cannot reach by an index. Costs a few loads: it is read after every
+    /// call.
     fn memory_bytes(&self) -> u64;
 
     /// A handle with which other threads can end the instance's calls.

@@ -64,9 +64,10 @@
 //! requires that each memory lies in a reservation of its own, that base and size are whole pages,
 //! and that nothing of the guest runs or is borrowed meanwhile. An engine remembers the last image
 //! of each memory and gives it to the next capture, which then copies only the changes. A restored
-//! memory first grows to its image's size, under the limits. [`ModuleInfo::check_snapshots`] refuses
-//! shared memories and references in globals. [`Module::obstacles`] is `module_bytes::obstacles` in
-//! words; [`Module::snapshots`] refuses if the host of the instances stands in the way.
+//! memory first grows to its image's size, under the limits. [`ModuleInfo::check_snapshots`]
+//! refuses shared memories and references in globals. [`Module::obstacles`] is
+//! `module_bytes::obstacles` in words; [`Module::snapshots`] refuses if the host of the instances
+//! stands in the way.
 //!
 //! **Memory goes back.** Dropping an [`Instance`] returns memories, tables and stacks to the
 //! system. [`Instance::discard_memories`] gives the pages back beforehand, in slices, by
@@ -74,8 +75,8 @@
 //! loads. If no memory is shared, the engine also keeps a [`MemoryMeter`] up to date.
 //!
 //! **Precompiled modules are checked.** [`Module::precompiled`] wraps the serialized code with the
-//! module's hash and the engine's [fingerprint](Engine::fingerprint). [`Engine::load`] gets the code
-//! from [`Precompiled::code_for`], which refuses code of another module or engine.
+//! module's hash and the engine's [fingerprint](Engine::fingerprint). [`Engine::load`] gets the
+//! code from [`Precompiled::code_for`], which refuses code of another module or engine.
 //!
 //! **Calls of numbers do not allocate.** [`Instance::call_numbers`] compares one word with the
 //! function's type ([`ModuleInfo::check_numbers`]) and passes the caller's slots to the guest.

@@ -45,27 +45,27 @@ pub struct Limits {
     pub table_elements_max: Option<u64>,
     /// How long one outermost call may take, the start function included, before
     /// [`crate::Trap::DeadlineExceeded`]. The call ends within two ticks of 10 ms, with these
-    /// exceptions: a host function runs to its end; some engines cannot end a bulk instruction, such
-    /// as a `memory.fill` of gigabytes, in its middle; and some cannot end a loop that consists of
-    /// long bulk instructions. A call that returns after its deadline and before the next tick may
-    /// still succeed.
+    /// exceptions: a host function runs to its end; some engines cannot end a bulk instruction,
+    /// such as a `memory.fill` of gigabytes, in its middle; and some cannot end a loop that
+    /// consists of long bulk instructions. A call that returns after its deadline and before the
+    /// next tick may still succeed.
     pub deadline: Option<Duration>,
     /// Units of fuel that each outermost call starts with, the start function included. It runs out
-    /// at the same point in every run on the same engine. Needs [`EngineConfig::fuel`]; units differ
-    /// between engines.
+    /// at the same point in every run on the same engine. Needs [`EngineConfig::fuel`]; units
+    /// differ between engines.
     pub fuel: Option<u64>,
 }
 
 impl Limits {
-    /// Elements that each table may have: the smaller of the own limit and [`TABLE_ELEMENTS_MAX`].
+    /// Elements that each table may have: `table_elements_max`, but at most [`TABLE_ELEMENTS_MAX`].
     #[must_use]
     pub fn table_elements(&self) -> u64 {
         let own = self.table_elements_max.unwrap_or(TABLE_ELEMENTS_MAX);
         own.min(TABLE_ELEMENTS_MAX)
     }
 
-    /// For engines: refuses an instance that would start larger than its limits allow. `given` comes
-    /// from [`Imports::resolve_all`](crate::Imports::resolve_all).
+    /// For engines: refuses an instance that would start larger than its limits allow. `given`
+    /// comes from [`Imports::resolve_all`](crate::Imports::resolve_all).
     ///
     /// # Errors
     ///

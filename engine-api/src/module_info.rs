@@ -245,8 +245,8 @@ impl ModuleInfo {
         mutable.map(|(index, ty)| (index, ty.value))
     }
 
-    /// For engines: refuses snapshots of a module with state that no snapshot holds: shared memories
-    /// and references in globals.
+    /// For engines: refuses snapshots of a module with state that no snapshot holds: shared
+    /// memories and references in globals.
     ///
     /// # Errors
     ///

@@ -22,8 +22,8 @@ use crate::{FuncType, Val, ValType};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NumericType {
     /// From the lowest bit: the number of parameters, 4 bits; the number of results, 4 bits; then 2
-    /// bits for each parameter up to [`Slot::MAX`], and 2 for each result. The highest bit is always
-    /// set, which gives `Option` a niche.
+    /// bits for each parameter up to [`Slot::MAX`], and 2 for each result. The highest bit is
+    /// always set, which gives `Option` a niche.
     bits: NonZeroU64,
 }
 

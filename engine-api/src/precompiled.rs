@@ -18,9 +18,9 @@ use crate::{Error, ModuleHash};
 /// the rest   the engine's own serialized form
 /// ```
 ///
-/// Whoever loads one runs its machine code. So it must come from [`crate::Module::precompiled`],
-/// either in this process or from a file that nobody else could write. The hashes find damage and
-/// mistakes; they are not a signature.
+/// Loading one runs its machine code. So it must come from [`crate::Module::precompiled`], either
+/// in this process or from a file that nobody else could write. The hashes find damage and mistakes;
+/// they are not a signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Precompiled {
     module: ModuleHash,

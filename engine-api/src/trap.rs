@@ -18,19 +18,19 @@ pub enum Trap {
     UnalignedAtomic,
     /// `memory.atomic.wait` on a memory that is not shared.
     AtomicWaitUnshared,
-    /// A table access or `call_indirect` outside a table.
+    /// A table access or a `call_indirect` outside a table.
     TableOutOfBounds,
     /// `call_indirect` of a null element.
     IndirectCallToNull,
     /// `call_indirect` of a function with another signature.
     BadSignature,
-    /// A null reference where the instruction needs an object.
+    /// A null reference in an instruction that needs an object.
     NullReference,
     /// Integer overflow in a division or a conversion.
     IntegerOverflow,
     /// Division by zero.
     IntegerDivisionByZero,
-    /// The conversion of a float that is NaN or outside the range of the target type.
+    /// The conversion of a float that no integer of the target type stands for, such as NaN.
     BadConversionToInteger,
     /// The call stack reached its limit.
     StackOverflow,

@@ -40,7 +40,7 @@ impl fmt::Display for ValType {
     }
 }
 
-/// The type of a function: its parameters and its results, either of which may be several.
+/// The type of a function: its parameters and its results. There may be several of each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FuncType {
     params: Box<[ValType]>,

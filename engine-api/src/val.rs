@@ -84,7 +84,7 @@ macro_rules! numbers {
         }
 
         impl Val {
-            #[doc = concat!("The value as a number, if it is one of the type `", stringify!($number), "`.")]
+            #[doc = concat!("The number, if the value is of the type `", stringify!($number), "`.")]
             #[must_use]
             pub fn $number(&self) -> Option<$number> {
                 match self {
@@ -132,8 +132,8 @@ impl FuncRef {
         Self { instance, slot }
     }
 
-    /// For engines: a number for a new instance, different from that of every other instance in this
-    /// process, on any engine.
+    /// For engines: a number for a new instance, different from that of every other instance in
+    /// this process, on any engine.
     #[must_use]
     pub fn new_instance() -> u64 {
         static LAST: AtomicU64 = AtomicU64::new(0);

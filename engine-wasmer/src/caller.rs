@@ -1,4 +1,4 @@
-//! The guest as its host functions, and the owner of its instance, see it.
+//! Access to the guest, for its host functions and for the owner of its instance.
 
 use std::sync::Arc;
 
@@ -121,7 +121,8 @@ impl Caller for WasmerInstance {
         let Ok(delta) = u32::try_from(elements_delta) else {
             return Err(refused);
         };
-        // SAFETY: the borrow ends with the statement, and growing runs no guest code.
+        // SAFETY: `initial` is a reference of the table's type, made by `element`; the borrow ends
+        // with the statement, and growing runs no guest code.
         let before = unsafe { handle.get_mut(state.objects()).grow(delta, initial) };
         before.map(u64::from).ok_or(refused)
     }
@@ -151,7 +152,7 @@ impl Caller for WasmerInstance {
         let Ok(at) = u32::try_from(element) else {
             return Err(Error::NoSuchElement { element, size });
         };
-        // SAFETY: as in `table_grow`.
+        // SAFETY: as in `table_grow`, with `value`.
         let stored = unsafe { handle.get_mut(state.objects()).set(at, value) };
         stored.map_err(|_| Error::NoSuchElement { element, size })
     }
@@ -162,7 +163,7 @@ impl WasmerInstance {
         self.state().memory(memory.0)
     }
 
-    /// A value as an element of a table whose index has been checked.
+    /// A value as an element of a table. The caller has checked the table's index.
     fn element(&self, table: TableIndex, value: &Val) -> Result<TableElement, Error> {
         let state = self.state();
         let ty = state.compiled.info.tables()[table.0 as usize].element;
@@ -179,7 +180,7 @@ impl WasmerInstance {
 }
 
 impl MemoryParts {
-    /// The memory's size at this moment.
+    /// The memory's size at this moment, in bytes.
     fn bytes(&self) -> u64 {
         match &self.shared {
             Some(shared) => shared.bytes(),

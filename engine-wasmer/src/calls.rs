@@ -1,5 +1,5 @@
-//! The one way into a guest's code: under its limits, and with its results in place of its
-//! arguments.
+//! The only way into a guest's code. Calls run under the limits of the instance, and their results
+//! take the place of their arguments.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,7 +16,7 @@ use crate::state::{Callee, Fuel, InstanceState, lookup};
 use crate::traps::{self, Imposed};
 
 impl InstanceState {
-    /// Fills tables with the module's elements, and if asked to, memories with its data.
+    /// Fills tables with the module's elements and, with `with_data`, memories with its data.
     pub(crate) fn fill(&self, with_data: bool) -> Result<(), Error> {
         let machine_code = self.compiled.machine_code();
         let instance = self.parts().instance;
@@ -47,20 +47,20 @@ impl InstanceState {
         failed.map_or(Ok(()), |error| Err(self.instantiation_error(error)))
     }
 
-    /// Fills memories and tables, and runs what was the module's start function.
+    /// Fills memories and tables, and runs the module's start function.
     pub(crate) fn start(&self) -> Result<(), Error> {
         self.fill(true)?;
         let Some(name) = &self.compiled.start else {
             return Ok(());
         };
         let Callee(callee) = self.find(name);
-        // A function without parameters and results; wasmer wants a place for them all the same.
+        // A start function has no parameters and no results, but wasmer needs a place for them.
         let mut values = [RawValue::default()];
         // SAFETY: there is no value to fit or to make room for.
         unsafe { self.run_callee(callee, values.as_mut_ptr()) }
     }
 
-    /// The exported function, looked up the first time it is called.
+    /// The exported function, which is looked up when it is first called.
     #[inline]
     fn callee(&self, func: FuncIndex) -> Callee {
         let slot = &self.callees[func.0 as usize];
@@ -88,7 +88,7 @@ impl InstanceState {
         }
     }
 
-    /// Calls an exported function.
+    /// Calls an exported function with values of any type.
     pub(crate) fn call(
         &self,
         func: FuncIndex,
@@ -98,7 +98,7 @@ impl InstanceState {
         let info = &*self.compiled.info;
         info.check_call(func, args, results)?;
         let Callee(callee) = self.callee(func);
-        // The function's results take the place of its arguments.
+        // Results take the place of arguments.
         let mut values = SmallVec::<[RawValue; 8]>::new();
         {
             let mut references = self.references.borrow_mut();
@@ -123,7 +123,7 @@ impl InstanceState {
         Ok(())
     }
 
-    /// Calls an exported function of numbers, which are taken from and left in their slots.
+    /// Calls an exported function of numbers. The guest's code reads and writes the slots.
     #[inline]
     pub(crate) fn call_numbers(
         &self,
@@ -167,7 +167,7 @@ impl InstanceState {
         })
     }
 
-    /// Runs guest code under the limits.
+    /// Runs guest code under the limits of the instance.
     #[inline]
     fn run(
         &self,
@@ -191,7 +191,7 @@ impl InstanceState {
             fuel.fill(self.limits.fuel.unwrap_or(u64::MAX));
         }
         self.depth.set(self.depth.get() + 1);
-        // wasmer panics before it enters the guest if it cannot map a stack.
+        // If wasmer cannot map a stack, it panics before it enters the guest.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             enter(&self.compiled.settings.vm_config, FOREIGN_SIGNALS)
         }));
@@ -207,7 +207,7 @@ impl InstanceState {
             _ => self.watched.kill(),
         };
         if outermost && self.recursed.take() {
-            // wasmer keeps every stack it ever made for reuse, and that was one for each call.
+            // Wasmer keeps every stack for reuse, and the recursion took one for each call.
             wasmer_vm::drain_stack_pool();
         }
         match outcome {
@@ -230,8 +230,8 @@ impl InstanceState {
     }
 }
 
-/// What wasmer asks about signals that arrive while a guest of ours runs. Its own signal, which
-/// would end the guest, is for another guest on the same thread, whose host function has called
-/// ours. It is dropped; wasmer's senders allow for that.
+/// Decides, for wasmer, about signals that arrive while a guest of ours runs. Wasmer's own signal,
+/// which would end the guest, is for another guest on the same thread, whose host function has
+/// called ours. So it is dropped, which wasmer's senders expect to happen.
 const FOREIGN_SIGNALS: *const TrapHandlerFn<'static> =
     &(|signal, _, _| signal == libc::SIGUSR1) as &'static TrapHandlerFn<'static>;

@@ -1,4 +1,4 @@
-//! What the instances of a module share.
+//! The compiled code and the data that the instances of a module share.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,24 +17,25 @@ pub(crate) struct Compiled {
     pub(crate) engine: wasmer_compiler::Engine,
     pub(crate) settings: Arc<Settings>,
     pub(crate) info: Arc<ModuleInfo>,
-    /// Where the guest's functions lie in this process.
+    /// The addresses of the guest's functions in this process.
     pub(crate) code: Range<usize>,
     pub(crate) reach: Reach,
     pub(crate) fuel: Option<FuelGlobals>,
-    /// The export that was the start function.
+    /// The export under which the start function is found.
     pub(crate) start: Option<String>,
 }
 
 /// The globals that the metering middleware adds to a module.
 #[derive(Clone, Copy)]
 pub(crate) struct FuelGlobals {
-    /// An i64: the fuel that is left.
+    /// An i64 with the fuel that is left.
     pub(crate) remaining: GlobalIndex,
-    /// An i32: 1 once a block asked for more than was left.
+    /// An i32, which is 1 once a block needed more fuel than was left.
     pub(crate) exhausted: GlobalIndex,
 }
 
-/// What of a module the host can address: what it imports or exports.
+/// The memories, tables and globals that the host reaches: those that the module imports or
+/// exports.
 pub(crate) struct Reach {
     pub(crate) memories: Box<[bool]>,
     pub(crate) tables: Box<[bool]>,
@@ -70,7 +71,7 @@ impl Compiled {
             .expect("the only backend compiled in is `sys`")
     }
 
-    /// Where wasmer finds an exported function.
+    /// Wasmer's index of an exported function.
     pub(crate) fn function_index(&self, name: &str) -> ExportIndex {
         let exports = &self.machine_code().module_info().exports;
         *exports

@@ -1,4 +1,4 @@
-//! Values and types, from the contract's to wasmer's and back.
+//! Conversions of values and types between the contract and wasmer.
 
 use std::collections::HashMap;
 use std::ptr::NonNull;
@@ -61,8 +61,8 @@ pub(crate) fn global_type(ty: GlobalType) -> wasmer_types::GlobalType {
 
 /// The references that one instance and its host have given each other.
 ///
-/// Neither kind is ever taken back: functions live as long as their instance, and of a host object
-/// nobody knows when the guest has forgotten it.
+/// None is ever released: functions live as long as their instance, and nothing tells when a guest
+/// has dropped a host object.
 pub(crate) struct References {
     instance: u64,
     functions: Vec<NonNull<VMCallerCheckedAnyfunc>>,
@@ -72,7 +72,7 @@ pub(crate) struct References {
 }
 
 impl References {
-    /// For the instance of this process-wide unique number.
+    /// For the instance with this number, which is unique in the process.
     pub(crate) fn new(instance: u64) -> Self {
         Self {
             instance,
@@ -83,7 +83,7 @@ impl References {
         }
     }
 
-    /// The value as the guest's code holds it.
+    /// Converts a value to the form in which the guest's code holds it.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl References {
         })
     }
 
-    /// The value of a type that the guest's code left in `raw`.
+    /// Converts a value of the type `ty` from the form in which the guest's code holds it.
     ///
     /// # Safety
     ///

@@ -20,7 +20,7 @@ use crate::module::WasmerModule;
 use crate::settings::{Compiler, Settings};
 use crate::shared_memory;
 
-/// The least stack a guest gets: wasmer's library calls use some of it (see [`crate::libcalls`]).
+/// The smallest stack of a guest. Wasmer's library calls use some of it (see [`crate::libcalls`]).
 const STACK_BYTES_MIN: usize = 128 << 10;
 
 /// wasmer with one of its compilers.
@@ -79,7 +79,7 @@ impl Wasmer {
         Self::with_config(Compiler::Llvm, &EngineConfig::default())
     }
 
-    /// wasmer with a compiler and a configuration.
+    /// wasmer with this compiler and this configuration.
     ///
     /// # Errors
     ///
@@ -132,10 +132,10 @@ impl Engine for Wasmer {
         let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         self.settings.check_imports(&info)?;
-        // An engine keeps all code it ever compiled, so each module gets one of its own.
+        // A wasmer engine keeps all code that it ever compiled, so each module gets its own.
         let mut engine = self.settings.backend()?;
         if self.settings.compiler.passes_base() {
-            // A module that cannot be read is refused below.
+            // The compiler refuses a module that cannot be read.
             let movable = import_abi::imports_are_values(wasm).unwrap_or(true);
             if movable {
                 engine.set_tunables(import_abi::Movable::new());
@@ -151,7 +151,8 @@ impl Engine for Wasmer {
                 Ok(Arc::new(module))
             }
             Ok(Err(error)) => Err(self.settings.refusal(wasm, error)),
-            // It may be the module's fault or the compiler's; another engine may know better.
+            // The module may be invalid. Otherwise the compiler is at fault, and another engine
+            // may compile it.
             Err(_) => {
                 module_bytes::features(wasm)?;
                 Err(self
@@ -184,7 +185,7 @@ impl Engine for Wasmer {
 }
 
 impl Settings {
-    /// A fresh wasmer engine. It costs microseconds: compilers have no state of their own.
+    /// Makes a new wasmer engine. That takes microseconds: compilers have no state of their own.
     fn backend(&self) -> Result<wasmer_compiler::Engine, Error> {
         let build = || {
             let mut config = self.compiler_config();
@@ -244,7 +245,7 @@ impl Settings {
         }
     }
 
-    /// Refuses imports that would make the compiler panic.
+    /// Refuses imports on which the compiler would panic.
     ///
     /// Singlepass 7.3.0 asserts that an imported function has at most one result
     /// (`gen_std_dynamic_import_trampoline` in its `machine_x64.rs`).
@@ -262,7 +263,7 @@ impl Settings {
         }
     }
 
-    /// Why a module did not compile: its own fault, or a feature that is missing here.
+    /// Why a module did not compile: it is invalid, or this engine lacks a feature.
     fn refusal(&self, wasm: &[u8], error: CompileError) -> Error {
         match module_bytes::missing_features(wasm, self.capabilities()) {
             Err(invalid) => return invalid,

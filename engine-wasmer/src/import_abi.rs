@@ -1,14 +1,14 @@
-//! The ABI of imported functions in LLVM's code: when it must not pass the base of memory 0.
+//! The ABI of imported functions in LLVM's code, which must not always pass the base of memory 0.
 //!
-//! Where memory 0 cannot move, LLVM's functions take its base as a parameter, and imported
-//! functions do not. Which of them a `call_indirect` may meet is read off the first element segment
-//! of the table by wasmer 7.3.0, as if that began at 0 and nothing were ever written to the table
-//! (`build_m0_indirect_call` in its `code.rs`). Where it guesses wrong, all parameters are shifted,
-//! and a number of the guest's becomes the base of its memory: any address of the process.
+//! If memory 0 cannot move, LLVM's functions take its base as a parameter, but imported functions
+//! do not. For a `call_indirect`, wasmer 7.3.0 guesses which kind it will meet from the table's
+//! first element segment, as if that began at 0 and nothing were ever written to the table
+//! (`build_m0_indirect_call` in its `code.rs`). If the guess is wrong, all parameters are shifted,
+//! and a number of the guest's choice becomes the base of its memory: any address of the process.
 //!
 //! So a module in which an imported function may get into a table is compiled as if its memories
-//! could move. Its functions load the base where they need it, and compare each address with the
-//! memory's size.
+//! could move. Its functions then load the base when they need it, and compare each address with
+//! the memory's size.
 
 use std::ptr::NonNull;
 
@@ -21,9 +21,9 @@ use wasmer_vm::{VMMemory, VMMemoryDefinition, VMTable, VMTableDefinition};
 
 use crate::layout;
 
-/// Whether any imported function is named where functions are values: in elements, in globals, or
-/// as an export, which the host may ask for. Function bodies can only make values of those that
-/// are.
+/// Whether the module uses an imported function as a value: in element segments, in globals, or as
+/// an export, to which the host can get a reference. A function body can only make references to
+/// functions that are named in one of these places.
 pub(crate) fn imports_are_values(wasm: &[u8]) -> Result<bool, BinaryReaderError> {
     let mut imported = 0;
     for payload in Parser::new(0).parse_all(wasm) {
@@ -87,8 +87,8 @@ fn is_one(expression: &ConstExpr<'_>, imported: u32) -> Result<bool, BinaryReade
     Ok(false)
 }
 
-/// For compiling: what has these knows of no memory that stays where it is. Instances are made with
-/// tunables of their own, and their memories do stay.
+/// Tunables for compiling, which tell the compiler that memories may move. Instances have other
+/// tunables, and their memories do not move.
 pub(crate) struct Movable(BaseTunables);
 
 impl Movable {

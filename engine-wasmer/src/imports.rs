@@ -1,4 +1,4 @@
-//! What the host gives a guest, as wasmer's objects.
+//! Makes the host's imports into wasmer's objects.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -20,7 +20,7 @@ use crate::limits::InstanceTunables;
 use crate::shared_memory::Backing;
 use crate::state::InstanceState;
 
-/// Makes a guest's imports, in its module's order.
+/// Makes the imports of a guest, in its module's order.
 pub(crate) fn link(
     guest: NonNull<InstanceState>,
     tunables: &InstanceTunables,
@@ -106,7 +106,7 @@ impl Linker<'_> {
             },
         });
         let anyfunc = VMCallerCheckedAnyfunc {
-            // wasmer puts the address of a trampoline that it compiled for the signature here.
+            // Wasmer puts the address of the trampoline for the signature here.
             func_ptr: ptr::null(),
             type_signature_hash,
             vmctx: VMFunctionContext {
@@ -123,14 +123,14 @@ impl Linker<'_> {
     }
 }
 
-/// What a host function's entry point is given.
+/// The context of a host function, which its entry point gets.
 struct HostContext {
     guest: NonNull<InstanceState>,
     function: HostFunc,
 }
 
-/// Where the guest enters the host, on the guest's stack: nothing here may need dropping when the
-/// error is raised, which abandons the stack.
+/// The entry from the guest into the host, on the guest's stack. Raising an error abandons that
+/// stack, so nothing on it may need dropping then.
 unsafe extern "C-unwind" fn enter(
     context: *const VMDynamicFunctionContext<HostContext>,
     values: *mut RawValue,
@@ -144,7 +144,7 @@ unsafe extern "C-unwind" fn enter(
     }
 }
 
-/// The same, for a host function that is exported again and called from the host.
+/// The same entry, for a host function that the module exports and the host calls.
 unsafe extern "C" fn call_trampoline(
     context: *mut VMContext,
     _: *const VMFunctionBody,

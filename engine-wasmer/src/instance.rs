@@ -1,4 +1,4 @@
-//! An instance, as its owner has it.
+//! An instance, as its owner sees it.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::state::InstanceState;
 
 /// The instance behind [`engine_api::Instance`].
 pub(crate) struct WasmerInstance {
-    /// Its own imports keep it too.
+    /// The instance's host functions have this pointer too.
     pub(crate) state: NonNull<InstanceState>,
 }
 
@@ -32,7 +32,7 @@ impl Drop for WasmerInstance {
 }
 
 impl WasmerInstance {
-    /// An instance of a guest that has neither code nor imports yet.
+    /// An instance of a guest that does not have its code and its imports yet.
     pub(crate) fn new(
         compiled: &Arc<Compiled>,
         watched: Arc<Watched>,
@@ -45,7 +45,7 @@ impl WasmerInstance {
         }
     }
 
-    /// What a host function sees of the guest that called it.
+    /// The view that a host function has of the guest that called it.
     ///
     /// # Safety
     ///

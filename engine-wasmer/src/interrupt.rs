@@ -1,14 +1,14 @@
-//! Ending a guest from outside: deadlines, and the contract's `Interrupter`.
+//! Ends a guest's call from outside: deadlines, and the contract's `Interrupter`.
 //!
-//! A signal takes the machine out of the guest's code, wherever it is (see `signal.rs`). That is
-//! safe in the guest's own code, and nowhere else: a library call or the entry of a host function
-//! may hold a lock, or be allocating. So the handler does nothing unless the machine is in the code
-//! of the guest that this thread runs, and that guest's call is one to be ended. Signals are
-//! repeated every millisecond by one watchdog thread, until the call has ended; host functions and
-//! waits look at the same word when they return. Hence
+//! A signal makes the processor leave the guest's code, wherever it is (see `signal.rs`). That is
+//! safe only in the guest's own code: a library call or the entry of a host function may hold a
+//! lock, or be allocating. So the handler does nothing unless the processor is in the code of the
+//! guest that this thread runs, and that guest's call must end. One watchdog thread repeats the
+//! signal every millisecond until the call has ended; host functions and waits check the same word
+//! when they return. So
 //!
-//! * a signal that arrives late cannot hurt the next call: its word does not say that it is to end;
-//! * the thread exists while there are instances with a deadline or an interrupter, and no longer;
+//! * a signal that arrives late cannot hurt the next call, because that call is not marked to end;
+//! * the thread exists only while there are instances with a deadline or an interrupter;
 //! * calls of other instances pay nothing, and those of watched ones a few stores and one exchange.
 
 use std::cell::Cell;
@@ -25,41 +25,40 @@ use engine_api::{Interrupt, Trap};
 
 use crate::signal;
 
-/// Whether this build can tell where the machine was when a signal came.
+/// Whether the handler can tell the instruction that a signal interrupted, on this machine.
 pub(crate) const AVAILABLE: bool = cfg!(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ));
 
-/// How long to wait before a signal that did not end the call is repeated, in nanoseconds.
+/// The time until a signal that did not end the call is repeated, in nanoseconds.
 const RETRY: u64 = 1_000_000;
 
-/// The end of time, in nanoseconds.
+/// The time of an event that never comes, in nanoseconds.
 const NEVER: u64 = u64::MAX;
 
-/// What other threads know of an instance.
+/// The state of an instance that other threads see.
 pub(crate) struct Watched {
-    /// Where the guest's own code lies.
+    /// The addresses of the guest's own code.
     code: Range<usize>,
-    /// Somebody interrupted the instance: this call and all later ones.
+    /// Whether somebody interrupted the instance: the call in flight and all later ones.
     interrupted: AtomicBool,
-    /// The number of the last outermost call, above [`STATE_BITS`] bits of what has become of it.
-    /// Only the thread that runs the instance begins and ends calls, so it need not read what it
-    /// overwrites; all others only say that the call of a certain number is to end, which fails if
-    /// it has.
+    /// The number of the last outermost call, above [`STATE_BITS`] bits with its state. Only the
+    /// thread that runs the instance begins and ends calls, so it can overwrite the word. Other
+    /// threads only mark the call of a certain number to end, which fails if it has ended.
     call: AtomicU64,
-    /// When the call in flight passes its deadline, in nanoseconds since the watchdog's birth.
+    /// The deadline of the call in flight, in nanoseconds since the watchdog's birth.
     expires: AtomicU64,
-    /// The system's number of the thread that the last call began on.
+    /// The system's number of the thread on which the last call began.
     thread: AtomicI32,
-    /// The thread, while it sleeps in a `memory.atomic.wait`.
+    /// The thread that runs the guest, while it sleeps in a `memory.atomic.wait`.
     asleep: Mutex<Option<Thread>>,
 }
 
 const STATE_BITS: u32 = 2;
 const STATE: u64 = (1 << STATE_BITS) - 1;
 
-/// States of [`Watched::call`]; those from [`DEADLINE`] on say why the call is to end.
+/// States of [`Watched::call`]. Those from [`DEADLINE`] on say why the call must end.
 const IDLE: u64 = 0;
 const RUNNING: u64 = 1;
 const DEADLINE: u64 = 2;
@@ -78,7 +77,7 @@ fn reason(call: u64) -> Option<Trap> {
 }
 
 impl Watched {
-    /// For an instance whose code lies there.
+    /// For an instance whose code has these addresses.
     pub(crate) fn new(code: &Range<usize>) -> Arc<Self> {
         Arc::new(Self {
             code: code.clone(),
@@ -90,7 +89,7 @@ impl Watched {
         })
     }
 
-    /// Why the call in flight is to end.
+    /// Why the call in flight must end, if it must.
     #[inline]
     pub(crate) fn kill(&self) -> Option<Trap> {
         reason(self.call.load(Ordering::Acquire))
@@ -102,14 +101,15 @@ impl Watched {
         Asleep(self)
     }
 
-    /// Starts an outermost call.
+    /// Begins an outermost call.
     #[inline]
     fn begin(&self, expires: u64) -> Result<(), Trap> {
         self.expires.store(expires, Ordering::Relaxed);
         self.thread.store(this_thread(), Ordering::Relaxed);
         let number = (self.call.load(Ordering::Relaxed) | STATE).wrapping_add(1);
-        // Before the load below, in the order that everybody sees: who interrupts stores first and
-        // then looks for a call. Either we see that, or he sees us.
+        // This comes before the load below, in the order that all threads see. An interrupter first
+        // stores its flag and then looks for a call. So either this thread sees the flag, or the
+        // interrupter sees the call.
         self.call.swap(number | RUNNING, Ordering::SeqCst);
         if self.interrupted.load(Ordering::SeqCst) {
             self.end();
@@ -118,7 +118,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Ends it; why it was to end early, if it was.
+    /// Ends the outermost call, and returns why it had to end early, if it had to.
     #[inline]
     fn end(&self) -> Option<Trap> {
         let call = self.call.load(Ordering::Acquire);
@@ -126,7 +126,7 @@ impl Watched {
         reason(call)
     }
 
-    /// Tries to end the call in flight if its time has come. When to look again.
+    /// Tries to end the call in flight if it must end, and returns when to look again.
     fn pursue(&self, now: u64) -> u64 {
         let call = self.call.load(Ordering::SeqCst);
         let expires = self.expires.load(Ordering::Relaxed);
@@ -139,21 +139,21 @@ impl Watched {
             reason => reason,
         };
         let marked = (call & !STATE) | state;
-        // Fails if the call has ended meanwhile, or somebody else was first.
+        // This fails if the call has ended meanwhile, or if another thread was first.
         let _ = self
             .call
             .compare_exchange(call, marked, Ordering::AcqRel, Ordering::Acquire);
         if let Some(sleeper) = &*lock(&self.asleep) {
             sleeper.unpark();
         }
-        // It may come while the thread is between two states, or in a host function: hence the
-        // retries.
+        // The signal has no effect while the thread is in a host function or between two states, so
+        // it is repeated.
         signal::send(self.thread.load(Ordering::Relaxed));
         now.saturating_add(RETRY)
     }
 }
 
-/// The system's number of this thread, asked for once.
+/// The system's number of this thread. The system is asked once.
 #[inline]
 fn this_thread() -> i32 {
     thread_local! {
@@ -171,15 +171,16 @@ fn this_thread() -> i32 {
 thread_local! {
     /// The instance whose code this thread runs, or null.
     static CURRENT: Cell<*const Watched> = const { Cell::new(ptr::null()) };
-    /// Where this thread's own stack ended when it last entered a guest from outside of all guests.
+    /// An address on this thread's own stack, from when it last entered a guest while it ran no
+    /// other.
     static ENTERED_AT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Stack of the host that calls of guests by host functions may use in all. Threads of Rust have
-/// 2 MiB, and a guest that recurses through a host function must not end the process.
+/// The bytes of the thread's own stack that recursion through host functions may use. Threads of
+/// Rust have 2 MiB, and a guest that recurses through a host function must not end the process.
 const HOST_STACK_BYTES_MAX: usize = 512 << 10;
 
-/// Makes an instance the one whose code this thread runs, until the guard is dropped.
+/// Notes that this thread runs the code of an instance, until the guard is dropped.
 ///
 /// # Errors
 ///
@@ -211,7 +212,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Whether the call that runs on this thread is to end.
+/// Whether the call that runs on this thread must end.
 #[inline]
 pub(crate) fn is_current_killed() -> bool {
     // SAFETY: the guard that set it borrows the instance's state for as long as it is set.
@@ -219,8 +220,8 @@ pub(crate) fn is_current_killed() -> bool {
     current.is_some_and(|watched| watched.kill().is_some())
 }
 
-/// Whether this thread is in a guest's own code at that address, in a call that is to end. For the
-/// signal's handler: it may come at any moment.
+/// Whether that address is in the code of the guest that this thread runs, in a call that must end.
+/// The signal handler calls this, at any moment.
 fn is_to_end_at(program_counter: usize) -> bool {
     // SAFETY: as in `is_current_killed`.
     let current = unsafe { CURRENT.get().as_ref() };
@@ -237,7 +238,7 @@ impl Drop for Asleep<'_> {
     }
 }
 
-/// What makes an instance's calls interruptible.
+/// Makes the calls of an instance interruptible, while it exists.
 pub(crate) struct Watch {
     watched: Arc<Watched>,
     dog: Arc<Watchdog>,
@@ -246,7 +247,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// # Errors
     ///
-    /// The system's, if it gives no thread.
+    /// The system's error, if it cannot start a thread or install the signal handler.
     pub(crate) fn new(watched: &Arc<Watched>) -> io::Result<Self> {
         signal::install(is_to_end_at)?;
         let dog = Watchdog::get()?;
@@ -257,7 +258,7 @@ impl Watch {
         })
     }
 
-    /// Starts an outermost call, with its deadline.
+    /// Begins an outermost call, with its deadline.
     ///
     /// # Errors
     ///
@@ -276,7 +277,7 @@ impl Watch {
         }
     }
 
-    /// Ends an outermost call; why it was to end early, if it was.
+    /// Ends an outermost call, and returns why it had to end early, if it had to.
     #[inline]
     pub(crate) fn end(&self) -> Option<Trap> {
         self.watched.end()
@@ -300,7 +301,7 @@ impl Drop for Watch {
     }
 }
 
-/// Behind the contract's `Interrupter`. It does not keep the watchdog alive: once its instance is
+/// The engine's side of an `Interrupter`. It does not keep the watchdog alive: once its instance is
 /// dropped, there is nothing to end.
 pub(crate) struct Handle {
     watched: Arc<Watched>,
@@ -318,7 +319,7 @@ impl Interrupt for Handle {
     }
 }
 
-/// The thread that sends signals: one for the process, while anything is watched.
+/// The thread that sends signals. There is one in the process while any instance is watched.
 struct Watchdog {
     pack: Arc<Pack>,
     thread: Option<JoinHandle<()>>,
@@ -327,9 +328,9 @@ struct Watchdog {
 struct Pack {
     state: Mutex<PackState>,
     changed: Condvar,
-    /// When the thread will look next by itself. Written with the lock held.
+    /// When the thread will next look by itself. It is written while the lock is held.
     wake: AtomicU64,
-    /// What all times count from.
+    /// The time from which all times count.
     birth: Instant,
 }
 
@@ -374,7 +375,7 @@ impl Drop for Watchdog {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        // An interrupt on the thread itself may hold the last reference for a moment.
+        // This may run on the watchdog's own thread, if an interrupt there held the last reference.
         if thread.thread().id() != thread::current().id() {
             let _ = thread.join();
         }
@@ -382,14 +383,14 @@ impl Drop for Watchdog {
 }
 
 impl Pack {
-    /// Nanoseconds since its birth.
+    /// Nanoseconds since the watchdog's birth.
     #[inline]
     fn now(&self) -> u64 {
         nanoseconds(self.birth.elapsed())
     }
 
-    /// Has the thread look at `at` at the latest. Wakes it only if it would come too late: a
-    /// run of short calls with one time limit wakes it once per limit, not once per call.
+    /// Makes the thread look no later than at `at`. This wakes the thread only if it would look too
+    /// late: a run of short calls with the same time limit wakes it once per limit, not per call.
     #[inline]
     fn look_at(&self, at: u64) {
         if at < self.wake.load(Ordering::SeqCst) {
@@ -409,8 +410,9 @@ impl Pack {
     fn run(&self) {
         let mut state = lock(&self.state);
         while !state.stop {
-            // Whoever begins a call from here on waits for the lock, and then says when to wake.
-            // Who began one before is seen below: he published it before he loaded this.
+            // A thread that begins a call from here on waits for the lock, and then sets a time to
+            // wake. One that began before has published its call before it loaded `wake`, so the
+            // loop below sees that call.
             self.wake.store(NEVER, Ordering::SeqCst);
             let now = self.now();
             let looks = state.watched.iter().map(|watched| watched.pursue(now));

@@ -1,10 +1,11 @@
-//! wasmer's library calls, made interruptible, and safe at the end of the guest's stack.
+//! Wasmer's library calls, made interruptible, and safe at the end of the guest's stack.
 //!
-//! Compiled code calls `memory.fill` and its kin in wasmer's library. A signal does not end a guest
-//! inside one of them (see [`crate::interrupt`]); one can take most of a second, and a loop of them
-//! leaves a signal few instants to arrive in. So it calls these instead: long ones work in pieces,
-//! and all look at the end whether the call is to end. It finds them in a table of functions in
-//! each instance, and what LLVM's calls by address is replaced in its code (see [`crate::relink`]).
+//! Compiled code calls wasmer's library for `memory.fill` and similar operations. A signal does not
+//! end a guest inside such a call (see [`crate::interrupt`]); a call can take most of a second, and
+//! a loop of calls leaves a signal few instants to arrive in. So compiled code calls the functions
+//! here instead: long ones work in pieces, and all of them check at their end whether the guest's
+//! call must end. Compiled code finds them in a table in each instance. LLVM's code contains
+//! addresses, which are replaced (see [`crate::relink`]).
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -15,18 +16,18 @@ use wasmer_vm::{Trap, VMContext, VMInstance, raise_lib_trap};
 
 use crate::interrupt;
 
-/// Bytes in one piece: a few milliseconds if the pages are new.
+/// The bytes of one piece. It takes a few milliseconds if the pages are new.
 const PIECE_BYTES: u32 = 8 << 20;
 
-/// The operations: the index of each in an instance's table of functions, wasmer's name for it in
-/// the code of LLVM, if that has one, and what takes its place.
+/// Lists the operations: the index in an instance's table of functions, wasmer's name for it in
+/// LLVM's code, if it has one there, and the function that replaces it.
 macro_rules! operations {
     ($($index:ident $($call:ident)? => $operation:ident;)*) => {
         fn each_operation(mut put: impl FnMut(VMBuiltinFunctionIndex, *const ())) {
             $(put(VMBuiltinFunctionIndex::$index(), $operation as *const ());)*
         }
 
-        /// What takes the place of a function of the library, if anything does.
+        /// The replacement of a library function, if it has one.
         pub(crate) fn replacement(call: LibCall) -> Option<*const ()> {
             match call {
                 $($(LibCall::$call => Some($operation as *const ()),)?)*
@@ -63,7 +64,7 @@ operations! {
     get_imported_memory_atomic_notify_index ImportedMemory32AtomicNotify => imported_notify;
 }
 
-/// Puts the interruptible operations into an instance.
+/// Puts the interruptible operations into an instance's table of functions.
 ///
 /// # Safety
 ///
@@ -81,11 +82,11 @@ pub(crate) unsafe fn install(instance: NonNull<VMInstance>) {
     }
 }
 
-/// Ends the call if it is to end.
+/// Ends the guest's call if it must end.
 ///
 /// # Safety
 ///
-/// Only on a guest's stack, with nothing that needs dropping on it.
+/// It must run on a guest's stack, with nothing on it that needs dropping.
 unsafe fn poll() {
     if interrupt::is_current_killed() {
         // SAFETY: as this function requires.
@@ -144,7 +145,7 @@ unsafe fn fill_with(to: u32, len: u32, fill: impl Fn(u32, u32)) {
     reserve_stack();
     match to.checked_add(len) {
         Some(end) if len > PIECE_BYTES => {
-            // Traps if the whole is out of bounds, before anything is written.
+            // Traps if the whole range is out of bounds, before anything is written.
             fill(end, 0);
             // SAFETY: we are on the guest's stack; nothing here needs dropping.
             unsafe { in_pieces(len, false, |start, len| fill(to + start, len)) };
@@ -175,7 +176,7 @@ unsafe extern "C" fn copy(
         match (to.checked_add(len), from.checked_add(len)) {
             (Some(to_end), Some(from_end)) if len > PIECE_BYTES => {
                 copy(to_end, from_end, 0);
-                // What is still to be read must not be overwritten.
+                // In this order, no piece overwrites bytes that a later one reads.
                 in_pieces(len, to > from, |start, len| {
                     copy(to + start, from + start, len);
                 });
@@ -188,7 +189,7 @@ unsafe extern "C" fn copy(
     }
 }
 
-/// Functions that do what wasmer's do, and then look whether the call is to end.
+/// Functions that call wasmer's function, and then check whether the guest's call must end.
 macro_rules! polled {
     ($($name:ident => $original:ident($($arg:ident: $ty:ty),*) $(-> $result:ty)?;)*) => {$(
         unsafe extern "C" fn $name(context: *mut VMContext, $($arg: $ty),*) $(-> $result)? {
@@ -230,8 +231,8 @@ polled! {
     ) -> u32;
 }
 
-/// The same for functions that take or give an element of a table. wasmer does not name its type, a
-/// union of two pointers, which the machines supported pass as one.
+/// The same for functions that take or return an element of a table. Its type is private to wasmer:
+/// a union of two pointers, which the supported machines pass like a pointer.
 macro_rules! polled_with_elements {
     ($($name:ident => $original:ident($($arg:ident: $ty:ty),*) $(-> $result:ty)?;)*) => {$(
         unsafe extern "C" fn $name(context: *mut VMContext, $($arg: $ty),*) $(-> $result)? {
@@ -269,13 +270,12 @@ unsafe extern "C" fn raise_trap(code: TrapCode) -> ! {
 
 /// Overflows the guest's stack here, if it would overflow in the library call that follows.
 ///
-/// A call that traps captures a backtrace first, on the guest's stack, with the allocator's and the
-/// unwinder's locks held. An overflow in there would be a trap like any other, and leave them
-/// locked.
+/// A library call that traps first captures a backtrace, on the guest's stack, while it holds locks
+/// of the allocator and the unwinder. An overflow there would end the guest and leave them locked.
 #[inline(never)]
 fn reserve_stack() {
     #[expect(clippy::large_stack_arrays, reason = "its size is its purpose")]
-    // The compiler touches a large frame page by page, so the guard page cannot be skipped.
+    // The compiler touches a large frame page by page, so it cannot skip the guard page.
     let mut room = [MaybeUninit::<u8>::uninit(); 32 << 10];
     std::hint::black_box(&mut room);
 }

@@ -1,4 +1,4 @@
-//! What an instance may use: its memories are counted where they grow.
+//! Limits of an instance: its memories are counted when they grow.
 
 use std::fmt;
 use std::ptr::NonNull;
@@ -16,21 +16,21 @@ use crate::interrupt::Watched;
 use crate::layout;
 use crate::shared_memory::{AttachedMemory, SharedState};
 
-/// The memories of one instance.
+/// The sizes of the memories of one instance.
 pub(crate) struct Account {
     pub(crate) meter: MemoryMeter,
-    /// What all unshared memories may have, in bytes.
+    /// The limit of all unshared memories together, in bytes.
     pub(crate) bytes_max: u64,
     shared: Mutex<Vec<Arc<SharedState>>>,
 }
 
 impl Account {
-    /// Bytes of all unshared memories.
+    /// The size of all unshared memories, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.meter.bytes()
     }
 
-    /// The shared memories that came up during instantiation.
+    /// The shared memories that instantiation has attached.
     pub(crate) fn take_shared(&self) -> Box<[Arc<SharedState>]> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *shared).into()
@@ -42,14 +42,14 @@ impl Account {
     }
 
     /// Whether `delta` more bytes are within the limit. Only the thread that runs the instance
-    /// asks.
+    /// calls this.
     fn allows(&self, delta: u64) -> bool {
         self.bytes()
             .checked_add(delta)
             .is_some_and(|bytes| bytes <= self.bytes_max)
     }
 
-    /// Only the thread that runs the instance, or makes it, does so.
+    /// Counts `delta` more bytes. Only the thread that makes or runs the instance calls this.
     fn add(&self, delta: u64) {
         self.meter.set(self.bytes() + delta);
     }
@@ -128,17 +128,17 @@ impl InstanceTunables {
         }
     }
 
-    /// A table for the host to give, within the limit.
+    /// Makes a table for an import, within the limit.
     pub(crate) fn table(&self, ty: &TableType) -> Result<VMTable, String> {
         self.create_host_table(ty, &TableStyle::CallerChecksSignature)
     }
 
-    /// A memory for the host to give, within the limit.
+    /// Makes a memory for an import. It counts towards the limit.
     pub(crate) fn memory(&self, ty: &MemoryType) -> Result<VMMemory, MemoryError> {
         self.create_host_memory(ty, &self.base.memory_style(ty))
     }
 
-    /// A handle on a shared memory for the instance.
+    /// The instance's handle to a shared memory.
     pub(crate) fn attach(&self, state: &Arc<SharedState>) -> VMMemory {
         self.account.add_shared(state);
         let attached = AttachedMemory::new(state, &self.watched);
@@ -156,7 +156,7 @@ impl InstanceTunables {
     fn limited(&self, ty: &TableType) -> TableType {
         let max = u64::from(ty.maximum.unwrap_or(u32::MAX)).min(self.elements_max);
         TableType {
-            // A start size above the limit has been refused by `check_start`.
+            // `Limits::check_start` has refused a start size above the limit.
             maximum: Some(u32::try_from(max).unwrap_or(u32::MAX).max(ty.minimum)),
             ..*ty
         }
@@ -187,7 +187,7 @@ impl Tunables for InstanceTunables {
         _: &MemoryStyle,
         location: NonNull<VMMemoryDefinition>,
     ) -> Result<VMMemory, MemoryError> {
-        // Whatever its code was told (see `import_abi.rs`), a memory stays where it is.
+        // A memory never moves, whatever the compiler was told (see `import_abi.rs`).
         let style = &self.base.memory_style(ty);
         // SAFETY: the caller vouches for the location, as this function requires.
         unsafe {

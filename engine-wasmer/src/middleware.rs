@@ -1,4 +1,4 @@
-//! What is added to a guest's code while it is compiled.
+//! Operators that are added to a guest's code while it is compiled.
 
 use std::sync::Arc;
 
@@ -9,15 +9,16 @@ use wasmer_types::LocalFunctionIndex;
 
 use crate::settings::{Compiler, Settings};
 
-/// The names of the globals that are added, by which they are found again.
+/// The export names of the globals that the metering adds.
 pub(crate) const REMAINING: &str = "wasmer_metering_remaining_points";
 pub(crate) const EXHAUSTED: &str = "wasmer_metering_points_exhausted";
 
-/// What an engine adds to one module. None of it can be used for a second one.
+/// The middlewares for one module. They cannot be used for a second one.
 pub(crate) fn all(settings: &Settings) -> Vec<Arc<dyn ModuleMiddleware>> {
     let mut all: Vec<Arc<dyn ModuleMiddleware>> = Vec::new();
     if settings.config.fuel {
-        // One unit per operator of the guest's; what the others add is not counted.
+        // Each operator of the guest costs one unit. The operators that the other middleware adds
+        // are not counted.
         all.push(Arc::new(Metering::new(u64::MAX, |_: &Operator<'_>| 1)));
     }
     if settings.compiler == Compiler::Singlepass {
@@ -26,9 +27,9 @@ pub(crate) fn all(settings: &Settings) -> Vec<Arc<dyn ModuleMiddleware>> {
     all
 }
 
-/// Canonicalises the NaNs that conversions between floats produce, which Singlepass 7.3.0 forgets
-/// (`F64PromoteF32` and `F32DemoteF64` in its `codegen.rs`): adding minus zero changes no number,
-/// and an addition's NaNs it does canonicalise.
+/// Canonicalises the NaNs of conversions between floats, which Singlepass 7.3.0 forgets
+/// (`F64PromoteF32` and `F32DemoteF64` in its `codegen.rs`). It adds minus zero, which changes no
+/// number, and Singlepass does canonicalise the NaNs of additions.
 #[derive(Debug)]
 struct CanonicalConversions;
 

@@ -1,4 +1,4 @@
-//! A compiled module.
+//! Compiled modules, and the instances made from them.
 
 use std::fmt;
 use std::ops::Range;
@@ -38,7 +38,7 @@ impl WasmerModule {
         if settings.compiler.links_library() {
             relink::relink(settings, &module, machine_code, &code)?;
         }
-        // The middleware takes the names of its globals from the guest.
+        // The middleware exports its globals under these names.
         for name in [REMAINING, EXHAUSTED] {
             if info.export(name).is_some() {
                 return Err(settings.unsupported(format!("an export of the name `{name}`")));
@@ -109,7 +109,7 @@ impl Module for WasmerModule {
     }
 }
 
-/// Makes an instance: fresh, with its start function run, or in the state of a snapshot.
+/// Makes an instance: a fresh one whose start function has run, or one in the state of a snapshot.
 fn make(
     compiled: &Arc<Compiled>,
     imports: &Imports,
@@ -145,8 +145,8 @@ fn make(
     Ok(Box::new(instance))
 }
 
-/// From the first to the last byte of the guest's functions. Nothing but compiled code lies
-/// between.
+/// The addresses from the first to the last byte of the guest's functions. Only compiled code lies
+/// between them.
 fn code_range(machine_code: &wasmer_compiler::Artifact) -> Range<usize> {
     let extents = machine_code.finished_function_extents().unwrap_or_default();
     let ranges = extents.into_iter().map(|(_, extent)| {

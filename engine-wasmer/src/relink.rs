@@ -1,8 +1,8 @@
-//! The library calls of LLVM's code, led to [`crate::libcalls`].
+//! Redirects the library calls of LLVM's code to [`crate::libcalls`].
 //!
-//! LLVM's code has addresses of wasmer's library in itself, where wasmer puts them when it loads a
-//! module, and it lets nobody choose others. A serialized module tells where they are. So they are
-//! written over, once per module, before anybody can run it.
+//! Wasmer puts addresses of its library into LLVM's code when it loads a module, and there is no
+//! setting for other addresses. But a serialized module says where they are. So this module
+//! overwrites them, once per guest module, before anybody can run it.
 
 use std::io;
 use std::ops::Range;
@@ -18,20 +18,20 @@ use wasmer_vm::libcalls::function_pointer;
 use crate::libcalls;
 use crate::settings::Settings;
 
-/// An address in the code that is replaced: where it is, what it is, and what it becomes.
+/// An address in the code that is replaced: its place, its old value and its new one.
 struct Patch {
     at: usize,
     old: u64,
     new: u64,
 }
 
-/// Puts our operations into a module's code, in place of wasmer's.
+/// Replaces the addresses of wasmer's operations in a module's code by those of ours.
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] if the code calls the library in a way that leaves no room for an
-/// address, and [`Error::Runtime`] if it is not what wasmer says or the system does not let it be
-/// written.
+/// [`Error::Unsupported`] if the code calls the library in a way that leaves no room for a whole
+/// address; [`Error::Runtime`] if the code differs from wasmer's description of it, or if the
+/// system does not make it writable.
 pub(crate) fn relink(
     settings: &Settings,
     module: &wasmer::Module,
@@ -100,7 +100,7 @@ fn patches(
     Ok(patches)
 }
 
-/// The pages that the code lies on. Nothing that is not code lies on them.
+/// The pages on which the code lies. They hold nothing else.
 fn pages(code: &Range<usize>) -> Range<usize> {
     // SAFETY: it only asks.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };

@@ -1,4 +1,4 @@
-//! What an engine is made of, and what all of its modules and instances share.
+//! The configuration of an engine, which all of its modules and instances share.
 
 use engine_api::{EngineConfig, EngineId, Error};
 use wasmer_vm::VMConfig;
@@ -7,11 +7,11 @@ use wasmer_vm::VMConfig;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Compiler {
-    /// Optimises; compiles in the time it takes to.
+    /// Optimises, and takes more time for it than Singlepass.
     Cranelift,
-    /// Compiles in one pass over the bytes, without optimisation.
+    /// Compiles in one pass over the bytes, without optimising.
     Singlepass,
-    /// Optimises most, compiles slowest.
+    /// Optimises most, and compiles slowest.
     #[cfg(feature = "llvm")]
     Llvm,
 }
@@ -29,8 +29,8 @@ impl Compiler {
         }
     }
 
-    /// Whether its code has the addresses of wasmer's library in itself, and not only in a table of
-    /// each instance (see [`crate::relink`]).
+    /// Whether its code contains the addresses of wasmer's library, besides the table that each
+    /// instance has (see [`crate::relink`]).
     pub(crate) fn links_library(self) -> bool {
         !matches!(self, Compiler::Cranelift | Compiler::Singlepass)
     }
@@ -45,7 +45,7 @@ impl Compiler {
     }
 }
 
-/// What all modules and instances of an engine share.
+/// The configuration of an engine, with what wasmer makes of it.
 pub(crate) struct Settings {
     pub(crate) compiler: Compiler,
     pub(crate) config: EngineConfig,

@@ -1,4 +1,4 @@
-//! Linear memories that several instances have at once, with their wait queues.
+//! Linear memories that several instances share, with their wait queues.
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
@@ -23,7 +23,7 @@ use crate::interrupt::Watched;
 use crate::layout;
 use crate::settings::Settings;
 
-/// A shared memory of its own, for [`engine_api::Engine::shared_memory`].
+/// Makes a shared memory for [`engine_api::Engine::shared_memory`].
 pub(crate) fn create(settings: &Settings, ty: MemoryType) -> Result<SharedMemory, Error> {
     if !ty.shared {
         return Err(settings.unsupported("a shared memory of an unshared type"));
@@ -40,11 +40,11 @@ pub(crate) fn create(settings: &Settings, ty: MemoryType) -> Result<SharedMemory
     Ok(SharedMemory::new(settings.id(), ty, Arc::new(backing)))
 }
 
-/// What the host and all instances have of one memory.
+/// The state of one memory that the host and all its instances share.
 pub(crate) struct SharedState {
     memory: VMSharedMemory,
     base: NonNull<u8>,
-    /// Kept beside wasmer's own, which is behind a lock.
+    /// The size in bytes. Wasmer's own copy is behind a lock.
     bytes: AtomicU64,
     waiters: Mutex<HashMap<u32, VecDeque<Arc<Waiter>>>>,
 }
@@ -68,7 +68,7 @@ impl SharedState {
         })
     }
 
-    /// Whether a memory's definition with this base is this memory's.
+    /// Whether this memory has this base.
     pub(crate) fn is_at(&self, base: *mut u8) -> bool {
         self.base.as_ptr() == base
     }
@@ -77,7 +77,7 @@ impl SharedState {
         self.bytes.load(Ordering::Acquire)
     }
 
-    /// The bytes of an access, if all are inside.
+    /// The bytes of an access, if all of them are inside the memory.
     fn bytes_at(&self, offset: u64, len: usize) -> Result<AtomicBytes<'_>, Error> {
         let range = memory_range(offset, len, self.bytes())?;
         // SAFETY: the range is within the memory, which never shrinks, so all of the slice is
@@ -105,7 +105,7 @@ impl SharedState {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the value is what the waiter expects.
+    /// Whether the memory has the value that the waiter expects.
     fn holds(&self, address: u32, expected: &ExpectedValue) -> bool {
         // SAFETY: wasmer has checked that the access is in bounds and aligned.
         unsafe {
@@ -122,7 +122,7 @@ impl SharedState {
         }
     }
 
-    /// `memory.atomic.wait`: 0 if notified, 1 if the value differs, 2 if the time is over.
+    /// `memory.atomic.wait`: returns 0 if notified, 1 if the value differs, 2 if the time is over.
     fn wait(
         &self,
         address: u32,
@@ -130,14 +130,14 @@ impl SharedState {
         timeout: Option<Duration>,
         watched: &Watched,
     ) -> Result<u32, WaiterError> {
-        // A time-out beyond the clock's end is none.
+        // A time-out beyond the clock's range is no time-out.
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let waiter = Arc::new(Waiter {
             notified: AtomicBool::new(false),
             thread: thread::current(),
         });
         {
-            // Whoever changes the value notifies afterwards, and needs this lock for it.
+            // A thread that changes the value notifies afterwards, and needs this lock to do so.
             let mut waiters = self.waiters();
             if !self.holds(address, expected) {
                 return Ok(1);
@@ -169,7 +169,7 @@ impl SharedState {
             })
     }
 
-    /// Takes a waiter out of its queue; `None` if a notification was quicker.
+    /// Takes a waiter out of its queue, or returns `None` if a notification was quicker.
     fn leave(&self, address: u32, waiter: &Arc<Waiter>) -> Option<()> {
         let mut waiters = self.waiters();
         let queue = waiters.get_mut(&address)?;
@@ -181,7 +181,7 @@ impl SharedState {
         Some(())
     }
 
-    /// `memory.atomic.notify`: how many were woken, in the order they came.
+    /// `memory.atomic.notify`: wakes waiters in the order in which they came, and returns how many.
     fn notify(&self, address: u32, count: u32) -> u32 {
         let mut waiters = self.waiters();
         let Some(queue) = waiters.get_mut(&address) else {
@@ -225,7 +225,7 @@ impl SharedMemoryBacking for Backing {
     }
 }
 
-/// One instance's handle on a shared memory.
+/// One instance's handle to a shared memory.
 pub(crate) struct AttachedMemory {
     memory: VMSharedMemory,
     state: Arc<SharedState>,
@@ -287,7 +287,7 @@ impl LinearMemory for AttachedMemory {
         expected: ExpectedValue,
         timeout: Option<Duration>,
     ) -> Result<u32, WaiterError> {
-        // Not on the guest's stack, which may be nearly used up.
+        // The guest's stack may be nearly used up.
         on_host_stack(|| self.state.wait(address, &expected, timeout, &self.watched))
     }
 

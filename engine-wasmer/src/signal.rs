@@ -1,36 +1,36 @@
 //! The signal that ends a guest.
 //!
-//! The handler takes the machine out of the guest's code and sends it to one instruction that no
-//! processor knows. What follows is a trap like any other, and wasmer unwinds the guest's stack as
-//! it does for one. So nothing has to be registered for a call: the thread's own
-//! [`crate::interrupt::Running`] says whether it is in code that may be ended.
+//! The handler makes the processor leave the guest's code and continue at an invalid instruction.
+//! That traps like any other, and wasmer unwinds the guest's stack. So no call has to be
+//! registered: the thread's own [`crate::interrupt::Running`] says whether it runs code that may be
+//! ended.
 //!
-//! wasmer's own signal would do the same, but a guest has to be entered in a registry behind a lock
-//! before each call, and taken out in the reverse order after it: five times the rest of an
-//! addition.
+//! Wasmer's own signal would do the same, but each call has to enter a registry behind a lock, and
+//! leave it in the reverse order: for an addition, that takes five times as long as the rest of the
+//! call.
 
 use std::ffi::c_void;
 use std::io;
 use std::sync::OnceLock;
 
-/// Ignored where nobody handles it, as on a thread of the host, and used by few: what Go interrupts
-/// its own code with, for the same reasons.
+/// The system ignores this signal by default, and few programs use it. Go interrupts its own code
+/// with it, for the same reasons.
 const SIGNAL: libc::c_int = libc::SIGURG;
 
-/// Whether a guest is to end at an address of its code.
+/// Whether a guest must end, if the processor is at this address.
 type IsToEndAt = fn(usize) -> bool;
 
 static IS_TO_END_AT: OnceLock<IsToEndAt> = OnceLock::new();
 
-/// What handled the signal before.
+/// The action for the signal before ours.
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// Lets the signal end guests where `is_to_end_at` says so, from the first call on. The handler
-/// asks it, at any moment.
+/// Installs the handler, which ends a guest if `is_to_end_at` says so. Only the first call has an
+/// effect. The handler may call `is_to_end_at` at any moment.
 ///
 /// # Errors
 ///
-/// The system's.
+/// The system's error.
 pub(crate) fn install(is_to_end_at: IsToEndAt) -> io::Result<()> {
     static OUTCOME: OnceLock<Result<(), i32>> = OnceLock::new();
     let outcome = OUTCOME.get_or_init(|| {
@@ -40,8 +40,8 @@ pub(crate) fn install(is_to_end_at: IsToEndAt) -> io::Result<()> {
         let mut action = no_action();
         let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void) = handle;
         action.sa_sigaction = handler as *const () as usize;
-        // On the signal stack that wasmer gives each thread, because the guest's may have no room;
-        // and without breaking off what a host function asks of the system.
+        // The handler runs on the signal stack that wasmer gives each thread, because the guest's
+        // may have no room. System calls of host functions are restarted.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
         exchange(Some(&action)).map(drop)
     });
@@ -53,7 +53,7 @@ fn no_action() -> libc::sigaction {
     unsafe { std::mem::zeroed() }
 }
 
-/// The action so far, after which there is another one.
+/// Sets an action, if one is given, and returns the one before.
 fn exchange(action: Option<&libc::sigaction>) -> Result<libc::sigaction, i32> {
     let mut previous = no_action();
     let new = action.map_or(std::ptr::null(), std::ptr::from_ref);
@@ -72,15 +72,15 @@ pub(crate) fn this_thread() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
-/// Sends the signal to a thread of this process. One that has ended gets none, and another that has
-/// its number by now ignores it.
+/// Sends the signal to a thread of this process. If the thread has ended, nothing happens; another
+/// thread that got its number ignores the signal.
 pub(crate) fn send(thread: libc::pid_t) {
     // SAFETY: it takes three numbers, and looks for the thread in this process alone.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGNAL) };
 }
 
-/// Only loads, compares, and stores to the machine's state that it is given: it may come at any
-/// moment.
+/// The handler may run at any moment. So it only loads, compares, and writes the processor state
+/// that it was given.
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel gives a handler with SA_SIGINFO the state of the machine, and takes it
     // back from there.
@@ -120,7 +120,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     }
 }
 
-/// Whether a trap happened where the handler sends guests that are to end.
+/// Whether a trap happened at the instruction to which the handler sends guests.
 pub(crate) fn is_end(program_counter: usize) -> bool {
     program_counter == end_of_guest as *const () as usize
 }

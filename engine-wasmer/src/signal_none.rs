@@ -1,5 +1,5 @@
-//! In place of `signal.rs` where nobody knows where the machine was when a signal came: there, no
-//! instance is watched ([`crate::interrupt::AVAILABLE`]).
+//! Replaces `signal.rs` on machines for which it cannot tell the instruction that a signal
+//! interrupted. No instance is watched there ([`crate::interrupt::AVAILABLE`]).
 
 use std::io;
 

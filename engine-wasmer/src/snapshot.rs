@@ -1,4 +1,4 @@
-//! Capturing the state of an instance, and making instances of it.
+//! Captures the state of an instance, and puts it into a new one.
 
 use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot};
 use memory_image::Region;
@@ -29,7 +29,7 @@ impl InstanceState {
         Ok(Snapshot::new(info.hash(), images, values.collect()))
     }
 
-    /// Takes over the state of a snapshot of the same module. Nothing has run in the instance yet.
+    /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.
     pub(crate) fn restore(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let info = &self.compiled.info;
         info.check_snapshots(self.compiled.settings.id())?;
@@ -53,7 +53,7 @@ impl InstanceState {
 
     /// Gives the pages of all memories back, in slices.
     pub(crate) fn discard_pages(&self) {
-        // A shared memory is somebody else's too.
+        // Other instances may have a shared memory too.
         if !self.parts().shared.is_empty() {
             return;
         }
@@ -91,7 +91,7 @@ impl InstanceState {
         Ok(Region::new(base, bytes)?)
     }
 
-    /// Gives a memory the size that its image has, under the limits.
+    /// Grows a memory by the bytes that its image has more, under the limits.
     fn grow(&self, memory: InternalStoreHandle<VMMemory>, missing: u64) -> Result<(), Error> {
         if missing == 0 {
             return Ok(());

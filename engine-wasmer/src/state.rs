@@ -21,8 +21,8 @@ use crate::limits::{Account, InstanceTunables};
 use crate::shared_memory::SharedState;
 use crate::traps::{self, Imposed};
 
-/// The state of one guest. Host functions get back to it while a call is in flight, so it is only
-/// ever borrowed shared, and all that changes is in cells, borrowed for no longer than a statement.
+/// The state of one guest. Host functions reach it while a call is in flight, so it is only ever
+/// borrowed shared. Everything that changes is in cells, borrowed for no longer than a statement.
 pub(crate) struct InstanceState {
     pub(crate) compiled: Arc<Compiled>,
     objects: NonNull<StoreObjects>,
@@ -30,7 +30,7 @@ pub(crate) struct InstanceState {
     pub(crate) callees: Box<[Cell<Option<Callee>>]>,
     pub(crate) references: RefCell<References>,
     pub(crate) account: Arc<Account>,
-    /// The image that is mapped in each memory, but for what was written since.
+    /// The image that each memory was last restored from or captured to.
     pub(crate) images: RefCell<HashMap<engine_api::MemoryIndex, MemoryImage>>,
     pub(crate) watched: Arc<Watched>,
     pub(crate) watch: OnceCell<Watch>,
@@ -38,11 +38,12 @@ pub(crate) struct InstanceState {
     /// Calls in flight, one inside the other.
     pub(crate) depth: Cell<u32>,
     pub(crate) fuel_left: Cell<Option<u64>>,
-    /// Whether the call in flight recursed through the host until its stack was used up.
+    /// Whether the call in flight recursed through host functions until the host's stack was used
+    /// up.
     pub(crate) recursed: Cell<bool>,
 }
 
-/// What exists once the module's code has been joined with memories, tables and globals.
+/// The parts of an instance that exist once its code is joined with memories, tables and globals.
 pub(crate) struct Parts {
     pub(crate) instance: NonNull<VMInstance>,
     memories: Box<[Option<MemoryParts>]>,
@@ -52,14 +53,14 @@ pub(crate) struct Parts {
     pub(crate) fuel: Option<Fuel>,
 }
 
-/// A memory that the host can address.
+/// A memory that the host reaches by its index.
 pub(crate) struct MemoryParts {
     pub(crate) handle: InternalStoreHandle<VMMemory>,
     pub(crate) definition: NonNull<VMMemoryDefinition>,
     pub(crate) shared: Option<Arc<SharedState>>,
 }
 
-/// A function with all that its call needs.
+/// A function, with everything that a call needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Callee(pub(crate) VMCallerCheckedAnyfunc);
 
@@ -135,7 +136,7 @@ impl InstanceState {
         Ok(self.watch.get_or_init(|| watch))
     }
 
-    /// wasmer's objects of this guest, for the length of a statement.
+    /// Wasmer's objects of this guest, for the length of a statement.
     ///
     /// # Safety
     ///
@@ -165,23 +166,25 @@ impl InstanceState {
         find(&self.parts().globals, "global", index).copied()
     }
 
-    /// The value in a global of this guest.
+    /// The value of a global of this guest, whose type is `ty`.
     pub(crate) fn value(&self, definition: NonNull<VMGlobalDefinition>, ty: ValType) -> Val {
-        // SAFETY: the global lives as long as the guest, and holds a value of its type.
+        // SAFETY: callers pass a global of this guest with its own type. It lives as long as the
+        // guest, and holds a value of that type.
         unsafe {
             let raw = definition.as_ref().val;
             self.references.borrow_mut().lift(ty, raw)
         }
     }
 
-    /// Sets a global of this guest to a value whose type has been checked.
+    /// Sets a global of this guest. The caller has checked the value's type.
     pub(crate) fn set_value(
         &self,
         definition: NonNull<VMGlobalDefinition>,
         value: &Val,
     ) -> Result<(), Error> {
         let raw = self.references.borrow_mut().lower(value)?;
-        // SAFETY: the global lives as long as the guest, whose code is not running.
+        // SAFETY: callers pass a global of this guest, and a value that they have checked to be of
+        // its type. The global lives as long as the guest, whose code is not running.
         unsafe { (*definition.as_ptr()).val = raw };
         Ok(())
     }
@@ -286,7 +289,7 @@ pub(crate) fn lookup(instance: NonNull<VMInstance>, index: ExportIndex) -> VMExt
     unsafe { (*instance.as_ptr()).lookup_by_declaration(index) }
 }
 
-/// Looks up what the host can address, in order.
+/// Looks up the parts that the host can reach, in the order of their indexes.
 fn each<T>(reach: &[bool], mut part: impl FnMut(u32) -> T) -> Box<[Option<T>]> {
     let indexes = 0_u32..;
     indexes

@@ -1,16 +1,16 @@
-//! Every way a call can end early, by name.
+//! Maps every way in which a call can end early to its name in the contract.
 
 use engine_api::{Error, Trap};
 use wasmer_types::TrapCode;
 
 use crate::signal;
 
-/// Why the host ended or would have ended the call, known at its end.
+/// The host's reasons to end a call early, as they are known at its end.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Imposed {
-    /// The deadline passed, or somebody interrupted.
+    /// Set if the deadline passed or somebody interrupted the call.
     pub(crate) kill: Option<Trap>,
-    /// The last accounting block asked for more fuel than was left.
+    /// Whether the last block that was accounted for needed more fuel than was left.
     pub(crate) out_of_fuel: bool,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn error(trap: wasmer_vm::Trap, imposed: Imposed) -> Error {
                 Err(_) => unreachable!("only the contract's errors are raised as user traps"),
             };
         }
-        // The host could not give what the operation needs, as when a memory does not grow.
+        // The host lacks what the operation needs, for example to grow a memory.
         wasmer_vm::Trap::OOM { .. } => return Error::Trap(Trap::MemoryOutOfBounds),
         wasmer_vm::Trap::UncaughtException { .. } => return Error::Trap(Trap::Uncaught),
         wasmer_vm::Trap::Lib { trap_code, .. } => trap_code,
@@ -45,7 +45,7 @@ pub(crate) fn by_name(code: TrapCode, imposed: Imposed) -> Trap {
         TrapCode::StackOverflow => Trap::StackOverflow,
         TrapCode::HeapAccessOutOfBounds => Trap::MemoryOutOfBounds,
         TrapCode::HeapMisaligned | TrapCode::UnalignedAtomic => Trap::UnalignedAtomic,
-        // A table of constant references is written to: no operation of a valid module is.
+        // The second is a write to a table of constants, which a valid module does not contain.
         TrapCode::TableAccessOutOfBounds | TrapCode::ReadonlyTableModified => {
             Trap::TableOutOfBounds
         }
@@ -54,14 +54,14 @@ pub(crate) fn by_name(code: TrapCode, imposed: Imposed) -> Trap {
         TrapCode::IntegerOverflow => Trap::IntegerOverflow,
         TrapCode::IntegerDivisionByZero => Trap::IntegerDivisionByZero,
         TrapCode::BadConversionToInteger => Trap::BadConversionToInteger,
-        // The metering middleware ends a guest with an `unreachable` of its own.
+        // The metering middleware ends a guest with an `unreachable` that it adds.
         TrapCode::UnreachableCodeReached if imposed.out_of_fuel => Trap::OutOfFuel,
         TrapCode::UnreachableCodeReached => Trap::Unreachable,
-        // The latter cannot be: our host functions never yield.
+        // The second cannot happen: our host functions never yield.
         TrapCode::UncaughtException | TrapCode::YieldOutsideAsyncContext => Trap::Uncaught,
         TrapCode::UninitializedExnRef => Trap::NullReference,
-        // Also what wasmer makes of a wait that a memory refuses, which ours do if they are
-        // unshared.
+        // Wasmer also reports this for a wait that a memory refuses. Our unshared memories refuse
+        // all waits.
         TrapCode::HostInterrupt => imposed.kill.unwrap_or(Trap::AtomicWaitUnshared),
     }
 }
@@ -70,8 +70,8 @@ pub(crate) fn by_name(code: TrapCode, imposed: Imposed) -> Trap {
 mod tests {
     use super::*;
 
-    /// Fails to compile when wasmer gains a trap code, since the match above is exhaustive; this
-    /// keeps two codes from sharing a name by accident.
+    /// The match above is exhaustive, so it does not compile if wasmer gets a new trap code. This
+    /// test checks each name.
     #[test]
     fn every_trap_code_has_the_name_of_its_cause() {
         let plain = Imposed::default();

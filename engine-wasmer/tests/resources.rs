@@ -1,5 +1,5 @@
-//! What instances and calls take from the process, and that they give it back. A binary of its own,
-//! because it counts what the whole process has.
+//! Instances and calls give back everything that they take from the process. This is a binary of
+//! its own, because it counts the resources of the whole process.
 
 #![allow(
     clippy::unwrap_used,
@@ -55,7 +55,7 @@ fn engines() -> Vec<Wasmer> {
         .collect()
 }
 
-/// One test after the other, so that the harness has the same threads throughout.
+/// The tests run one after the other, so the harness has the same threads throughout.
 #[test]
 fn nothing_is_taken_that_is_not_given_back() {
     calls_allocate_nothing_whatever_their_signature();
@@ -64,7 +64,7 @@ fn nothing_is_taken_that_is_not_given_back() {
     the_watchdog_lives_as_long_as_something_is_watched();
 }
 
-/// Allocations of this thread while `work` ran.
+/// How many allocations this thread made while `work` ran.
 fn allocations(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.get();
     work();
@@ -112,7 +112,7 @@ fn calls_allocate_nothing_whatever_their_signature() {
     }
 }
 
-/// What the process has of each kind.
+/// How many resources of each kind the process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Footprint {
     maps: usize,
@@ -121,7 +121,7 @@ struct Footprint {
 }
 
 fn footprint() -> Footprint {
-    // Without the allocator's own mappings, which follow the heap, not the instances.
+    // The allocator's own mappings are left out: they depend on the heap, not on instances.
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     Footprint {
         maps: maps.lines().count(),
@@ -130,8 +130,8 @@ fn footprint() -> Footprint {
     }
 }
 
-/// Waits until the process is back at what it was: threads end, and free their stacks, a moment
-/// after they were told to.
+/// Waits until the process has as much as before: threads end, and free their stacks, a moment
+/// after they are told to.
 fn settle(what: &str, before: Footprint, is_back: impl Fn(Footprint) -> bool) {
     let start = Instant::now();
     while !is_back(footprint()) {
@@ -144,7 +144,7 @@ fn settle(what: &str, before: Footprint, is_back: impl Fn(Footprint) -> bool) {
     }
 }
 
-/// The footprint once the threads of the last compilation have ended.
+/// The footprint after the threads of the last compilation have ended.
 fn settled() -> Footprint {
     let mut last = footprint();
     loop {
@@ -224,7 +224,7 @@ fn modules_give_their_code_back() {
             let func = engine_api::FuncIndex(0);
             instance.call(func, &[], &mut []).unwrap();
         };
-        // The compilers' threads make the allocator create its arenas, a fixed number of them.
+        // The compilers' threads make the allocator create its arenas, whose number is limited.
         for _ in 0..100 {
             round();
         }
@@ -232,8 +232,8 @@ fn modules_give_their_code_back() {
         for _ in 0..100 {
             round();
         }
-        // On a busy machine more of those threads meet, and the allocator may make a few arenas
-        // still; a module that is kept has mappings of its own, so a hundred of them would show.
+        // On a busy machine more of those threads run at once, and the allocator may create a few
+        // more arenas. A module that is kept has mappings of its own, so a hundred would show.
         settle(&engine.id().to_string(), before, |now| {
             now.maps <= before.maps + 50 && now.threads == before.threads
         });

@@ -1,4 +1,4 @@
-//! Calls, memories, globals and tables, as host functions and owners of an instance see them.
+//! Calls, memories, globals and tables, as host functions and the owner of an instance see them.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{convert, shared_memory, traps};
 /// Access to a guest: through its store, or through wasmtime's caller while a host function runs.
 pub(crate) struct GuestAccess<S>(pub(crate) S);
 
-/// Where exports are found.
+/// Finds an instance's exports, through its store or through wasmtime's caller.
 pub(crate) trait FindExport: AsContextMut<Data = State> {
     fn find_export(&mut self, export: &ModuleExport) -> Option<Extern>;
 }
@@ -30,7 +30,7 @@ impl FindExport for Store<State> {
 
 impl FindExport for wasmtime::Caller<'_, State> {
     fn find_export(&mut self, export: &ModuleExport) -> Option<Extern> {
-        // In a host function that the start function called, wasmtime's caller is the only way.
+        // If the instance is still being made, only wasmtime's caller reaches its exports.
         match self.data().instance {
             Some(instance) => instance.get_module_export(&mut *self, export),
             None => self.get_module_export(export),
@@ -39,8 +39,8 @@ impl FindExport for wasmtime::Caller<'_, State> {
 }
 
 impl<S: FindExport> GuestAccess<S> {
-    /// Fills in the exported memories, tables and globals, at the first time that anybody could ask
-    /// for them. Imported ones are there from the start.
+    /// Fills in the exported memories, tables and globals, before the host can first use them.
+    /// Imported ones are there from the start.
     pub(crate) fn link(&mut self) {
         if self.0.as_context().data().linked {
             return;
@@ -68,7 +68,7 @@ impl<S: FindExport> GuestAccess<S> {
         self.0.as_context_mut().data_mut().linked = true;
     }
 
-    /// The exported function of an index that has been checked.
+    /// The exported function of this index, which the caller has checked.
     #[inline]
     fn function(&mut self, func: FuncIndex) -> Result<Func, Error> {
         let index = func.0 as usize;
@@ -91,8 +91,8 @@ impl<S: FindExport> GuestAccess<S> {
         Ok(function)
     }
 
-    /// Runs a function whose arguments have been checked. The error is boxed because it is large,
-    /// and moving an `Ok` of its size costs as much as the rest of a short call.
+    /// Runs a function whose arguments the caller has checked. The error is boxed because it is
+    /// large, and moving an `Ok` of its size costs as much as the rest of a short call.
     fn run(
         &mut self,
         func: FuncIndex,
@@ -116,8 +116,8 @@ impl<S: FindExport> GuestAccess<S> {
         self.read_results(func, results, raw).map_err(Box::new)
     }
 
-    /// Calls an exported function of numbers, which are taken from and left in their slots. The
-    /// error is boxed as in [`GuestAccess::run`].
+    /// Calls an exported function of numbers. It takes them from their slots and leaves the results
+    /// there. The error is boxed as in [`GuestAccess::run`].
     #[inline]
     pub(crate) fn run_numbers(
         &mut self,
@@ -160,8 +160,7 @@ impl<S: FindExport> GuestAccess<S> {
         Ok(())
     }
 
-    /// Runs what was the module's start function: a call like any other, with its deadline and its
-    /// fuel.
+    /// Runs the module's start function: a call like any other, with deadline and fuel.
     pub(crate) fn start(&mut self, start: &ModuleExport) -> Result<(), Error> {
         let function = self.0.find_export(start).and_then(Extern::into_func);
         let function = function.ok_or_else(|| Error::no_such_index("function", u32::MAX))?;
@@ -172,7 +171,7 @@ impl<S: FindExport> GuestAccess<S> {
         in_time
     }
 
-    /// Starts a call: fuel and deadline of an outermost one.
+    /// Begins a call, and sets fuel and deadline if it is an outermost one.
     pub(crate) fn enter(&mut self) -> Result<(), Error> {
         let mut context = self.0.as_context_mut();
         let state = context.data_mut();
@@ -186,11 +185,11 @@ impl<S: FindExport> GuestAccess<S> {
         Ok(())
     }
 
-    /// Ends a call that [`GuestAccess::enter`] started.
+    /// Ends a call that [`GuestAccess::enter`] began.
     ///
     /// # Errors
     ///
-    /// A trap, if the call returned only because its wait was cut short.
+    /// A trap, if the call returned only because the ticker ended its wait.
     pub(crate) fn leave(&mut self) -> Result<(), Error> {
         self.0.as_context_mut().data_mut().clock.leave()
     }

@@ -31,7 +31,8 @@ pub(crate) fn memory_type(ty: MemoryType) -> wasmtime::Result<wasmtime::MemoryTy
         .build()
 }
 
-/// A value that is neither an externref nor in need of the store, in raw form.
+/// A value in raw form, if making that needs no store: every value but references that are not
+/// null.
 #[inline]
 fn number_to_raw(value: &Val) -> Option<ValRaw> {
     Some(match value {
@@ -46,7 +47,7 @@ fn number_to_raw(value: &Val) -> Option<ValRaw> {
     })
 }
 
-/// Values in raw form, appended to `raw`.
+/// Appends values in raw form to `raw`.
 ///
 /// # Errors
 ///
@@ -66,15 +67,15 @@ pub(crate) fn to_raw(
     Ok(())
 }
 
-/// As [`to_raw`] for the rest of the values, from the first reference on.
+/// As [`to_raw`], for the rest of the values from the first reference on.
 #[cold]
 fn references_to_raw(
     mut store: impl AsContextMut<Data = State>,
     values: &[Val],
     raw: &mut Vec<ValRaw>,
 ) -> Result<(), Error> {
-    // A raw externref is rooted by nothing, so none may exist while another is allocated, which may
-    // collect garbage: first all objects, then all raw forms.
+    // Nothing roots a raw externref, and allocating another object may collect garbage. So this
+    // first allocates all objects, and then makes the raw forms.
     let mut store = wasmtime::RootScope::new(&mut store);
     let mut rooted = Vec::with_capacity(values.len());
     for value in values {
@@ -104,8 +105,8 @@ fn references_to_raw(
     Ok(())
 }
 
-/// The value of a type in raw form, of which no more is read than the type has: the guest may have
-/// written only that a moment ago, and a processor waits for what it must piece together.
+/// The value of a type from its raw form. It reads only as many bytes as the type has: the guest
+/// may have just written these, and a wider load than that store stalls the processor.
 ///
 /// # Safety
 ///
@@ -141,7 +142,7 @@ pub(crate) unsafe fn from_raw(
     })
 }
 
-/// The contract's reference for wasmtime's raw form of one, which is null or a function of the
+/// The contract's reference for the raw form of a funcref, which is null or a function of the
 /// store.
 ///
 /// # Safety
@@ -158,13 +159,13 @@ unsafe fn func_ref(
     Some(context.data_mut().func_refs.intern(func, address.addr()))
 }
 
-/// A new object in the guest's heap that stands for a host object. It is rooted in the innermost
+/// Makes an object in the guest's heap that stands for a host object, rooted in the innermost
 /// scope.
 fn new_externref(
     mut store: impl AsContextMut<Data = State>,
     object: &ExternRef,
 ) -> Result<Rooted<wasmtime::ExternRef>, Error> {
-    // The heap of externrefs grows through the same limiter as linear memories, which it is not.
+    // The heap of externrefs grows through the limiter of linear memories, but is not one.
     store.as_context_mut().data_mut().limiter.in_gc_heap = true;
     let outcome = collect_if_due(&mut store)
         .and_then(|()| wasmtime::ExternRef::new(&mut store, object.clone()));
@@ -174,8 +175,8 @@ fn new_externref(
     outcome.map_err(|error| traps::failed(state.engine.id(), "allocate an externref", error))
 }
 
-/// How many host objects may be passed to a guest before those it dropped are looked for. wasmtime
-/// itself only counts the few bytes that each has in its heap, not what the host keeps behind it.
+/// How many host objects are passed to a guest between two garbage collections. wasmtime itself
+/// counts only the few bytes that each has in its heap, not the size of the host's object.
 const EXTERNREFS_PER_COLLECTION: u32 = 1_024;
 
 fn collect_if_due(mut store: impl AsContextMut<Data = State>) -> wasmtime::Result<()> {
@@ -204,7 +205,7 @@ fn host_object(
         .clone())
 }
 
-/// A value in wasmtime's typed form. An externref is rooted in the innermost scope.
+/// Converts a value to wasmtime's typed form. An externref is rooted in the innermost scope.
 ///
 /// # Errors
 ///
@@ -231,11 +232,11 @@ pub(crate) fn to_wasmtime(
     })
 }
 
-/// A reference in wasmtime's typed form, to fill a table with.
+/// Converts a reference to wasmtime's typed form, as an element of a table.
 ///
 /// # Errors
 ///
-/// [`Error::ForeignReference`]; [`Error::Runtime`]; [`Error::ValueType`] if it is no reference of
+/// [`Error::ForeignReference`]; [`Error::Runtime`]; [`Error::ValueType`] if the value does not have
 /// the type `element`.
 pub(crate) fn to_wasmtime_ref(
     store: impl AsContextMut<Data = State>,
@@ -250,11 +251,11 @@ pub(crate) fn to_wasmtime_ref(
     })
 }
 
-/// A value from wasmtime's typed form.
+/// Converts a value from wasmtime's typed form.
 ///
 /// # Errors
 ///
-/// [`Error::Runtime`] for a value that no type of the contract has.
+/// [`Error::Runtime`] for a value of a type that the contract does not have.
 pub(crate) fn from_wasmtime(
     mut store: impl AsContextMut<Data = State>,
     value: &wasmtime::Val,

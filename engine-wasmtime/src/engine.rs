@@ -45,15 +45,15 @@ impl Wasmtime {
         Self::with_config(Compiler::Winch, &EngineConfig::default())
     }
 
-    /// wasmtime with the compiler and the configuration given.
+    /// wasmtime with this compiler and this configuration.
     ///
-    /// A thread that calls guests needs a stack of its own of `stack_bytes_max` and some more for
-    /// the host functions at the deepest point: the limit is counted from where the call begins.
+    /// Guests run on the stack of the calling thread. That needs `stack_bytes_max` and some more
+    /// for the host functions at the deepest point: the limit counts from where the call begins.
     ///
     /// # Errors
     ///
-    /// As [`Wasmtime::cranelift`]; also if the configuration makes no sense to wasmtime, such as a
-    /// stack of 0 bytes.
+    /// As [`Wasmtime::cranelift`]; also for a configuration that wasmtime does not accept, such as
+    /// a stack of 0 bytes.
     pub fn with_config(compiler: Compiler, config: &EngineConfig) -> Result<Self, Error> {
         let id = EngineId {
             runtime: "wasmtime",
@@ -71,7 +71,8 @@ impl Wasmtime {
         })))
     }
 
-    /// Says whether it is the module or the engine that a compilation failed for.
+    /// Whether a compilation failed because the module is invalid or because the engine lacks
+    /// something.
     fn compilation_failed(&self, wasm: &[u8], error: &wasmtime::Error) -> Error {
         match module_bytes::missing_features(wasm, self.0.capabilities()) {
             Err(invalid) => invalid,
@@ -83,12 +84,12 @@ impl Wasmtime {
     }
 }
 
-/// Host functions at the deepest point of a guest's stack may need this much more of it. wasmtime
-/// asks for the sum even where it never makes such a stack.
+/// Stack that host functions may need at the deepest point of a guest's stack. wasmtime checks the
+/// sum even though it never makes such a stack here.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// Address space that each store reserves for externrefs, instead of wasmtime's 4 GiB. Beyond it
-/// the heap moves.
+/// Address space that each store reserves for externrefs, instead of wasmtime's 4 GiB. A heap that
+/// grows beyond it moves.
 const GC_HEAP_RESERVED_BYTES: u64 = 1 << 20;
 
 fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config {
@@ -100,8 +101,8 @@ fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config
         .consume_fuel(config.fuel)
         .max_wasm_stack(config.stack_bytes_max)
         .async_stack_size(config.stack_bytes_max.saturating_add(HOST_STACK_BYTES))
-        // A trap is a fieldless name here: nobody reads the backtrace, and walking the stack for it
-        // costs more than most calls.
+        // The contract's trap has no backtrace, and walking the stack for one costs more than most
+        // calls.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
         .gc_heap_reservation(GC_HEAP_RESERVED_BYTES)
@@ -116,20 +117,21 @@ fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config
         .shared_memory(has_threads(compiler))
         .wasm_reference_types(true)
         .wasm_tail_call(cranelift)
-        // What differs between machines, or cannot cross the contract.
+        // Features whose results differ between machines, or whose values cannot cross the
+        // contract.
         .wasm_relaxed_simd(false)
         .wasm_gc(false)
         .wasm_function_references(false)
         .wasm_exceptions(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false);
-    // Winch reads the setting too, despite its name.
+    // Winch reads this setting too, despite its name.
     runtime.cranelift_nan_canonicalization(true);
     runtime
 }
 
 fn fingerprint(id: EngineId, runtime: &wasmtime::Engine) -> String {
-    /// Keeps what is hashed, because the standard library's own hasher may change with its version.
+    /// Records the bytes to be hashed: the standard library's hasher may differ between versions.
     #[derive(Default)]
     struct Recorder(Vec<u8>);
 
@@ -143,8 +145,8 @@ fn fingerprint(id: EngineId, runtime: &wasmtime::Engine) -> String {
         }
     }
 
-    // It covers wasmtime's version, the target, the processor's features and every setting that
-    // changes the code.
+    // The compatibility hash covers wasmtime's version, the target, the processor's features and
+    // every setting that changes the code.
     let mut recorder = Recorder::default();
     runtime.precompile_compatibility_hash().hash(&mut recorder);
     format!(
@@ -171,7 +173,7 @@ impl Engine for Wasmtime {
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
         let info = module_bytes::parse(wasm)?;
         let instrumented = Instrumented::new(wasm, &info)?;
-        // The module may be hostile, and a compiler is large.
+        // A hostile module may find a panic in the compiler.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
             wasmtime::Module::from_binary(&self.0.engine, instrumented.wasm())
         }));

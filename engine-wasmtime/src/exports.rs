@@ -1,4 +1,4 @@
-//! What a module exports, in wasmtime's terms.
+//! The places of a module's exports, in wasmtime's terms.
 
 use engine_api::{Error, ExportKind, GlobalIndex, MemoryIndex, MemoryType, ModuleInfo, TableIndex};
 use module_bytes::Instrumented;
@@ -6,26 +6,26 @@ use wasmtime::ModuleExport;
 
 use crate::runtime::Runtime;
 
-/// Where a module's exports are: no instance looks anything up by name.
+/// Where a module's exports are. With these, no instance looks anything up by name.
 pub(crate) struct Exports {
     /// By [`engine_api::FuncIndex`].
     pub(crate) functions: Vec<ModuleExport>,
     pub(crate) memories: Vec<(MemoryIndex, ModuleExport)>,
     pub(crate) tables: Vec<(TableIndex, ModuleExport)>,
     pub(crate) globals: Vec<(GlobalIndex, ModuleExport)>,
-    /// All memories that the module defines, those included that it does not export.
+    /// All memories that the module defines, exported or not.
     pub(crate) own_memories: Vec<(MemoryIndex, ModuleExport)>,
-    /// All mutable globals that the module defines, likewise.
+    /// All mutable globals that the module defines, exported or not.
     pub(crate) own_globals: Vec<(GlobalIndex, ModuleExport)>,
-    /// What was the start function.
+    /// The module's start function, which instrumentation made an export.
     pub(crate) start: Option<ModuleExport>,
     /// The indexes of all shared memories.
     pub(crate) shared_memories: Vec<u32>,
-    /// What those that the module defines itself start with.
+    /// The size that the shared memories of the module's own start with, in bytes.
     pub(crate) shared_bytes: u64,
 }
 
-/// Whether the module makes a shared memory that nobody outside can reach.
+/// Whether the module defines a shared memory that it does not export.
 pub(crate) fn hides_shared_memory(info: &ModuleInfo) -> bool {
     let mut own = (0..).zip(info.memories()).skip(info.imported_memories());
     let is_exported = |index: u32| {
@@ -35,8 +35,8 @@ pub(crate) fn hides_shared_memory(info: &ModuleInfo) -> bool {
     own.any(|(index, memory)| memory.shared && !is_exported(index))
 }
 
-/// The guest may wait in a memory that cannot be notified from outside
-/// (<https://github.com/bytecodealliance/wasmtime/issues/12809>).
+/// The refusal to interrupt a guest that may wait in a memory without a handle, where nobody
+/// outside can wake it (<https://github.com/bytecodealliance/wasmtime/issues/12809>).
 pub(crate) fn unwakeable(engine: &Runtime) -> Error {
     engine.unsupported(
         "ending a guest that may wait in a shared memory of its own: export that memory, or \

@@ -7,7 +7,7 @@ use wasmtime::Func;
 
 /// The functions of one instance that the host holds references to.
 ///
-/// A slot is never reused: there are at most as many as the module has functions.
+/// Slots are never reused: there are at most as many as the module has functions.
 pub(crate) struct FuncRefs {
     instance: u64,
     funcs: Vec<Func>,
@@ -23,8 +23,8 @@ impl FuncRefs {
         }
     }
 
-    /// The reference for a function, always the same for the same `address`, which is wasmtime's
-    /// raw form of it.
+    /// The reference to a function. It is always the same for the same `address`, which is
+    /// wasmtime's raw form of the function.
     pub(crate) fn intern(&mut self, func: Func, address: usize) -> FuncRef {
         let slot = *self.slots.entry(address).or_insert_with(|| {
             self.funcs.push(func);
@@ -33,7 +33,7 @@ impl FuncRefs {
         FuncRef::new(self.instance, slot)
     }
 
-    /// The function of a reference that may come from anywhere.
+    /// The function of a reference, which may come from another instance or be forged.
     pub(crate) fn resolve(&self, reference: FuncRef) -> Result<Func, Error> {
         if reference.instance() != self.instance {
             return Err(Error::ForeignReference);

@@ -1,4 +1,4 @@
-//! What the host gives for a module's imports, made into what wasmtime links.
+//! Makes the host's imports into objects that wasmtime links.
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +11,7 @@ use crate::shared_memory::Backing;
 use crate::state::{Memory, State};
 use crate::{convert, traps};
 
-/// The wasmtime type of an import, where it is needed to make what is imported.
+/// The wasmtime type of an import, if making the import needs it.
 pub(crate) enum ImportType {
     Func(wasmtime::FuncType),
     Table(wasmtime::TableType),
@@ -28,8 +28,8 @@ impl From<wasmtime::ExternType> for ImportType {
     }
 }
 
-/// What is given for every import of a module, in its order, with shared memories checked to be of
-/// this engine.
+/// The host's entries for the imports of a module, in its order. Shared memories are those of this
+/// engine.
 ///
 /// # Errors
 ///
@@ -56,12 +56,12 @@ pub(crate) fn resolve<'a>(
     Ok(given)
 }
 
-/// Makes what an instance imports, in the store it will live in, and files it under its index.
+/// Makes an instance's imports, in the store where it will live, and keeps each under its index.
 ///
 /// # Errors
 ///
-/// [`Error::Runtime`] if memory cannot be had; [`Error::ForeignReference`] for a global that starts
-/// as a function of another instance.
+/// [`Error::Runtime`] if memory is short; [`Error::ForeignReference`] for a global whose first
+/// value is a function of another instance.
 pub(crate) fn make(
     store: &mut Store<State>,
     types: &[ImportType],
@@ -145,8 +145,8 @@ fn make_one(
     })
 }
 
-/// The type of a table to be made: sizes as given, the type of its indexes as the module needs it,
-/// which the contract does not tell apart.
+/// The type for a new table: its sizes come from the host, the type of its indexes from the module,
+/// because the contract's types do not have it.
 fn table_type(given: TableType, needed: &wasmtime::TableType) -> wasmtime::TableType {
     let element = needed.element().clone();
     if needed.is_64() {
@@ -160,8 +160,8 @@ fn table_type(given: TableType, needed: &wasmtime::TableType) -> wasmtime::Table
     )
 }
 
-/// A host function in wasmtime's raw form: its values are converted into buffers that the store
-/// keeps, and a call allocates nothing.
+/// A host function in wasmtime's raw form. Its values are converted into buffers that the store
+/// keeps, so a call does not allocate.
 fn host_func(store: &mut Store<State>, ty: wasmtime::FuncType, func: HostFunc) -> Func {
     let run = move |caller: wasmtime::Caller<'_, State>, raw: &mut [MaybeUninit<ValRaw>]| {
         let mut guest = GuestAccess(caller);
@@ -203,7 +203,7 @@ fn invoke(
     write_results(guest, results, raw)
 }
 
-/// Gives a host function's results, whose types have been checked, to the guest.
+/// Passes a host function's results, whose types have been checked, to the guest.
 fn write_results(
     guest: &mut GuestAccess<wasmtime::Caller<'_, State>>,
     results: &[engine_api::Val],

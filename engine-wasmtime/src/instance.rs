@@ -1,4 +1,4 @@
-//! An instance, as its owner has it.
+//! An instance, as its owner sees it.
 
 use engine_api::{
     Error, FuncIndex, Instance, Interrupter, MemoryMeter, NumericType, Slot, Snapshot,

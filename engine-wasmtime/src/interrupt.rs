@@ -1,14 +1,14 @@
 //! Deadlines and interrupters, on wasmtime's epochs.
 //!
 //! Compiled code compares the engine's epoch with the store's at every function entry and loop.
-//! When the engine's has advanced, it asks [`Clock::check`], which ends the call or lets it go on
-//! until the next tick. Epochs advance only while somebody needs it: a call with a deadline in
-//! flight keeps the [`Ticker`] ticking, and an interrupter advances the epoch by itself.
+//! When the engine's epoch has advanced, it calls [`Clock::check`], which ends the call or lets it
+//! go on until the next tick. Epochs advance only when that is needed: the [`Ticker`] ticks while a
+//! call with a deadline is in flight, and an interrupter advances the epoch by itself.
 //!
-//! A thread in `memory.atomic.wait` looks at no epoch, and wasmtime has nothing to end the wait but
-//! the guest's own `notify`. So the ticker notifies every address of the shared memories of a call
-//! that must end, until it has: about 1 ms per MiB. Other instances with the same memory see
-//! spurious wake-ups, for which code that waits has to be prepared anyway.
+//! A thread in `memory.atomic.wait` does not check the epoch, and only the guest's own `notify` can
+//! end the wait. So the ticker notifies every address in the shared memories of a call that must
+//! end, until it has ended: about 1 ms per MiB. Other instances with the same memory see spurious
+//! wake-ups, for which waiting code must be prepared anyway.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use engine_api::{Error, Interrupt, Interrupter, Trap};
 
-/// How often a deadline is looked at.
+/// The time between two checks of deadlines.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Ticks without need after which the ticker sleeps until it is woken, which costs the next call
-/// with a deadline a system call.
+/// After this many ticks that nobody needed, the ticker sleeps until it is woken. Waking it costs
+/// the next call with a deadline a system call.
 const TICKS_IDLE_MAX: u32 = 10;
 
 /// The thread that advances an engine's epoch. It starts with the first instance that needs it,
@@ -32,20 +32,20 @@ pub(crate) struct Ticker {
 }
 
 struct Shared {
-    /// Calls with a deadline in flight.
+    /// The number of calls with a deadline in flight.
     calls: AtomicUsize,
-    /// Whether the thread waits to be woken, rather than for the next tick.
+    /// Whether the thread waits to be woken, and not just for the next tick.
     asleep: AtomicBool,
     inner: Mutex<Inner>,
     wake: Condvar,
-    /// What [`Watch::expires`] counts from.
+    /// The time from which [`Watch::expires`] counts.
     origin: Instant,
 }
 
 #[derive(Default)]
 struct Inner {
     stop: bool,
-    /// Instances with shared memories, whose guests may have to be woken.
+    /// Instances with shared memories. The ticker may have to wake their guests.
     waiting: Vec<Weak<Watch>>,
 }
 
@@ -67,7 +67,7 @@ impl Ticker {
     ///
     /// # Errors
     ///
-    /// The system's, if it has no thread to give.
+    /// The system's error, if it cannot start a thread.
     pub(crate) fn start(&self, engine: &wasmtime::Engine) -> std::io::Result<()> {
         let mut thread = lock(&self.thread);
         if thread.is_none() {
@@ -116,10 +116,10 @@ impl Shared {
         }
     }
 
-    /// Waits until somebody needs ticks.
+    /// Waits until a call needs ticks.
     fn sleep<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
-        // A call that enters after this store sees it, and takes the lock to wake this thread; one
-        // that entered before is seen by the load.
+        // A call that enters after this store sees it, and takes the lock to wake this thread. The
+        // load below sees a call that entered before.
         self.asleep.store(true, Ordering::SeqCst);
         if self.calls.load(Ordering::SeqCst) == 0 {
             inner = self
@@ -143,12 +143,12 @@ impl Shared {
     }
 
     fn notify(&self) {
-        // With the lock held, the thread is either in its wait or has not looked yet.
+        // While this holds the lock, the thread either waits or has not looked yet.
         let _guard = lock(&self.inner);
         self.wake.notify_one();
     }
 
-    /// Nanoseconds since the ticker was made: 584 years of them.
+    /// Nanoseconds since the ticker was made. They suffice for 584 years.
     fn now(&self) -> u64 {
         nanoseconds(self.origin.elapsed())
     }
@@ -161,12 +161,12 @@ impl Drop for Ticker {
         };
         lock(&self.shared.inner).stop = true;
         self.shared.wake.notify_one();
-        // It cannot have panicked, and there would be nobody to tell.
+        // The thread does not panic, and there would be nobody to tell.
         drop(thread.join());
     }
 }
 
-/// No holder of these locks can leave anything half done.
+/// Locks a mutex, also a poisoned one: no holder can leave its data half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -175,27 +175,27 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// [`Watch::expires`] of an instance without a call in flight.
+/// The value of [`Watch::expires`] while no call is in flight.
 const IDLE: u64 = u64::MAX;
 
-/// [`Watch::expires`] while a call without a deadline is in flight.
+/// The value of [`Watch::expires`] while a call without a deadline is in flight.
 const NEVER: u64 = u64::MAX - 1;
 
-/// What other threads see of an instance's calls.
+/// The state of an instance's calls that other threads see.
 struct Watch {
     interrupted: AtomicBool,
     /// When the call in flight passes its deadline, in nanoseconds since the ticker was made.
     expires: AtomicU64,
-    /// Whether a host function runs for the guest, which is waited for.
+    /// Whether the guest has called a host function, which must run to its end.
     in_host: AtomicBool,
-    /// Whether the ticker has begun to end its waits: what it returns may then be untrue.
+    /// Whether the ticker has begun to end its waits. The guest's results may then be wrong.
     woken: AtomicBool,
-    /// Where its guest may wait for another thread.
+    /// The memories in which its guest may wait for another thread.
     memories: Mutex<Vec<wasmtime::SharedMemory>>,
 }
 
 impl Watch {
-    /// Whether the guest is at work in a call that should have ended.
+    /// Whether the guest's own code runs in a call that should have ended.
     fn is_overdue(&self, now: u64) -> bool {
         let expires = self.expires.load(Ordering::Relaxed);
         expires != IDLE
@@ -203,10 +203,10 @@ impl Watch {
             && !self.in_host.load(Ordering::Relaxed)
     }
 
-    /// Ends every wait in the memories of the instance. A guest that has not looked at the epoch
-    /// before it waits again is woken by the next tick.
+    /// Ends every wait in the memories of the instance. If the guest waits again before it checks
+    /// the epoch, the next tick wakes it.
     fn wake_waiters(&self) {
-        // First, or a guest could be woken and return before.
+        // This comes first: a guest could otherwise be woken and return before.
         self.woken.store(true, Ordering::Release);
         for memory in lock(&self.memories).iter() {
             for address in (0..memory.data_size() as u64).step_by(4) {
@@ -220,11 +220,11 @@ impl Watch {
     }
 }
 
-/// When one instance's calls must end.
+/// Decides when the calls of one instance must end.
 pub(crate) struct Clock {
     watch: Arc<Watch>,
     ticker: Arc<Shared>,
-    /// What one outermost call may take, in nanoseconds.
+    /// How long one outermost call may take, in nanoseconds.
     deadline: Option<u64>,
     /// Calls in flight, one inside the other.
     depth: u32,
@@ -246,7 +246,7 @@ impl Clock {
         }
     }
 
-    /// The guest may wait in this memory. The ticker must have been started.
+    /// Notes a memory in which the guest may wait. The ticker must have been started.
     pub(crate) fn watch_memory(&self, memory: &wasmtime::SharedMemory) {
         let mut memories = lock(&self.watch.memories);
         let address = memory.data().as_ptr();
@@ -263,11 +263,11 @@ impl Clock {
         memories.push(memory.clone());
     }
 
-    /// Starts a call, and says whether it is an outermost one.
+    /// Begins a call, and returns whether it is an outermost one.
     ///
     /// # Errors
     ///
-    /// [`Trap::Interrupted`] if the instance was interrupted before; the call has not started then.
+    /// [`Trap::Interrupted`] if the instance was interrupted before. The call has not begun then.
     #[inline]
     pub(crate) fn enter(&mut self) -> Result<bool, Error> {
         if self.watch.interrupted.load(Ordering::Acquire) {
@@ -291,13 +291,12 @@ impl Clock {
         Ok(outermost)
     }
 
-    /// Ends a call that [`Clock::enter`] started.
+    /// Ends a call that [`Clock::enter`] began.
     ///
     /// # Errors
     ///
-    /// As [`Clock::check`], for an outermost call whose guest was woken from a wait because the
-    /// call was to end: it may have returned before it met an epoch check, taking the wake-up for
-    /// real.
+    /// As [`Clock::check`], for an outermost call whose guest the ticker woke from a wait: the
+    /// guest may have taken the wake-up for a real one, and returned before its next epoch check.
     #[inline]
     pub(crate) fn leave(&mut self) -> Result<(), Error> {
         self.depth -= 1;
@@ -318,7 +317,7 @@ impl Clock {
         }
     }
 
-    /// The guest calls a host function, or has returned from one.
+    /// Notes that the guest calls a host function, or that one has returned.
     #[inline]
     pub(crate) fn set_in_host(&self, in_host: bool) {
         self.watch.in_host.store(in_host, Ordering::Relaxed);
@@ -349,7 +348,7 @@ impl Clock {
     }
 }
 
-/// What an [`Interrupter`] does. It keeps neither the instance nor the engine alive.
+/// The engine's side of an [`Interrupter`]. It keeps neither the instance nor the engine alive.
 struct Request {
     watch: Weak<Watch>,
     ticker: Weak<Shared>,
@@ -362,7 +361,7 @@ impl Interrupt for Request {
             return;
         };
         watch.interrupted.store(true, Ordering::Release);
-        // The guest sees the flag at its next look at the epoch, which must have advanced for that.
+        // The guest sees the flag when it finds that the epoch has advanced.
         if let Some(engine) = self.engine.upgrade() {
             engine.increment_epoch();
         }

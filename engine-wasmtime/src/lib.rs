@@ -17,23 +17,23 @@
 //! # }
 //! ```
 //!
-//! | file | what is there |
+//! | file | content |
 //! |---|---|
 //! | `engine` | [`Wasmtime`]: constructors and configuration |
 //! | `module` | compiled modules, and their precompiled form |
-//! | `runtime` | what modules and instances share of their engine |
-//! | `exports` | where a module's exports are |
-//! | `state` | what a store holds besides the guest |
+//! | `runtime` | the state that modules and instances share with their engine |
+//! | `exports` | the places of a module's exports |
+//! | `state` | the data of a store, besides the guest |
 //! | `instance` | the owner's view of an instance |
 //! | `access` | calls, memories, globals and tables, as host functions and owners see them |
 //! | `func_refs` | functions that the host holds references to |
 //! | `snapshot` | the state of an instance, captured and restored |
-//! | `imports` | what the host gives, made into what wasmtime links |
+//! | `imports` | the host's imports, made into objects that wasmtime links |
 //! | `convert` | types and values in both directions |
 //! | `traps` | wasmtime's errors, mapped by name |
 //! | `limits` | accounting of memories and tables |
 //! | `interrupt` | deadlines and interrupters, on epochs |
-//! | `shared_memory` | memories that several instances have |
+//! | `shared_memory` | memories that several instances share |
 
 mod access;
 mod convert;

@@ -1,34 +1,34 @@
-//! What an instance has of memories and tables, against what it may have.
+//! Counts memories and tables of an instance, and refuses growth beyond its limits.
 
 use engine_api::{Limits, MemoryMeter};
 use wasmtime::ResourceLimiter;
 
-/// Counts the unshared linear memories of one store and refuses what exceeds the limits.
+/// Counts the unshared linear memories of one store, and refuses growth beyond the limits.
 ///
-/// wasmtime asks it before every memory or table is made or grows, for the guest and for the host.
-/// Shared memories are not limited: they have their maximum.
+/// wasmtime asks it before it makes or grows a memory or a table, for the guest and for the host.
+/// Shared memories are limited only by their own maximum.
 pub(crate) struct Limiter {
     /// Includes `shared_bytes`.
     memory_bytes: u64,
     memory_bytes_max: u64,
-    /// What the shared memories that the module defines start with: wasmtime reports them when they
-    /// are made, as if they were unshared, and their growth never.
+    /// The size that the module's own shared memories start with. wasmtime reports these when it
+    /// makes them, as if they were unshared, and never reports their growth.
     shared_bytes: u64,
     table_elements_max: u64,
-    /// The last growth that was permitted, until it is known to have failed.
+    /// The last growth that was permitted, in bytes; zero once it is known to have failed.
     last_growth: u64,
     /// Whether the memory that grows is wasmtime's own heap of externrefs.
     pub(crate) in_gc_heap: bool,
-    /// What [`Limiter::memory_bytes`] says.
+    /// Has the value of [`Limiter::memory_bytes`], for readers without the instance.
     pub(crate) meter: MemoryMeter,
 }
 
-/// The message of the one failure of wasmtime that is reported without a question before it: the
-/// growth of a memory beyond what its index type addresses. There is nothing else to tell it by.
+/// The message of the only failed growth that wasmtime reports without asking first: the growth of
+/// a memory beyond the range of its index type. Nothing but the message tells it apart.
 const NEVER_ASKED: &str = "memory growth exceeds memory type's limits";
 
 impl Limiter {
-    /// The accounting of a store in which a module will define `shared_bytes` of shared memories.
+    /// For a store whose module defines shared memories that start with `shared_bytes` together.
     pub(crate) fn new(limits: &Limits, shared_bytes: u64) -> Self {
         let memory_bytes_max = limits.memory_bytes_max.unwrap_or(u64::MAX);
         Self {
@@ -42,7 +42,7 @@ impl Limiter {
         }
     }
 
-    /// What all unshared memories may have, in bytes.
+    /// The limit of all unshared memories together, in bytes.
     pub(crate) fn memory_bytes_max(&self) -> u64 {
         self.memory_bytes_max.saturating_sub(self.shared_bytes)
     }
@@ -52,7 +52,7 @@ impl Limiter {
         self.meter.set(self.memory_bytes());
     }
 
-    /// The bytes of all unshared memories.
+    /// The size of all unshared memories, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.saturating_sub(self.shared_bytes)
     }

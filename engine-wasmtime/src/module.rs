@@ -1,4 +1,4 @@
-//! Compiled modules: what instances share.
+//! Compiled modules, which their instances share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::runtime::Runtime;
 use crate::state::State;
 use crate::traps;
 
-/// A compiled module.
+/// The module behind [`engine_api::Module`].
 pub(crate) struct CompiledModule {
     engine: Arc<Runtime>,
     module: wasmtime::Module,
@@ -24,7 +24,7 @@ pub(crate) struct CompiledModule {
 }
 
 impl CompiledModule {
-    /// Puts a compiled module together with what is known about it.
+    /// Joins a compiled module with its imports and exports.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl CompiledModule {
         })
     }
 
-    /// A store with the limits of one instance.
+    /// Makes a store with the limits of one instance.
     fn store(&self, limits: &Limits) -> Result<Store<State>, Error> {
         let failed = |error| traps::failed(self.engine.id(), "make a store", error);
         let state = State::new(&self.engine, &self.info, &self.exports, limits);
@@ -70,7 +70,7 @@ impl CompiledModule {
         if limits.deadline.is_some() && hides_shared_memory(&self.info) {
             return Err(unwakeable(&self.engine));
         }
-        // A guest in a wait is ended by the ticker too.
+        // The ticker also ends guests that wait in a shared memory.
         if limits.deadline.is_some() || !self.exports.shared_memories.is_empty() {
             let started = self.engine.ticker.start(&self.engine.engine);
             started.map_err(|source| Error::Runtime {
@@ -124,7 +124,7 @@ impl Module for CompiledModule {
 }
 
 impl CompiledModule {
-    /// An instance whose start function has not run.
+    /// Makes an instance without running its start function.
     fn unstarted(
         &self,
         imports: &Imports,
@@ -136,8 +136,8 @@ impl CompiledModule {
         let mut store = self.store(limits)?;
         let externs = imports::make(&mut store, &self.imports, &given)?;
         let mut guest = GuestAccess(store);
-        // Filling memories and tables is nothing that limits of calls are for, but wasmtime wants
-        // them set.
+        // Filling memories and tables needs no limits of calls, but wasmtime requires them to be
+        // set.
         guest.enter()?;
         let instance = wasmtime::Instance::new(&mut guest.0, &self.module, &externs);
         let in_time = guest.leave();

@@ -1,4 +1,4 @@
-//! What modules and instances share of their engine.
+//! The state that modules and instances share with their engine.
 
 use engine_api::{Capabilities, EngineConfig, EngineId, Error};
 
@@ -7,9 +7,9 @@ use crate::interrupt::Ticker;
 /// The compilers of wasmtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compiler {
-    /// The optimising one.
+    /// The optimising compiler.
     Cranelift,
-    /// The baseline one, which compiles in one pass.
+    /// The baseline compiler, which compiles in one pass.
     Winch,
 }
 
@@ -29,7 +29,7 @@ impl Compiler {
     }
 }
 
-/// What modules and instances share of their engine.
+/// An engine, as its modules and instances share it.
 pub(crate) struct Runtime {
     /// wasmtime's own engine.
     pub(crate) engine: wasmtime::Engine,
@@ -72,12 +72,12 @@ impl Runtime {
     }
 }
 
-/// Winch has no atomics but for x86-64, and refuses to start with them.
+/// Winch has atomics only on x86-64. Elsewhere it refuses to start with them.
 pub(crate) fn has_threads(compiler: Compiler) -> bool {
     compiler == Compiler::Cranelift || cfg!(target_arch = "x86_64")
 }
 
-/// Winch compiles vectors to AVX2 instructions alone.
+/// Winch compiles vectors only to AVX2 instructions.
 fn winch_has_simd() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx2");

@@ -1,4 +1,4 @@
-//! Linear memories that several instances have at once, and host access to any of them.
+//! Linear memories that several instances share, and the host's access to them.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -13,7 +13,7 @@ use crate::{convert, traps};
 /// The object behind a [`SharedMemory`] of this engine.
 pub(crate) struct Backing {
     pub(crate) memory: wasmtime::SharedMemory,
-    /// The engine that made it; its code alone knows how the memory is guarded.
+    /// The engine that made it. Only code of this engine matches the memory's guard pages.
     pub(crate) engine: wasmtime::Engine,
 }
 
@@ -35,7 +35,7 @@ impl SharedMemoryBacking for Backing {
     }
 }
 
-/// Makes a shared memory. Address space is reserved for its maximum.
+/// Makes a shared memory, and reserves address space for its maximum.
 pub(crate) fn new(engine: &Runtime, ty: MemoryType) -> Result<SharedMemory, Error> {
     if !engine.capabilities().threads {
         return Err(engine.unsupported("shared memories"));
@@ -53,7 +53,7 @@ pub(crate) fn new(engine: &Runtime, ty: MemoryType) -> Result<SharedMemory, Erro
     Ok(SharedMemory::new(engine.id(), ty, Arc::new(backing)))
 }
 
-/// Copies bytes out of a memory that other threads may be writing.
+/// Copies bytes out of a memory to which other threads may be writing.
 ///
 /// # Errors
 ///
@@ -79,7 +79,7 @@ pub(crate) fn write(
     atomics(memory, offset, bytes.len()).map(|to| to.write(bytes))
 }
 
-/// The bytes of an access as atomics.
+/// The bytes of an access, as atomics.
 fn atomics(
     memory: &wasmtime::SharedMemory,
     offset: u64,

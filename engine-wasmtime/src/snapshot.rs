@@ -1,4 +1,4 @@
-//! Capturing the state of an instance, and making instances of it.
+//! Captures the state of an instance, and puts it into a new one.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl GuestAccess<Store<State>> {
         Ok(Snapshot::new(info.hash(), images, values))
     }
 
-    /// Takes over the state of a snapshot of the same module. Nothing has run in the instance yet.
+    /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.
     pub(crate) fn restore_state(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let engine = self.0.data().engine.id();
         self.0.data().info.check_snapshots(engine)?;
@@ -68,7 +68,7 @@ impl GuestAccess<Store<State>> {
 
     /// Gives the pages of all memories back, in slices.
     pub(crate) fn discard_pages(&mut self) {
-        // A shared memory is somebody else's too.
+        // Other instances may have a shared memory too.
         if !self.0.data().exports.shared_memories.is_empty() {
             return;
         }
@@ -121,7 +121,7 @@ impl GuestAccess<Store<State>> {
         globals
     }
 
-    /// Gives a memory the size that its image has, under the limits.
+    /// Grows a memory by the bytes that its image has more, under the limits.
     fn grow(&mut self, memory: wasmtime::Memory, missing: u64) -> Result<(), Error> {
         if missing == 0 {
             return Ok(());

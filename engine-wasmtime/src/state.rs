@@ -1,4 +1,4 @@
-//! What a store holds besides the guest.
+//! The data of a store, besides the guest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,37 +12,37 @@ use crate::interrupt::Clock;
 use crate::limits::Limiter;
 use crate::runtime::Runtime;
 
-/// A linear memory that the host reaches by its index.
+/// A linear memory that the host reaches by its index in the module.
 #[derive(Clone)]
 pub(crate) enum Memory {
     Unshared(wasmtime::Memory),
     Shared(wasmtime::SharedMemory),
 }
 
-/// The data of a store: everything about one instance that wasmtime does not hold.
+/// The data of a store: everything about one instance that wasmtime itself does not keep.
 pub(crate) struct State {
     pub(crate) engine: Arc<Runtime>,
     pub(crate) info: Arc<ModuleInfo>,
     pub(crate) exports: Arc<Exports>,
     pub(crate) limiter: Limiter,
     pub(crate) clock: Clock,
-    /// Fuel that each outermost call starts with, if the instance has a limit of it.
+    /// Fuel that each outermost call starts with, if it is limited.
     pub(crate) fuel: Option<u64>,
-    /// The instance, once its start function has returned. Before, host functions reach its exports
+    /// The instance, once wasmtime has made it. Before that, host functions reach its exports
     /// through wasmtime's caller.
     pub(crate) instance: Option<wasmtime::Instance>,
-    /// Whether memories, tables and globals are filled in.
+    /// Whether the exported memories, tables and globals are filled in.
     pub(crate) linked: bool,
-    /// Exported functions by [`engine_api::FuncIndex`], each looked up at its first call.
+    /// Exported functions by [`engine_api::FuncIndex`]. Each is looked up at its first call.
     pub(crate) functions: Vec<Option<Func>>,
     pub(crate) memories: Vec<Option<Memory>>,
     pub(crate) tables: Vec<Option<Table>>,
     pub(crate) globals: Vec<Option<Global>>,
     pub(crate) func_refs: FuncRefs,
-    /// Host objects passed to the guest since garbage was collected.
+    /// Host objects passed to the guest since the last garbage collection.
     pub(crate) externrefs_passed: u32,
     pub(crate) scratch: Scratch,
-    /// The image that is mapped in each memory, but for what was written since.
+    /// The image that each memory was last restored from or captured to.
     pub(crate) images: HashMap<MemoryIndex, MemoryImage>,
 }
 
@@ -73,10 +73,10 @@ impl State {
         }
     }
 
-    /// The bytes of all linear memories.
+    /// The size of all linear memories in bytes.
     ///
-    /// wasmtime gives the size of a shared memory only through its handle. One that the module
-    /// defines and does not export has none, and counts with the pages it starts with.
+    /// wasmtime tells the size of a shared memory only through a handle. A memory that the module
+    /// defines and does not export has no handle, and counts with the size that it starts with.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let mut bytes = self.limiter.memory_bytes();
         for memory in &self.exports.shared_memories {
@@ -89,8 +89,8 @@ impl State {
     }
 }
 
-/// Buffers for the values of calls, kept from call to call to save the allocation. Nested calls
-/// take one each.
+/// Buffers for the values of calls, kept between calls to save the allocations. Nested calls take
+/// one each.
 #[derive(Default)]
 pub(crate) struct Scratch {
     raw: Vec<Vec<ValRaw>>,
@@ -98,7 +98,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// An empty buffer of raw values.
+    /// An empty buffer of raw values, new if none is kept.
     pub(crate) fn take_raw(&mut self) -> Vec<ValRaw> {
         self.raw.pop().unwrap_or_default()
     }
@@ -108,7 +108,7 @@ impl Scratch {
         self.raw.push(buffer);
     }
 
-    /// An empty buffer of values.
+    /// An empty buffer of values, new if none is kept.
     pub(crate) fn take_values(&mut self) -> Vec<Val> {
         self.values.pop().unwrap_or_default()
     }

@@ -1,10 +1,10 @@
-//! wasmtime's errors, mapped to the contract's by name.
+//! Maps wasmtime's errors to the contract's by name.
 
 use engine_api::{EngineId, Error, Trap};
 
-/// What a call, an instantiation or a host function's nested call ended with.
+/// The contract's error for the failure of a call, nested or not, or of an instantiation.
 pub(crate) fn call_failed(engine: EngineId, error: wasmtime::Error) -> Error {
-    // Errors of host functions and of the epoch callback travel through wasmtime as they are.
+    // Errors of host functions and of the epoch callback pass through wasmtime unchanged.
     let error = match error.downcast::<Error>() {
         Ok(error) => return error,
         Err(error) => error,
@@ -22,7 +22,7 @@ pub(crate) fn call_failed(engine: EngineId, error: wasmtime::Error) -> Error {
     }
 }
 
-/// An error that is the runtime's own.
+/// Wraps an error that comes from wasmtime itself.
 pub(crate) fn failed(engine: EngineId, action: &'static str, error: wasmtime::Error) -> Error {
     Error::Runtime {
         engine,
@@ -31,10 +31,10 @@ pub(crate) fn failed(engine: EngineId, action: &'static str, error: wasmtime::Er
     }
 }
 
-/// The contract's name for a trap that a core module with the features of this engine can cause.
+/// The contract's name for a trap that a core module can cause with the features of this engine.
 ///
-/// The others belong to components, garbage-collected types and the interpreter Pulley, none of
-/// which is compiled here.
+/// The other traps belong to components, garbage-collected types and the interpreter Pulley, which
+/// this engine does not have.
 pub(crate) fn trap(trap: wasmtime::Trap) -> Option<Trap> {
     Some(match trap {
         wasmtime::Trap::StackOverflow => Trap::StackOverflow,
@@ -62,7 +62,7 @@ pub(crate) fn trap(trap: wasmtime::Trap) -> Option<Trap> {
 mod tests {
     use super::*;
 
-    /// The traps that no module compiled here can cause, by wasmtime's names for them.
+    /// The traps that no module compiled here can cause.
     const OTHER_FEATURES: &[wasmtime::Trap] = &[
         // Garbage-collected types.
         wasmtime::Trap::ArrayOutOfBounds,

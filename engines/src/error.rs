@@ -1,26 +1,26 @@
-//! Why there is no such engine.
+//! Errors of looking an engine up by its name, and of making it.
 
 use crate::compiled_in;
 
-/// An engine that cannot be made.
+/// Why an engine cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No engine has this name. Choose another.
     #[error("no engine `{name}`; choose one of: {}", names())]
     Unknown {
-        /// The name that was asked for.
+        /// The name that was looked up.
         name: String,
     },
 
-    /// The engine is known, and this build lacks it. Build with the feature, or choose another
+    /// The engine is known, but this build lacks it. Build with the feature, or choose another
     /// engine.
     #[error(
         "the engine `{name}` is not compiled in; build with `--features {feature}`, or choose one of: {}",
         names()
     )]
     NotCompiledIn {
-        /// The engine's name.
+        /// The engine's name in the list.
         name: &'static str,
         /// The cargo feature that adds it.
         feature: &'static str,
@@ -30,7 +30,7 @@ pub enum Error {
     #[error("no engine is compiled in; build with `--features wasmer` or `--features wasmtime`")]
     NoneCompiledIn,
 
-    /// The engine does not start on this machine, or not with this configuration.
+    /// The engine does not start on this machine, or does not start with this configuration.
     #[error(transparent)]
     Engine(#[from] engine_api::Error),
 }

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! The features `wasmer`, `wasmtime` and `llvm` compile engines in, and change nothing else. The
-//! list itself is in `list.rs`, and nowhere else: the program, the suite, the benches and the
-//! examples read it here.
+//! only list of engines is in `list.rs`: the program, the suite, the benches and the examples read
+//! it from here.
 
 mod error;
 mod list;
@@ -30,7 +30,7 @@ pub use error::Error;
 use list::listing;
 pub use list::{LIST, Listed};
 
-// What a feature keeps: the first of two blocks with it, the second without.
+// The macro of each feature keeps the first of two blocks if the feature is on, else the second.
 #[cfg(feature = "wasmer")]
 #[doc(hidden)]
 pub use crate::keep_first as if_wasmer;
@@ -50,16 +50,16 @@ pub use crate::keep_second as if_wasmtime;
 #[doc(hidden)]
 pub use crate::keep_second as if_llvm;
 
-/// Bytes of stack for guests that wasm-bindgen made. Provers written in Rust for JavaScript, whose
-/// engines give about as much, overflow the usual 1 MiB.
+/// Bytes of stack for guests that wasm-bindgen made. Provers written in Rust for JavaScript
+/// overflow the usual 1 MiB; JavaScript engines give about this much.
 const BINDGEN_STACK_BYTES_MAX: usize = 4 << 20;
 
-/// The engines that this build has, in the order of the list.
+/// The engines that are compiled into this build, in the order of the list.
 pub fn compiled_in() -> impl Iterator<Item = &'static Listed> {
     LIST.iter().filter(|listed| listed.is_compiled_in())
 }
 
-/// The engine to take unless told otherwise: the first of the list that is compiled in.
+/// The name of the default engine: the first of the list that is compiled in.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ pub fn find(name: &str) -> Result<&'static Listed, Error> {
         })
 }
 
-/// Makes the engine of a name, in its default configuration.
+/// Makes the engine with this name, in its default configuration.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub fn engine(name: &str) -> Result<Arc<dyn Engine>, Error> {
     find(name)?.make(&EngineConfig::default())
 }
 
-/// Makes the engine of [`default_name`].
+/// Makes the engine that [`default_name`] names.
 ///
 /// # Errors
 ///
@@ -100,8 +100,8 @@ pub fn default_engine() -> Result<Arc<dyn Engine>, Error> {
     engine(default_name()?)
 }
 
-/// Makes the engine of a name, with a host for wasm-bindgen's modules and the stack that they need.
-/// Other modules run on it as they are.
+/// Makes the engine with this name, with a host for wasm-bindgen's modules and the stack that they
+/// need. Other modules run on it unchanged.
 ///
 /// # Errors
 ///
@@ -114,8 +114,8 @@ pub fn hosting_engine(name: &str, options: Options) -> Result<Arc<dyn Engine>, E
     Ok(Arc::new(BindgenHost::new(engine, options)))
 }
 
-/// Makes the engine of a name for a module: a [`hosting_engine`] if wasm-bindgen made the module, a
-/// plain [`engine`] if not.
+/// Makes the engine with this name for a module: a [`hosting_engine`] if wasm-bindgen made the
+/// module, else a plain [`engine`].
 ///
 /// # Errors
 ///
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// What the suite writes its cases from.
+    /// Collects the pairs from which the suite writes its cases.
     macro_rules! functions_and_names {
         ($([$function:ident $name:literal])*) => {
             [$((stringify!($function), $name)),*]

@@ -7,11 +7,11 @@ use engine_api::{Engine, EngineConfig};
 
 use crate::Error;
 
-/// The list itself, given to another macro of this crate after what stands `before`. The order is
-/// that of preference: the first engine that is compiled in is the default.
+/// Passes the list, after the tokens `before`, to another macro of this crate. The list is in the
+/// order of preference: the first engine that is compiled in is the default.
 ///
 /// An entry has a name for functions and tests, the engine's name, the macro that keeps it if it is
-/// compiled in, its feature, how it is made, and when to take it.
+/// compiled in, its feature, its type and compiler, and a line about when to take it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! give_list {
@@ -47,10 +47,10 @@ macro_rules! give_list {
     };
 }
 
-/// Makes the constant of the list.
+/// Makes the constant [`LIST`].
 macro_rules! listing {
     ($({$function:tt $name:tt $keep:tt $feature:tt ($engine:ty, $compiler:path) $when:tt})*) => {
-        /// Every engine there is, in the order of preference.
+        /// Every engine, compiled in or not, in the order of preference.
         pub const LIST: &[Listed] = &[$(Listed {
             name: $name,
             feature: $feature,
@@ -82,17 +82,18 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Whether this build has it.
+    /// Whether this build has the engine.
     #[must_use]
     pub fn is_compiled_in(&self) -> bool {
         self.constructor.is_some()
     }
 
-    /// Makes the engine.
+    /// Makes the engine with this configuration.
     ///
     /// # Errors
     ///
-    /// [`Error::NotCompiledIn`], and [`Error::Engine`] if the engine does not start on this machine.
+    /// [`Error::NotCompiledIn`], and [`Error::Engine`] if the engine does not start on this
+    /// machine.
     pub fn make(&self, config: &EngineConfig) -> Result<Arc<dyn Engine>, Error> {
         let constructor = self.constructor.ok_or(Error::NotCompiledIn {
             name: self.name,
@@ -112,10 +113,10 @@ impl fmt::Debug for Listed {
     }
 }
 
-/// Calls a macro with the engines that are compiled in, in the order of the list: for each a name
-/// for a function or a test, and the engine's name.
+/// Calls a macro with the engines that are compiled in, in the order of the list: for each engine
+/// an identifier for a function or a test, and its name.
 ///
-/// The features of this crate decide, not those of the crate that calls it.
+/// The features of this crate decide, not those of the calling crate.
 ///
 /// ```
 /// macro_rules! count {
@@ -130,7 +131,7 @@ macro_rules! for_each {
     };
 }
 
-/// Goes through the list and keeps what is compiled in.
+/// Goes through the list and keeps the engines that are compiled in.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! give_compiled_in {

@@ -1,5 +1,5 @@
-//! What taking an image costs in the ways there are, in milliseconds for 512 MiB: the choice
-//! between them is explained in `docs/checkpoints.md`.
+//! Measures the ways to take an image, in milliseconds for 512 MiB. `docs/checkpoints.md` explains
+//! the choice between them.
 //!
 //! ```sh
 //! cargo run --release -p wasm-proxy-memory-image --example taking
@@ -80,7 +80,7 @@ mod linux {
         start.elapsed().as_secs_f64() * 1e3
     }
 
-    /// The median of the rounds, after one that warms up.
+    /// The median of the rounds, after a first one that only warms up.
     fn report(what: &str, mut round: impl FnMut() -> f64) {
         round();
         let mut times: Vec<f64> = (0..ROUNDS).map(|_| round()).collect();

@@ -1,4 +1,4 @@
-//! Images that are copied: for systems without memfds, and for memories that are no mappings.
+//! Images that are copied: for systems without memfds, and for bytes that are not a mapping.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl Buffer {
         self.0.len() as u64
     }
 
-    /// Copies bytes out that are known to be there.
+    /// Copies bytes out. The caller has checked the range.
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) {
         let from = usize::try_from(offset).expect("the bytes are in the buffer");
         buffer.copy_from_slice(&self.0[from..from + buffer.len()]);

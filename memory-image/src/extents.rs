@@ -1,11 +1,11 @@
-//! Which part of an image is kept where.
+//! The parts of an image, and where each is kept.
 
 /// A part of an image. Offsets and lengths are in bytes, and whole pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extent<F> {
-    /// Where it begins in the memory.
+    /// The offset in the memory.
     pub(crate) start: usize,
-    /// How long it is; never zero.
+    /// The length, which is never zero.
     pub(crate) len: usize,
     /// The file and the offset there, or `None` for zeros.
     pub(crate) source: Option<(F, u64)>,
@@ -16,7 +16,7 @@ impl<F: Clone> Extent<F> {
         self.start + self.len
     }
 
-    /// What of it lies from `from` to `to`.
+    /// The part of it between the offsets `from` and `to`.
     pub(crate) fn part(&self, from: usize, to: usize) -> Option<Self> {
         let (start, end) = (self.start.max(from), self.end().min(to));
         (start < end).then(|| Self {
@@ -37,7 +37,7 @@ pub(crate) fn overlay<F: Clone>(older: &[Extent<F>], newer: &[Extent<F>]) -> Vec
     for extent in older {
         let mut at = extent.start;
         while at < extent.end() {
-            // What ends before here hides nothing more.
+            // A cover that ends before here hides nothing more.
             while hidden.next_if(|cover| cover.end() <= at).is_some() {}
             let (gap_end, next) = match hidden.peek() {
                 Some(cover) if cover.start < extent.end() => (cover.start.max(at), cover.end()),
@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs in order, from gaps and lengths.
+    /// Extents in order, from gaps and lengths.
     fn runs(shape: &[(usize, usize)], file: u8) -> Vec<Extent<u8>> {
         let mut at = 0;
         let run = |(gap, len): &(usize, usize)| {
@@ -73,7 +73,7 @@ mod tests {
         shape.iter().map(run).collect()
     }
 
-    /// Where each byte comes from, file 0 for zeros.
+    /// The source of each byte, with file 0 for zeros.
     fn flat(extents: &[Extent<u8>]) -> Vec<Option<(u8, u64)>> {
         let mut bytes = vec![None; 200];
         for extent in extents {

@@ -1,35 +1,37 @@
 //! Linear memories as images that many instances share.
 //!
-//! An image is what a memory held at one moment. On Linux it lives in sealed memfds: nothing can
-//! change it any more, and [`MemoryImage::restore`] puts it into another memory by mapping it
+//! An image is the content of a memory at one moment. On Linux it lives in sealed memfds: nothing
+//! can change it any more, and [`MemoryImage::restore`] puts it into another memory by mapping it
 //! copy-on-write, which costs microseconds whatever its size. The instances share its pages until
-//! they write to them. Elsewhere an image is a buffer that is copied; every function is the same.
+//! they write to them. On other systems an image is a buffer that is copied; the functions are the
+//! same.
 //!
-//! [`MemoryImage::capture`] *moves* the memory into the image, a few MiB at a time: each slice is
-//! copied into the file, and the file is then mapped in its place. Memory and image together never
-//! have more than one slice twice, and the memory goes on as the image's first user. A memory
-//! that was restored from an image and has changed since gives an image of its changes, which
-//! shares the rest.
+//! [`MemoryImage::capture`] *moves* the memory into the image, a few MiB at a time: it copies each
+//! slice into the file, and then maps the file in its place. Only one slice at a time exists twice,
+//! and the memory goes on as the image's first user. A memory that was restored from an image and
+//! has changed since gives an image of its changes, which shares the rest with the older one.
 //!
 //! # Why this is sound
 //!
-//! All the project's mapping is in this crate. Replacing the pages under a live memory is sound
+//! No other crate of the project maps memory. Replacing the pages under a live memory is sound
 //! because, and only because:
 //!
 //! 1. *Nobody looks.* The caller vouches that a [`Region`] is a guest's linear memory with no guest
 //!    code running in it, and that no reference into it exists (an engine has its instance by
-//!    `&mut`). Compiled code keeps no address of a byte across calls but the base, which stays.
-//! 2. *It is all the memory's.* The region lies in one reservation that its engine made and will
-//!    unmap as a whole, whatever is mapped there by then. The engine asks of these pages only that
-//!    they can be read and written, as before. Guard pages and the room to grow lie outside of the
-//!    region and stay untouched.
-//! 3. *No hole is ever left.* `mmap` with `MAP_FIXED` may unmap what was there and then fail. A
-//!    hole in the reservation would be given to the next `mmap` of anybody, and unmapped with the
-//!    memory. So a mapping that fails is plugged with anonymous pages at once, and where even that
-//!    fails, the process ends ([`std::process::abort`]): there is nothing sound left to do.
+//!    `&mut`). Between calls, compiled code keeps no address in the memory except the base, which
+//!    stays the same.
+//! 2. *The memory owns the reservation.* The region lies in one reservation that its engine made
+//!    and will unmap as a whole, whatever is mapped there by then. The engine requires only that
+//!    these pages can be read and written, as before. Guard pages and the room to grow lie outside
+//!    of the region and stay untouched.
+//! 3. *No hole is ever left.* `mmap` with `MAP_FIXED` may unmap the old pages and then fail. The
+//!    system would give the hole in the reservation to the next `mmap` of any thread, and it would
+//!    be unmapped with the memory. So a failed mapping is plugged with anonymous pages at once. If
+//!    even that fails, the process ends ([`std::process::abort`]): there is nothing sound left to
+//!    do.
 //! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking
-//!    before anybody maps them for good: no page of theirs can vanish under a guest (`SIGBUS`) or
-//!    change. Mappings are private: what a guest writes is its own.
+//!    before any other memory maps them: none of their pages can change or vanish under a guest
+//!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page.
 
 mod copying;
 mod extents;
@@ -45,7 +47,7 @@ use copying::Buffer;
 #[cfg(target_os = "linux")]
 use linux::Mapped;
 
-/// What a linear memory held at one moment. Clones are the same image.
+/// The content of a linear memory at one moment. Clones are the same image.
 #[derive(Clone)]
 pub struct MemoryImage(Arc<Backing>);
 
@@ -69,18 +71,18 @@ pub enum ImageError {
     /// The memory has another size than the image. Make it that size first.
     #[error("the memory has {memory} bytes, and its image {image}: size the memory first")]
     Size {
-        /// What the memory has, in bytes.
+        /// The size of the memory in bytes.
         memory: u64,
-        /// What the image has.
+        /// The size of the image in bytes.
         image: u64,
     },
 
-    /// The memory does not begin or end at a page of the processor's.
+    /// The memory does not begin or end at a boundary of the processor's pages.
     #[error("the memory at {base:#x} of {bytes} bytes is not made of the processor's pages")]
     Unaligned {
-        /// Where it begins.
+        /// The address where it begins.
         base: usize,
-        /// What it has, in bytes.
+        /// Its size in bytes.
         bytes: usize,
     },
 
@@ -89,7 +91,7 @@ pub enum ImageError {
         "failed to {action}; memory, mappings (vm.max_map_count) or file descriptors are short"
     )]
     System {
-        /// What was being done.
+        /// The step that failed, as in "failed to ...".
         action: &'static str,
         /// The system's error.
         source: io::Error,
@@ -116,14 +118,14 @@ impl Region {
 }
 
 impl MemoryImage {
-    /// An image of these bytes, in a buffer.
+    /// An image of these bytes, kept in a buffer.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self(Arc::new(Backing::Buffer(Buffer::new(bytes))))
     }
 
-    /// Makes an image of a memory. `since` is the image that the memory was restored from or
-    /// captured to last, if there is one: what has not changed since is then shared with it.
+    /// Makes an image of a memory. `since` is the image that the memory was last restored from or
+    /// captured to, if there is one: the new image then shares the unchanged pages with it.
     ///
     /// The memory holds the same bytes afterwards, also after an error.
     ///
@@ -164,7 +166,7 @@ impl MemoryImage {
     /// # Errors
     ///
     /// [`ImageError::Size`], with nothing done; [`ImageError::System`], after which the memory can
-    /// be accessed, but holds anything.
+    /// be accessed, but its content is unspecified.
     ///
     /// # Safety
     ///
@@ -190,7 +192,7 @@ impl MemoryImage {
         }
     }
 
-    /// How many bytes the memory had.
+    /// The size of the memory in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match &*self.0 {
@@ -200,7 +202,8 @@ impl MemoryImage {
         }
     }
 
-    /// How many bytes this image keeps that no older one does. Pages of zeros are not kept.
+    /// The bytes that this image keeps itself and does not share with an older one. Pages of zeros
+    /// are not kept.
     #[must_use]
     pub fn bytes_kept(&self) -> u64 {
         match &*self.0 {
@@ -214,7 +217,7 @@ impl MemoryImage {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Size`] if they are not in the image; [`ImageError::System`].
+    /// [`ImageError::Size`] if the range is not in the image; [`ImageError::System`].
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ImageError> {
         let end = offset.checked_add(buffer.len() as u64);
         if end.is_none_or(|end| end > self.bytes()) {
@@ -247,7 +250,7 @@ impl MemoryImage {
         Ok(hasher.finalize().into())
     }
 
-    /// The first byte at which two images differ, or where the shorter one ends.
+    /// The offset of the first byte that differs between two images, or the end of the shorter one.
     ///
     /// # Errors
     ///
@@ -278,7 +281,7 @@ impl MemoryImage {
         }
     }
 
-    /// Shows the content to `look`, a chunk at a time, until it says no.
+    /// Shows the content to `look`, a chunk at a time, until that returns `false`.
     fn each_chunk(&self, mut look: impl FnMut(u64, &[u8]) -> bool) -> Result<(), ImageError> {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut offset = 0;
@@ -298,18 +301,18 @@ impl MemoryImage {
 #[cfg(target_os = "linux")]
 use linux::page_bytes;
 
-/// The size of the processor's pages, where nothing is mapped.
+/// The alignment that a region needs where nothing is mapped.
 #[cfg(not(target_os = "linux"))]
 fn page_bytes() -> usize {
     1
 }
 
-/// How much is read at a time.
+/// The bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Gives a memory's pages back to the system, a few MiB at a time: page faults of other threads
-/// never wait for long behind it. What the memory holds afterwards is unspecified. Its owner
-/// unmaps it later, in a moment, because nothing is left there.
+/// never wait long for it. The memory's content is unspecified afterwards. Unmapping it later is
+/// quick, because no pages are left.
 ///
 /// # Safety
 ///

@@ -12,32 +12,32 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
 use crate::extents::{Extent as ExtentOf, overlay};
 use crate::{ImageError, Region};
 
-/// How much is moved, or given back, at a time: no more than this is ever there twice, and a thread
-/// that waits for the process's memory map waits for no longer than this takes.
+/// The bytes that are moved, or given back, at a time. No more than this exists twice at any
+/// moment, and a thread that waits for the process's memory map waits no longer than this takes.
 const SLICE_BYTES: usize = 4 << 20;
 
-/// Zeros from this length on are mapped as zeros instead of kept as a hole in the file, where the
-/// first write to each page would cost two.
+/// Zeros of this length and more are mapped as anonymous pages, not kept as a hole in the file,
+/// where the first write to each page would cost two pages.
 const ZEROS_BYTES: usize = 1 << 20;
 
-/// The most parts that an image is made of. Each is a system call to restore, of about a
-/// microsecond, and a mapping of the 65,530 that a process may have.
+/// The most extents of an image. Restoring each takes a system call of about a microsecond, and one
+/// of the 65,530 mappings that a process may have.
 const EXTENTS_MAX: usize = 128;
 
-/// The most files that an image refers to.
+/// The most files that an image refers to. Each is an open file descriptor.
 const FILES_MAX: usize = 8;
 
-/// An image that would keep more than one part in so many of the older one's pages anew is made
-/// whole instead.
+/// If more than one part in this many of a memory has changed, the new image is made whole and
+/// shares nothing with the older one.
 const CHANGED_PART_MAX: usize = 4;
 
 type Extent = ExtentOf<Arc<OwnedFd>>;
 
-/// The content of a memory in memfds.
+/// The content of a memory in sealed memfds.
 pub(crate) struct Mapped {
     bytes: usize,
     bytes_kept: u64,
-    /// In order, and without gaps.
+    /// In the order of their offsets, without gaps.
     extents: Vec<Extent>,
 }
 
@@ -79,14 +79,14 @@ impl Mapped {
         })
     }
 
-    /// `None` where an image of the changes alone would be worse than a whole one.
+    /// An image of the changes since an older one, or `None` if a whole image is better.
     ///
     /// # Safety
     ///
     /// As [`crate::MemoryImage::capture`].
     #[expect(unsafe_code, reason = "the caller vouches for the memory")]
     unsafe fn capture_changes(region: Region, since: &Self) -> Result<Option<Self>, ImageError> {
-        // Memories do not shrink: this one was never that image.
+        // Memories do not shrink: this memory never held that image.
         if since.bytes > region.bytes || since.files() >= FILES_MAX {
             return Ok(None);
         }
@@ -100,7 +100,7 @@ impl Mapped {
         }
         let mut older = since.extents.clone();
         if since.bytes < region.bytes {
-            // What the memory has grown by and nobody has touched.
+            // The pages by which the memory has grown are zeros until somebody writes to them.
             older.push(Extent {
                 start: since.bytes,
                 len: region.bytes - since.bytes,
@@ -152,7 +152,7 @@ impl Mapped {
         self.bytes_kept
     }
 
-    /// Copies bytes out that are known to be there.
+    /// Copies bytes out. The caller has checked the range.
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ImageError> {
         let from = usize::try_from(offset).expect("the bytes are in the image");
         let to = from + buffer.len();
@@ -172,7 +172,7 @@ impl Mapped {
         Ok(())
     }
 
-    /// How many files it refers to.
+    /// How many different files the extents refer to.
     fn files(&self) -> usize {
         let files = self
             .extents
@@ -194,7 +194,7 @@ struct Move {
 }
 
 impl Move {
-    /// A file of `bytes` bytes for what is moved.
+    /// Makes a file of `bytes` bytes for the parts that will be moved.
     fn new(region: Region, bytes: usize) -> Result<Self, ImageError> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = memfd_create("wasm-proxy-image", flags)
@@ -264,7 +264,7 @@ impl Move {
         self.extents.push(part);
     }
 
-    /// Seals the file: from now on nothing changes it.
+    /// Seals the file: from now on nothing can change it.
     fn finish(self) -> Result<(Vec<Extent>, u64), ImageError> {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
         fcntl_add_seals(&self.file, seals).map_err(failed("seal an image"))?;
@@ -272,14 +272,15 @@ impl Move {
     }
 }
 
-/// A part of a slice: zeros alone, or not.
+/// A part of a slice that is all zeros, or that is not.
 struct Run {
     start: usize,
     len: usize,
     zeros: bool,
 }
 
-/// Parts of a slice, the zeros among them apart where they are long.
+/// Divides a slice into runs of zeros and of other pages. Short runs of zeros are merged with their
+/// neighbours; with `apart` false there is one run.
 fn runs_of(bytes: &[u8], apart: bool) -> Vec<Run> {
     if !apart {
         return vec![Run {
@@ -312,8 +313,7 @@ fn runs_of(bytes: &[u8], apart: bool) -> Vec<Run> {
     merged
 }
 
-/// Writes the pages that are not zero, and returns how many bytes these were. The others stay
-/// holes.
+/// Writes the pages that are not zero, and returns their size in bytes. The others stay holes.
 fn write_pages(file: &OwnedFd, bytes: &[u8], offset: u64) -> io::Result<u64> {
     let page = page_bytes();
     let mut written = 0;
@@ -366,7 +366,7 @@ fn read_exact(file: &OwnedFd, mut offset: u64, mut buffer: &mut [u8]) -> io::Res
     Ok(())
 }
 
-/// Puts a part of an image into its place. After an error there are zeros.
+/// Maps a part of an image at its place. After an error the place holds zeros.
 ///
 /// # Safety
 ///
@@ -374,7 +374,7 @@ fn read_exact(file: &OwnedFd, mut offset: u64, mut buffer: &mut [u8]) -> io::Res
 #[expect(unsafe_code, reason = "maps over a guest's memory")]
 unsafe fn map(region: Region, extent: &Extent) -> io::Result<()> {
     debug_assert!(extent.end() <= region.bytes);
-    // What a page costs is counted when it is written to.
+    // The system accounts for a page when it is first written to.
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: the place is a part of the region, for which our caller vouches: whole pages of one
@@ -388,7 +388,7 @@ unsafe fn map(region: Region, extent: &Extent) -> io::Result<()> {
             None => mmap_anonymous(place, extent.len, access, flags),
         };
         if let Err(error) = mapped {
-            // The place may be unmapped by now, and would be given to somebody else.
+            // The place may be unmapped by now, and the system would give it to another `mmap`.
             if mmap_anonymous(place, extent.len, access, flags).is_err() {
                 std::process::abort();
             }
@@ -398,7 +398,7 @@ unsafe fn map(region: Region, extent: &Extent) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies a part back that could not be mapped.
+/// Copies a part that could not be mapped back into the memory.
 ///
 /// # Safety
 ///
@@ -412,17 +412,17 @@ unsafe fn put_back(region: Region, extent: &Extent) {
     let bytes = unsafe {
         std::slice::from_raw_parts_mut(region.base.as_ptr().add(extent.start), extent.len)
     };
-    // A file in memory that was written a moment ago can be read.
+    // The file is in memory and was just written, so reading it does not fail.
     if read_exact(file, *offset, bytes).is_err() {
         std::process::abort();
     }
 }
 
-/// The pages that have been written to since an image was mapped there, as starts and lengths;
-/// `None` if the system does not say.
+/// The pages that were written to since an image was mapped there, as offsets and lengths, or
+/// `None` if the system does not tell.
 fn changed_runs(region: Region) -> Option<Vec<(usize, usize)>> {
-    /// Entries of `/proc/self/pagemap` (`Documentation/admin-guide/mm/pagemap.rst`): the page is a
-    /// file's or shared.
+    /// Bits of an entry of `/proc/self/pagemap` (`Documentation/admin-guide/mm/pagemap.rst`). This
+    /// one: the page belongs to a file or is shared.
     const FILE: u64 = 1 << 61;
     const SWAPPED: u64 = 1 << 62;
     const PRESENT: u64 = 1 << 63;
@@ -473,7 +473,7 @@ pub(crate) unsafe fn discard(region: Region) {
             madvise(place, len, Advice::LinuxDontNeed)
         };
         if given_back.is_err() {
-            // Locked pages, say. They go when the memory is unmapped.
+            // For example because pages are locked. They are freed when the memory is unmapped.
             return;
         }
         start += len;
@@ -487,7 +487,7 @@ fn failed<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ImageEr
     }
 }
 
-/// The size of the processor's pages in bytes.
+/// The size of one of the processor's pages in bytes.
 pub(crate) fn page_bytes() -> usize {
     rustix::param::page_size()
 }

@@ -1,4 +1,4 @@
-//! Images of memories that are reserved and grown as engines do it.
+//! Images of memories that are reserved and grown as in an engine.
 
 #![expect(unsafe_code, reason = "makes memories as an engine does")]
 #![allow(
@@ -15,7 +15,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, m
 
 const PAGE: usize = 65_536;
 
-/// A linear memory: a reservation, of which the first bytes can be accessed.
+/// A linear memory: a reservation whose first bytes can be accessed.
 struct Memory {
     base: NonNull<u8>,
     bytes: usize,
@@ -201,7 +201,7 @@ fn what_is_given_back_can_still_be_accessed() {
     drop(image);
 }
 
-/// What the test does to a memory.
+/// A step of the test.
 #[derive(Clone, Debug)]
 enum Step {
     Write { at: u32, len: u16, byte: u8 },
@@ -223,7 +223,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Chains of images, of memories that grow, against a copy of the bytes.
+    /// Takes chains of images of growing memories, and compares them with copies of the bytes.
     #[test]
     fn every_image_of_a_chain_holds_what_its_memory_held(steps in steps()) {
         let mut memory = Memory::new(1);

@@ -13,13 +13,13 @@ use crate::format::{invalid, refuse_other_formats};
 pub enum Feature {
     /// Functions and blocks with several results.
     MultiValue,
-    /// `memory.copy` and its kin, passive segments.
+    /// `memory.copy` and similar instructions, passive segments.
     BulkMemory,
     /// `externref`, `ref.null`, several tables.
     ReferenceTypes,
     /// 128-bit SIMD.
     Simd,
-    /// SIMD whose results may differ between machines: refused by every engine here.
+    /// SIMD whose results may differ between machines. Every engine here refuses it.
     RelaxedSimd,
     /// Atomics and shared memories.
     Threads,

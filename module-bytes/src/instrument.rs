@@ -1,14 +1,15 @@
 //! Rewrites modules to let a checkpoint reach all of their state.
 //!
 //! A checkpoint holds the memories and the mutable globals of an instance, and is put into a fresh
-//! instance of the same module. A module as its compiler wrote it prevents that in two ways. Globals
-//! such as the stack pointer are hidden: they have no export, and an engine reaches a global or a
-//! memory of an instance only by the name of an export. And the start function runs inside the
-//! instantiation: it would run again, with its host calls, for each restored instance.
+//! instance of the same module. A module as its compiler wrote it prevents that in two ways.
+//! Globals such as the stack pointer are hidden: they have no export, and an engine reaches a
+//! global or a memory of an instance only by the name of an export. And the start function runs
+//! inside the instantiation: it would run again, with its host calls, for each restored instance.
 //!
 //! So an engine compiles the module's [`Instrumented`] form: hidden state is exported under names
 //! that no user's module may have, and the start function becomes an export that the engine calls
-//! itself. Everything else, including all code, is copied byte for byte, and runs exactly as before.
+//! itself. Everything else, including all code, is copied byte for byte, and runs exactly as
+//! before.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -19,8 +20,8 @@ use wasmparser::{ExportSectionReader, ExternalKind, Parser, Payload, Validator, 
 
 use crate::format::{invalid, refuse_other_formats, refused};
 
-/// The names of exports that [`Instrumented`] adds begin with this. No user's module may have such an
-/// export.
+/// The names of exports that [`Instrumented`] adds begin with this. No user's module may have such
+/// an export.
 pub const RESERVED: &str = "wasm-proxy:";
 
 /// The most exports that a module may have: the limit of the JavaScript embedding (section
@@ -32,7 +33,8 @@ const EXPORTS_MAX: usize = 1_000_000;
 ///
 /// New exports come after the module's own, so every index in the [`ModuleInfo`] of the original
 /// bytes stays right. The result depends only on the bytes: it is the same on every engine. Only
-/// compilers see it; hashes, precompiled modules and journals name the module by its original bytes.
+/// compilers see it; hashes, precompiled modules and journals name the module by its original
+/// bytes.
 #[derive(Clone, Debug)]
 pub struct Instrumented<'a> {
     wasm: Cow<'a, [u8]>,
@@ -44,9 +46,9 @@ pub struct Instrumented<'a> {
 impl<'a> Instrumented<'a> {
     /// Rewrites a module. `info` is the result of [`parse`](crate::parse) for the same bytes.
     ///
-    /// It costs one pass over the bytes, except for the bodies of functions and the contents of data
-    /// segments, which it neither reads nor checks, and one copy of the bytes if anything has to
-    /// change.
+    /// It costs one pass over the bytes, except for the bodies of functions and the contents of
+    /// data segments, which it neither reads nor checks, and one copy of the bytes if anything has
+    /// to change.
     ///
     /// # Errors
     ///

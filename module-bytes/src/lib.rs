@@ -1,6 +1,6 @@
 //! Reads the bytes of modules, and rewrites them before an engine compiles them. The contract
-//! itself, `engine_api`, has no parser and no encoder; engines, tools and tests that start from bytes
-//! use this crate.
+//! itself, `engine_api`, has no parser and no encoder; engines, tools and tests that start from
+//! bytes use this crate.
 //!
 //! | function or type | what it does |
 //! |---|---|

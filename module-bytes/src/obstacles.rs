@@ -13,8 +13,8 @@ use crate::format::{invalid, refuse_other_formats};
 /// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and
 /// its mutable globals: it has other state that can change.
 ///
-/// Displayed, it is a sentence for the module's author, without the full stop. Names from the module
-/// are escaped, and long ones are cut.
+/// Displayed, it is a sentence for the module's author, without the full stop. Names from the
+/// module are escaped, and long ones are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
@@ -433,8 +433,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether a reference of this type can only be to a function. The module's own types count as such:
-/// one that is not a function's is an obstacle by itself.
+/// Whether a reference of this type can only be to a function. The module's own types count as
+/// such: one that is not a function's is an obstacle by itself.
 fn refers_to_function(ty: RefType) -> bool {
     match ty.heap_type() {
         HeapType::Abstract { ty, .. } => {

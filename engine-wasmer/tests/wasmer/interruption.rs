@@ -73,8 +73,8 @@ fn an_interrupt_sticks() {
     }
 }
 
-/// A host function of a `wasmer::Store`, which has its own way to be interrupted, may call guests
-/// of ours.
+/// A host function of a `wasmer::Store` may call guests of ours. Such a store has wasmer's own way
+/// to interrupt its guests.
 #[test]
 fn a_guest_inside_of_another_store_ends_at_its_deadline() {
     for engine in engines() {
@@ -105,10 +105,10 @@ fn a_guest_inside_of_another_store_ends_at_its_deadline() {
     }
 }
 
-/// Several pieces of a long operation.
+/// A length of several pieces of a long operation.
 const LEN: usize = 20_000_000;
 
-/// Long operations work in pieces, which must not show.
+/// Long operations work in pieces. A guest must not be able to tell.
 #[test]
 fn long_copies_and_fills_are_what_they_would_be_at_once() {
     let wat = r#"(module
@@ -147,7 +147,7 @@ fn long_copies_and_fills_are_what_they_would_be_at_once() {
     }
 }
 
-/// Deadlines that pass at every moment of short calls, on several threads at once.
+/// Deadlines pass at every moment of short calls, on several threads at once.
 #[test]
 fn deadlines_that_pass_at_any_moment_end_only_their_own_call() {
     let wat = r#"(module
@@ -164,7 +164,7 @@ fn deadlines_that_pass_at_any_moment_end_only_their_own_call() {
         let module = compile(&engine, wat);
         let mut imports = Imports::new();
         imports.func("env", "host", FuncType::default(), |_, _, _| {
-            // Allocates, as host functions do.
+            // It allocates, as host functions do.
             std::hint::black_box(vec![0_u8; 64]);
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! What is particular to wasmer. What every engine must do is tested by `conformance`.
+//! Tests of what only this engine does. `conformance` tests the behaviour that all engines share.
 
 #![allow(
     clippy::unwrap_used,

@@ -83,8 +83,8 @@ fn traps_have_the_names_of_their_causes_on_every_thread() {
     }
 }
 
-/// A library call that traps takes a backtrace on the guest's stack, with locks held: if the stack
-/// ends in there, everything that takes a backtrace later hangs.
+/// A library call that traps takes a backtrace on the guest's stack, while it holds locks. If the
+/// stack overflowed there, everything that takes a backtrace later would hang.
 #[test]
 fn a_library_call_that_traps_at_the_end_of_the_stack_leaves_no_lock_behind() {
     let traps = [
@@ -92,7 +92,7 @@ fn a_library_call_that_traps_at_the_end_of_the_stack_leaves_no_lock_behind() {
             "(memory.fill (i32.const -1) (i32.const 0) (i32.const 9))",
             Trap::MemoryOutOfBounds,
         ),
-        // Some compilers raise it by a call, too.
+        // Some compilers raise this trap by a library call too.
         ("unreachable", Trap::Unreachable),
     ];
     for (engine, (operation, trap)) in engines().iter().flat_map(|e| traps.map(|t| (e, t))) {

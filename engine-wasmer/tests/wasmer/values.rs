@@ -8,7 +8,7 @@ use engine_wasmer::Wasmer;
 
 use super::{compile, engines, invoke};
 
-/// Values of all types that the engine has, NaN payloads included.
+/// Values of all types that the engine supports, including NaNs with payloads.
 fn all_values(engine: &Wasmer, reference: &Val) -> Vec<Val> {
     let mut values = vec![
         Val::I32(-1),
@@ -24,7 +24,7 @@ fn all_values(engine: &Wasmer, reference: &Val) -> Vec<Val> {
     values
 }
 
-/// A module that passes a list of values to the host, which gives them back.
+/// A module that passes a list of values to the host, and returns what the host gives back.
 fn echo_module(types: &[ValType], results: &[ValType]) -> String {
     let list = |types: &[ValType]| {
         let names: Vec<String> = types.iter().map(ToString::to_string).collect();

@@ -4,7 +4,7 @@ use engine_api::{Engine, EngineConfig, Error, Imports, InstanceExt, Limits, Prec
 
 use crate::{SPIN, engines, engines_with, instance, wat};
 
-/// What each capability means, as a module that needs it.
+/// For each capability a module that needs it.
 const FEATURES: &[(&str, &str)] = &[
     (
         "simd",
@@ -70,7 +70,7 @@ fn invalid_modules_are_told_from_unsupported_ones() {
     }
 }
 
-/// Every operation that may produce a NaN: its type's prefix, operands, and name.
+/// Every operation that may produce a NaN: the prefix of its type, its operands, and its name.
 const FLOAT_OPERATIONS: &[(&str, usize)] = &[
     ("add", 2),
     ("sub", 2),

@@ -27,7 +27,7 @@ fn a_spinning_guest_meets_its_deadline_with_every_compiler() {
             let took = start.elapsed();
             assert!(took >= Duration::from_millis(50), "{took:?}");
             assert!(took < Duration::from_millis(250), "{took:?}");
-            // The deadline is each call's own.
+            // Each call has the whole deadline for itself.
             assert_eq!(guest.invoke("work", &[Val::I32(9)]).unwrap(), [Val::I32(7)]);
         }
         let start = "(module (func $spin (loop br 0)) (start $spin))";

@@ -1,5 +1,5 @@
-//! What only wasmtime's own implementation can promise: no allocation, capabilities as they really
-//! are, and nothing left behind. Behaviour that all engines share is in `conformance`.
+//! Tests of what only this engine promises: calls that do not allocate, its own capabilities, and
+//! nothing left behind. `conformance` tests the behaviour that all engines share.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod calls;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use engine_api::{Engine, EngineConfig, Error, Imports, Instance, Limits, Module, Trap};
 use engine_wasmtime::{Compiler, Wasmtime};
 
-/// Counts the allocations of each thread for itself.
+/// Counts the allocations of each thread separately.
 struct Counting;
 
 thread_local! {
@@ -81,7 +81,7 @@ fn trap_of<T>(outcome: Result<T, Error>) -> Trap {
     }
 }
 
-/// A guest that never ends, and one that ends after some rounds.
+/// A function that never returns, and one that returns after some rounds.
 const SPIN: &str = r#"(module
     (func (export "spin") (loop br 0))
     (func (export "work") (param i32) (result i32)

@@ -1,4 +1,4 @@
-//! Memories and tables, and what is left of them.
+//! Memories and tables, and that nothing of them is left behind.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ fn a_thousand_instances_leave_mappings_and_threads_as_they_were() {
         let before = (maps(), threads());
         (0..1_000).for_each(|_| round());
         let after = (maps(), threads());
-        // Other tests run beside this one: a leak would be a thousand.
+        // Other tests run at the same time. A leak would be a thousand of them.
         assert!(after.0 < before.0 + 100, "{before:?} {after:?}");
         assert!(after.1 < before.1 + 20, "{before:?} {after:?}");
     }

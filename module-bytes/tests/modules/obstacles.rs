@@ -20,7 +20,8 @@ fn memories_globals_and_tables_of_functions_are_no_obstacles() {
         "(module (import \"env\" \"m\" (memory 3)) (memory 1 2) (memory i64 1))",
         "(module (import \"env\" \"g\" (global (mut f64))) (global (mut i32) (i32.const 0))
             (global (mut v128) (v128.const i64x2 0 0)))",
-        // Tables of functions, filled by segments of every kind; code calls, reads and measures them.
+        // Tables of functions, filled by segments of every kind; code calls, reads and measures
+        // them.
         "(module (import \"env\" \"t\" (table 1 funcref)) (table $t (export \"t\") 4 funcref)
             (elem (table $t) (i32.const 0) func $f) (elem declare func $g) (type $v (func))
             (func $f (call_indirect $t (type $v) (i32.const 0)))
