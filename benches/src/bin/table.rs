@@ -96,7 +96,8 @@ impl Measured {
         let mut out = format!("{} Medians.\n", self.origin.sentence());
         let groups = GROUPS.iter().filter_map(|group| self.table(group));
         for table in groups.chain(self.latency()) {
-            out += &format!("\n{}", table.markdown());
+            out.push('\n');
+            out.push_str(&table.markdown());
         }
         out
     }
