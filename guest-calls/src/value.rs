@@ -111,6 +111,11 @@ impl OwnedArg {
 
 macro_rules! arg_from {
     ($($from:ty: |$value:ident| $arg:expr;)*) => {$(
+        #[allow(
+            clippy::elidable_lifetime_names,
+            clippy::needless_lifetimes,
+            reason = "the references among them need it"
+        )]
         impl<'a> From<$from> for Arg<'a> {
             #[inline]
             fn from($value: $from) -> Self {
