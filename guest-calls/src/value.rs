@@ -111,6 +111,11 @@ impl OwnedArg {
 
 macro_rules! arg_from {
     ($($from:ty: |$value:ident| $arg:expr;)*) => {$(
+        #[allow(
+            clippy::elidable_lifetime_names,
+            clippy::needless_lifetimes,
+            reason = "the references among them need it"
+        )]
         impl<'a> From<$from> for Arg<'a> {
             #[inline]
             fn from($value: $from) -> Self {
@@ -217,21 +222,17 @@ impl Value {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Results(pub(crate) smallvec::SmallVec<[Value; 1]>);
 
-macro_rules! result_number {
-    ($name:ident, $number:ty, $variant:ident, $convert:expr) => {
-        #[doc = concat!("The first result as a `", stringify!($number), "`.")]
+macro_rules! first_result {
+    ($name:ident, $ty:ty, $what:literal, $pattern:pat => $value:expr) => {
+        #[doc = concat!("The first result as ", $what, ".")]
         ///
         /// # Errors
         ///
-        /// [`CallError::ResultKind`] if there is none or it is something else.
-        pub fn $name(&self) -> Result<$number, CallError> {
+        /// [`CallError::ResultKind`] if there is none or it is something else, null included.
+        pub fn $name(&self) -> Result<$ty, CallError> {
             match self.0.first() {
-                #[allow(
-                    clippy::redundant_closure_call,
-                    reason = "the conversion differs per type and is the identity for some"
-                )]
-                Some(Value::Val(Val::$variant(bits))) => Ok($convert(*bits)),
-                other => Err(wrong_kind(stringify!($number), other)),
+                Some($pattern) => Ok($value),
+                other => Err(wrong_kind($what, other)),
             }
         }
     };
@@ -250,36 +251,14 @@ impl Results {
         self.0.into_vec()
     }
 
-    result_number!(i32, i32, I32, |bits| bits);
-    result_number!(u32, u32, I32, i32::cast_unsigned);
-    result_number!(i64, i64, I64, |bits| bits);
-    result_number!(u64, u64, I64, i64::cast_unsigned);
-    result_number!(f32, f32, F32, f32::from_bits);
-    result_number!(f64, f64, F64, f64::from_bits);
-
-    /// The first result as a handle.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::ResultKind`] if there is none or it is something else, null included.
-    pub fn handle(&self) -> Result<Handle, CallError> {
-        match self.0.first() {
-            Some(Value::Handle(handle)) => Ok(*handle),
-            other => Err(wrong_kind("a handle", other)),
-        }
-    }
-
-    /// The first result as a raw pointer.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::ResultKind`] if there is none or it is something else, null included.
-    pub fn pointer(&self) -> Result<Pointer, CallError> {
-        match self.0.first() {
-            Some(Value::Pointer(pointer)) => Ok(*pointer),
-            other => Err(wrong_kind("a pointer", other)),
-        }
-    }
+    first_result!(i32, i32, "i32", Value::Val(Val::I32(bits)) => *bits);
+    first_result!(u32, u32, "u32", Value::Val(Val::I32(bits)) => bits.cast_unsigned());
+    first_result!(i64, i64, "i64", Value::Val(Val::I64(bits)) => *bits);
+    first_result!(u64, u64, "u64", Value::Val(Val::I64(bits)) => bits.cast_unsigned());
+    first_result!(f32, f32, "f32", Value::Val(Val::F32(bits)) => f32::from_bits(*bits));
+    first_result!(f64, f64, "f64", Value::Val(Val::F64(bits)) => f64::from_bits(*bits));
+    first_result!(handle, Handle, "a handle", Value::Handle(handle) => *handle);
+    first_result!(pointer, Pointer, "a pointer", Value::Pointer(pointer) => *pointer);
 
     /// The first result as bytes.
     ///

@@ -129,6 +129,11 @@ impl Generation {
         }
     }
 
+    /// Enters a generation that serves nobody yet.
+    fn enter_standby(&self) -> LaneGuard<'_, RecordedInstance> {
+        self.guest.enter(|| false).expect("nobody leaves")
+    }
+
     pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
@@ -210,9 +215,7 @@ impl Generation {
         entries: &[Arc<crate::journal::Entry>],
         artifacts: &EntryArtifacts,
     ) -> Result<u64, Error> {
-        let Some(mut guest) = self.guest.enter(|| false) else {
-            unreachable!("nobody leaves");
-        };
+        let mut guest = self.enter_standby();
         let mut imported = 0;
         for entry in entries {
             let artifact = artifacts.of(entry);
@@ -245,9 +248,7 @@ impl Generation {
     ///
     /// [`Error::Divergence`] at the first entry that gives something else.
     pub(crate) fn apply_like(&self, history: &[Applied]) -> Result<(), Error> {
-        let Some(mut guest) = self.guest.enter(|| false) else {
-            unreachable!("nobody leaves");
-        };
+        let mut guest = self.enter_standby();
         for applied in history {
             guest
                 .apply_like(applied)
@@ -263,9 +264,7 @@ impl Generation {
     ///
     /// [`Error::NoCheckpoint`] if its state is not in memories and globals alone; [`Error::Engine`].
     pub(crate) fn capture(&self) -> Result<Checkpoint, Error> {
-        let Some(mut guest) = self.guest.enter(|| false) else {
-            unreachable!("nobody leaves");
-        };
+        let mut guest = self.enter_standby();
         guest.capture(self.engine)
     }
 

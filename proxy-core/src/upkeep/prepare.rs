@@ -324,6 +324,16 @@ impl Upkeep {
         })
     }
 
+    /// Tells the world if a replay failed because it gave something else.
+    pub(super) fn report_divergence(&self, error: &Error) {
+        if let Error::Divergence(divergence) = error {
+            let divergence = (**divergence).clone();
+            self.shared
+                .ledger
+                .emit(&Event::ReplayDivergence { divergence });
+        }
+    }
+
     fn preparation_failed(&self, state: &mut State, now: Instant, error: Error) -> Error {
         if let Error::StateExceedsBudget {
             state_mib,
@@ -337,11 +347,7 @@ impl Upkeep {
             self.publish(state);
             return error;
         }
-        if let Error::Divergence(divergence) = &error {
-            self.shared.ledger.emit(&Event::ReplayDivergence {
-                divergence: (**divergence).clone(),
-            });
-        }
+        self.report_divergence(&error);
         let was_open = state.degradation.is_open();
         let retry_in = state.degradation.failed(now);
         let failures = state.degradation.failures();

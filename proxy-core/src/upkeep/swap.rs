@@ -161,11 +161,7 @@ impl Upkeep {
 
     fn tail_failed(&self, state: &mut State, error: Error) -> Error {
         self.discard(state);
-        if let Error::Divergence(divergence) = &error {
-            self.shared.ledger.emit(&Event::ReplayDivergence {
-                divergence: (**divergence).clone(),
-            });
-        }
+        self.report_divergence(&error);
         state.degradation.failed(Instant::now());
         error
     }
