@@ -106,9 +106,7 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`Error::Unsupported`] with the reason in words.
-    fn snapshots(&self) -> Result<(), Error> {
-        Ok(())
-    }
+    fn snapshots(&self) -> Result<(), Error>;
 
     /// What in the module's own code stands in the way of snapshots: nothing, or each reason once,
     /// as a sentence. `wasm` is the module's bytes, which an engine need not keep. The call reads

@@ -93,6 +93,10 @@ impl Module for WasmerModule {
         make(&self.0, imports, limits, None)
     }
 
+    fn snapshots(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
         let obstacles = module_bytes::obstacles(wasm)?;
         Ok(obstacles.iter().map(ToString::to_string).collect())

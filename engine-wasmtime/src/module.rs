@@ -105,6 +105,10 @@ impl Module for CompiledModule {
         Ok(Box::new(guest))
     }
 
+    fn snapshots(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
         let obstacles = module_bytes::obstacles(wasm)?;
         Ok(obstacles.iter().map(ToString::to_string).collect())
