@@ -214,10 +214,8 @@ impl DataPlane {
         let mut answered = None;
         // Most exports have none, and their calls are to cost nothing for those that do.
         if plan.artifact.is_some() {
-            match self
-                .shared
-                .recall(generation, &mut guest, plan, args, sequence)
-            {
+            let shared = &self.shared;
+            match shared.recall(generation, &mut guest, plan, args, sequence) {
                 Recall::Died => return Ok(None),
                 Recall::Answered(recorded, own) => {
                     artifact = Some(own);

@@ -359,20 +359,18 @@ impl Upkeep {
 
     /// Copies to where `debug_info` looks.
     fn publish(&self, state: &State) {
-        let mut status = lock(&self.status);
-        status.state = state.swap;
-        status.standby_memory = state.standby_memory();
-        status.baseline = state.memory.baseline;
-        status.growth_rate = state.memory.growth.bytes_per_second();
-        status.failures = state.degradation.failures();
-        status.state_exceeds_budget = state.degradation.exceeds_budget();
-        status.checkpoint = state.checkpoints.newest_taken();
         let newest = state.checkpoints.newest();
-        status.checkpoint_uses = newest.map_or(0, |newest| newest.uses());
-        let obstacles = state.checkpoints.obstacles();
-        if status.checkpoint_obstacles.len() != obstacles.len() {
-            status.checkpoint_obstacles = obstacles.to_vec();
-        }
+        *lock(&self.status) = Status {
+            state: state.swap,
+            standby_memory: state.standby_memory(),
+            baseline: state.memory.baseline,
+            growth_rate: state.memory.growth.bytes_per_second(),
+            failures: state.degradation.failures(),
+            state_exceeds_budget: state.degradation.exceeds_budget(),
+            checkpoint: state.checkpoints.newest_taken(),
+            checkpoint_uses: newest.map_or(0, |newest| newest.uses()),
+            checkpoint_obstacles: state.checkpoints.obstacles().to_vec(),
+        };
     }
 
     /// Compacts the journal if it has doubled. With upkeep's state locked.

@@ -45,11 +45,8 @@ impl Upkeep {
             reason,
         };
         drop(active);
-        let span = tracing::info_span!(
-            "swap",
-            proxy = &*self.shared.config.name,
-            reason = reason.name()
-        );
+        let proxy = &*self.shared.config.name;
+        let span = tracing::info_span!("swap", proxy, reason = reason.name());
         let _entered = span.enter();
         self.shared.ledger.emit(&Event::SwapStart {
             reason,
@@ -123,12 +120,9 @@ impl Upkeep {
         // Before the pause, which must not be longer because the journal is.
         generation.forget_history();
         let started = Instant::now();
-        let turn = self.shared.journal.turn_for_swap();
-        let tail = self
-            .shared
-            .journal
-            .lock()
-            .after(generation.applied(), usize::MAX);
+        let journal = &self.shared.journal;
+        let turn = journal.turn_for_swap();
+        let tail = journal.lock().after(generation.applied(), usize::MAX);
         if let Err(error) = apply_alone(&self.shared, &generation, &tail) {
             drop(turn);
             drop(generation);
