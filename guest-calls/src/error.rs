@@ -19,7 +19,7 @@ pub enum PolicyError {
         name: String,
     },
 
-    /// A `match` is no glob pattern.
+    /// A `match` is not a glob pattern.
     #[error("policy: `{pattern}` is no pattern: {}", .source.kind())]
     Pattern {
         /// What the policy has.
@@ -58,7 +58,7 @@ pub enum CallError {
         export: String,
     },
 
-    /// The policy names no artifact for the export, and an object was to be made from one.
+    /// The policy names no artifact for the export, and a caller asked for an object made from one.
     #[error("`{export}` has no artifact; name one in the policy")]
     NoArtifact {
         /// The export.
@@ -134,7 +134,7 @@ pub enum CallError {
         export: String,
     },
 
-    /// An object that the call needs, though it is not passed, is not there. Nothing ran.
+    /// There is no object of a type that the call needs, though it is not passed. Nothing ran.
     #[error(
         "`{export}` needs a live object of type `{needed}`, and there is none; create one first"
     )]

@@ -1,4 +1,4 @@
-//! What is known of an export.
+//! An export, as its module and the policy describe it.
 
 use engine_api::FuncType;
 
@@ -23,7 +23,7 @@ pub struct ExportInfo {
     pub results: Vec<ResultKind>,
     /// Whether an entry of the policy matched it.
     pub listed: bool,
-    /// Whether the policy says how what it creates becomes bytes and comes back.
+    /// Whether the policy says how created objects become bytes and come back.
     pub artifact: bool,
 }
 

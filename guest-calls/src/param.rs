@@ -1,5 +1,5 @@
-//! The arguments of an export, walked once for all who check them: what each means, what the
-//! function takes there, and what fits.
+//! The one walk over the arguments of an export: what each means, what the function takes there,
+//! and what fits.
 
 use engine_api::{FuncType, ValType};
 
@@ -9,14 +9,14 @@ use crate::{Arg, ArgKind, CallError, CallFailure, ResultKind, Role, Width};
 /// One argument of an export.
 #[derive(Clone, Copy, Debug)]
 pub struct Param<'a> {
-    /// Which, from 0.
+    /// Its position, from 0.
     pub position: usize,
     /// What it means.
     pub kind: &'a ArgKind,
     /// The type of the first parameter of the function that it takes.
     pub ty: ValType,
-    /// Whether the export is pure. Such calls read objects that last and objects that do not alike,
-    /// so a raw pointer can stand for a handle.
+    /// Whether the export is pure. Pure calls read lasting and passing objects alike, so a raw
+    /// pointer can stand for a handle.
     pub is_pure: bool,
 }
 

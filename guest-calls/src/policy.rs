@@ -51,7 +51,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A policy as its file says it.
+/// The contents of a policy file.
 ///
 /// ```
 /// use guest_calls::{Policy, Role};
@@ -101,8 +101,8 @@ pub struct ModulePolicy {
     /// the larger of it and the real size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_usage_export: Option<String>,
-    /// An export `() -> number` that says what the module holds to be its limit, in MiB. The proxy
-    /// takes the smallest of it, the configured limit and the module's maximum.
+    /// An export `() -> number` that gives the module's own memory limit, in MiB. The proxy takes
+    /// the smallest of it, the configured limit and the module's maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical_memory_export: Option<String>,
     /// An export `(i32) -> i32` that moves the guest's stack pointer, for results through a return
@@ -154,8 +154,8 @@ pub struct ExportPolicy {
     /// journal for ever; a call of role `create` changes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutates: Option<Vec<usize>>,
-    /// A type of objects of which one must be alive for the call, though it is not passed: a thread
-    /// pool, for one. The newest is meant, and replay has it alive at that point too.
+    /// The type of an object that must be alive for the call, though it is not passed, such as a
+    /// thread pool. The newest one counts, and replay has it alive at that point too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
     /// A pure export `(handle) -> numbers, bytes or text`, called with each object after its
@@ -176,7 +176,7 @@ pub struct ArtifactPolicy {
     pub export: String,
     /// A create export of `bytes`, and of handles whose types the creating call was given too.
     pub import: String,
-    /// Do without where the module lacks one of the two.
+    /// Do without the artifact if the module lacks one of the two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     /// Answer calls from the store too, and not replays alone. It promises that the object depends
@@ -229,7 +229,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`PolicyError::UnknownPreset`] with the names that there are.
+    /// [`PolicyError::UnknownPreset`] with the names of all presets.
     pub fn preset(name: &str) -> Result<Self, PolicyError> {
         match name {
             "o1js" => include_str!("policy/presets/o1js.toml").parse(),

@@ -24,7 +24,7 @@ pub enum Arg<'a> {
 }
 
 impl Arg<'_> {
-    /// What it is, as far as parameters care. Types of objects are not known here.
+    /// Its shape, which decides what parameters take it. Types of objects are not known here.
     #[must_use]
     #[inline]
     pub fn shape(&self) -> Shape {
@@ -70,8 +70,8 @@ pub enum OwnedArg {
 }
 
 impl OwnedArg {
-    /// A copy of an argument, or `None` for references and raw pointers, which mean something in one
-    /// instance only.
+    /// A copy of an argument, or `None` for references and raw pointers, which mean something in
+    /// one instance only.
     #[must_use]
     pub fn record(arg: &Arg<'_>) -> Option<Self> {
         Some(match arg {
@@ -96,7 +96,7 @@ impl OwnedArg {
         }
     }
 
-    /// The same thing as a call takes it.
+    /// The argument as a call takes it.
     #[must_use]
     pub fn as_arg(&self) -> Arg<'_> {
         match self {

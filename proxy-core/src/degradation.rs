@@ -20,7 +20,7 @@ pub struct Patience {
     pub retry_after: Duration,
     /// The longest pause.
     pub retry_after_max: Duration,
-    /// After so many failures in a row the breaker opens: the pause is the longest one at once.
+    /// After this many failures in a row the breaker opens: the pause is the longest one at once.
     pub failures_max: u32,
     /// What each failure adds to the warning threshold, which stays at or below 0.85.
     pub warn_step: f64,
@@ -99,7 +99,7 @@ impl Degradation {
                 .saturating_mul(1 << (self.failures - 1).min(20));
             doubled.min(self.patience.retry_after_max)
         };
-        // Between half and all of it, so that many proxies do not try in step.
+        // Between half and all of it, so many proxies do not retry in step.
         let random = self.jitter.hash_one(self.failures) % 1000;
         #[expect(clippy::cast_precision_loss, reason = "the number is below 1000")]
         let pause = pause.mul_f64(0.5 + random as f64 / 2000.0);

@@ -70,8 +70,8 @@ pub enum Error {
         drain_timeout: Duration,
     },
 
-    /// Replay gave something else than the original call. The standby was discarded; the active
-    /// generation goes on.
+    /// A replay differed from the original call. The standby was discarded; the active generation
+    /// goes on.
     #[error(transparent)]
     Divergence(Box<Divergence>),
 
@@ -82,7 +82,7 @@ pub enum Error {
         after: Duration,
         /// The newest entry that was applied.
         applied: SequenceNumber,
-        /// The newest entry there was.
+        /// The newest entry of the journal.
         last: SequenceNumber,
     },
 
@@ -113,7 +113,8 @@ pub enum Error {
         retry_in: Duration,
     },
 
-    /// No checkpoint can be taken of this module, or of its state as it is. Standbys are made by replay.
+    /// No checkpoint can be taken of this module, or of its state as it is. Standbys are made by
+    /// replay.
     #[error("no checkpoint: {reasons}; standbys are made by replay")]
     NoCheckpoint {
         /// Why, in words.
@@ -130,7 +131,7 @@ pub enum Error {
     )]
     StillDraining,
 
-    /// The proxy is switched off, and the one generation there is has died.
+    /// The proxy is switched off, and its only generation has died.
     #[error(
         "the instance died ({cause}) while the proxy was switched off; switch it on to rebuild the state"
     )]
@@ -188,7 +189,7 @@ pub enum DivergenceKind {
     Results,
     /// What the policy's fingerprint export says of a created object.
     Fingerprint,
-    /// The host functions that the call made use of, or their arguments.
+    /// The host functions that it called, or their arguments.
     HostCalls,
     /// The original returned, the replay trapped or failed.
     Outcome,

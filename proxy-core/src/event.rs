@@ -1,4 +1,4 @@
-//! What the proxy tells the world.
+//! What a proxy reports to its listeners.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,11 +38,12 @@ use crate::{ArtifactFault, Checkpointed, Divergence, Prepared, Reason, SequenceN
 pub enum Event {
     /// The supervisor has looked at the memory.
     MemoryCheck {
-        /// What the active generation uses: the larger of what it reports and what its memories have.
+        /// What the active generation uses: the larger of what it reports and what its memories
+        /// have.
         used: u64,
-        /// What it may have.
+        /// The memory limit of the active generation.
         limit: u64,
-        /// What a standby has, if there is one.
+        /// The size of the standby, if there is one.
         standby: Option<u64>,
         /// Growth, in bytes per second.
         growth_rate: f64,
@@ -67,7 +68,7 @@ pub enum Event {
         /// How long it took.
         duration: Duration,
     },
-    /// A checkpoint gave something else than a replay, and is never used again.
+    /// A checkpoint differed from a replay, and is never used again.
     CheckpointRejected {
         /// The newest entry that is in it.
         sequence: SequenceNumber,
@@ -93,7 +94,7 @@ pub enum Event {
         /// When the next one is due.
         retry_in: Duration,
     },
-    /// A replay gave something else than the original.
+    /// A replay differed from the original.
     ReplayDivergence {
         /// Where and what.
         divergence: Divergence,
@@ -104,7 +105,7 @@ pub enum Event {
         reason: Reason,
         /// The generation that serves.
         from: u64,
-        /// The one that is to serve.
+        /// The generation that takes over.
         to: u64,
     },
     /// A swap is done.
@@ -116,14 +117,14 @@ pub enum Event {
     },
     /// A generation's state is lost; it will be rebuilt.
     GenerationTainted {
-        /// Which.
+        /// The generation's number.
         generation: u64,
         /// What happened.
         cause: String,
     },
     /// An old generation has given its memory back.
     GenerationFreed {
-        /// Which.
+        /// The generation's number.
         generation: u64,
         /// What its memories had.
         memory: u64,
@@ -132,7 +133,7 @@ pub enum Event {
     },
     /// An old generation was still in use at the drain deadline, and was ended.
     DrainKilled {
-        /// Which.
+        /// The generation's number.
         generation: u64,
     },
     /// A call is repeated on a clean generation.
@@ -154,14 +155,14 @@ pub enum Event {
         /// How many.
         failures: u32,
     },
-    /// Entries that nothing live needs are gone.
+    /// The journal dropped entries that nothing live needs.
     JournalCompacted {
         /// How many went.
         removed: usize,
         /// How many are left.
         kept: usize,
     },
-    /// A replay exported an object, whose bytes are kept from now on.
+    /// A replay exported an object, and its bytes are kept from now on.
     ArtifactKept {
         /// The export that created it.
         export: Arc<str>,
@@ -175,16 +176,16 @@ pub enum Event {
         /// How many bytes were imported.
         bytes: u64,
     },
-    /// An artifact made something else than the call did, or ended the instance that imported it. It is
-    /// not used again; the object is computed.
+    /// An artifact made a different object than the call did, or ended the instance that imported
+    /// it. It is not used again; the object is computed.
     ArtifactRefused {
         /// The export.
         export: Arc<str>,
         /// What happened.
         reason: String,
     },
-    /// An artifact could not be read from the store's directory, or not kept there. Nothing is lost: the
-    /// object is computed.
+    /// An artifact could not be read from the store's directory, or not written there. Nothing is
+    /// lost: the object is computed.
     ArtifactUnusable {
         /// The export.
         export: Arc<str>,
@@ -238,6 +239,6 @@ impl Event {
     }
 }
 
-/// A listener for events. It runs on the thread that the event happened on, often the one that makes
-/// a call: it must be quick, and must not call the proxy.
+/// A listener for events. It runs on the thread that the event happened on, often the one that
+/// makes a call: it must be quick, and must not call the proxy.
 pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;

@@ -1,4 +1,4 @@
-//! The states of a swap, as a pure function; what acts on them is in [`crate::proxy`].
+//! The states of a swap, as a pure function; [`crate::upkeep`] acts on them.
 
 use std::fmt;
 

@@ -20,7 +20,7 @@ use results::expectations;
 pub struct Bound {
     /// What to do.
     pub steps: Vec<BoundStep>,
-    /// How many different names there are, each a variable.
+    /// The number of variables: one for each name.
     pub variables: usize,
     /// The file's name, for messages.
     pub name: String,
@@ -33,9 +33,9 @@ pub enum BoundStep {
     Call(BoundCall),
     /// Do several things several times.
     Repeat {
-        /// How often.
+        /// The number of turns.
         times: u64,
-        /// What.
+        /// The steps of each turn.
         steps: Vec<BoundStep>,
     },
     /// Do several things on one generation.
@@ -58,9 +58,9 @@ pub struct Scope {
 pub struct BoundCall {
     /// Where it is in the file.
     pub line: usize,
-    /// What to call.
+    /// The export.
     pub export: String,
-    /// With what.
+    /// The arguments.
     pub args: Vec<BoundArg>,
     /// The variables that its results go to.
     pub fills: Vec<usize>,
@@ -86,7 +86,7 @@ pub enum BoundArg {
 /// A variable by its number, and by its name for messages.
 #[derive(Debug)]
 pub struct VariableRef {
-    /// Which, from 0.
+    /// Its number, from 0.
     pub index: usize,
     /// The name that a call gives its result.
     pub name: String,

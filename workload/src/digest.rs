@@ -1,4 +1,4 @@
-//! Results as the digest of a run sees them.
+//! Results as they enter the digest of a run.
 
 use engine_api::Val;
 use guest_calls::{Results, Value};
@@ -15,10 +15,10 @@ pub(crate) mod tag {
     pub(crate) const REFERENCE: u8 = 7;
 }
 
-/// What stands in the digest's input for a call that failed.
+/// The digest's input for a call that failed.
 pub const FAILED: u8 = 8;
 
-/// Results as the digest sees them: objects by their names unless they are to be `anonymous`, raw
+/// Results as they enter the digest: objects by their names unless they are `anonymous`, raw
 /// pointers and references by nothing.
 pub(crate) fn encode(results: &Results, anonymous: bool, out: &mut Vec<u8>) {
     out.push(tag::CALL);

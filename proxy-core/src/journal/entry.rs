@@ -10,15 +10,15 @@ use smallvec::{SmallVec, smallvec};
 use crate::policy::plan::Changes;
 use crate::{Handle, SequenceNumber, Value};
 
-/// A call that returned, with all that is needed to repeat it on another instance and to see that it
-/// gave the same.
+/// A call that returned, with everything needed to repeat it on another instance and to compare
+/// what it gave.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(crate) sequence: SequenceNumber,
     pub(crate) func: FuncIndex,
     pub(crate) export: Arc<str>,
-    /// The input, never what the guest made of it. In place for most calls: the entry itself is then
-    /// all that such a call allocates.
+    /// The input, never what the guest made of it. In place for most calls: the entry itself is
+    /// then all that such a call allocates.
     pub(crate) args: SmallVec<[OwnedArg; 2]>,
     pub(crate) host_calls: Box<[HostCall]>,
     pub(crate) results: SmallVec<[ResultRecord; 1]>,
@@ -142,8 +142,8 @@ impl ResultRecord {
         }
     }
 
-    /// What a call gave, as the journal keeps it: an error of the guest's own, or its results. Types
-    /// of objects are the handle table's.
+    /// What a call gave, as the journal keeps it: an error of the guest's own, or its results.
+    /// Types of objects are the handle table's.
     pub(crate) fn all_of(ran: &Ran, objects: &ObjectTable) -> SmallVec<[Self; 1]> {
         #[cfg(test)]
         RECORDS_MADE.set(RECORDS_MADE.get() + 1);

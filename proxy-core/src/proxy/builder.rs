@@ -95,9 +95,9 @@ impl Builder {
         self
     }
 
-    /// The module's compiled form, where it exists already: shared with other proxies, or
-    /// [loaded](Engine::load) from an artifact. Saves the compilation in [`Builder::build`]; the binary
-    /// is needed all the same, for a move to another engine.
+    /// The compiled module, if there is one already: shared with other proxies, or
+    /// [loaded](Engine::load) from a precompiled module. Saves the compilation in
+    /// [`Builder::build`]. The binary is still needed, for a move to another engine.
     pub fn compiled(mut self, module: Arc<dyn Module>) -> Self {
         self.compiled = Some(module);
         self
@@ -122,8 +122,8 @@ impl Builder {
         self
     }
 
-    /// What each generation may use. `memory_bytes_max` is what the thresholds are shares of, unless
-    /// the module's own maximum is smaller.
+    /// What each generation may use. The thresholds are shares of `memory_bytes_max`, or of the
+    /// module's own maximum if that is smaller.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -135,7 +135,7 @@ impl Builder {
         self
     }
 
-    /// How to go about standbys that fail.
+    /// How to react to standbys that fail.
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
         self
@@ -148,8 +148,8 @@ impl Builder {
         self
     }
 
-    /// How long a preparation may take before it counts as failed. The default is 5 min. It is looked
-    /// at between two entries, so that the deadline in the limits bounds it further.
+    /// How long a preparation may take before it counts as failed. The default is 5 min. It is
+    /// checked between two entries, so the deadline in the limits bounds it further.
     pub fn prepare_timeout(mut self, timeout: Duration) -> Self {
         self.prepare_timeout = timeout;
         self
@@ -162,8 +162,8 @@ impl Builder {
         self
     }
 
-    /// Whether checkpoints are taken, and when. By default they are, of modules whose state is in their memories and
-    /// globals alone.
+    /// Whether checkpoints are taken, and when. By default they are, of modules whose state is in
+    /// their memories and globals alone.
     pub fn checkpoints(mut self, policy: CheckpointPolicy) -> Self {
         self.checkpoints = policy;
         self
@@ -175,8 +175,9 @@ impl Builder {
         self
     }
 
-    /// Where objects are kept as bytes, for the exports whose policy names an artifact. The default is
-    /// [`ArtifactStore::memory`]. Proxies that are given clones of one store share what is in it.
+    /// Where objects are kept as bytes, for the exports whose policy names an artifact. The default
+    /// is [`ArtifactStore::memory`]. Proxies that are given clones of one store share what is in
+    /// it.
     pub fn artifacts(mut self, store: ArtifactStore) -> Self {
         self.artifacts = store;
         self
