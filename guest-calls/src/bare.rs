@@ -111,7 +111,7 @@ impl Bare {
         Ok(ExportInfo::of(plan))
     }
 
-    /// What an instance's memories may have, in bytes: the smaller of the limit and the module's
+    /// The memory limit of an instance, in bytes: the smaller of the given limit and the module's
     /// own maximum.
     #[must_use]
     pub fn memory_limit_bytes(&self) -> u64 {
@@ -119,7 +119,7 @@ impl Bare {
     }
 }
 
-/// What an instance's memories may have, in bytes: the smaller of the limit and the module's own
+/// The memory limit of an instance, in bytes: the smaller of the given limit and the module's own
 /// maximum. `u64::MAX` for a module without memories and limit.
 #[must_use]
 pub fn memory_limit(limits: &Limits, info: &ModuleInfo) -> u64 {
@@ -244,7 +244,7 @@ impl BareInstance {
         self.run(&import, &given)
     }
 
-    /// What the memories have now, in bytes.
+    /// The size of its memories, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.bound.memory_bytes()

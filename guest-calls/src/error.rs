@@ -15,7 +15,7 @@ pub enum PolicyError {
     /// No policy of this name is built in.
     #[error("policy: no preset `{name}`; there are: {}", PRESETS.join(", "))]
     UnknownPreset {
-        /// What was asked for.
+        /// What the caller asked for.
         name: String,
     },
 
@@ -43,7 +43,7 @@ pub enum CallError {
     /// The module has no such exported function.
     #[error("the module exports no function `{name}`{}", suggestion(.similar.as_ref()))]
     UnknownExport {
-        /// What was asked for.
+        /// What the caller asked for.
         name: String,
         /// An export of a similar name.
         similar: Option<String>,
@@ -83,7 +83,7 @@ pub enum CallError {
     ResultKind {
         /// Which result, from 0.
         position: usize,
-        /// What was asked for.
+        /// What the caller asked for.
         expected: &'static str,
         /// What it is.
         got: String,
@@ -170,9 +170,9 @@ pub enum CallError {
     OutOfMemory {
         /// The export.
         export: String,
-        /// What the memories had, in MiB.
+        /// The size of the memories, in MiB.
         used_mib: f64,
-        /// What they may have, in MiB.
+        /// Their limit, in MiB.
         limit_mib: f64,
         /// Whether this was the second attempt.
         retried: bool,

@@ -105,7 +105,7 @@ impl BoundInstance {
         &mut *self.instance
     }
 
-    /// What the memories have now, in bytes.
+    /// The size of the memories, in bytes.
     #[must_use]
     #[inline]
     pub fn memory_bytes(&self) -> u64 {

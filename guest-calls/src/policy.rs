@@ -151,7 +151,7 @@ pub struct ExportPolicy {
     pub consumes: Vec<usize>,
     /// For the roles `mutate` and `create`: positions of the handle arguments whose objects a call
     /// changes. Without it a call of role `mutate` changes the module as a whole and stays in the
-    /// journal for ever; a call of role `create` changes none.
+    /// journal forever; a call of role `create` changes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutates: Option<Vec<usize>>,
     /// The type of an object that must be alive for the call, though it is not passed, such as a

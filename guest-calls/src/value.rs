@@ -17,7 +17,7 @@ pub enum Arg<'a> {
     Text(&'a str),
     /// A raw pointer of the same pinned scope.
     Pointer(Pointer),
-    /// Guest objects, all of which the call uses up.
+    /// Guest objects. The call uses up all of them.
     Handles(&'a [Handle]),
     /// Raw pointers of the same pinned scope.
     Pointers(&'a [Pointer]),
@@ -65,7 +65,7 @@ pub enum OwnedArg {
     Bytes(Box<[u8]>),
     /// Text.
     Text(Box<str>),
-    /// Guest objects, all of which the call uses up.
+    /// Guest objects. The call uses up all of them.
     Handles(Box<[Handle]>),
 }
 

@@ -61,7 +61,8 @@ struct Shared {
     directory: Option<Directory>,
 }
 
-/// What is in memory. Its lock is held for moments, and never while a [`Content`] can be dropped.
+/// The contents in memory. Its lock is held for moments, and never while a [`Content`] can be
+/// dropped.
 #[derive(Default)]
 struct Pool(Mutex<Known>);
 
@@ -94,7 +95,7 @@ pub enum ArtifactFault {
     /// the next replay.
     #[error("`{}`: {how}; it was removed, look after the disk", .file.display())]
     Damaged {
-        /// Which.
+        /// The file or folder.
         file: PathBuf,
         /// What is wrong with it.
         how: String,
@@ -105,15 +106,15 @@ pub enum ArtifactFault {
         .file.display()
     )]
     Foreign {
-        /// Where it is.
+        /// Its path.
         file: PathBuf,
     },
     /// A file, or a folder, is there and cannot be read.
     #[error("cannot read `{}`: {source}; check its permissions and its disk", .file.display())]
     Unreadable {
-        /// Which.
+        /// The file or folder.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: FileError,
     },
     /// A file, or a folder, cannot be written.
@@ -122,9 +123,9 @@ pub enum ArtifactFault {
         .file.display()
     )]
     Unwritable {
-        /// Which.
+        /// The file or folder.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: FileError,
     },
     /// The guest failed to export the bytes. It is not asked again.
@@ -196,7 +197,7 @@ impl PartialEq for ExportError {
 
 impl Eq for ExportError {}
 
-/// What a store holds.
+/// The size of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArtifactUsage {
@@ -256,7 +257,7 @@ impl ArtifactStore {
         }))
     }
 
-    /// What it holds now.
+    /// The objects and bytes that it holds now.
     #[must_use]
     pub fn usage(&self) -> ArtifactUsage {
         let (mut contents, mut bytes) = (0, 0);
@@ -370,8 +371,8 @@ impl ArtifactStore {
         Ok(true)
     }
 
-    /// The bytes made another object than the call did, or harmed the guest: they must not be used
-    /// again, now or later.
+    /// The bytes made a different object than the call did, or harmed the guest: they must not be
+    /// used again, now or later.
     pub(crate) fn refuse(&self, key: CallKey, stored: &Stored) -> Result<(), ArtifactFault> {
         self.0.pool.lock().refuse(key, stored.content.hash);
         match &self.0.directory {

@@ -182,7 +182,7 @@ impl Checkpoints {
         self.kept.last().map(|(checkpoint, _)| checkpoint)
     }
 
-    /// What taking the newest one did.
+    /// The report of the newest one.
     pub(crate) fn newest_taken(&self) -> Option<Checkpointed> {
         self.kept.last().map(|(_, taken)| *taken)
     }
@@ -244,7 +244,7 @@ impl Checkpoints {
         self.kept.clear();
     }
 
-    /// Learns how long entries take.
+    /// Learns how long an entry takes to replay.
     pub(crate) fn note_replay(&mut self, entries: usize, duration: Duration) {
         if let Ok(entries @ 1..) = u32::try_from(entries) {
             self.entry_time = duration / entries;

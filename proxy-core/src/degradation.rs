@@ -1,4 +1,4 @@
-//! What to do when standbys fail: wait longer each time, start later, and stop trying for a while.
+//! What to do when standbys fail: wait longer each time, start later, and pause for some time.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};

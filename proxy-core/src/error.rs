@@ -22,7 +22,7 @@ pub enum Error {
     /// A setting from outside makes no sense. Fix it.
     #[error("{reason}")]
     Setting {
-        /// Which, and what it may be.
+        /// The setting, and what it may be.
         reason: String,
     },
 
@@ -32,7 +32,7 @@ pub enum Error {
         .path.display()
     )]
     ArtifactDirectory {
-        /// The directory.
+        /// Its path.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
@@ -57,7 +57,7 @@ pub enum Error {
     GenerationLost {
         /// The export.
         export: String,
-        /// What happened.
+        /// What ended it.
         cause: String,
     },
 
@@ -117,7 +117,7 @@ pub enum Error {
     /// replay.
     #[error("no checkpoint: {reasons}; standbys are made by replay")]
     NoCheckpoint {
-        /// Why, in words.
+        /// The reasons, in words.
         reasons: String,
     },
 

@@ -96,7 +96,7 @@ pub enum Event {
     },
     /// A replay differed from the original.
     ReplayDivergence {
-        /// Where and what.
+        /// Where it differs, and how.
         divergence: Divergence,
     },
     /// A swap begins.
@@ -126,7 +126,7 @@ pub enum Event {
     GenerationFreed {
         /// The generation's number.
         generation: u64,
-        /// What its memories had.
+        /// The size of its memories.
         memory: u64,
         /// How long calls kept it.
         drained: Duration,
@@ -145,28 +145,28 @@ pub enum Event {
     },
     /// The live state alone is larger than the warning threshold.
     StateExceedsBudget {
-        /// What the state takes.
+        /// The size of the state.
         state: u64,
-        /// Where the threshold is.
+        /// The warning threshold.
         threshold: u64,
     },
     /// Too many standbys failed in a row: fewer attempts from now on.
     BreakerOpen {
-        /// How many.
+        /// Failures in a row.
         failures: u32,
     },
     /// The journal dropped entries that nothing live needs.
     JournalCompacted {
-        /// How many went.
+        /// The number of dropped entries.
         removed: usize,
-        /// How many are left.
+        /// The number of entries left.
         kept: usize,
     },
     /// A replay exported an object, and its bytes are kept from now on.
     ArtifactKept {
         /// The export that created it.
         export: Arc<str>,
-        /// How many.
+        /// Their size in bytes.
         bytes: u64,
     },
     /// A call was answered from the artifact store instead of being computed.
@@ -199,7 +199,7 @@ pub enum Event {
     },
     /// The proxy was switched on or off.
     Switched {
-        /// Whether it is on.
+        /// Whether it is on now.
         enabled: bool,
     },
 }

@@ -128,7 +128,7 @@ impl Generation {
         }
     }
 
-    /// Enters a generation that serves nobody yet.
+    /// Enters a generation that serves no calls yet.
     fn enter_standby(&self) -> LaneGuard<'_, RecordedInstance> {
         self.guest.enter(|| false).expect("nobody leaves")
     }

@@ -147,7 +147,7 @@ pub(crate) struct Ledger {
     last: Mutex<Last>,
 }
 
-/// The last of its kind.
+/// The last swap and the last error.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Last {
     pub(crate) swap: Option<Swapped>,

@@ -1,4 +1,4 @@
-//! Keeps a growing WebAssembly module running for ever.
+//! Keeps a growing WebAssembly module running forever.
 //!
 //! A module's memory only grows, and at its limit the module dies with all its state. The proxy
 //! keeps a *journal* of the calls that made the state; when memory passes a threshold it makes a

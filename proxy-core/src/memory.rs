@@ -105,7 +105,7 @@ fn share(limit: u64, share: f64) -> u64 {
 pub(crate) struct Situation {
     pub(crate) used: u64,
     pub(crate) limit: u64,
-    /// What the active generation had when it took over.
+    /// The size of the active generation when it took over.
     pub(crate) baseline: u64,
     /// The largest growth of a recent single call.
     pub(crate) headroom: u64,
@@ -118,7 +118,7 @@ pub(crate) struct Situation {
     pub(crate) warn_step: f64,
 }
 
-/// What to do.
+/// What the supervisor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Nothing,
@@ -126,7 +126,7 @@ pub(crate) enum Decision {
     Swap(Reason),
 }
 
-/// Why.
+/// Why the proxy prepares or swaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {

@@ -1,5 +1,5 @@
-//! What a preparation, a swap, a checkpoint and a replay did. The method that does it returns one of
-//! these, its event carries the same, and debug information shows the last.
+//! What a preparation, a swap, a checkpoint and a replay did. The method that does it returns one
+//! of these, its event carries the same, and debug information shows the last.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct Prepared {
     pub duration: Duration,
     /// How many entries were applied and found equal.
     pub entries: usize,
-    /// What its memories have.
+    /// The size of its memories.
     pub memory: u64,
     /// What it was made from.
     pub source: Source,
@@ -40,9 +40,9 @@ pub struct Swapped {
     pub pause: Duration,
     /// How many entries were applied in that time.
     pub tail: usize,
-    /// What the old generation's memories had.
+    /// The size of the old generation's memories.
     pub memory_before: u64,
-    /// What the new one's have.
+    /// The size of the new one's.
     pub memory_after: u64,
 }
 
@@ -56,7 +56,7 @@ pub struct Checkpointed {
     pub engine: EngineId,
     /// The size of the memories in it.
     pub bytes: u64,
-    /// What it keeps that no older checkpoint does.
+    /// The part of it that no older checkpoint shares.
     pub bytes_kept: u64,
     /// How many entries made it, and are kept to compare it with a replay.
     pub entries: usize,
@@ -72,7 +72,7 @@ pub struct ReplayReport {
     pub engine: EngineId,
     /// How many entries were applied and found equal.
     pub entries: usize,
-    /// What the memories had afterwards, in bytes.
+    /// The size of the memories afterwards, in bytes.
     pub memory: u64,
     /// How long it took, compilation left out.
     pub duration: Duration,

@@ -28,7 +28,7 @@ pub(crate) use artifacts::{Artifacts, Recall};
 pub(crate) use failure::Failed;
 pub(crate) use journal::SharedJournal;
 
-/// What never changes.
+/// The facts that never change.
 pub(crate) struct Config {
     pub(crate) name: Arc<str>,
     pub(crate) info: Arc<ModuleInfo>,

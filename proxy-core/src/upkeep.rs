@@ -69,9 +69,9 @@ pub(crate) struct State {
 /// What is known of the active generation's memory, beside its size. In bytes.
 #[derive(Debug)]
 struct Memory {
-    /// What it had when it took over.
+    /// Its size when it took over.
     baseline: u64,
-    /// What the module said that it uses.
+    /// What the module reports as used.
     reported: u64,
     growth: GrowthRate,
 }
@@ -123,7 +123,7 @@ impl State {
         self.swap = next.unwrap_or(SwapState::Idle);
     }
 
-    /// What the standby has, in bytes.
+    /// The size of the standby, in bytes.
     fn standby_memory(&self) -> Option<u64> {
         let standby = self.standby.as_ref();
         standby.map(|standby| standby.generation.memory_bytes())

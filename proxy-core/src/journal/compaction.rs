@@ -38,8 +38,7 @@ impl Journal {
         others.copied().chain([standby]).collect()
     }
 
-    /// Whether objects were freed since the last compaction, so that entries after `horizon` may
-    /// go.
+    /// Whether objects were freed since the last compaction, so entries after `horizon` may go.
     pub(crate) fn has_passing(&self, horizon: SequenceNumber) -> bool {
         self.frees_since_compaction > 0 && self.count_after(horizon) > 0
     }
@@ -63,7 +62,7 @@ impl Journal {
         std::mem::replace(&mut self.entries, kept)
     }
 
-    /// Forgets the objects that entries created, which are gone now.
+    /// Forgets the objects of entries that are gone.
     pub(crate) fn forget_objects(&mut self, gone: &[Arc<Entry>]) {
         for (handle, _) in gone.iter().flat_map(|entry| entry.creates()) {
             self.objects.remove(&handle);

@@ -1,4 +1,4 @@
-//! Old generations on their way out, freed by a thread that nobody waits for.
+//! Old generations on their way out, freed by a thread that no call waits for.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
