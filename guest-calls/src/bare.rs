@@ -101,7 +101,7 @@ impl Bare {
         })
     }
 
-    /// What the policy and the module say of an export.
+    /// Describes an export, by the policy and the module.
     ///
     /// # Errors
     ///

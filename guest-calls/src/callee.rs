@@ -21,7 +21,7 @@ pub trait ScopedCallee: Callee {
     ///
     /// # Errors
     ///
-    /// What the scope returns.
+    /// The scope's own error.
     fn scope<T, E: From<Self::Error>>(
         &mut self,
         run: impl FnMut(&mut dyn Callee<Error = Self::Error>) -> Result<T, E>,

@@ -1,4 +1,4 @@
-//! What can go wrong with a policy and with one call.
+//! The errors of a policy and of one call.
 
 use engine_api::Trap;
 
@@ -22,16 +22,16 @@ pub enum PolicyError {
     /// A `match` is not a glob pattern.
     #[error("policy: `{pattern}` is no pattern: {}", .source.kind())]
     Pattern {
-        /// What the policy has.
+        /// The pattern in the policy.
         pattern: String,
-        /// What is wrong with it.
+        /// The pattern's fault.
         source: globset::Error,
     },
 
     /// The policy does not fit the module or itself.
     #[error("policy: {reason}")]
     Misfit {
-        /// What does not fit, and where.
+        /// The misfit, with its place.
         reason: String,
     },
 }
@@ -72,9 +72,9 @@ pub enum CallError {
         export: String,
         /// Which argument, from 0.
         position: usize,
-        /// What the policy and the function's type ask for.
+        /// The kind that the policy and the function's type ask for.
         expected: String,
-        /// What was given.
+        /// The kind that the caller gave.
         got: String,
     },
 
@@ -85,7 +85,7 @@ pub enum CallError {
         position: usize,
         /// What the caller asked for.
         expected: &'static str,
-        /// What it is.
+        /// The kind that it is.
         got: String,
     },
 
@@ -150,7 +150,7 @@ pub enum CallError {
     GuestData {
         /// The export.
         export: String,
-        /// What is wrong.
+        /// The fault, as the end of a sentence about the export.
         what: String,
     },
 
@@ -160,7 +160,7 @@ pub enum CallError {
     Guest {
         /// The export.
         export: String,
-        /// What the guest said.
+        /// The guest's message.
         message: String,
     },
 

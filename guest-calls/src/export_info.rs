@@ -6,7 +6,7 @@ use crate::param::{Param, Shape, params};
 use crate::policy::plan::ExportPlan;
 use crate::{ArgKind, ResultKind, Role};
 
-/// What the policy and the module say of an export.
+/// The description of an export.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ExportInfo {
@@ -15,7 +15,7 @@ pub struct ExportInfo {
     /// Its type as callers see it: without a return pointer and without parameters that are always
     /// zero.
     pub ty: FuncType,
-    /// What it does to the state.
+    /// Its effect on the state.
     pub role: Role,
     /// The meaning of its arguments.
     pub args: Vec<ArgKind>,
@@ -28,7 +28,7 @@ pub struct ExportInfo {
 }
 
 impl ExportInfo {
-    /// What a plan says.
+    /// The description that a plan holds.
     #[must_use]
     pub fn of(plan: &ExportPlan) -> Self {
         let results = plan.results.iter().map(|result| result.kind.clone());
@@ -48,7 +48,7 @@ impl ExportInfo {
         params(&self.args, &self.ty, self.role)
     }
 
-    /// What a call that succeeds gives, in order.
+    /// The results of a call that succeeds, in order.
     pub fn gives(&self) -> impl Iterator<Item = Shape> {
         let mut types = self.ty.results();
         self.results.iter().filter_map(move |kind| {

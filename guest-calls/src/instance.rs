@@ -48,7 +48,7 @@ pub enum CallFailure {
     Garbled(CallError),
 }
 
-/// What a call that returned gave.
+/// The outcome of a call that returned.
 #[derive(Debug)]
 pub struct Ran {
     /// The results. Empty where the guest returned an error.
@@ -77,7 +77,7 @@ impl BoundInstance {
         }
     }
 
-    /// What its module's policy says.
+    /// The plan of its module.
     #[must_use]
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
@@ -181,7 +181,7 @@ impl BoundInstance {
         }
     }
 
-    /// What the fingerprint export `func` says of an object.
+    /// Asks the fingerprint export `func` about an object.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use crate::PolicyError;
 
 pub use kind::{ArgKind, Ownership, ResultKind, Width};
 
-/// What an export does to the module's state.
+/// The effect of an export on the module's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -126,7 +126,7 @@ pub struct AllocatorPolicy {
     pub free: String,
 }
 
-/// What the exports of a pattern do.
+/// An entry for the exports that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportPolicy {
@@ -137,7 +137,7 @@ pub struct ExportPolicy {
     /// whose type differs between builds of a module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<usize>,
-    /// What they do.
+    /// Their role.
     pub role: Role,
     /// The meaning of the arguments. Without it each parameter is a plain value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,18 +185,18 @@ pub struct ArtifactPolicy {
     pub live: bool,
 }
 
-/// What the imports of a pattern do.
+/// An entry for the imports that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportPolicy {
     /// Glob pattern over `module.name`.
     #[serde(rename = "match")]
     pub pattern: String,
-    /// What they do outside.
+    /// Their effect outside the guest.
     pub effect: Effect,
 }
 
-/// What a host function does outside the guest.
+/// The effect of a host function outside the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {

@@ -39,7 +39,7 @@ impl Arg<'_> {
         }
     }
 
-    /// What it is, in words.
+    /// Its kind, in words.
     #[must_use]
     pub fn kind(&self) -> String {
         match self {

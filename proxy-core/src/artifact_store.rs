@@ -30,7 +30,7 @@ pub(crate) use entry_artifact::{EntryArtifact, EntryArtifacts, News};
 pub(crate) use record::{CallKey, CreatedObjects};
 
 /// Where the bytes of created objects are kept. Clones are the same store; proxies that are
-/// [given](crate::Builder::artifacts) the same store share what is in it.
+/// [given](crate::Builder::artifacts) the same store share its contents.
 ///
 /// Equal bytes are kept once in a process, for as long as an entry of some journal refers to them.
 /// A store in a directory also keeps them on disk, for later and for other processes. With
@@ -97,7 +97,7 @@ pub enum ArtifactFault {
     Damaged {
         /// The file or folder.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The damage, in words.
         how: String,
     },
     /// Something other than a regular file has the name of one. It is left alone.

@@ -25,8 +25,8 @@ impl Budget {
         }
     }
 
-    /// What a generation may have, in bytes: the smallest of the configured limit, the module's
-    /// maximum, and what the module reports as critical.
+    /// The memory limit of a generation, in bytes: the smallest of the configured limit, the
+    /// module's maximum and the limit that the module reports.
     pub(crate) fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
     }

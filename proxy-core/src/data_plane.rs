@@ -26,7 +26,7 @@ pub use pinned::Pinned;
 use repetitions::Repetitions;
 pub use typed::Typed;
 
-/// What calls ask of upkeep.
+/// The requests that calls make of upkeep.
 pub(crate) trait Caretaker: Send + Sync {
     /// Replaces the generation `dead`, which lost its state. Waits until that is done.
     fn recover(&self, dead: u64) -> Result<(), Error>;
@@ -42,8 +42,8 @@ pub(crate) struct DataPlane {
     caretaker: Arc<dyn Caretaker>,
 }
 
-/// What is known of a generation that an attempt found closed, or closed itself. It is no
-/// reference: the generation can be freed.
+/// A record of a generation that an attempt found closed, or closed itself. It holds no reference,
+/// so the generation can be freed.
 struct Closed {
     number: u64,
     is_retired: bool,

@@ -67,7 +67,7 @@ pub struct DebugInfo {
     pub entries_verified: u64,
     /// Objects that replays made from artifacts instead of computing them again.
     pub artifacts_imported: u64,
-    /// What the artifact store holds, for all the proxies that share it.
+    /// The size of the artifact store, for all the proxies that share it.
     pub artifacts: ArtifactUsage,
     /// Calls that were answered from the artifact store.
     pub artifact_hits: u64,

@@ -1,4 +1,4 @@
-//! What to do when standbys fail: wait longer each time, start later, and pause for some time.
+//! The reaction to standbys that fail: wait longer each time, start later, and pause for some time.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub struct Patience {
     pub retry_after_max: Duration,
     /// After this many failures in a row the breaker opens: the pause is the longest one at once.
     pub failures_max: u32,
-    /// What each failure adds to the warning threshold, which stays at or below 0.85.
+    /// The share that each failure adds to the warning threshold, which stays at or below 0.85.
     pub warn_step: f64,
     /// How long no swap is tried after the live state alone turned out to exceed the budget.
     pub budget_pause: Duration,
@@ -141,7 +141,7 @@ impl Degradation {
         self.failures
     }
 
-    /// What to add to the warning threshold.
+    /// The share to add to the warning threshold.
     pub(crate) fn warn_step(&self) -> f64 {
         f64::from(self.failures) * self.patience.warn_step
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, by what the caller does next.
+//! The errors of a proxy, told apart by what the caller does next.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -98,7 +98,7 @@ pub enum Error {
         "state exceeds budget: after replay the state takes {state_mib:.1} MiB, the warning threshold is at {threshold_mib:.1} MiB; free objects or raise the memory limit"
     )]
     StateExceedsBudget {
-        /// What the state takes, in MiB.
+        /// The size of the state, in MiB.
         state_mib: f64,
         /// Where the threshold is, in MiB.
         threshold_mib: f64,
@@ -173,21 +173,21 @@ pub struct Divergence {
     pub entry: SequenceNumber,
     /// The export that it calls.
     pub export: String,
-    /// What differed.
+    /// The kind of difference.
     pub what: DivergenceKind,
-    /// What the journal holds.
+    /// The value in the journal.
     pub expected: String,
-    /// What the replay gave.
+    /// The value of the replay.
     pub got: String,
 }
 
-/// What differed in a replay.
+/// The kinds of difference between a replay and the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DivergenceKind {
     /// The call's results.
     Results,
-    /// What the policy's fingerprint export says of a created object.
+    /// The fingerprint of a created object.
     Fingerprint,
     /// The host functions that it called, or their arguments.
     HostCalls,

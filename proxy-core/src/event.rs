@@ -38,8 +38,8 @@ use crate::{ArtifactFault, Checkpointed, Divergence, Prepared, Reason, SequenceN
 pub enum Event {
     /// The supervisor has looked at the memory.
     MemoryCheck {
-        /// What the active generation uses: the larger of what it reports and what its memories
-        /// have.
+        /// The memory that the active generation uses: the larger of its own report and the size of
+        /// its memories.
         used: u64,
         /// The memory limit of the active generation.
         limit: u64,
@@ -72,7 +72,7 @@ pub enum Event {
     CheckpointRejected {
         /// The newest entry that is in it.
         sequence: SequenceNumber,
-        /// What differs.
+        /// The difference, in words.
         reason: String,
     },
     /// A checkpoint could not be taken, restored or compared this time.
@@ -119,7 +119,7 @@ pub enum Event {
     GenerationTainted {
         /// The generation's number.
         generation: u64,
-        /// What happened.
+        /// The cause, in words.
         cause: String,
     },
     /// An old generation has given its memory back.
@@ -181,7 +181,7 @@ pub enum Event {
     ArtifactRefused {
         /// The export.
         export: Arc<str>,
-        /// What happened.
+        /// The cause, in words.
         reason: String,
     },
     /// An artifact could not be read from the store's directory, or not written there. Nothing is

@@ -24,7 +24,7 @@ pub(crate) use recorded::{Failure, Recorded, RecordedInstance};
 
 pub(crate) use crate::locking::lock;
 
-/// What generations of one proxy are made from.
+/// The parts that all generations of a proxy are made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Blueprint {
     pub(crate) engine: EngineId,
@@ -49,9 +49,9 @@ pub(crate) struct Generation {
     /// Whether its calls were ended: 0 no, 1 at the drain deadline, 2 to make room.
     killed: AtomicU8,
     taint: OnceLock<String>,
-    /// What the memories had after the last call.
+    /// The size of the memories after the last call, in bytes.
     memory_bytes: AtomicU64,
-    /// What they had when it began to serve.
+    /// Their size when it began to serve, in bytes.
     fresh_bytes: AtomicU64,
     member: Member,
 }
@@ -176,7 +176,7 @@ impl Generation {
         }
     }
 
-    /// What the memories had after the last call.
+    /// The size of the memories after the last call, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Ordering::Relaxed)
     }
@@ -187,7 +187,7 @@ impl Generation {
         self.member.count_call();
     }
 
-    /// What they had when it began to serve.
+    /// Their size when it began to serve, in bytes.
     pub(crate) fn fresh_bytes(&self) -> u64 {
         self.fresh_bytes.load(Ordering::Relaxed)
     }

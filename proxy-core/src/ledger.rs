@@ -71,7 +71,7 @@ macro_rules! shown {
 }
 
 shown! {
-    /// What is counted.
+    /// The counts of a proxy.
     struct Counts: Count = count {
         failed_calls;
         /// Their metric, [`RETRIES`], has the reason as another label.

@@ -100,7 +100,7 @@ fn share(limit: u64, share: f64) -> u64 {
     (limit as f64 * share) as u64
 }
 
-/// What is known when the supervisor decides.
+/// The facts on which the supervisor decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Situation {
     pub(crate) used: u64,
@@ -114,7 +114,7 @@ pub(crate) struct Situation {
     /// How long a preparation is expected to take.
     pub(crate) prepare_time: Duration,
     pub(crate) standby_ready: bool,
-    /// What failures have added to the warning threshold.
+    /// The share that failures have added to the warning threshold.
     pub(crate) warn_step: f64,
 }
 

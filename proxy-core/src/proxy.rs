@@ -64,7 +64,7 @@ impl Proxy {
         &self.shared.config.info
     }
 
-    /// What the policy and the module say of an export.
+    /// Describes an export, by the policy and the module.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// What the scope returns, which is [`Error`] or anything made from it.
+    /// The scope's own error, which is [`Error`] or anything made from it.
     ///
     /// ```
     /// # #[path = "../tests/fake/proxied.rs"] mod fake;
@@ -141,15 +141,15 @@ impl Proxy {
             .map_or(self.shared.config.first_engine, |active| active.engine)
     }
 
-    /// What the active generation's memories had after its last call, in bytes.
+    /// The size of the active generation's memories after its last call, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         let active = self.shared.active.load();
         active.as_ref().map_or(0, |active| active.memory_bytes())
     }
 
-    /// What the active generation may have, in bytes: the smallest of the configured limit, the
-    /// module's maximum, and what the module reports as critical.
+    /// The memory limit of the active generation, in bytes: the smallest of the configured limit,
+    /// the module's maximum and the limit that the module reports.
     #[must_use]
     pub fn memory_limit_bytes(&self) -> u64 {
         self.shared.budget.limit()

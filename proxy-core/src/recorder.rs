@@ -46,7 +46,7 @@ enum Mode {
     Replay,
 }
 
-/// What happened between [`Recorder::begin`] and [`Recorder::finish`].
+/// The record from [`Recorder::begin`] to [`Recorder::finish`].
 #[derive(Debug)]
 pub(crate) struct Recording {
     pub(crate) calls: Vec<HostCall>,
@@ -79,7 +79,7 @@ impl Recorder {
         };
     }
 
-    /// Ends what was begun; from here on host functions run live.
+    /// Ends the recording or replay. Host functions run live from here on.
     pub(crate) fn finish(&self) -> Recording {
         let tape = std::mem::take(&mut *self.tape());
         Recording {

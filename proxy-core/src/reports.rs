@@ -1,5 +1,5 @@
-//! What a preparation, a swap, a checkpoint and a replay did. The method that does it returns one
-//! of these, its event carries the same, and debug information shows the last.
+//! Reports of preparations, swaps, checkpoints and replays. The method that does the work returns
+//! one of these, its event carries the same, and debug information shows the last.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use engine_api::EngineId;
 
 use crate::{Reason, SequenceNumber};
 
-/// What the preparation of a standby did. Sizes are in bytes.
+/// A report of a preparation of a standby. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Prepared {
@@ -20,11 +20,11 @@ pub struct Prepared {
     pub entries: usize,
     /// The size of its memories.
     pub memory: u64,
-    /// What it was made from.
+    /// The source that it was made from.
     pub source: Source,
 }
 
-/// What a swap did. Sizes are in bytes.
+/// A report of a swap. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Swapped {
@@ -46,7 +46,7 @@ pub struct Swapped {
     pub memory_after: u64,
 }
 
-/// What taking a checkpoint did. Sizes are in bytes.
+/// A report of a checkpoint that was taken. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checkpointed {
@@ -64,7 +64,7 @@ pub struct Checkpointed {
     pub duration: Duration,
 }
 
-/// What [`Proxy::verify_on`](crate::Proxy::verify_on) did.
+/// A report of [`Proxy::verify_on`](crate::Proxy::verify_on).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplayReport {

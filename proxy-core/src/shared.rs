@@ -1,4 +1,5 @@
-//! What calls and upkeep have in common: the facts that never change, and what both of them write.
+//! The common ground of calls and upkeep: facts that never change, and state that both of them
+//! write.
 //!
 //! Nothing here knows the two owners, [`crate::data_plane`] and [`crate::upkeep`]. Each field that
 //! is written has a lock of its own, held for moments, or none.
@@ -41,7 +42,7 @@ pub(crate) struct Config {
     pub(crate) first_engine: EngineId,
 }
 
-/// What calls and upkeep both use.
+/// The state that calls and upkeep both use.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     /// `None` after the shutdown.

@@ -20,7 +20,7 @@ pub enum SwapState {
     Draining,
 }
 
-/// What moves the state.
+/// The steps that move the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Prepare,

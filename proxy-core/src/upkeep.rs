@@ -1,4 +1,4 @@
-//! Upkeep: what is done beside the calls. It looks at memory, decides, prepares, swaps, takes
+//! Upkeep: the work beside the calls. It looks at memory, decides, prepares, swaps, takes
 //! checkpoints, rebuilds and frees, under one lock that calls take only when their generation died.
 //!
 //! Locks are taken in this order: upkeep's state, a generation's lane, the journal. The locks of
@@ -66,7 +66,7 @@ pub(crate) struct State {
     newest: u64,
 }
 
-/// What is known of the active generation's memory, beside its size. In bytes.
+/// Facts about the active generation's memory besides its size. In bytes.
 #[derive(Debug)]
 struct Memory {
     /// Its size when it took over.
@@ -296,7 +296,7 @@ impl Upkeep {
         situation
     }
 
-    /// Asks the module what it uses, if it can say and no call is inside.
+    /// Asks the module how much memory it uses, if it can say and no call is inside.
     fn learn_reported(&self, state: &mut State, active: &Generation) {
         let Some(func) = self.shared.config.plan.memory_usage else {
             return;

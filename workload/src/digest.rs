@@ -3,7 +3,7 @@
 use engine_api::Val;
 use guest_calls::{Results, Value};
 
-/// What marks a result in the digest's input.
+/// The tags of results in the digest's input.
 pub(crate) mod tag {
     pub(crate) const CALL: u8 = 0;
     pub(crate) const NULL: u8 = 1;

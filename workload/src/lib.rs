@@ -24,7 +24,7 @@ use serde_json::Number;
 pub struct Workload {
     /// The file's name, for messages.
     pub name: String,
-    /// What to do, in order.
+    /// The steps in order.
     pub steps: Vec<Step>,
 }
 

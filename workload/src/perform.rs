@@ -9,7 +9,7 @@ use guest_calls::{Arg, Callee, Handle, Pointer, ScopedCallee, Value};
 use crate::bind::{BoundArg, BoundCall, BoundStep, Scope, VariableRef};
 use crate::digest::encode;
 
-/// What a name stands for.
+/// The value that a name stands for.
 #[derive(Clone, Debug)]
 pub enum Variable {
     /// Nothing so far.
@@ -20,7 +20,7 @@ pub enum Variable {
     Failed(usize),
 }
 
-/// What calls gave. In a scope it counts only once the scope has ended.
+/// The outcome of calls. In a scope it counts only once the scope has ended.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// All results in order, as a digest takes them.
@@ -202,7 +202,7 @@ impl List {
     }
 }
 
-/// What is in the variables of a list. The binder checked the kinds, so anything else is null.
+/// The values of the variables of a list. The binder checked the kinds, so anything else is null.
 fn gathered<T>(
     names: &[VariableRef],
     variables: &[Variable],

@@ -16,10 +16,10 @@ pub enum Ownership {
     Guest,
 }
 
-/// What follows the name of an argument's buffer that is moved into the guest.
+/// The suffix of an argument's buffer that is moved into the guest.
 const MOVED: &str = ":moved";
 
-/// What follows the name of a result's buffer that the guest only lends.
+/// The suffix of a result's buffer that the guest only lends.
 const BORROWED: &str = ":borrowed";
 
 impl Ownership {

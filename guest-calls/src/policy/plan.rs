@@ -24,7 +24,7 @@ pub struct ExportPlan {
     pub wasm_ty: FuncType,
     /// Whether the first parameter says where to leave the results.
     pub return_pointer: bool,
-    /// What it does to the state.
+    /// Its effect on the state.
     pub role: Role,
     /// The meaning of its arguments, as many as callers give.
     pub args: Vec<ArgKind>,
@@ -32,7 +32,7 @@ pub struct ExportPlan {
     pub results: Vec<ResultPlan>,
     /// Positions of the handle arguments that a call frees.
     pub consumes: Vec<usize>,
-    /// What a call changes.
+    /// The objects that a call changes.
     pub changes: Changes,
     /// The type of an object that must be alive, though it is not passed.
     pub needs: Option<Arc<str>>,
@@ -59,7 +59,7 @@ pub struct ArtifactPlan {
     pub live: bool,
 }
 
-/// What a journaled call changes besides the objects that it creates and frees.
+/// The changes of a journaled call, besides the objects that it creates and frees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changes {
     /// The objects of the handle arguments at these positions: the call can be forgotten with them.
@@ -111,7 +111,7 @@ impl Plan {
         self.allocator.as_ref().expect(bound)
     }
 
-    /// What a host function does outside.
+    /// The effect of a host function outside the guest.
     #[must_use]
     pub fn effect(&self, module: &str, name: &str) -> Effect {
         let path = format!("{module}.{name}");
@@ -189,7 +189,7 @@ impl ExportPlan {
         self.role == Role::Create && changes_nothing && self.consumes.is_empty()
     }
 
-    /// Checks what the entry says against itself and the function's type.
+    /// Checks the entry against itself and the function's type.
     pub(super) fn check(&self, allocator: bool) -> Result<(), PolicyError> {
         let name = &self.name;
         self.check_params()?;

@@ -27,7 +27,7 @@ pub(super) struct Directory {
     contents: PathBuf,
     records: PathBuf,
     bytes_max: u64,
-    /// What the files took when they were last counted.
+    /// The size of the files when they were last counted, in bytes.
     bytes: AtomicU64,
 }
 
@@ -91,7 +91,7 @@ impl Directory {
         Ok(())
     }
 
-    /// What the files took when they were last counted.
+    /// The size of the files when they were last counted, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

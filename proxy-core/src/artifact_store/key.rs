@@ -1,4 +1,4 @@
-//! What a call is: the same on every engine, in every process, at any time.
+//! The identity of a call: the same on every engine, in every process, at any time.
 
 use blake3::Hasher;
 

@@ -1,4 +1,4 @@
-//! What is known of a call whose object is kept as bytes, and its form in a file.
+//! The record of a call whose object is kept as bytes, and its form in a file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use crate::journal::ResultRecord;
 use crate::val_bytes::{VAL_BYTES, decode_val, encode_val};
 
-/// What a call *is*, whenever and wherever it is made: a hash over the module, the export and the
-/// arguments. [`super::key`] makes it.
+/// The identity of a call, whenever and wherever it is made: a hash over the module, the export and
+/// the arguments. [`super::key`] makes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct CallKey(pub(super) [u8; 32]);
 

@@ -1,9 +1,9 @@
-//! What the artifact directory asks of a file system.
+//! The operations that the artifact directory needs of a file system.
 //!
 //! Everything that reaches the disk goes through here. The tests replace it by a disk that loses
 //! power.
 //!
-//! What the directory relies on: the bytes of a file are on the disk when its `sync` has returned,
+//! The directory relies on this: the bytes of a file are on the disk when its `sync` has returned,
 //! and the names in a folder when that folder's has. Until then any of them may be there or not,
 //! and bytes may be torn or zero. A rename within a folder happens as a whole or not at all.
 
@@ -29,7 +29,7 @@ pub(super) trait Storage: fmt::Debug + Send + Sync {
 
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// What is under a name, without following links.
+    /// Looks at the file under a name, without following links.
     fn look(&self, path: &Path) -> io::Result<Found>;
 
     /// A regular file's first `len_max` bytes.
@@ -52,7 +52,7 @@ pub(super) trait NewFile {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// What [`Storage::look`] finds.
+/// The result of [`Storage::look`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) is_file: bool,

@@ -24,7 +24,7 @@ pub struct Pinned<'a> {
 /// The number of the next scope in this process. A pointer of one scope means nothing in another.
 static SCOPES: AtomicU64 = AtomicU64::new(1);
 
-/// What a repeated scope is called in events.
+/// The name of a repeated scope in events.
 const SCOPE: &str = "a pinned scope";
 
 impl DataPlane {

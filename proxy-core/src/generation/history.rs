@@ -1,4 +1,4 @@
-//! What was done to a standby, so the same can be done to another instance and compared.
+//! The history of a standby, to repeat it on another instance and compare.
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ pub(crate) struct RecordedInstance {
     records_host: bool,
     applied: SequenceNumber,
     calls: u32,
-    /// What was done to it while it was a standby.
+    /// The entries applied to it while it was a standby.
     pub(super) history: History,
 }
 
@@ -294,7 +294,7 @@ impl RecordedInstance {
         self.settle(plan, args, sequence, needs, ran)
     }
 
-    /// After a journaled call has returned: what the journal keeps, and the handle table.
+    /// Makes the record of a journaled call that returned, and updates the handle table.
     pub(super) fn settle(
         &mut self,
         plan: &ExportPlan,

@@ -109,20 +109,20 @@ impl Builder {
         self
     }
 
-    /// What each export does. Without a policy every call is journaled.
+    /// The policy, which says what each export does. Without one every call is journaled.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// What the host gives the module. Every generation gets the same; host functions are recorded
-    /// during journaled calls, and not called again on replay.
+    /// The imports that the host gives the module. Every generation gets the same; host functions
+    /// are recorded during journaled calls, and not called again on replay.
     pub fn imports(mut self, imports: Imports) -> Self {
         self.imports = imports;
         self
     }
 
-    /// What each generation may use. The thresholds are shares of `memory_bytes_max`, or of the
+    /// The limits of each generation. The thresholds are shares of `memory_bytes_max`, or of the
     /// module's own maximum if that is smaller.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -176,8 +176,7 @@ impl Builder {
     }
 
     /// Where objects are kept as bytes, for the exports whose policy names an artifact. The default
-    /// is [`ArtifactStore::memory`]. Proxies that are given clones of one store share what is in
-    /// it.
+    /// is [`ArtifactStore::memory`]. Proxies that are given clones of one store share its contents.
     pub fn artifacts(mut self, store: ArtifactStore) -> Self {
         self.artifacts = store;
         self
@@ -266,7 +265,7 @@ impl Builder {
     }
 }
 
-/// What stands in the way of checkpoints of the module, in words.
+/// The obstacles to checkpoints of the module, in words.
 fn checkpoint_obstacles(
     policy: &CheckpointPolicy,
     module: &Arc<dyn Module>,

@@ -1,4 +1,4 @@
-//! Calls and replays that take objects from the store, and what the store is told.
+//! Calls and replays that take objects from the store, and the news that the store gets.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -52,7 +52,7 @@ impl Artifacts {
         &self.of_entries
     }
 
-    /// What the store holds, after what no entry needs any more was dropped.
+    /// The size of the store, after bytes that no entry needs were dropped.
     pub(crate) fn usage(&self) -> ArtifactUsage {
         self.of_entries.sweep();
         self.store().usage()

@@ -45,7 +45,8 @@ impl Failed {
 }
 
 impl Shared {
-    /// What a failure means for the generation and for the caller.
+    /// Settles a failure: taints the generation if its state is lost, and decides on an error and
+    /// another attempt.
     #[cold]
     pub(crate) fn failed(
         &self,

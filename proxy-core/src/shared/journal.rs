@@ -10,7 +10,8 @@ use crate::journal::{Journal, parted};
 use crate::locking::lock;
 use crate::{Entry, SequenceNumber};
 
-/// The journal, the turn to change the state, and what is known of both without a lock.
+/// The journal, the turn to change the state, and the facts about both that are read without a
+/// lock.
 ///
 /// The lock of the journal itself is held for moments only. A *turn* lasts longer: a journaled call
 /// has it from before the call until its entry is appended, and a swap while it applies the tail
@@ -231,7 +232,7 @@ impl SharedJournal {
         self.gate.close()
     }
 
-    /// What the standby has applied: the journal keeps what it still needs.
+    /// Notes what the standby has applied. The journal keeps what it still needs.
     pub(crate) fn note_applied(&self, applied: SequenceNumber) {
         self.standby_applied.store(applied.0, Ordering::Release);
     }

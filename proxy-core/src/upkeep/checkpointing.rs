@@ -11,7 +11,7 @@ use crate::generation::{Blueprint, Generation};
 use crate::state::Step;
 use crate::{Checkpointed, Error, Reason, SequenceNumber, Source, SwapState};
 
-/// What comparing a checkpoint with a replay said.
+/// The verdict on a checkpoint that was compared with a replay.
 enum Verdict {
     Same,
     Differs(String),
@@ -336,7 +336,7 @@ impl Upkeep {
         self.shared.journal.lock().hold(horizons);
     }
 
-    /// A standby from a checkpoint failed: what that says about the checkpoint.
+    /// After a standby from a checkpoint failed: rejects the checkpoint if it is to blame.
     pub(super) fn restore_failed(
         &self,
         state: &mut State,

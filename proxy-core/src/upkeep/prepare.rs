@@ -19,7 +19,7 @@ use crate::{Entry, Error, Prepared, Reason, ReplayReport, SequenceNumber, Source
 pub(super) struct Standby {
     pub(super) generation: Arc<Generation>,
     pub(super) prepare: Duration,
-    /// What it and later ones are made from. It is another engine's if the module moves there.
+    /// The blueprint of it and of later ones. It is another engine's if the module moves there.
     pub(super) blueprint: Blueprint,
     pub(super) source: Source,
     /// Whether it cannot be captured: something other than entries ran on it, or its history was

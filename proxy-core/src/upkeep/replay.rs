@@ -12,7 +12,7 @@ use crate::{Entry, Error, SequenceNumber};
 /// Entries are applied in batches, between which the replay can end early.
 pub(super) const BATCH: usize = 256;
 
-/// What is applied.
+/// The entries that a replay applies.
 #[derive(Clone, Copy)]
 pub(super) enum Entries<'e> {
     /// The rest of the journal, up to this entry.
@@ -22,7 +22,7 @@ pub(super) enum Entries<'e> {
     Like(&'e [Applied]),
 }
 
-/// Where it is noted what was applied, so compaction keeps what the instance still needs.
+/// Where progress is noted, so compaction keeps what the instance still needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Noted {
     Nowhere,
