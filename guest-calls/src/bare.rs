@@ -1,4 +1,4 @@
-//! Instances without a proxy, called by the same policy: what a proxy is compared with.
+//! Instances without a proxy, called by the same policy, to compare a proxy with.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::{
     ObjectTable, Policy, PolicyError, Results, ScopedCallee, SequenceNumber, new_handle_tag,
 };
 
-/// A module with its policy, of which bare instances are made: what somebody has who embeds the
-/// engine and translates arguments and results by hand. Nothing is journaled, no fingerprint is
-/// taken, and what dies stays dead. Nor does anything notice when a host function swallows the trap
-/// of a nested call.
+/// A module with its policy, from which bare instances are made. They are like those of a program
+/// that embeds the engine and translates arguments and results by hand: nothing is journaled, no
+/// fingerprint is taken, and a dead instance stays dead. Nothing notices when a host function
+/// swallows the trap of a nested call.
 ///
-/// It exists to compare a proxy with, on the same module and the same calls.
+/// It exists to compare with a proxy, on the same module and the same calls.
 ///
 /// ```
 /// # #[path = "../../proxy-core/tests/fake/mod.rs"] mod fake;
@@ -101,7 +101,7 @@ impl Bare {
         })
     }
 
-    /// What the policy and the module say of an export.
+    /// Describes an export, by the policy and the module.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Bare {
         Ok(ExportInfo::of(plan))
     }
 
-    /// What an instance's memories may have, in bytes: the smaller of the limit and the module's
+    /// The memory limit of an instance, in bytes: the smaller of the given limit and the module's
     /// own maximum.
     #[must_use]
     pub fn memory_limit_bytes(&self) -> u64 {
@@ -119,7 +119,7 @@ impl Bare {
     }
 }
 
-/// What an instance's memories may have, in bytes: the smaller of the limit and the module's own
+/// The memory limit of an instance, in bytes: the smaller of the given limit and the module's own
 /// maximum. `u64::MAX` for a module without memories and limit.
 #[must_use]
 pub fn memory_limit(limits: &Limits, info: &ModuleInfo) -> u64 {
@@ -146,7 +146,7 @@ pub struct BareInstance {
 struct SideEffects(Arc<AtomicBool>);
 
 impl SideEffects {
-    /// The imports, where those with effects outside say that they have run.
+    /// The imports. Those with effects outside note that they have run.
     fn watch(&self, imports: &Imports, plan: &Plan) -> Imports {
         let mut watched = Imports::new();
         for (module, name, item) in imports.iter() {
@@ -178,7 +178,8 @@ impl BareInstance {
         self.run(&plan, args)
     }
 
-    /// From here on raw pointers of before are stale, as they are outside of a pinned scope.
+    /// Begins a scope: older raw pointers are stale from here on, as they are outside of a pinned
+    /// scope.
     pub fn begin_scope(&mut self) {
         self.scope += 1;
     }
@@ -243,13 +244,13 @@ impl BareInstance {
         self.run(&import, &given)
     }
 
-    /// What the memories have now, in bytes.
+    /// The size of its memories, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.bound.memory_bytes()
     }
 
-    /// Why it is of no use any more, if it is.
+    /// What killed it, if it is dead.
     #[must_use]
     pub fn died(&self) -> Option<&str> {
         self.died.as_deref()

@@ -1,8 +1,8 @@
-//! What takes calls: a proxy, a scope of one, a bare instance.
+//! Callees: a proxy, a scope of one, a bare instance.
 
 use crate::{Arg, Results};
 
-/// What takes calls by the names of exports.
+/// Something that takes calls by the names of exports.
 pub trait Callee {
     /// Why a call gave no results.
     type Error;
@@ -17,11 +17,11 @@ pub trait Callee {
 
 /// A callee that can keep several calls on one instance, where they can share raw pointers.
 pub trait ScopedCallee: Callee {
-    /// Runs a scope. Where the instance dies in it, it may be run again from its start on another.
+    /// Runs a scope. If the instance dies in it, it may be run again from its start on another.
     ///
     /// # Errors
     ///
-    /// What the scope returns.
+    /// The scope's own error.
     fn scope<T, E: From<Self::Error>>(
         &mut self,
         run: impl FnMut(&mut dyn Callee<Error = Self::Error>) -> Result<T, E>,

@@ -1,4 +1,4 @@
-//! What can go wrong with a policy and with one call.
+//! The errors of a policy and of one call.
 
 use engine_api::Trap;
 
@@ -15,23 +15,23 @@ pub enum PolicyError {
     /// No policy of this name is built in.
     #[error("policy: no preset `{name}`; there are: {}", PRESETS.join(", "))]
     UnknownPreset {
-        /// What was asked for.
+        /// What the caller asked for.
         name: String,
     },
 
-    /// A `match` is no glob pattern.
+    /// A `match` is not a glob pattern.
     #[error("policy: `{pattern}` is no pattern: {}", .source.kind())]
     Pattern {
-        /// What the policy has.
+        /// The pattern in the policy.
         pattern: String,
-        /// What is wrong with it.
+        /// The pattern's fault.
         source: globset::Error,
     },
 
     /// The policy does not fit the module or itself.
     #[error("policy: {reason}")]
     Misfit {
-        /// What does not fit, and where.
+        /// The misfit, with its place.
         reason: String,
     },
 }
@@ -43,7 +43,7 @@ pub enum CallError {
     /// The module has no such exported function.
     #[error("the module exports no function `{name}`{}", suggestion(.similar.as_ref()))]
     UnknownExport {
-        /// What was asked for.
+        /// What the caller asked for.
         name: String,
         /// An export of a similar name.
         similar: Option<String>,
@@ -58,7 +58,7 @@ pub enum CallError {
         export: String,
     },
 
-    /// The policy names no artifact for the export, and an object was to be made from one.
+    /// The policy names no artifact for the export, and a caller asked for an object made from one.
     #[error("`{export}` has no artifact; name one in the policy")]
     NoArtifact {
         /// The export.
@@ -72,9 +72,9 @@ pub enum CallError {
         export: String,
         /// Which argument, from 0.
         position: usize,
-        /// What the policy and the function's type ask for.
+        /// The kind that the policy and the function's type ask for.
         expected: String,
-        /// What was given.
+        /// The kind that the caller gave.
         got: String,
     },
 
@@ -83,9 +83,9 @@ pub enum CallError {
     ResultKind {
         /// Which result, from 0.
         position: usize,
-        /// What was asked for.
+        /// What the caller asked for.
         expected: &'static str,
-        /// What it is.
+        /// The kind that it is.
         got: String,
     },
 
@@ -134,7 +134,7 @@ pub enum CallError {
         export: String,
     },
 
-    /// An object that the call needs, though it is not passed, is not there. Nothing ran.
+    /// There is no object of a type that the call needs, though it is not passed. Nothing ran.
     #[error(
         "`{export}` needs a live object of type `{needed}`, and there is none; create one first"
     )]
@@ -150,7 +150,7 @@ pub enum CallError {
     GuestData {
         /// The export.
         export: String,
-        /// What is wrong.
+        /// The fault, as the end of a sentence about the export.
         what: String,
     },
 
@@ -160,7 +160,7 @@ pub enum CallError {
     Guest {
         /// The export.
         export: String,
-        /// What the guest said.
+        /// The guest's message.
         message: String,
     },
 
@@ -170,9 +170,9 @@ pub enum CallError {
     OutOfMemory {
         /// The export.
         export: String,
-        /// What the memories had, in MiB.
+        /// The size of the memories, in MiB.
         used_mib: f64,
-        /// What they may have, in MiB.
+        /// Their limit, in MiB.
         limit_mib: f64,
         /// Whether this was the second attempt.
         retried: bool,

@@ -1,4 +1,4 @@
-//! What is known of an export.
+//! An export, as its module and the policy describe it.
 
 use engine_api::FuncType;
 
@@ -6,7 +6,7 @@ use crate::param::{Param, Shape, params};
 use crate::policy::plan::ExportPlan;
 use crate::{ArgKind, ResultKind, Role};
 
-/// What the policy and the module say of an export.
+/// The description of an export.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ExportInfo {
@@ -15,7 +15,7 @@ pub struct ExportInfo {
     /// Its type as callers see it: without a return pointer and without parameters that are always
     /// zero.
     pub ty: FuncType,
-    /// What it does to the state.
+    /// Its effect on the state.
     pub role: Role,
     /// The meaning of its arguments.
     pub args: Vec<ArgKind>,
@@ -23,12 +23,12 @@ pub struct ExportInfo {
     pub results: Vec<ResultKind>,
     /// Whether an entry of the policy matched it.
     pub listed: bool,
-    /// Whether the policy says how what it creates becomes bytes and comes back.
+    /// Whether the policy says how created objects become bytes and come back.
     pub artifact: bool,
 }
 
 impl ExportInfo {
-    /// What a plan says.
+    /// The description that a plan holds.
     #[must_use]
     pub fn of(plan: &ExportPlan) -> Self {
         let results = plan.results.iter().map(|result| result.kind.clone());
@@ -48,7 +48,7 @@ impl ExportInfo {
         params(&self.args, &self.ty, self.role)
     }
 
-    /// What a call that succeeds gives, in order.
+    /// The results of a call that succeeds, in order.
     pub fn gives(&self) -> impl Iterator<Item = Shape> {
         let mut types = self.ty.results();
         self.results.iter().filter_map(move |kind| {

@@ -56,8 +56,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The name of result `result` of a journaled call, where `tag` says whose. It names an object
-    /// only where that call has created one.
+    /// The name of result `result` of a journaled call. `tag` is that of the proxy or bare
+    /// instance. It names an object only if that call has created one.
     #[must_use]
     pub fn new(sequence: SequenceNumber, result: u32, tag: u32) -> Self {
         Self {

@@ -48,7 +48,7 @@ pub enum CallFailure {
     Garbled(CallError),
 }
 
-/// What a call gave that returned.
+/// The outcome of a call that returned.
 #[derive(Debug)]
 pub struct Ran {
     /// The results. Empty where the guest returned an error.
@@ -58,8 +58,8 @@ pub struct Ran {
 }
 
 impl BoundInstance {
-    /// An instance of the module that the plan is bound to, in which `objects` are. Handles of new
-    /// ones get the tag.
+    /// Wraps an instance of the module that the plan is bound to, which holds `objects`. Handles of
+    /// new objects get the tag.
     #[must_use]
     pub fn new(
         instance: Box<dyn Instance>,
@@ -77,7 +77,7 @@ impl BoundInstance {
         }
     }
 
-    /// What its module's policy says.
+    /// The plan of its module.
     #[must_use]
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
@@ -100,12 +100,12 @@ impl BoundInstance {
         &*self.instance
     }
 
-    /// The instance itself, for what is no call.
+    /// The instance itself, for everything but calls.
     pub fn instance_mut(&mut self) -> &mut dyn Instance {
         &mut *self.instance
     }
 
-    /// What the memories have now, in bytes.
+    /// The size of the memories, in bytes.
     #[must_use]
     #[inline]
     pub fn memory_bytes(&self) -> u64 {
@@ -174,14 +174,14 @@ impl BoundInstance {
         }
     }
 
-    /// After a call that used up objects: they are not known any more.
+    /// Forgets the objects that a call used up.
     pub fn forget_consumed(&mut self, plan: &ExportPlan, args: &[Arg<'_>]) {
         for handle in consumed(plan, args) {
             self.objects.remove(&handle);
         }
     }
 
-    /// What the fingerprint export `func` says of an object.
+    /// Asks the fingerprint export `func` about an object.
     ///
     /// # Errors
     ///
@@ -203,7 +203,7 @@ impl BoundInstance {
     }
 
     /// Calls a function of the module's own services, such as the one that reports its memory, and
-    /// returns its first result as a number, if it is one that makes sense.
+    /// returns its first result as a number, if it is finite and not negative.
     ///
     /// # Errors
     ///

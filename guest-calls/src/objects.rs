@@ -9,7 +9,7 @@ use crate::Handle;
 /// A guest object as one instance knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Its address in the guest, or whatever number the guest knows it by.
+    /// Its address in the guest, or another number that the guest knows it by.
     pub raw: u64,
     /// Its type, if the policy names one.
     pub ty: Option<Arc<str>>,
@@ -18,14 +18,14 @@ pub struct Object {
 /// Objects by their handles.
 pub type Objects = HashMap<Handle, Object>;
 
-/// A handle table. One that comes from a checkpoint shares the checkpoint's and keeps only what has
-/// changed since, so a standby costs the same whether it has ten objects or a million.
+/// A handle table. A table that comes from a checkpoint shares the checkpoint's objects and keeps
+/// only later changes, so a standby costs the same with ten objects or with a million.
 #[derive(Debug, Default)]
 pub struct ObjectTable {
     shared: Arc<Objects>,
-    /// Of the shared ones, those that were freed.
+    /// The shared objects that were freed.
     freed: HashSet<Handle>,
-    /// Those that came later.
+    /// The objects that came later.
     own: Objects,
 }
 
@@ -63,7 +63,7 @@ impl ObjectTable {
         }
     }
 
-    /// All objects in no order.
+    /// All objects in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&Handle, &Object)> {
         let shared = self.shared.iter();
         shared

@@ -1,5 +1,5 @@
-//! The arguments of an export, walked once for all who check them: what each means, what the
-//! function takes there, and what fits.
+//! The one walk over the arguments of an export: what each means, what the function takes there,
+//! and what fits.
 
 use engine_api::{FuncType, ValType};
 
@@ -9,18 +9,18 @@ use crate::{Arg, ArgKind, CallError, CallFailure, ResultKind, Role, Width};
 /// One argument of an export.
 #[derive(Clone, Copy, Debug)]
 pub struct Param<'a> {
-    /// Which, from 0.
+    /// Its position, from 0.
     pub position: usize,
-    /// What it means.
+    /// Its meaning in the policy.
     pub kind: &'a ArgKind,
     /// The type of the first parameter of the function that it takes.
     pub ty: ValType,
-    /// Whether the export is pure. Such calls read objects that last and objects that do not alike,
-    /// so a raw pointer can stand for a handle.
+    /// Whether the export is pure. Pure calls read lasting and passing objects alike, so a raw
+    /// pointer can stand for a handle.
     pub is_pure: bool,
 }
 
-/// What a value is, as far as it decides whether a parameter takes it.
+/// The shape of a value, which decides whether a parameter takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// A plain value of this type.
@@ -85,7 +85,7 @@ impl Param<'_> {
         }
     }
 
-    /// What it takes.
+    /// The shape that it takes.
     #[must_use]
     pub fn shape(&self) -> Shape {
         match self.kind {
@@ -101,7 +101,7 @@ impl Param<'_> {
         }
     }
 
-    /// What it takes, in words.
+    /// The shape that it takes, in words.
     #[must_use]
     pub fn expected(&self) -> String {
         match self.kind {
@@ -113,7 +113,7 @@ impl Param<'_> {
 }
 
 impl Shape {
-    /// What a result is, or `None` for an error, with which the call fails instead.
+    /// The shape of a result, or `None` for an error, with which the call fails instead.
     #[must_use]
     pub fn of_result(kind: &ResultKind, ty: ValType) -> Option<Self> {
         Some(match kind {

@@ -17,7 +17,7 @@ use crate::PolicyError;
 
 pub use kind::{ArgKind, Ownership, ResultKind, Width};
 
-/// What an export does to the module's state.
+/// The effect of an export on the module's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -51,7 +51,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A policy as its file says it.
+/// The contents of a policy file.
 ///
 /// ```
 /// use guest_calls::{Policy, Role};
@@ -101,8 +101,8 @@ pub struct ModulePolicy {
     /// the larger of it and the real size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_usage_export: Option<String>,
-    /// An export `() -> number` that says what the module holds to be its limit, in MiB. The proxy
-    /// takes the smallest of it, the configured limit and the module's maximum.
+    /// An export `() -> number` that gives the module's own memory limit, in MiB. The proxy takes
+    /// the smallest of it, the configured limit and the module's maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical_memory_export: Option<String>,
     /// An export `(i32) -> i32` that moves the guest's stack pointer, for results through a return
@@ -126,7 +126,7 @@ pub struct AllocatorPolicy {
     pub free: String,
 }
 
-/// What the exports of a pattern do.
+/// An entry for the exports that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportPolicy {
@@ -137,7 +137,7 @@ pub struct ExportPolicy {
     /// whose type differs between builds of a module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<usize>,
-    /// What they do.
+    /// Their role.
     pub role: Role,
     /// The meaning of the arguments. Without it each parameter is a plain value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,11 +151,11 @@ pub struct ExportPolicy {
     pub consumes: Vec<usize>,
     /// For the roles `mutate` and `create`: positions of the handle arguments whose objects a call
     /// changes. Without it a call of role `mutate` changes the module as a whole and stays in the
-    /// journal for ever; a call of role `create` changes none.
+    /// journal forever; a call of role `create` changes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutates: Option<Vec<usize>>,
-    /// A type of objects of which one must be alive for the call, though it is not passed: a thread
-    /// pool, for one. The newest is meant, and replay has it alive at that point too.
+    /// The type of an object that must be alive for the call, though it is not passed, such as a
+    /// thread pool. The newest one counts, and replay has it alive at that point too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
     /// A pure export `(handle) -> numbers, bytes or text`, called with each object after its
@@ -176,7 +176,7 @@ pub struct ArtifactPolicy {
     pub export: String,
     /// A create export of `bytes`, and of handles whose types the creating call was given too.
     pub import: String,
-    /// Do without where the module lacks one of the two.
+    /// Do without the artifact if the module lacks one of the two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     /// Answer calls from the store too, and not replays alone. It promises that the object depends
@@ -185,18 +185,18 @@ pub struct ArtifactPolicy {
     pub live: bool,
 }
 
-/// What the imports of a pattern do.
+/// An entry for the imports that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportPolicy {
     /// Glob pattern over `module.name`.
     #[serde(rename = "match")]
     pub pattern: String,
-    /// What they do outside.
+    /// Their effect outside the guest.
     pub effect: Effect,
 }
 
-/// What a host function does outside the guest.
+/// The effect of a host function outside the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
@@ -229,7 +229,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`PolicyError::UnknownPreset`] with the names that there are.
+    /// [`PolicyError::UnknownPreset`] with the names of all presets.
     pub fn preset(name: &str) -> Result<Self, PolicyError> {
         match name {
             "o1js" => include_str!("policy/presets/o1js.toml").parse(),

@@ -6,7 +6,7 @@ use crate::policy::plan::ExportPlan;
 use crate::value::wrong_kind;
 use crate::{Arg, CallError, ExportInfo, Handle, Results, Shape, Value};
 
-/// As many as the longest tuple has.
+/// The length of the longest tuple.
 pub const SLOTS: usize = 6;
 
 const ONLY_NUMBERS: &str = "only exports of numbers are called by slots";
@@ -52,7 +52,7 @@ pub trait TypedResults: Sized {
 }
 
 mod sealed {
-    /// The set of types is the contract's, not the user's.
+    /// Keeps users from adding types.
     pub trait One {}
 
     /// As [`One`], for tuples.
@@ -196,7 +196,7 @@ fn check_args(plan: &ExportPlan, args: &[(Shape, &str)]) -> Result<(), CallError
     }
 }
 
-/// What a call gives, an error included, if each result is what is asked for.
+/// What a call gives, an error included, if each result is of the type asked for.
 fn check_results(
     plan: &ExportPlan,
     fits: &[fn(&Shape) -> bool],

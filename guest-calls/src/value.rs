@@ -17,14 +17,14 @@ pub enum Arg<'a> {
     Text(&'a str),
     /// A raw pointer of the same pinned scope.
     Pointer(Pointer),
-    /// Guest objects, all of which the call uses up.
+    /// Guest objects. The call uses up all of them.
     Handles(&'a [Handle]),
     /// Raw pointers of the same pinned scope.
     Pointers(&'a [Pointer]),
 }
 
 impl Arg<'_> {
-    /// What it is, as far as parameters care. Types of objects are not known here.
+    /// Its shape, which decides what parameters take it. Types of objects are not known here.
     #[must_use]
     #[inline]
     pub fn shape(&self) -> Shape {
@@ -39,7 +39,7 @@ impl Arg<'_> {
         }
     }
 
-    /// What it is, in words.
+    /// Its kind, in words.
     #[must_use]
     pub fn kind(&self) -> String {
         match self {
@@ -65,13 +65,13 @@ pub enum OwnedArg {
     Bytes(Box<[u8]>),
     /// Text.
     Text(Box<str>),
-    /// Guest objects, all of which the call uses up.
+    /// Guest objects. The call uses up all of them.
     Handles(Box<[Handle]>),
 }
 
 impl OwnedArg {
-    /// A copy of an argument, or `None` for references and raw pointers, which mean something in one
-    /// instance only.
+    /// A copy of an argument, or `None` for references and raw pointers, which mean something in
+    /// one instance only.
     #[must_use]
     pub fn record(arg: &Arg<'_>) -> Option<Self> {
         Some(match arg {
@@ -96,7 +96,7 @@ impl OwnedArg {
         }
     }
 
-    /// The same thing as a call takes it.
+    /// The argument as a call takes it.
     #[must_use]
     pub fn as_arg(&self) -> Arg<'_> {
         match self {

@@ -1,7 +1,7 @@
 //! Objects as bytes, each kept once.
 //!
-//! Where a policy names an artifact, a created object can leave an instance as bytes and come back in
-//! another. The store keeps such bytes by their hash, and knows by which calls they were made, so that
+//! Where a policy names an artifact, a created object can leave an instance as bytes and come back
+//! in another. The store keeps these bytes by their hash and knows which calls made them, so
 //! replay, another proxy, another engine and a later process find them.
 
 mod directory;
@@ -30,13 +30,14 @@ pub(crate) use entry_artifact::{EntryArtifact, EntryArtifacts, News};
 pub(crate) use record::{CallKey, CreatedObjects};
 
 /// Where the bytes of created objects are kept. Clones are the same store; proxies that are
-/// [given](crate::Builder::artifacts) the same store share what is in it.
+/// [given](crate::Builder::artifacts) the same store share its contents.
 ///
-/// Equal bytes are kept once in a process, for as long as an entry of some journal refers to them. A store
-/// in a directory also keeps them on disk, for later processes and for others: by
-/// `artifact = { .., live = true }` a policy allows a call that creates an object to be answered
-/// from there. What is read is checked, first against its hash, then by the guest: the object must have the
-/// fingerprint that the call's object had. Whatever does not fit is not used, and the object is computed.
+/// Equal bytes are kept once in a process, for as long as an entry of some journal refers to them.
+/// A store in a directory also keeps them on disk, for later and for other processes. With
+/// `artifact = { .., live = true }` a policy lets the store answer calls that create an object.
+/// Bytes are checked when they are read, first against their hash, then by the guest: the object
+/// must have the fingerprint of the original one. Bytes that fail a check are not used, and the
+/// object is computed.
 ///
 /// ```
 /// use proxy_core::ArtifactStore;
@@ -50,8 +51,8 @@ pub(crate) use record::{CallKey, CreatedObjects};
 /// # }
 /// ```
 ///
-/// **The directory is part of what is trusted**, as the module's file is: whoever can write to it
-/// decides what bytes the guest reads. `docs/artifacts.md` describes its files.
+/// **The directory is trusted**, as the module's file is: anyone who can write to it decides what
+/// bytes the guest reads. `docs/artifacts.md` describes its files.
 #[derive(Clone)]
 pub struct ArtifactStore(Arc<Shared>);
 
@@ -60,7 +61,8 @@ struct Shared {
     directory: Option<Directory>,
 }
 
-/// What is in memory. Its lock is held for moments, and never while a [`Content`] can be dropped.
+/// The contents in memory. Its lock is held for moments, and never while a [`Content`] can be
+/// dropped.
 #[derive(Default)]
 struct Pool(Mutex<Known>);
 
@@ -71,48 +73,48 @@ struct Known {
     refused: HashMap<CallKey, ContentHash>,
 }
 
-/// The bytes of an object, shared by all who have the same.
+/// The bytes of an object, shared by all owners of equal bytes.
 pub(crate) struct Content {
     bytes: Box<[u8]>,
     hash: ContentHash,
     pool: Weak<Pool>,
 }
 
-/// Bytes, and what the call gave that they stand for.
+/// The bytes of an object, and the results of the call that they stand for.
 #[derive(Clone)]
 pub(crate) struct Stored {
     pub(crate) content: Arc<Content>,
     pub(crate) created: Arc<CreatedObjects>,
 }
 
-/// Why an artifact could not be used or kept. The object is computed instead, so that nothing fails.
+/// Why an artifact could not be used or kept. The object is computed instead, so no call fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactFault {
-    /// A file is not what was written: cut short, or changed. It is removed, and written anew by the
-    /// next replay.
+    /// A file is not what was written: cut short, or changed. It is removed, and written anew by
+    /// the next replay.
     #[error("`{}`: {how}; it was removed, look after the disk", .file.display())]
     Damaged {
-        /// Which.
+        /// The file or folder.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The damage, in words.
         how: String,
     },
-    /// Something that is no file is in the place of one. It is left alone.
+    /// Something other than a regular file has the name of one. It is left alone.
     #[error(
         "`{}` is no regular file; nothing else may be in the artifact directory, move it away",
         .file.display()
     )]
     Foreign {
-        /// Where it is.
+        /// Its path.
         file: PathBuf,
     },
     /// A file, or a folder, is there and cannot be read.
     #[error("cannot read `{}`: {source}; check its permissions and its disk", .file.display())]
     Unreadable {
-        /// Which.
+        /// The file or folder.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: FileError,
     },
     /// A file, or a folder, cannot be written.
@@ -121,12 +123,12 @@ pub enum ArtifactFault {
         .file.display()
     )]
     Unwritable {
-        /// Which.
+        /// The file or folder.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: FileError,
     },
-    /// The guest failed when it was asked for the bytes. It is not asked again while it serves.
+    /// The guest failed to export the bytes. It is not asked again.
     #[error(
         "its bytes could not be exported: {source}; see what the policy names as its artifact's export"
     )]
@@ -134,19 +136,19 @@ pub enum ArtifactFault {
         /// How the export failed.
         source: ExportError,
     },
-    /// It would not fit if everything else went.
+    /// It would not fit even in an empty directory.
     #[error(
         "it takes {needed} bytes of {bytes_max} that the artifact directory may have; raise the limit"
     )]
     TooLarge {
-        /// What it takes on disk, in bytes.
+        /// Its size on disk, in bytes.
         needed: u64,
-        /// What there may be.
+        /// The directory's limit, in bytes.
         bytes_max: u64,
     },
 }
 
-/// The system's error about a file. Two are equal if they are of one kind, and of one number if they have any.
+/// The system's error about a file. Two are equal if their kinds and their numbers, if any, are.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct FileError(#[source] Arc<io::Error>);
@@ -174,7 +176,7 @@ impl PartialEq for FileError {
 
 impl Eq for FileError {}
 
-/// The error of an export that an artifact was to come from. Two are equal if they say the same.
+/// Why an export gave no artifact. Two are equal if their messages are.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ExportError(#[source] pub(crate) Arc<Error>);
@@ -195,7 +197,7 @@ impl PartialEq for ExportError {
 
 impl Eq for ExportError {}
 
-/// What a store holds.
+/// The size of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArtifactUsage {
@@ -203,33 +205,34 @@ pub struct ArtifactUsage {
     pub contents: usize,
     /// How many bytes those are.
     pub bytes: u64,
-    /// What the files of the directory took on disk when this process last wrote there, in bytes; `None`
-    /// for a store without one.
+    /// The size of the directory's files on disk when this process last wrote there, in bytes;
+    /// `None` for a store without a directory.
     pub directory_bytes: Option<u64>,
 }
 
-/// Refusals are remembered in memory up to this number; then all are forgotten, and each bad artifact
-/// is tried once more at most.
+/// Refusals are remembered in memory up to this number; then all are forgotten, and each bad
+/// artifact is tried once more at most.
 const REFUSALS_MAX: usize = 1 << 16;
 
 impl ArtifactStore {
-    /// What a directory may take on disk unless it is [said otherwise](Self::directory_up_to): 1 GiB.
+    /// The default limit of a directory's size on disk: 1 GiB. [`Self::directory_up_to`] takes
+    /// another.
     pub const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
 
-    /// A store that ends with the process: what a proxy has unless it is given another.
+    /// A store that ends with the process: the default of a proxy.
     #[must_use]
     pub fn memory() -> Self {
         Self::with(None)
     }
 
-    /// A store in a directory, which is made if it is not there. Other processes may use it at the same
-    /// time. What was used longest ago goes when the files would take more than
+    /// A store in a directory, which is created if it does not exist. Other processes may use it at
+    /// the same time. The least recently used files go when all would take more than
     /// [`Self::DIRECTORY_BYTES_MAX`].
     ///
     /// # Errors
     ///
-    /// [`Error::ArtifactDirectory`] if it cannot be made or listed. A directory that can only be read
-    /// is used as it is, and each artifact that cannot be written there is an event.
+    /// [`Error::ArtifactDirectory`] if it cannot be created or listed. A read-only directory is
+    /// used as it is, and each artifact that cannot be written there is an event.
     pub fn directory(path: impl Into<PathBuf>) -> Result<Self, Error> {
         Self::directory_up_to(path, Self::DIRECTORY_BYTES_MAX)
     }
@@ -254,7 +257,7 @@ impl ArtifactStore {
         }))
     }
 
-    /// What it holds now.
+    /// The objects and bytes that it holds now.
     #[must_use]
     pub fn usage(&self) -> ArtifactUsage {
         let (mut contents, mut bytes) = (0, 0);
@@ -277,7 +280,7 @@ impl ArtifactStore {
         self.0.directory.is_some()
     }
 
-    /// The bytes, which are dropped if they are there already.
+    /// The bytes as the store has them: a second copy is dropped.
     pub(crate) fn intern(&self, bytes: Vec<u8>) -> Arc<Content> {
         let hash = ContentHash::of(&bytes);
         let mut known = self.0.pool.lock();
@@ -293,7 +296,7 @@ impl ArtifactStore {
         content
     }
 
-    /// Whether just these bytes are known to be no good for a call.
+    /// Whether exactly these bytes were refused for a call.
     pub(crate) fn is_refused(&self, key: CallKey, content: &Content) -> bool {
         self.0.pool.lock().refused.get(&key) == Some(&content.hash)
     }
@@ -343,8 +346,8 @@ impl ArtifactStore {
         Ok(Some(stored))
     }
 
-    /// Keeps an object's bytes for later calls of the same key, unless just these were refused before.
-    /// Whether they were kept; if not, they are good for the entry that has them all the same.
+    /// Keeps an object's bytes for later calls of the same key, unless exactly these were refused
+    /// before. Returns whether it did; if not, the entry that has them may still use them.
     pub(crate) fn keep(&self, key: CallKey, stored: &Stored) -> Result<bool, ArtifactFault> {
         if self.is_refused(key, &stored.content) {
             return Ok(false);
@@ -357,7 +360,7 @@ impl ArtifactStore {
                 return Ok(false);
             }
             self.remember(key, stored);
-            // What is damaged is written anew.
+            // A damaged file is written anew.
             if let Err(fault @ ArtifactFault::Foreign { .. }) = before {
                 return Err(fault);
             }
@@ -368,8 +371,8 @@ impl ArtifactStore {
         Ok(true)
     }
 
-    /// The bytes made another object than the call did, or harmed the guest: they are not to be used
-    /// again, now or later.
+    /// The bytes made a different object than the call did, or harmed the guest: they must not be
+    /// used again, now or later.
     pub(crate) fn refuse(&self, key: CallKey, stored: &Stored) -> Result<(), ArtifactFault> {
         self.0.pool.lock().refuse(key, stored.content.hash);
         match &self.0.directory {

@@ -10,7 +10,7 @@ use crate::memory::LargestGrowth;
 pub(crate) struct Budget {
     pub(crate) thresholds: Thresholds,
     limit: AtomicU64,
-    /// The active generation's size from which on the supervisor wants to be woken.
+    /// The size of the active generation at which to wake the supervisor.
     wake_at: AtomicU64,
     largest_growth: LargestGrowth,
 }
@@ -25,8 +25,8 @@ impl Budget {
         }
     }
 
-    /// What a generation may have, in bytes: the smallest of the configured limit, the module's
-    /// maximum, and what the module reports as critical.
+    /// The memory limit of a generation, in bytes: the smallest of the configured limit, the
+    /// module's maximum and the limit that the module reports.
     pub(crate) fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
     }
@@ -54,7 +54,7 @@ impl Budget {
         self.largest_growth.bytes()
     }
 
-    /// A call grew the memories to `bytes`. Returns whether the supervisor wants to know.
+    /// A call grew the memories to `bytes`. Returns whether to wake the supervisor.
     pub(crate) fn note_growth(&self, grown: u64, bytes: u64) -> bool {
         self.largest_growth.note(grown);
         bytes >= self.wake_at.load(Ordering::Relaxed)

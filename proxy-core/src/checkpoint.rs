@@ -1,8 +1,9 @@
-//! Checkpoints: what a standby was right after a verified replay, to make the next one like it.
+//! Checkpoints: the state of a standby right after a verified replay, from which the next is made.
 //!
-//! A checkpoint is a view of the journal like a generation: the snapshot of an instance, its handle table, and the
-//! sequence number up to which the journal had been applied. A standby made from one has only the tail to replay. The
-//! journal stays the truth: a checkpoint that gives anything else than a replay is rejected, and replay takes its place.
+//! A checkpoint is a view of the journal like a generation: the snapshot of an instance, its handle
+//! table, and the sequence number up to which the journal had been applied. A standby made from one
+//! has only the tail to replay. The journal stays the truth: a checkpoint that differs from a
+//! replay is rejected, and replay takes its place.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,18 +18,19 @@ use crate::{Checkpointed, SequenceNumber};
 
 /// Whether checkpoints are taken, and when.
 ///
-/// One is taken of each standby that was made by replay alone, right after the replay was verified; of one that was
-/// made from a checkpoint if the tail took longer than `tail_replay_max`; in the background when a tail is expected to take
-/// longer; and on demand, by [`Proxy::checkpoint`](crate::Proxy::checkpoint). At most two exist.
+/// One is taken of each standby made by replay alone, right after the replay was verified; of a
+/// standby made from a checkpoint, if its tail took longer than `tail_replay_max`; in the
+/// background, when a tail is expected to take longer; and on demand, by
+/// [`Proxy::checkpoint`](crate::Proxy::checkpoint). At most two exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointPolicy {
-    /// Whether any are taken. Modules whose state is not in memories and globals alone have none all the same, and
+    /// Whether any are taken. Modules with state outside memories and globals never have any, and
     /// [`DebugInfo::checkpoint_obstacles`](crate::DebugInfo::checkpoint_obstacles) says why.
     pub enabled: bool,
-    /// How long a standby may take to replay the tail before there is to be a newer checkpoint.
+    /// A tail that takes longer than this to replay asks for a newer checkpoint.
     pub tail_replay_max: Duration,
-    /// After how many standbys made from it a checkpoint is compared with a replay from nothing of what it stands
-    /// for, byte by byte. 0 for never.
+    /// After this many standbys made from it, a checkpoint is compared byte by byte with a replay
+    /// from nothing. 0 for never.
     pub verify_every: u32,
 }
 
@@ -54,8 +56,8 @@ impl CheckpointPolicy {
     }
 }
 
-/// An entry as it was applied to a standby. Another instance to which the same was done in the same way holds the
-/// same bytes.
+/// An entry as it was applied to a standby. The same entries applied in the same way to another
+/// instance give the same bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Applied {
     pub(crate) entry: Arc<Entry>,
@@ -65,9 +67,9 @@ pub(crate) struct Applied {
 /// How an entry was applied.
 #[derive(Clone, Debug)]
 pub(crate) enum How {
-    /// It was called as it had been.
+    /// Its call was repeated.
     Called,
-    /// It was called, and the object it created exported as an artifact.
+    /// Its call was repeated, and the object that it created was exported as an artifact.
     Exported,
     /// Its object was made from these bytes.
     Imported(Arc<Content>),
@@ -79,8 +81,9 @@ pub(crate) struct Checkpoint {
     pub(crate) snapshot: Snapshot,
     pub(crate) objects: Arc<Objects>,
     pub(crate) sequence: SequenceNumber,
-    /// Everything that was done to a fresh instance to get here. Entries stay here also when the journal
-    /// has forgotten them, until there are too many ([`Checkpoints::is_outgrown`]) or the checkpoint goes.
+    /// Everything done to a fresh instance to get here. Entries stay even after the journal has
+    /// forgotten them, until there are too many ([`Checkpoints::is_outgrown`]) or the checkpoint
+    /// goes.
     pub(crate) history: Arc<[Applied]>,
     pub(crate) engine: EngineId,
     uses: AtomicU32,
@@ -116,7 +119,7 @@ impl Checkpoint {
         self.uses.load(Ordering::Relaxed)
     }
 
-    /// In which respect a replay from nothing is not this, if it is not.
+    /// How a replay from nothing differs from this, if it does.
     pub(crate) fn difference(&self, replayed: &Self) -> Result<Option<String>, engine_api::Error> {
         if *self.objects != *replayed.objects {
             return Ok(Some("objects at other addresses".to_owned()));
@@ -125,11 +128,11 @@ impl Checkpoint {
     }
 }
 
-/// After so many rejections in a proxy's life there are no further checkpoints: the module is not one whose state they
-/// hold.
+/// After this many rejections a proxy takes no further checkpoints: they do not hold all of the
+/// module's state.
 const REJECTIONS_MAX: u64 = 3;
 
-/// A history may always have so many entries, however little is alive.
+/// A history may always have this many entries, however few objects are alive.
 const HISTORY_SLACK: usize = 32;
 
 /// The checkpoints of a proxy: the newest, and while that one has not served yet, the one before.
@@ -142,7 +145,7 @@ pub(crate) struct Checkpoints {
     kept: Vec<(Arc<Checkpoint>, Checkpointed)>,
     /// Digests of those that were rejected.
     rejected: Vec<[u8; 32]>,
-    /// A history of so many entries at most is no longer than what is alive allows.
+    /// The longest history that the live state allows, in entries.
     history_max: usize,
     /// How long replaying an entry took lately.
     entry_time: Duration,
@@ -169,7 +172,7 @@ impl Checkpoints {
         &self.obstacles
     }
 
-    /// The state of some instance turned out not to be in its memories and globals alone.
+    /// An instance turned out to have state outside its memories and globals.
     pub(crate) fn refuse(&mut self, obstacle: String) {
         self.obstacles.push(obstacle);
         self.kept.clear();
@@ -179,12 +182,12 @@ impl Checkpoints {
         self.kept.last().map(|(checkpoint, _)| checkpoint)
     }
 
-    /// What taking the newest one did.
+    /// The report of the newest one.
     pub(crate) fn newest_taken(&self) -> Option<Checkpointed> {
         self.kept.last().map(|(_, taken)| *taken)
     }
 
-    /// Up to where each holds the journal: entries that end what is alive there must be kept.
+    /// The newest entry of each. The journal must keep the entries that free objects alive there.
     pub(crate) fn horizons(&self) -> impl Iterator<Item = SequenceNumber> + '_ {
         self.kept.iter().map(|(checkpoint, _)| checkpoint.sequence)
     }
@@ -202,9 +205,9 @@ impl Checkpoints {
         true
     }
 
-    /// Whether a history of so many entries is more than twice as long as what is alive needs: entries
-    /// about objects that are gone stay in it, so the next checkpoint has to be made from nothing.
-    /// `live_entries` is asked only if the history is longer than was allowed when it was last asked.
+    /// Whether a history of this length is more than twice as long as the live state needs. Entries
+    /// about freed objects stay in it, so the next checkpoint has to be made from nothing.
+    /// `live_entries` is asked only if the history exceeds the limit that its last answer gave.
     pub(crate) fn is_outgrown(
         &mut self,
         history: usize,
@@ -216,7 +219,8 @@ impl Checkpoints {
         history > self.history_max
     }
 
-    /// The newest one has proved itself, or a newer one comes: the ones before it are not needed any more.
+    /// The newest one has proved itself, or a newer one comes: those before it are no longer
+    /// needed.
     pub(crate) fn settle(&mut self) {
         while self.kept.len() > 1 {
             self.kept.remove(0);
@@ -240,19 +244,19 @@ impl Checkpoints {
         self.kept.clear();
     }
 
-    /// Learns how long entries take.
+    /// Learns how long an entry takes to replay.
     pub(crate) fn note_replay(&mut self, entries: usize, duration: Duration) {
         if let Ok(entries @ 1..) = u32::try_from(entries) {
             self.entry_time = duration / entries;
         }
     }
 
-    /// Whether a tail that took so long asks for a newer checkpoint.
+    /// Whether a tail of this duration asks for a newer checkpoint.
     pub(crate) fn is_long(&self, tail: Duration) -> bool {
         tail > self.policy.tail_replay_max
     }
 
-    /// How long a tail of so many entries is expected to take.
+    /// How long a tail of this many entries should take.
     pub(crate) fn expected(&self, entries: usize) -> Duration {
         self.entry_time
             .saturating_mul(u32::try_from(entries).unwrap_or(u32::MAX))

@@ -26,13 +26,13 @@ pub use pinned::Pinned;
 use repetitions::Repetitions;
 pub use typed::Typed;
 
-/// What calls ask of upkeep.
+/// The requests that calls make of upkeep.
 pub(crate) trait Caretaker: Send + Sync {
-    /// The generation `dead` lost its state: puts another in its place. Waits until it is there.
+    /// Replaces the generation `dead`, which lost its state. Waits until that is done.
     fn recover(&self, dead: u64) -> Result<(), Error>;
 
-    /// A retired generation may just have lost its last call, or the journal has doubled: called without
-    /// a lane, and does not wait.
+    /// Called without a lane, when a retired generation may just have lost its last call or the
+    /// journal has doubled. Does not wait.
     fn tidy_up(&self);
 }
 
@@ -42,7 +42,8 @@ pub(crate) struct DataPlane {
     caretaker: Arc<dyn Caretaker>,
 }
 
-/// A generation that an attempt found closed, or closed, without a reference to it.
+/// A record of a generation that an attempt found closed, or closed itself. It holds no reference,
+/// so the generation can be freed.
 struct Closed {
     number: u64,
     is_retired: bool,
@@ -146,7 +147,8 @@ impl DataPlane {
                 }
                 return Ok(result);
             }
-            // Nobody waits for another generation with a reference to this one: it could not be freed.
+            // A thread must not wait for the next generation with a reference to this one, which
+            // could then not be freed.
             let closed = Closed::of(generation);
             drop(active);
             self.next_attempt(plan, &closed, outcome.err(), &mut repetitions)?;
@@ -184,8 +186,8 @@ impl DataPlane {
         next
     }
 
-    /// Has the turn from before the call until its entry is appended: the journal has the order in which
-    /// the generation saw the calls.
+    /// Has the turn from before the call until its entry is appended, so the journal has the order
+    /// in which the generation saw the calls.
     fn journaled(
         &self,
         generation: &Arc<Generation>,
@@ -202,7 +204,7 @@ impl DataPlane {
             self.shared.journal.wait_at_gate();
             return Ok(None);
         };
-        // A swap stores its pointer while it has the turn: from here on nothing changes.
+        // A swap stores its pointer while it has the turn, so nothing changes from here on.
         if generation.is_retired() {
             return Ok(None);
         }
@@ -212,7 +214,7 @@ impl DataPlane {
         let mut key = None;
         let mut artifact = None;
         let mut answered = None;
-        // Most exports have none, and their calls are to cost nothing for those that do.
+        // Most exports have none, and their calls must not pay for those that do.
         if plan.artifact.is_some() {
             let shared = &self.shared;
             match shared.recall(generation, &mut guest, plan, args, sequence) {
@@ -243,8 +245,8 @@ impl DataPlane {
                 message,
             })),
         };
-        // What could not be created has left nothing; any other call may have changed something
-        // before it gave its error, and replay has to change it too.
+        // A creation that failed leaves nothing behind. Any other call may have changed something
+        // before it gave its error, and replay has to change that too.
         if outcome.is_ok() || !plan.only_creates() {
             let made = (recorded, artifact, took);
             self.append(plan, args, recorded_args, sequence, made);
@@ -304,7 +306,7 @@ impl DataPlane {
         args.iter().enumerate().map(record).collect()
     }
 
-    /// Waits until there is another generation than one that was found closed.
+    /// Waits for another generation than the closed one.
     #[cold]
     fn next_generation(&self, closed: &Closed) -> Result<(), Error> {
         if closed.is_retired {

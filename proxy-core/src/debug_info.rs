@@ -1,4 +1,4 @@
-//! What a person who debugs wants to see at once.
+//! The state of a proxy, for debugging.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use engine_api::EngineId;
 use crate::memory::mib;
 use crate::{ArtifactUsage, Checkpointed, SequenceNumber, SwapState, Swapped};
 
-/// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are in
-/// bytes.
+/// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are
+/// in bytes.
 ///
 /// ```
 /// # #[path = "../tests/fake/proxied.rs"] mod fake;
@@ -41,13 +41,13 @@ pub struct DebugInfo {
     pub tainted: Option<String>,
     /// Generations that have memory.
     pub generations_alive: usize,
-    /// What the active generation's memories had after its last call.
+    /// The size of the active generation's memories after its last call.
     pub memory: u64,
-    /// What it may have.
+    /// The active generation's memory limit.
     pub memory_limit: u64,
-    /// What the active generation had when it took over.
+    /// The size of the active generation when it took over.
     pub memory_baseline: u64,
-    /// What the standby has, if there is one.
+    /// The size of the standby, if there is one.
     pub standby_memory: Option<u64>,
     /// The largest growth of a recent single call.
     pub largest_growth: u64,
@@ -67,15 +67,16 @@ pub struct DebugInfo {
     pub entries_verified: u64,
     /// Objects that replays made from artifacts instead of computing them again.
     pub artifacts_imported: u64,
-    /// What the artifact store holds, for all the proxies that share it.
+    /// The size of the artifact store, for all the proxies that share it.
     pub artifacts: ArtifactUsage,
     /// Calls that were answered from the artifact store.
     pub artifact_hits: u64,
-    /// Artifacts that made something else than the call, or ended the instance: not used again.
+    /// Artifacts that made a different object than the call, or ended the instance. They are not
+    /// used again.
     pub artifact_refusals: u64,
     /// Artifacts that could not be read or kept.
     pub artifact_faults: u64,
-    /// Replays that gave something else.
+    /// Replays that differed from the original.
     pub divergences: u64,
     /// Calls repeated on a clean generation.
     pub retries: u64,
@@ -91,7 +92,7 @@ pub struct DebugInfo {
     pub checkpoint: Option<Checkpointed>,
     /// Standbys made from it since it was last compared with a replay from nothing.
     pub checkpoint_uses: u32,
-    /// Checkpoints that gave something else than a replay.
+    /// Checkpoints that differed from a replay.
     pub checkpoints_rejected: u64,
     /// Why no checkpoints are taken of this module, in words; none if they are.
     pub checkpoint_obstacles: Vec<String>,

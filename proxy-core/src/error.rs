@@ -1,4 +1,4 @@
-//! What can go wrong, by what the caller does next.
+//! The errors of a proxy, told apart by what the caller does next.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub enum Error {
     /// A setting from outside makes no sense. Fix it.
     #[error("{reason}")]
     Setting {
-        /// Which, and what it may be.
+        /// The setting, and what it may be.
         reason: String,
     },
 
@@ -32,7 +32,7 @@ pub enum Error {
         .path.display()
     )]
     ArtifactDirectory {
-        /// The directory.
+        /// Its path.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
@@ -57,7 +57,7 @@ pub enum Error {
     GenerationLost {
         /// The export.
         export: String,
-        /// What happened.
+        /// What ended it.
         cause: String,
     },
 
@@ -70,8 +70,8 @@ pub enum Error {
         drain_timeout: Duration,
     },
 
-    /// Replay gave something else than the original call. The standby was discarded; the active
-    /// generation goes on.
+    /// A replay differed from the original call. The standby was discarded; the active generation
+    /// goes on.
     #[error(transparent)]
     Divergence(Box<Divergence>),
 
@@ -82,7 +82,7 @@ pub enum Error {
         after: Duration,
         /// The newest entry that was applied.
         applied: SequenceNumber,
-        /// The newest entry there was.
+        /// The newest entry of the journal.
         last: SequenceNumber,
     },
 
@@ -98,7 +98,7 @@ pub enum Error {
         "state exceeds budget: after replay the state takes {state_mib:.1} MiB, the warning threshold is at {threshold_mib:.1} MiB; free objects or raise the memory limit"
     )]
     StateExceedsBudget {
-        /// What the state takes, in MiB.
+        /// The size of the state, in MiB.
         state_mib: f64,
         /// Where the threshold is, in MiB.
         threshold_mib: f64,
@@ -113,10 +113,11 @@ pub enum Error {
         retry_in: Duration,
     },
 
-    /// No checkpoint can be taken of this module, or of its state as it is. Standbys are made by replay.
+    /// No checkpoint can be taken of this module, or of its state as it is. Standbys are made by
+    /// replay.
     #[error("no checkpoint: {reasons}; standbys are made by replay")]
     NoCheckpoint {
-        /// Why, in words.
+        /// The reasons, in words.
         reasons: String,
     },
 
@@ -130,7 +131,7 @@ pub enum Error {
     )]
     StillDraining,
 
-    /// The proxy is switched off, and the one generation there is has died.
+    /// The proxy is switched off, and its only generation has died.
     #[error(
         "the instance died ({cause}) while the proxy was switched off; switch it on to rebuild the state"
     )]
@@ -172,23 +173,23 @@ pub struct Divergence {
     pub entry: SequenceNumber,
     /// The export that it calls.
     pub export: String,
-    /// What differed.
+    /// The kind of difference.
     pub what: DivergenceKind,
-    /// What the journal holds.
+    /// The value in the journal.
     pub expected: String,
-    /// What the replay gave.
+    /// The value of the replay.
     pub got: String,
 }
 
-/// What differed in a replay.
+/// The kinds of difference between a replay and the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DivergenceKind {
     /// The call's results.
     Results,
-    /// What the policy's fingerprint export says of a created object.
+    /// The fingerprint of a created object.
     Fingerprint,
-    /// The host functions that the call made use of, or their arguments.
+    /// The host functions that it called, or their arguments.
     HostCalls,
     /// The original returned, the replay trapped or failed.
     Outcome,

@@ -1,4 +1,4 @@
-//! What the proxy tells the world.
+//! What a proxy reports to its listeners.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,11 +38,12 @@ use crate::{ArtifactFault, Checkpointed, Divergence, Prepared, Reason, SequenceN
 pub enum Event {
     /// The supervisor has looked at the memory.
     MemoryCheck {
-        /// What the active generation uses: the larger of what it reports and what its memories have.
+        /// The memory that the active generation uses: the larger of its own report and the size of
+        /// its memories.
         used: u64,
-        /// What it may have.
+        /// The memory limit of the active generation.
         limit: u64,
-        /// What a standby has, if there is one.
+        /// The size of the standby, if there is one.
         standby: Option<u64>,
         /// Growth, in bytes per second.
         growth_rate: f64,
@@ -67,11 +68,11 @@ pub enum Event {
         /// How long it took.
         duration: Duration,
     },
-    /// A checkpoint gave something else than a replay, and is never used again.
+    /// A checkpoint differed from a replay, and is never used again.
     CheckpointRejected {
         /// The newest entry that is in it.
         sequence: SequenceNumber,
-        /// What differs.
+        /// The difference, in words.
         reason: String,
     },
     /// A checkpoint could not be taken, restored or compared this time.
@@ -93,9 +94,9 @@ pub enum Event {
         /// When the next one is due.
         retry_in: Duration,
     },
-    /// A replay gave something else than the original.
+    /// A replay differed from the original.
     ReplayDivergence {
-        /// Where and what.
+        /// Where it differs, and how.
         divergence: Divergence,
     },
     /// A swap begins.
@@ -104,7 +105,7 @@ pub enum Event {
         reason: Reason,
         /// The generation that serves.
         from: u64,
-        /// The one that is to serve.
+        /// The generation that takes over.
         to: u64,
     },
     /// A swap is done.
@@ -116,23 +117,23 @@ pub enum Event {
     },
     /// A generation's state is lost; it will be rebuilt.
     GenerationTainted {
-        /// Which.
+        /// The generation's number.
         generation: u64,
-        /// What happened.
+        /// The cause, in words.
         cause: String,
     },
     /// An old generation has given its memory back.
     GenerationFreed {
-        /// Which.
+        /// The generation's number.
         generation: u64,
-        /// What its memories had.
+        /// The size of its memories.
         memory: u64,
         /// How long calls kept it.
         drained: Duration,
     },
     /// An old generation was still in use at the drain deadline, and was ended.
     DrainKilled {
-        /// Which.
+        /// The generation's number.
         generation: u64,
     },
     /// A call is repeated on a clean generation.
@@ -144,28 +145,28 @@ pub enum Event {
     },
     /// The live state alone is larger than the warning threshold.
     StateExceedsBudget {
-        /// What the state takes.
+        /// The size of the state.
         state: u64,
-        /// Where the threshold is.
+        /// The warning threshold.
         threshold: u64,
     },
     /// Too many standbys failed in a row: fewer attempts from now on.
     BreakerOpen {
-        /// How many.
+        /// Failures in a row.
         failures: u32,
     },
-    /// Entries that nothing live needs are gone.
+    /// The journal dropped entries that nothing live needs.
     JournalCompacted {
-        /// How many went.
+        /// The number of dropped entries.
         removed: usize,
-        /// How many are left.
+        /// The number of entries left.
         kept: usize,
     },
-    /// A replay exported an object, whose bytes are kept from now on.
+    /// A replay exported an object, and its bytes are kept from now on.
     ArtifactKept {
         /// The export that created it.
         export: Arc<str>,
-        /// How many.
+        /// Their size in bytes.
         bytes: u64,
     },
     /// A call was answered from the artifact store instead of being computed.
@@ -175,16 +176,16 @@ pub enum Event {
         /// How many bytes were imported.
         bytes: u64,
     },
-    /// An artifact made something else than the call did, or ended the instance that imported it. It is
-    /// not used again; the object is computed.
+    /// An artifact made a different object than the call did, or ended the instance that imported
+    /// it. It is not used again; the object is computed.
     ArtifactRefused {
         /// The export.
         export: Arc<str>,
-        /// What happened.
+        /// The cause, in words.
         reason: String,
     },
-    /// An artifact could not be read from the store's directory, or not kept there. Nothing is lost: the
-    /// object is computed.
+    /// An artifact could not be read from the store's directory, or not written there. Nothing is
+    /// lost: the object is computed.
     ArtifactUnusable {
         /// The export.
         export: Arc<str>,
@@ -198,7 +199,7 @@ pub enum Event {
     },
     /// The proxy was switched on or off.
     Switched {
-        /// Whether it is on.
+        /// Whether it is on now.
         enabled: bool,
     },
 }
@@ -238,6 +239,6 @@ impl Event {
     }
 }
 
-/// A listener for events. It runs on the thread that the event happened on, often the one that makes
-/// a call: it must be quick, and must not call the proxy.
+/// A listener for events. It runs on the thread that the event happened on, often the one that
+/// makes a call: it must be quick, and must not call the proxy.
 pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;

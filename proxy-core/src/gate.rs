@@ -8,10 +8,10 @@ use crate::locking::lock;
 /// Where journaled calls wait while upkeep needs the journal to stand still.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    /// How many keep it closed.
+    /// The number of [`HeldBack`]s.
     closed: Mutex<usize>,
     opened: Condvar,
-    /// The same as `closed > 0`, which a call reads in passing.
+    /// The same as `closed > 0`, for calls, which read it without the lock.
     is_closed: AtomicBool,
 }
 

@@ -24,7 +24,7 @@ pub(crate) use recorded::{Failure, Recorded, RecordedInstance};
 
 pub(crate) use crate::locking::lock;
 
-/// What generations of one proxy are made from.
+/// The parts that all generations of a proxy are made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Blueprint {
     pub(crate) engine: EngineId,
@@ -49,9 +49,9 @@ pub(crate) struct Generation {
     /// Whether its calls were ended: 0 no, 1 at the drain deadline, 2 to make room.
     killed: AtomicU8,
     taint: OnceLock<String>,
-    /// What the memories had after the last call.
+    /// The size of the memories after the last call, in bytes.
     memory_bytes: AtomicU64,
-    /// What they had when it began to serve.
+    /// Their size when it began to serve, in bytes.
     fresh_bytes: AtomicU64,
     member: Member,
 }
@@ -69,7 +69,7 @@ impl Generation {
         Ok((Self::of(blueprint, number, guest, live), calls))
     }
 
-    /// An instance in the state of a checkpoint: whatever the checkpoint holds has been applied.
+    /// An instance in the state of a checkpoint, with all that the checkpoint holds applied.
     pub(crate) fn restore(
         blueprint: &Blueprint,
         number: u64,
@@ -100,13 +100,12 @@ impl Generation {
         }
     }
 
-    /// Enters for a call that may as well go to another generation: `None` once this one is retired
-    /// or tainted.
+    /// Enters for a call that any generation can serve: `None` once this one is retired or tainted.
     #[inline]
     pub(crate) fn enter(&self) -> Option<LaneGuard<'_, RecordedInstance>> {
         let is_closed = || self.is_retired() || self.taint().is_some();
         let guest = self.guest.enter(is_closed)?;
-        // Inside, because the call before may have tainted it while this one was waiting.
+        // Asked again inside, because the call before may have tainted it while this one waited.
         if is_closed() { None } else { Some(guest) }
     }
 
@@ -120,7 +119,7 @@ impl Generation {
         }
     }
 
-    /// Enters only if nobody else is there.
+    /// Enters only if no other thread is inside.
     pub(crate) fn try_enter(&self) -> Option<LaneGuard<'_, RecordedInstance>> {
         if self.taint().is_some() {
             None
@@ -129,7 +128,7 @@ impl Generation {
         }
     }
 
-    /// Enters a generation that serves nobody yet.
+    /// Enters a generation that serves no calls yet.
     fn enter_standby(&self) -> LaneGuard<'_, RecordedInstance> {
         self.guest.enter(|| false).expect("nobody leaves")
     }
@@ -143,8 +142,8 @@ impl Generation {
         self.retired.store(true, Ordering::Release);
     }
 
-    /// After it was retired: calls that wait go elsewhere. Apart, because waking them takes longer
-    /// than all the rest of a swap.
+    /// Sends waiting calls elsewhere, after it was retired. A step of its own, because waking them
+    /// takes longer than all the rest of a swap.
     pub(crate) fn send_away(&self) {
         self.guest.wake_all();
     }
@@ -177,18 +176,18 @@ impl Generation {
         }
     }
 
-    /// What the memories had after the last call.
+    /// The size of the memories after the last call, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts a call that it has served. Only who is inside does so.
+    /// Counts a call that it has served. Only the thread inside may do so.
     #[inline]
     pub(crate) fn count_call(&self) {
         self.member.count_call();
     }
 
-    /// What they had when it began to serve.
+    /// Their size when it began to serve, in bytes.
     pub(crate) fn fresh_bytes(&self) -> u64 {
         self.fresh_bytes.load(Ordering::Relaxed)
     }
@@ -204,7 +203,7 @@ impl Generation {
         bytes.saturating_sub(before)
     }
 
-    /// Applies entries in order, and checks that each gives what it gave before. Returns how many of
+    /// Applies entries in order, and checks that each gives the same as before. Returns how many of
     /// their objects were made from artifacts.
     ///
     /// # Errors
@@ -229,20 +228,20 @@ impl Generation {
             guest.history.push(entry, how);
         }
         self.note_memory(guest.memory_bytes());
-        // Only a standby is applied to: it serves from this size on.
+        // Entries are applied to standbys alone: this is the size that it begins to serve with.
         self.fresh_bytes
             .store(guest.memory_bytes(), Ordering::Relaxed);
         Ok(imported)
     }
 
-    /// The entries up to this one that were not applied are about nothing that is alive.
+    /// Counts the entries up to this one as applied: those that were not are about freed objects.
     pub(crate) fn skip_to(&self, sequence: SequenceNumber) {
         if let Some(mut guest) = self.guest.try_enter() {
             guest.skip_to(sequence);
         }
     }
 
-    /// Does to a fresh generation what was done to another one.
+    /// Repeats on a fresh generation what was done to another one.
     ///
     /// # Errors
     ///
@@ -258,31 +257,32 @@ impl Generation {
         Ok(())
     }
 
-    /// A checkpoint of a standby, of which nothing has been asked since entries were applied to it.
+    /// A checkpoint of a standby. Nothing may have run on it since entries were applied.
     ///
     /// # Errors
     ///
-    /// [`Error::NoCheckpoint`] if its state is not in memories and globals alone; [`Error::Engine`].
+    /// [`Error::NoCheckpoint`] if its state is not in memories and globals alone;
+    /// [`Error::Engine`].
     pub(crate) fn capture(&self) -> Result<Checkpoint, Error> {
         let mut guest = self.enter_standby();
         guest.capture(self.engine)
     }
 
-    /// How many entries are kept of what was done to it.
+    /// The number of entries in its history.
     pub(crate) fn history_len(&self) -> usize {
         self.guest
             .try_enter()
             .map_or(0, |guest| guest.history.len())
     }
 
-    /// What was done to it as a standby is of no use once it serves.
+    /// Drops its history as a standby, which is of no use once it serves.
     pub(crate) fn forget_history(&self) {
         if let Some(mut guest) = self.guest.try_enter() {
             guest.history.forget();
         }
     }
 
-    /// Gives its memory back, in slices, and itself.
+    /// Gives its memory back in slices, and drops it.
     pub(crate) fn free(self: Arc<Self>) {
         if let Some(mut guest) = self.guest.try_enter() {
             guest.discard();

@@ -10,9 +10,9 @@ pub type HookError = Box<dyn std::error::Error + Send + Sync>;
 /// Which swap a hook is called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwapContext {
-    /// The number of the generation that is to serve, or serves, from now on.
+    /// The number of the new generation.
     pub to: u64,
-    /// The number of the generation before.
+    /// The number of the old generation.
     pub from: u64,
     /// Why it is swapped.
     pub reason: Reason,
@@ -21,11 +21,12 @@ pub struct SwapContext {
 /// Called around every swap, by the thread that swaps; emergencies included.
 ///
 /// This is where host state that points into a generation is rebuilt: an interpreter bridged to the
-/// module, addresses that were cached, workers that must hear of the new generation. The methods are
-/// async for callers whose state lives behind async interfaces; the thread waits for them. A hook that
-/// panics has failed. One that calls [`Proxy::prepare_standby`](crate::Proxy::prepare_standby) or
-/// [`Proxy::swap`](crate::Proxy::swap) gets [`Error::Reentrant`](crate::Error::Reentrant), and so does,
-/// in an emergency, one that calls the proxy: it waits for this very swap. Use `standby`.
+/// module, addresses that were cached, workers that must hear of the new generation. The methods
+/// are async for callers whose state lives behind async interfaces; the thread waits for them. A
+/// hook that panics has failed. One that calls
+/// [`Proxy::prepare_standby`](crate::Proxy::prepare_standby) or [`Proxy::swap`](crate::Proxy::swap)
+/// gets [`Error::Reentrant`](crate::Error::Reentrant). In an emergency so does any call of the
+/// proxy, which would wait for this very swap: use `standby`.
 ///
 /// ```
 /// # #[path = "../tests/fake/mod.rs"] mod fake;
@@ -63,8 +64,8 @@ pub struct SwapContext {
 /// ```
 #[async_trait]
 pub trait SwapHooks: Send + Sync {
-    /// The standby is ready and verified, and serves nobody yet. `standby` calls its pure exports.
-    /// Calls go on meanwhile, so this may take its time.
+    /// The standby is ready and verified, and serves no calls yet. `standby` calls its pure
+    /// exports. Calls go on meanwhile, so this may take its time.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! The journal: the ordered record of calls that made the state, and the only truth about it.
 //!
-//! Only calls that returned are in it. Every generation is the result of applying a prefix of it to a
-//! fresh instance, so that preparing a standby, recovering from a trap and moving to another engine
-//! are one operation. This one lives in memory; where entries come from does not matter to the
-//! generations that apply them.
+//! Only calls that returned are in it. Every generation is the result of applying a prefix of it to
+//! a fresh instance, so preparing a standby, recovering from a trap and moving to another engine
+//! are one operation. This journal lives in memory; the generations that apply its entries do not
+//! care where they come from.
 
 mod compaction;
 mod digest;
@@ -35,11 +35,11 @@ pub(crate) struct Journal {
     /// How many entries the last compaction left.
     len_after_compaction: usize,
     took: Duration,
-    /// Host calls of the first instantiation, which every later one is given back.
+    /// Host calls of the first instantiation, which answer those of every later one.
     genesis: Vec<HostCall>,
-    /// Up to where checkpoints hold the journal.
+    /// The newest entries of the checkpoints.
     checkpoints: Vec<SequenceNumber>,
-    /// Up to where an instance has applied it that a checkpoint is to be taken of.
+    /// The newest entry that the instance for the next checkpoint has applied.
     scratch: Option<SequenceNumber>,
 }
 
@@ -55,13 +55,13 @@ impl Journal {
         &self.genesis
     }
 
-    /// What has been applied already to what new instances are made from: what is alive there must find its end
-    /// in the journal.
+    /// Sets the newest entries of the checkpoints. The journal keeps the entries that free objects
+    /// which are alive in one of them.
     pub(crate) fn hold(&mut self, checkpoints: Vec<SequenceNumber>) {
         self.checkpoints = checkpoints;
     }
 
-    /// The same for an instance that a checkpoint is to be taken of.
+    /// The same for the instance of the next checkpoint.
     pub(crate) fn hold_scratch(&mut self, applied: Option<SequenceNumber>) {
         self.scratch = applied;
     }
@@ -132,9 +132,9 @@ impl Journal {
         self.entries.push_mut(Arc::new(entry))
     }
 
-    /// Why a handle that a generation does not know cannot be used. Handles of this proxy come from its
-    /// calls alone, so its object has been freed, be it so long ago that the journal forgot it, unless
-    /// it is alive on a younger generation.
+    /// Why a handle that a generation does not know cannot be used. All handles of this proxy come
+    /// from its calls, so the object is either alive on a younger generation or freed, perhaps so
+    /// long ago that the journal forgot it.
     pub(crate) fn handle_error(&self, handle: Handle) -> Error {
         if self.is_live(handle) {
             Error::UnknownHandle { handle }
@@ -153,8 +153,8 @@ impl Journal {
         self.live
     }
 
-    /// Whether a pass is due: when the journal has doubled since the last one, so that its cost is
-    /// constant per entry and the journal at most about twice what is needed.
+    /// Whether a compaction is due: the journal has doubled since the last one. Its cost is
+    /// constant per entry then, and the journal at most about twice as long as needed.
     pub(crate) fn is_compaction_due(&self) -> bool {
         self.frees_since_compaction > 0 && self.entries.len() >= 2 * self.len_after_compaction + 64
     }

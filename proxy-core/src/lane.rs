@@ -1,9 +1,9 @@
-//! The one-at-a-time entrance to a guest, which a thread that waits can leave.
+//! The entrance to a guest, for one thread at a time. A waiting thread can give up.
 //!
-//! A `Mutex` makes its waiters wait until they have it. A call that waits behind a long pure call must
-//! instead leave at once when its generation is swapped out, and go to the new one. So waiting is on a
-//! condition variable beside the value; the way in without waiting is to take the value out of its place, and
-//! the way out to put it back: one atomic exchange each.
+//! A `Mutex` holds its waiters until they get it. A call that waits behind a long pure call must
+//! instead leave at once when its generation is swapped out, and go to the new one. So waiters use
+//! a condition variable beside the value. A thread enters without waiting by taking the value out
+//! of its place, and leaves by putting it back: one atomic exchange each.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use crossbeam_utils::atomic::AtomicCell;
 
 pub(crate) struct Lane<T> {
-    /// The value, unless somebody has it.
+    /// The value, unless a thread has it.
     place: AtomicCell<Option<Box<T>>>,
     waiting: AtomicUsize,
     gate: Mutex<()>,
@@ -35,13 +35,13 @@ impl<T> Lane<T> {
         }
     }
 
-    /// The value, or `None` once `leave` says so while somebody else has it.
+    /// The value, or `None` once `leave` says so while another thread has it.
     #[inline]
     pub(crate) fn enter(&self, leave: impl Fn() -> bool) -> Option<LaneGuard<'_, T>> {
         self.try_enter().or_else(|| self.wait(leave))
     }
 
-    /// The value, if nobody else has it.
+    /// The value, if no other thread has it.
     #[inline]
     pub(crate) fn try_enter(&self) -> Option<LaneGuard<'_, T>> {
         let value = self.place.take()?;
@@ -71,7 +71,7 @@ impl<T> Lane<T> {
         entered
     }
 
-    /// Lets everybody who waits ask again whether to leave.
+    /// Lets all waiters ask again whether to leave.
     pub(crate) fn wake_all(&self) {
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.changed.notify_all();
@@ -106,9 +106,9 @@ impl<T> Drop for LaneGuard<'_, T> {
         // A thread that panicked with the value has already marked its generation as tainted.
         let nothing = self.lane.place.swap(self.value.take());
         debug_assert!(nothing.is_none(), "the value is in one place at a time");
-        // Both ways are exchanges of one place, acquiring and releasing, so one of two is first. If a waiter's
-        // vain attempt was, this exchange has seen it, and with it that it waits. If this was, it has found the
-        // value.
+        // Both are acquire-release exchanges of one place, so one of them is first. If the waiter's
+        // vain attempt was first, this exchange sees it, and with it that the thread waits. If this
+        // exchange was first, the waiter finds the value.
         if self.lane.waiting.load(Ordering::Relaxed) > 0 {
             self.lane.wake_one();
         }

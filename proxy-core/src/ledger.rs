@@ -71,7 +71,7 @@ macro_rules! shown {
 }
 
 shown! {
-    /// What is counted.
+    /// The counts of a proxy.
     struct Counts: Count = count {
         failed_calls;
         /// Their metric, [`RETRIES`], has the reason as another label.
@@ -147,7 +147,7 @@ pub(crate) struct Ledger {
     last: Mutex<Last>,
 }
 
-/// The last of its kind.
+/// The last swap and the last error.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Last {
     pub(crate) swap: Option<Swapped>,

@@ -1,9 +1,9 @@
-//! Keeps a growing WebAssembly module running for ever.
+//! Keeps a growing WebAssembly module running forever.
 //!
-//! A module's memory only grows, and at its limit the module dies with all its state. The proxy keeps
-//! a *journal* of the calls that made the state; when memory passes a threshold it makes a second
-//! instance from the journal, checks that it gives the same results, swaps the two atomically, and
-//! frees the old one. Callers notice nothing.
+//! A module's memory only grows, and at its limit the module dies with all its state. The proxy
+//! keeps a *journal* of the calls that made the state; when memory passes a threshold it makes a
+//! second instance from the journal, checks that it gives the same results, swaps the two
+//! atomically, and frees the old one. Callers notice nothing.
 //!
 //! ```
 //! # #[path = "../tests/fake/mod.rs"] mod fake;
@@ -43,8 +43,8 @@
 //! ```
 //!
 //! Nothing here starts a thread: a [`Supervisor`] at the edge does, and calls [`Proxy::tick`].
-//! Engines come from outside, through `engine-api`. `docs/swap-protocol.md` says why no call is lost,
-//! `docs/policy.md` what a policy can say.
+//! Engines come from outside, through `engine-api`. `docs/swap-protocol.md` says why no call is
+//! lost, `docs/policy.md` what a policy can say.
 
 mod artifact_store;
 mod budget;
@@ -74,7 +74,7 @@ mod upkeep;
 mod val_bytes;
 mod wakeup;
 
-/// What the unit tests share with the integration tests names this crate as they do.
+/// The scripted engine, which unit tests share with integration tests, names this crate so.
 #[cfg(test)]
 extern crate self as proxy_core;
 

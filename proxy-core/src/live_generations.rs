@@ -55,7 +55,8 @@ impl Member {
         member
     }
 
-    /// Counts a call. Only the thread in the generation's lane does so, so nobody else writes meanwhile.
+    /// Counts a call. Only the thread in the generation's lane may do so, so no other thread writes
+    /// meanwhile.
     #[inline]
     pub(crate) fn count_call(&self) {
         let calls = self.calls.load(Ordering::Relaxed);

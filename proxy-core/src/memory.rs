@@ -100,12 +100,12 @@ fn share(limit: u64, share: f64) -> u64 {
     (limit as f64 * share) as u64
 }
 
-/// What is known when the supervisor decides.
+/// The facts on which the supervisor decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Situation {
     pub(crate) used: u64,
     pub(crate) limit: u64,
-    /// What the active generation had when it took over.
+    /// The size of the active generation when it took over.
     pub(crate) baseline: u64,
     /// The largest growth of a recent single call.
     pub(crate) headroom: u64,
@@ -114,11 +114,11 @@ pub(crate) struct Situation {
     /// How long a preparation is expected to take.
     pub(crate) prepare_time: Duration,
     pub(crate) standby_ready: bool,
-    /// What failures have added to the warning threshold.
+    /// The share that failures have added to the warning threshold.
     pub(crate) warn_step: f64,
 }
 
-/// What to do.
+/// What the supervisor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Nothing,
@@ -126,7 +126,7 @@ pub(crate) enum Decision {
     Swap(Reason),
 }
 
-/// Why.
+/// Why the proxy prepares or swaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -136,7 +136,7 @@ pub enum Reason {
     Headroom,
     /// At its rate of growth, memory reaches the critical threshold before a standby is ready.
     Prediction,
-    /// Somebody asked for it.
+    /// A caller asked for it.
     Manual,
     /// The active generation died.
     Emergency,
@@ -194,8 +194,9 @@ impl Situation {
         }
     }
 
-    /// Where a preparation has to begin to end, at this rate of growth, before the swap is due, with half of its time
-    /// to spare. Only beyond the middle between baseline and swap: a burst at the start is no trend.
+    /// Where a preparation has to begin, at this rate of growth, to end before the swap is due with
+    /// half of its time to spare. Never below the middle between baseline and swap: a burst at the
+    /// start is no trend.
     fn predicted(&self, swap: u64) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -210,7 +211,7 @@ impl Situation {
         swap.saturating_sub(growth).max(middle)
     }
 
-    /// From here on the supervisor wants to be woken.
+    /// The size at which to wake the supervisor.
     pub(crate) fn wake_at(&self, thresholds: Thresholds) -> u64 {
         if self.standby_ready {
             self.swap_at(thresholds).0
@@ -241,8 +242,8 @@ impl Situation {
 #[derive(Debug, Default)]
 pub(crate) struct GrowthRate {
     last: Option<(Instant, u64)>,
-    /// The sum of the weighted samples, and of their weights: that is 1 only after a while, and an average that took
-    /// it for 1 from the start would say for many seconds that nothing grows.
+    /// The sum of the weighted samples, and of their weights. The latter reaches 1 only after a
+    /// while: an average that took it for 1 from the start would report no growth for many seconds.
     weighted: f64,
     weights: f64,
 }

@@ -64,7 +64,7 @@ impl Proxy {
         &self.shared.config.info
     }
 
-    /// What the policy and the module say of an export.
+    /// Describes an export, by the policy and the module.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Proxy {
         self.data_plane.call_by_name(export, args)
     }
 
-    /// Runs several calls on one generation, so that raw pointers which one returns are good for the
+    /// Runs several calls on one generation, so raw pointers that one returns are good for the
     /// next: prove, read the proof, free it. Only pure exports can be called inside.
     ///
     /// A swap does not wait for the scope; the generation is kept until it ends, at most for the
@@ -95,7 +95,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// What the scope returns, which is [`Error`] or anything made from it.
+    /// The scope's own error, which is [`Error`] or anything made from it.
     ///
     /// ```
     /// # #[path = "../tests/fake/proxied.rs"] mod fake;
@@ -121,13 +121,13 @@ impl Proxy {
     /// Resolves an export once, for the fastest calls there are:
     /// `proxy.typed::<(Handle, u64), u64>("prove")?.call((index, 7))`.
     ///
-    /// Arguments are a tuple of numbers, [`Handle`]s, byte vectors and strings; the result is one of
-    /// these, a tuple of two, or `()`.
+    /// Arguments are a tuple of numbers, [`Handle`]s, byte vectors and strings; the result is one
+    /// of these, a tuple of two, or `()`.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownExport`]; [`CallError::Argument`] or [`CallError::ResultKind`] if the types are not
-    /// those of the export and its policy.
+    /// [`CallError::UnknownExport`]; [`CallError::Argument`] or [`CallError::ResultKind`] if the
+    /// types are not those of the export and its policy.
     pub fn typed<P: TypedArgs, R: TypedResults>(&self, export: &str) -> Result<Typed<P, R>, Error> {
         self.data_plane.typed(export)
     }
@@ -141,15 +141,15 @@ impl Proxy {
             .map_or(self.shared.config.first_engine, |active| active.engine)
     }
 
-    /// What the active generation's memories had after its last call, in bytes.
+    /// The size of the active generation's memories after its last call, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         let active = self.shared.active.load();
         active.as_ref().map_or(0, |active| active.memory_bytes())
     }
 
-    /// What the active generation may have, in bytes: the smallest of the configured limit, the
-    /// module's maximum, and what the module reports as critical.
+    /// The memory limit of the active generation, in bytes: the smallest of the configured limit,
+    /// the module's maximum and the limit that the module reports.
     #[must_use]
     pub fn memory_limit_bytes(&self) -> u64 {
         self.shared.budget.limit()
@@ -172,9 +172,9 @@ impl Proxy {
         entries.iter().map(|entry| entry.digest()).collect()
     }
 
-    /// Switches the proxy on or off. Off, calls go to the one generation there is, nothing is
-    /// prepared, swapped or repeated, and if that generation dies, calls fail. The journal is kept
-    /// all the same, so nothing is lost when it is switched on again.
+    /// Switches the proxy on or off. While it is off, calls go to the current generation, nothing
+    /// is prepared, swapped or repeated, and calls fail if that generation dies. The journal is
+    /// still kept, so nothing is lost when it is switched on again.
     pub fn set_enabled(&self, enabled: bool) {
         if self.shared.enabled.swap(enabled, Ordering::AcqRel) != enabled {
             self.shared.ledger.emit(&Event::Switched { enabled });
@@ -189,8 +189,8 @@ impl Proxy {
     }
 
     /// Does what is due: looks at the memory, prepares, swaps, rebuilds, frees. A [`Supervisor`]
-    /// calls it; so may whoever drives the proxy. It can take as long as a preparation does; calls
-    /// go on meanwhile.
+    /// calls it; a program without one calls it by itself. It can take as long as a preparation
+    /// does; calls go on meanwhile.
     ///
     /// [`Supervisor`]: crate::Supervisor
     pub fn tick(&self, now: Instant) {
@@ -232,13 +232,14 @@ impl Proxy {
         self.upkeep.swap_manually()
     }
 
-    /// Takes a checkpoint of the state as the journal has it, from which the next standby is made in a moment:
-    /// of the standby, if there is one, else of an instance that is made for this.
+    /// Takes a checkpoint of the journaled state, from which the next standby is made in a moment.
+    /// It is taken of the standby, if there is one, or else of an instance made for this.
     ///
     /// # Errors
     ///
-    /// [`Error::NoCheckpoint`] says why there cannot be one; [`Error::Divergence`]; [`Error::Engine`];
-    /// [`Error::Passthrough`]. The active generation goes on, and standbys are made as before.
+    /// [`Error::NoCheckpoint`] says why there cannot be one; [`Error::Divergence`];
+    /// [`Error::Engine`]; [`Error::Passthrough`]. The active generation goes on, and standbys are
+    /// made as before.
     pub fn checkpoint(&self) -> Result<Checkpointed, Error> {
         self.upkeep.checkpoint_manually()
     }
@@ -256,7 +257,7 @@ impl Proxy {
         self.upkeep.verify_on(engine.into().as_ref())
     }
 
-    /// Everything a person who debugs wants to see. Waits for no call and no preparation.
+    /// The proxy's state, for debugging. Waits for no call and no preparation.
     #[must_use]
     pub fn debug_info(&self) -> DebugInfo {
         let (shared, status) = (&*self.shared, self.upkeep.status());
@@ -302,8 +303,8 @@ impl Proxy {
     }
 
     /// Ends the proxy: calls in flight end as usual until the drain deadline and are then ended;
-    /// later ones fail with [`Error::ShutDown`]; the memory is given back. Returns whether everything
-    /// was, or whether a host function still keeps a generation.
+    /// later ones fail with [`Error::ShutDown`]; the memory is given back. Returns whether
+    /// everything was, or whether a host function still keeps a generation.
     #[must_use]
     pub fn shutdown(&self) -> bool {
         self.upkeep.shutdown()

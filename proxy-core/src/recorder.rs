@@ -1,9 +1,9 @@
 //! Between guest and host: records what host functions did, and feeds it back on replay.
 //!
-//! A recorded host function is not asked again on replay. Its results, and everything that it did to
-//! the guest through its [`Caller`], come from the journal; calls that it made back into the guest are
-//! made again, since they change the guest. Calls are kept in the order in which they began, so a
-//! nested one comes after the one around it.
+//! A recorded host function is not asked again on replay. Its results, and everything that it did
+//! to the guest through its [`Caller`], come from the journal; calls that it made back into the
+//! guest are made again, since they change the guest. Calls are kept in the order in which they
+//! began, so a nested one comes after the one around it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,9 +29,9 @@ struct Tape {
     replayed: VecDeque<HostCall>,
     /// Host functions with effects outside have run since [`Recorder::begin`].
     side_effects: bool,
-    /// Why the call cannot be kept although it returned, by the first reason.
+    /// Why the call cannot be kept although it returned: the first reason.
     fault: Option<String>,
-    /// How the replay's host calls differ from the recorded ones, by the first that does.
+    /// How the replay's host calls differ from the recorded ones: the first difference.
     mismatch: Option<String>,
 }
 
@@ -46,7 +46,7 @@ enum Mode {
     Replay,
 }
 
-/// What happened between [`Recorder::begin`] and [`Recorder::finish`].
+/// The record from [`Recorder::begin`] to [`Recorder::finish`].
 #[derive(Debug)]
 pub(crate) struct Recording {
     pub(crate) calls: Vec<HostCall>,
@@ -79,7 +79,7 @@ impl Recorder {
         };
     }
 
-    /// Ends what was begun; from here on host functions run live.
+    /// Ends the recording or replay. Host functions run live from here on.
     pub(crate) fn finish(&self) -> Recording {
         let tape = std::mem::take(&mut *self.tape());
         Recording {
@@ -95,7 +95,7 @@ impl Recorder {
         self.tape().side_effects
     }
 
-    /// Why a call that returned cannot be kept all the same.
+    /// Why a call cannot be kept although it returned.
     pub(crate) fn take_fault(&self) -> Option<String> {
         self.tape().fault.take()
     }
@@ -182,7 +182,7 @@ impl Recorder {
         outcome
     }
 
-    /// Takes the place of a host call in the order of their beginnings.
+    /// Takes a place for a host call: they are kept in the order in which they begin.
     fn begin_call(&self, import: u32, args: &[Val]) -> usize {
         let mut tape = self.tape();
         tape.recorded.push(HostCall {
@@ -300,7 +300,7 @@ impl Caller for Watched<'_> {
         if let Err(error @ (Error::Trap(_) | Error::Host { .. } | Error::HostPanicked { .. })) =
             &outcome
         {
-            // Whoever swallows this error still has a guest whose state is lost.
+            // Even if a host function swallows this error, the guest's state is lost.
             let fault = format!("a nested call ended early: {error}");
             self.fault.get_or_insert(fault);
         }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crate::Error;
 
-/// What a thread runs for a proxy.
+/// The code of a proxy that a thread runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Running {
     Guest,

@@ -1,5 +1,5 @@
-//! What a preparation, a swap, a checkpoint and a replay did. The method that does it returns one of
-//! these, its event carries the same, and debug information shows the last.
+//! Reports of preparations, swaps, checkpoints and replays. The method that does the work returns
+//! one of these, its event carries the same, and debug information shows the last.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use engine_api::EngineId;
 
 use crate::{Reason, SequenceNumber};
 
-/// What the preparation of a standby did. Sizes are in bytes.
+/// A report of a preparation of a standby. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Prepared {
@@ -18,13 +18,13 @@ pub struct Prepared {
     pub duration: Duration,
     /// How many entries were applied and found equal.
     pub entries: usize,
-    /// What its memories have.
+    /// The size of its memories.
     pub memory: u64,
-    /// What it was made from.
+    /// The source that it was made from.
     pub source: Source,
 }
 
-/// What a swap did. Sizes are in bytes.
+/// A report of a swap. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Swapped {
@@ -40,13 +40,13 @@ pub struct Swapped {
     pub pause: Duration,
     /// How many entries were applied in that time.
     pub tail: usize,
-    /// What the old generation's memories had.
+    /// The size of the old generation's memories.
     pub memory_before: u64,
-    /// What the new one's have.
+    /// The size of the new one's.
     pub memory_after: u64,
 }
 
-/// What taking a checkpoint did. Sizes are in bytes.
+/// A report of a checkpoint that was taken. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checkpointed {
@@ -56,7 +56,7 @@ pub struct Checkpointed {
     pub engine: EngineId,
     /// The size of the memories in it.
     pub bytes: u64,
-    /// What it keeps that no older checkpoint does.
+    /// The part of it that no older checkpoint shares.
     pub bytes_kept: u64,
     /// How many entries made it, and are kept to compare it with a replay.
     pub entries: usize,
@@ -64,7 +64,7 @@ pub struct Checkpointed {
     pub duration: Duration,
 }
 
-/// What [`Proxy::verify_on`](crate::Proxy::verify_on) did.
+/// A report of [`Proxy::verify_on`](crate::Proxy::verify_on).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplayReport {
@@ -72,7 +72,7 @@ pub struct ReplayReport {
     pub engine: EngineId,
     /// How many entries were applied and found equal.
     pub entries: usize,
-    /// What the memories had afterwards, in bytes.
+    /// The size of the memories afterwards, in bytes.
     pub memory: u64,
     /// How long it took, compilation left out.
     pub duration: Duration,

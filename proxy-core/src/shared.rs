@@ -1,7 +1,8 @@
-//! What calls and upkeep have in common: the facts that never change, and what both of them write.
+//! The common ground of calls and upkeep: facts that never change, and state that both of them
+//! write.
 //!
-//! Nothing here knows the two owners, [`crate::data_plane`] and [`crate::upkeep`]. Each field that is
-//! written has a lock of its own, held for moments, or none.
+//! Nothing here knows the two owners, [`crate::data_plane`] and [`crate::upkeep`]. Each field that
+//! is written has a lock of its own, held for moments, or none.
 
 mod artifacts;
 mod failure;
@@ -28,7 +29,7 @@ pub(crate) use artifacts::{Artifacts, Recall};
 pub(crate) use failure::Failed;
 pub(crate) use journal::SharedJournal;
 
-/// What never changes.
+/// The facts that never change.
 pub(crate) struct Config {
     pub(crate) name: Arc<str>,
     pub(crate) info: Arc<ModuleInfo>,
@@ -41,7 +42,7 @@ pub(crate) struct Config {
     pub(crate) first_engine: EngineId,
 }
 
-/// What calls and upkeep both use.
+/// The state that calls and upkeep both use.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     /// `None` after the shutdown.
@@ -83,7 +84,7 @@ impl Shared {
                 Ok(result)
             }
             Err(failure) => {
-                // Not noted yet: this is the size that the call before left.
+                // Not noted yet, so this is the size that the call before left.
                 let clean = generation.memory_bytes() <= generation.fresh_bytes();
                 self.note_memory(generation, bytes);
                 Err(Failed {
@@ -157,7 +158,8 @@ impl Shared {
     }
 }
 
-/// Taints the generation if guest code unwinds through it: an engine's bug, but not our caller's end.
+/// Taints the generation if a panic unwinds through guest code. That is a bug of the engine, which
+/// the proxy survives.
 struct TaintOnUnwind<'a>(&'a Generation);
 
 impl Drop for TaintOnUnwind<'_> {

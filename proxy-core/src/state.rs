@@ -1,4 +1,4 @@
-//! The states of a swap, as a pure function; what acts on them is in [`crate::proxy`].
+//! The states of a swap, as a pure function; [`crate::upkeep`] acts on them.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub enum SwapState {
     Draining,
 }
 
-/// What moves the state.
+/// The steps that move the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Prepare,

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::Proxy;
 
-/// Owns the threads that keep a proxy going. Dropping it ends them; the proxy goes on without
-/// anybody to prepare its swaps.
+/// Owns the threads that keep a proxy going. Dropping it ends them; the proxy goes on, but nothing
+/// prepares its swaps.
 ///
-/// One thread sleeps until a call has grown the memory past a threshold, or a generation has died or
-/// drained, or `interval` has passed. The other frees the memory of old generations, a few MiB at a time, so that neither
-/// calls nor swaps wait for it.
+/// One thread sleeps until a call has grown the memory past a threshold, or a generation has died
+/// or drained, or `interval` has passed. The other frees the memory of old generations, a few MiB
+/// at a time, so neither calls nor swaps wait for it.
 ///
 /// ```
 /// # #[path = "../tests/fake/proxied.rs"] mod fake;
@@ -37,12 +37,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the threads. One looks at the proxy at least every `interval`; 5 s is fine, since calls that
-    /// cross a threshold wake it.
+    /// Starts the threads. One looks at the proxy at least every `interval`; 5 s is fine, since
+    /// calls that cross a threshold wake it.
     ///
     /// # Errors
     ///
-    /// The operating system's, if it has no thread left.
+    /// The operating system has no thread left.
     pub fn start(proxy: &Proxy, interval: Duration) -> std::io::Result<Self> {
         let reaper = thread::Builder::new()
             .name("wasm-proxy-reaper".to_owned())

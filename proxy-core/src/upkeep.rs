@@ -1,8 +1,8 @@
-//! Upkeep: what is done beside the calls. It looks at memory, decides, prepares, swaps, takes
+//! Upkeep: the work beside the calls. It looks at memory, decides, prepares, swaps, takes
 //! checkpoints, rebuilds and frees, under one lock that calls take only when their generation died.
 //!
-//! Locks are taken in this order: upkeep's state, a generation's lane, the journal. `status`, like all
-//! that is in [`Shared`], is held for moments, and nothing is locked inside of it.
+//! Locks are taken in this order: upkeep's state, a generation's lane, the journal. The locks of
+//! `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
 
 mod checkpointing;
 mod drain;
@@ -38,7 +38,7 @@ pub(crate) struct Upkeep {
     graveyard: Graveyard,
 }
 
-/// What the builder was told.
+/// Settings from the builder.
 pub(crate) struct Options {
     /// The module's bytes, for a move to another engine.
     pub(crate) wasm: Box<[u8]>,
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     pub(crate) hooks: Vec<Arc<dyn SwapHooks>>,
 }
 
-/// What only one thread at a time may work on.
+/// State that one thread at a time works on.
 #[derive(Debug)]
 pub(crate) struct State {
     blueprint: Blueprint,
@@ -55,7 +55,7 @@ pub(crate) struct State {
     draining: Option<Draining>,
     degradation: Degradation,
     checkpoints: Checkpoints,
-    /// Until when none is tried in the background.
+    /// No checkpoint is tried in the background before this moment.
     checkpoint_pause: Option<Instant>,
     memory: Memory,
     /// How long the last preparation took, if there was one.
@@ -66,12 +66,12 @@ pub(crate) struct State {
     newest: u64,
 }
 
-/// What is known of the active generation's memory, beside its size. In bytes.
+/// Facts about the active generation's memory besides its size. In bytes.
 #[derive(Debug)]
 struct Memory {
-    /// What it had when it took over.
+    /// Its size when it took over.
     baseline: u64,
-    /// What the module said that it uses.
+    /// What the module reports as used.
     reported: u64,
     growth: GrowthRate,
 }
@@ -116,14 +116,14 @@ impl State {
         }
     }
 
-    /// Moves the state. A step that makes no sense here is a bug of ours.
+    /// Moves the state. A step that makes no sense here is a bug.
     fn step(&mut self, step: Step) {
         let next = self.swap.after(step);
         debug_assert!(next.is_some(), "{step:?} in state {}", self.swap);
         self.swap = next.unwrap_or(SwapState::Idle);
     }
 
-    /// What the standby has, in bytes.
+    /// The size of the standby, in bytes.
     fn standby_memory(&self) -> Option<u64> {
         let standby = self.standby.as_ref();
         standby.map(|standby| standby.generation.memory_bytes())
@@ -173,7 +173,7 @@ impl Upkeep {
         lock(&self.status).clone()
     }
 
-    /// Upkeep for what the user asks for, while that makes sense.
+    /// Locks the state for a request of the user's, while that makes sense.
     ///
     /// # Errors
     ///
@@ -235,7 +235,8 @@ impl Upkeep {
     /// Does what the situation asks for. Errors have been reported by events where they arose.
     fn act(&self, state: &mut State, mut situation: Situation, now: Instant) {
         if state.standby.is_some() {
-            // A long tail would delay the swap; of a short one much may yet turn out to be needless.
+            // A long tail would delay the swap. A short one can wait, and some of it may turn out
+            // to be needless.
             if self.is_behind(state) && self.catch_up(state).is_err() {
                 return;
             }
@@ -276,7 +277,8 @@ impl Upkeep {
             baseline: memory.baseline,
             headroom: self.shared.budget.largest_growth(),
             growth_rate: memory.growth.sample(now, used),
-            // Of the first one it is known how long its calls took.
+            // Before the first preparation, the time that the journaled calls took is the best
+            // guess.
             prepare_time: state
                 .prepare_time
                 .unwrap_or(self.shared.journal.size.took()),
@@ -294,7 +296,7 @@ impl Upkeep {
         situation
     }
 
-    /// Asks the module what it uses, if it can say and nobody is inside.
+    /// Asks the module how much memory it uses, if it can say and no call is inside.
     fn learn_reported(&self, state: &mut State, active: &Generation) {
         let Some(func) = self.shared.config.plan.memory_usage else {
             return;
@@ -304,7 +306,7 @@ impl Upkeep {
         }
     }
 
-    /// Asks the module what it holds to be its limit, once.
+    /// Asks the module for a limit of its own, once.
     fn learn_limits(&self) {
         let Some(active) = self.shared.active.load_full() else {
             return;
@@ -326,8 +328,8 @@ impl Upkeep {
         if state.standby.is_some() && self.promote(state, Reason::Emergency).is_ok() {
             return Ok(());
         }
-        // Replaying again for every call would help nobody, but each dead generation is worth a try
-        // however the attempts before it went.
+        // A replay for every call would be a waste, but each dead generation is worth one attempt,
+        // however earlier ones went.
         let dead = self
             .shared
             .active
@@ -345,7 +347,7 @@ impl Upkeep {
         self.promote(state, Reason::Emergency).map(|_| ())
     }
 
-    /// Discards a standby that has filled up like the active generation while it kept up with it: one
+    /// Discards a standby that has grown like the active generation while it kept up with it: one
     /// made from the compacted journal is smaller. Returns whether it did.
     fn discard_crowded(&self, state: &mut State) -> bool {
         let threshold = self.shared.budget.warn_bytes();
@@ -380,7 +382,8 @@ impl Upkeep {
         }
     }
 
-    /// Drops what came and went after `horizon`, and need not be done to an instance that is there.
+    /// Drops what came and went after `horizon`: an instance that has applied that entry need not
+    /// do it.
     fn compact_tail(&self, horizon: SequenceNumber) {
         if self.shared.journal.has_passing(horizon) {
             self.shared.compact(horizon);
@@ -396,8 +399,8 @@ impl Upkeep {
     }
 }
 
-/// A number of MiB that a module reported, in bytes. One that is negative or no number is 0 bytes, and
-/// one that no `u64` holds the largest.
+/// A number of MiB that a module reported, in bytes. NaN and negative numbers are 0 bytes, and
+/// numbers that no `u64` holds saturate.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

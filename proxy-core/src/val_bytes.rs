@@ -5,7 +5,8 @@ use engine_api::Val;
 /// One byte with the type, and sixteen for the bits, little-endian.
 pub(crate) const VAL_BYTES: usize = 17;
 
-/// The form of a number or a vector; `None` for references, which mean something in one instance only.
+/// The form of a number or a vector; `None` for references, which mean something in one instance
+/// only.
 pub(crate) fn encode_val(val: &Val) -> Option<[u8; VAL_BYTES]> {
     let (tag, bits) = match val {
         Val::I32(value) => (1, u128::from(value.cast_unsigned())),

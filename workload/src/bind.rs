@@ -18,9 +18,9 @@ use results::expectations;
 /// A workload that fits a module.
 #[derive(Debug)]
 pub struct Bound {
-    /// What to do.
+    /// The steps in order.
     pub steps: Vec<BoundStep>,
-    /// How many different names there are, each a variable.
+    /// The number of variables: one for each name.
     pub variables: usize,
     /// The file's name, for messages.
     pub name: String,
@@ -33,9 +33,9 @@ pub enum BoundStep {
     Call(BoundCall),
     /// Do several things several times.
     Repeat {
-        /// How often.
+        /// The number of turns.
         times: u64,
-        /// What.
+        /// The steps of each turn.
         steps: Vec<BoundStep>,
     },
     /// Do several things on one generation.
@@ -47,7 +47,7 @@ pub enum BoundStep {
 pub struct Scope {
     /// Where it is in the file.
     pub line: usize,
-    /// What to do: calls and repeats of calls.
+    /// The steps: calls and repeats of calls.
     pub steps: Vec<BoundStep>,
     /// The variables that it fills.
     pub fills: Vec<usize>,
@@ -58,13 +58,13 @@ pub struct Scope {
 pub struct BoundCall {
     /// Where it is in the file.
     pub line: usize,
-    /// What to call.
+    /// The export.
     pub export: String,
-    /// With what.
+    /// The arguments.
     pub args: Vec<BoundArg>,
     /// The variables that its results go to.
     pub fills: Vec<usize>,
-    /// What it must return.
+    /// The results that it must return.
     pub expect: Option<Vec<Value>>,
 }
 
@@ -73,7 +73,7 @@ pub struct BoundCall {
 pub enum BoundArg {
     /// A value that the file gives.
     Fixed(OwnedArg),
-    /// What is in a variable.
+    /// The value of a variable.
     Variable(VariableRef),
     /// The objects that are in variables.
     Handles(Vec<VariableRef>),
@@ -86,7 +86,7 @@ pub enum BoundArg {
 /// A variable by its number, and by its name for messages.
 #[derive(Debug)]
 pub struct VariableRef {
-    /// Which, from 0.
+    /// Its number, from 0.
     pub index: usize,
     /// The name that a call gives its result.
     pub name: String,
@@ -100,7 +100,7 @@ struct Known {
     is_stale: bool,
 }
 
-/// What is around a call.
+/// The scope and the repeat around a call.
 #[derive(Clone, Copy)]
 struct Enclosing {
     pinned: bool,
@@ -108,7 +108,7 @@ struct Enclosing {
     turns: u64,
 }
 
-/// What the policy and the module say of an export, by its name.
+/// Describes exports by name, from the policy and the module.
 pub type Exports<'a> = &'a dyn Fn(&str) -> Result<ExportInfo, CallError>;
 
 struct Binder<'a> {

@@ -1,9 +1,9 @@
-//! Results as the digest of a run sees them.
+//! Results as they enter the digest of a run.
 
 use engine_api::Val;
 use guest_calls::{Results, Value};
 
-/// What marks a result in the digest's input.
+/// The tags of results in the digest's input.
 pub(crate) mod tag {
     pub(crate) const CALL: u8 = 0;
     pub(crate) const NULL: u8 = 1;
@@ -15,10 +15,10 @@ pub(crate) mod tag {
     pub(crate) const REFERENCE: u8 = 7;
 }
 
-/// What stands in the digest's input for a call that failed.
+/// The digest's input for a call that failed.
 pub const FAILED: u8 = 8;
 
-/// Results as the digest sees them: objects by their names unless they are to be `anonymous`, raw
+/// Results as they enter the digest: objects by their names unless they are `anonymous`, raw
 /// pointers and references by nothing.
 pub(crate) fn encode(results: &Results, anonymous: bool, out: &mut Vec<u8>) {
     out.push(tag::CALL);

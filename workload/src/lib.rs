@@ -2,8 +2,8 @@
 //!
 //! A file is parsed ([`Workload::parse`]) and checked against the module and its policy before
 //! anything runs ([`Workload::bind`]). Its calls can then be made on a proxy and on a bare instance
-//! ([`perform`]). What is wrong is said to the file's author, in words and with the line. Nobody
-//! matches on it, so errors are `anyhow`'s.
+//! ([`perform`]). Errors are for the author of the file, in words and with the line. No code
+//! matches on them, so they are `anyhow`'s.
 
 pub mod bind;
 mod digest;
@@ -24,7 +24,7 @@ use serde_json::Number;
 pub struct Workload {
     /// The file's name, for messages.
     pub name: String,
-    /// What to do, in order.
+    /// The steps in order.
     pub steps: Vec<Step>,
 }
 
@@ -35,32 +35,32 @@ pub enum Step {
     Call(Call),
     /// Do several things several times.
     Repeat {
-        /// How often.
+        /// The number of turns.
         times: u64,
-        /// What.
+        /// The steps of each turn.
         steps: Vec<Step>,
     },
     /// Do several things on one generation.
     Pinned {
         /// Where it is in the file.
         line: usize,
-        /// What: calls and repeats of calls.
+        /// The steps: calls and repeats of calls.
         steps: Vec<Step>,
     },
 }
 
-/// A call as the file says it.
+/// A call as the file writes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// Where it is in the file.
     pub line: usize,
-    /// What to call.
+    /// The export.
     pub export: String,
-    /// With what.
+    /// The arguments.
     pub args: Vec<Argument>,
     /// The names that its results get, in order.
     pub names: Vec<String>,
-    /// What it must return, if that is said: one for each result.
+    /// What it must return, one for each result, if the file says so.
     pub expect: Option<Vec<Expected>>,
 }
 
@@ -77,7 +77,7 @@ pub enum Literal {
     Numbers(Width, Vec<u8>),
 }
 
-/// An argument as the file says it.
+/// An argument as the file writes it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Argument {
     /// A value.
@@ -101,14 +101,14 @@ pub enum Expected {
     Null,
 }
 
-/// What arrays of numbers are called, here and in policies.
+/// The names of arrays of numbers, here and in policies.
 const WIDTHS: [(&str, Width); 3] = [
     ("u16s", Width::Two),
     ("u32s", Width::Four),
     ("u64s", Width::Eight),
 ];
 
-/// What an array of numbers of this size is called.
+/// The name of an array of numbers of this size.
 fn width_name(width: Width) -> &'static str {
     let mut names = WIDTHS.into_iter().filter(|(_, other)| *other == width);
     names.next().map_or("numbers", |(name, _)| name)

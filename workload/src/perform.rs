@@ -1,4 +1,4 @@
-//! Makes the calls of a workload on whatever takes them, and notes what they gave.
+//! Makes the calls of a workload on any callee, and notes what they gave.
 
 use std::slice;
 use std::time::{Duration, Instant};
@@ -9,18 +9,18 @@ use guest_calls::{Arg, Callee, Handle, Pointer, ScopedCallee, Value};
 use crate::bind::{BoundArg, BoundCall, BoundStep, Scope, VariableRef};
 use crate::digest::encode;
 
-/// What a name stands for.
+/// The value that a name stands for.
 #[derive(Clone, Debug)]
 pub enum Variable {
     /// Nothing so far.
     Empty,
     /// A result.
     Full(Value),
-    /// The call that was to fill it failed; its line.
+    /// The call that fills it failed: the line of that call.
     Failed(usize),
 }
 
-/// What calls gave that count only once their scope has ended.
+/// The outcome of calls. In a scope it counts only once the scope has ended.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// All results in order, as a digest takes them.
@@ -28,14 +28,14 @@ pub struct Batch {
     /// Whether objects are among the results without their names, which differ where a state was
     /// built anew.
     pub anonymous: bool,
-    /// How long each call took that returned.
+    /// How long each call that returned took.
     pub latencies: Vec<Duration>,
-    /// Calls that returned something else than was expected, in words.
+    /// Calls that returned something unexpected, in words.
     pub failures: Vec<String>,
 }
 
 impl Batch {
-    /// Forgets what is in it.
+    /// Empties it. `anonymous` stays as it is.
     pub fn clear(&mut self) {
         self.results.clear();
         self.latencies.clear();
@@ -43,10 +43,10 @@ impl Batch {
     }
 }
 
-/// How a call ended that gave no results.
+/// A call that gave no results.
 #[derive(Debug)]
 pub struct Failure<'a, E> {
-    /// Which, unless it is a scope as a whole.
+    /// The call; `None` for a scope as a whole.
     pub call: Option<&'a BoundCall>,
     /// Why.
     pub why: Why<E>,
@@ -71,7 +71,7 @@ impl<E> From<E> for Failure<'_, E> {
 }
 
 /// Runs a scope. Its instance may die and the scope be run again from its start, so nothing counts
-/// before it has ended. What a caller waited for all of it is the first call's latency.
+/// before it has ended. The latency of its first call counts from the start of the scope.
 ///
 /// # Errors
 ///
@@ -202,7 +202,7 @@ impl List {
     }
 }
 
-/// What is in the variables of a list. The binder checked the kinds, so anything else is null.
+/// The values of the variables of a list. The binder checked the kinds, so anything else is null.
 fn gathered<T>(
     names: &[VariableRef],
     variables: &[Variable],
@@ -255,7 +255,7 @@ fn arg_of<'a>(
     })
 }
 
-/// What is other than expected, in words.
+/// What differs from the expectation, in words.
 fn difference(expect: &[Value], results: &[Value]) -> Option<String> {
     let mut pairs = expect.iter().zip(results);
     let (expected, got) = pairs.find(|(expected, got)| expected != got)?;

@@ -1,4 +1,5 @@
-//! Exports of numbers alone: nothing to translate, so the guest takes them where they are put once.
+//! Exports of numbers alone. Nothing is translated: each number is written once, where the guest
+//! takes it.
 
 use engine_api::{NumericType, Slot};
 
@@ -7,8 +8,8 @@ use crate::policy::plan::ExportPlan;
 use crate::{Arg, Results, Value};
 
 impl BoundInstance {
-    /// Calls an export of this type, or does nothing if the arguments do not fit: the check of each
-    /// argument then says how.
+    /// Calls an export of this type. Does nothing if the arguments do not fit: the check of each
+    /// argument then says why.
     pub(super) fn run_numbers(
         &mut self,
         plan: &ExportPlan,

@@ -16,10 +16,10 @@ pub enum Ownership {
     Guest,
 }
 
-/// What follows the name of an argument's buffer that is moved into the guest.
+/// The suffix of an argument's buffer that is moved into the guest.
 const MOVED: &str = ":moved";
 
-/// What follows the name of a result's buffer that the guest only lends.
+/// The suffix of a result's buffer that the guest only lends.
 const BORROWED: &str = ":borrowed";
 
 impl Ownership {
@@ -90,9 +90,9 @@ pub enum ArgKind {
     /// An array of numbers in the guest's byte order, given as bytes. It takes two parameters:
     /// pointer, and length in numbers.
     Numbers(Width, Ownership),
-    /// An array of guest objects, of a type if one is named, all of which the call uses up. It
-    /// takes two parameters: pointer to an array of their addresses, which the guest takes over,
-    /// and length.
+    /// An array of guest objects, of a type if one is named. The call uses up all of them. It takes
+    /// two parameters: pointer to an array of their addresses, which the guest takes over, and
+    /// length.
     Handles(Option<String>),
     /// A raw pointer of the same pinned scope.
     Pointer,

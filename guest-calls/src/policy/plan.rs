@@ -22,9 +22,9 @@ pub struct ExportPlan {
     pub ty: FuncType,
     /// The function's type as it is.
     pub wasm_ty: FuncType,
-    /// Whether the first parameter says where the results are to be left.
+    /// Whether the first parameter says where to leave the results.
     pub return_pointer: bool,
-    /// What it does to the state.
+    /// Its effect on the state.
     pub role: Role,
     /// The meaning of its arguments, as many as callers give.
     pub args: Vec<ArgKind>,
@@ -32,7 +32,7 @@ pub struct ExportPlan {
     pub results: Vec<ResultPlan>,
     /// Positions of the handle arguments that a call frees.
     pub consumes: Vec<usize>,
-    /// What a call changes.
+    /// The objects that a call changes.
     pub changes: Changes,
     /// The type of an object that must be alive, though it is not passed.
     pub needs: Option<Arc<str>>,
@@ -55,11 +55,11 @@ pub struct ArtifactPlan {
     pub export: FuncIndex,
     /// Makes an object of bytes.
     pub import: FuncIndex,
-    /// Whether a call may be answered from bytes that an earlier call of the same arguments left.
+    /// Whether a call may be answered from bytes that an earlier call with the same arguments left.
     pub live: bool,
 }
 
-/// What a journaled call changes besides the objects that it creates and frees.
+/// The changes of a journaled call, besides the objects that it creates and frees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changes {
     /// The objects of the handle arguments at these positions: the call can be forgotten with them.
@@ -93,7 +93,7 @@ pub struct Plan {
     pub(crate) allocator: Option<AllocatorPlan>,
     /// Says how much memory the module uses, in MiB.
     pub memory_usage: Option<FuncIndex>,
-    /// Says what the module holds to be its limit, in MiB.
+    /// Gives the module's own memory limit, in MiB.
     pub critical_memory: Option<FuncIndex>,
     /// Moves the guest's stack pointer.
     pub(crate) stack_pointer: Option<FuncIndex>,
@@ -105,13 +105,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The allocator. Plans without one refuse every export with a buffer when they are bound.
+    /// The allocator. Binding refuses exports with buffers if the module has none.
     pub(crate) fn allocator(&self) -> &AllocatorPlan {
         let bound = "the policy was bound with one";
         self.allocator.as_ref().expect(bound)
     }
 
-    /// What a host function does outside.
+    /// The effect of a host function outside the guest.
     #[must_use]
     pub fn effect(&self, module: &str, name: &str) -> Effect {
         let path = format!("{module}.{name}");
@@ -165,8 +165,8 @@ impl ArgKind {
 }
 
 impl ResultKind {
-    /// How many results of the wasm function it takes, of which the first has this type: a buffer
-    /// is one i64 or two i32, an error always two.
+    /// How many results of the wasm function it takes, if the first has this type: a buffer is one
+    /// i64 or two i32, an error always two.
     pub(crate) fn width(&self, ty: ValType) -> usize {
         match self {
             ResultKind::Error => 2,
@@ -181,7 +181,7 @@ impl ResultKind {
 }
 
 impl ExportPlan {
-    /// Whether a call that failed by the guest's own word has left nothing behind.
+    /// Whether a call leaves nothing behind when the guest returns an error.
     #[must_use]
     pub fn only_creates(&self) -> bool {
         let changes_nothing =
@@ -189,7 +189,7 @@ impl ExportPlan {
         self.role == Role::Create && changes_nothing && self.consumes.is_empty()
     }
 
-    /// Checks what the entry says against itself and the function's type.
+    /// Checks the entry against itself and the function's type.
     pub(super) fn check(&self, allocator: bool) -> Result<(), PolicyError> {
         let name = &self.name;
         self.check_params()?;

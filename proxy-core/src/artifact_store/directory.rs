@@ -5,9 +5,9 @@
 //! DIR/records/K    what is known of the call with key K, and H
 //! ```
 //!
-//! Every file is written beside its place, synced and renamed, and is there as a whole or not at all.
-//! Nothing is ever locked: a file that another process removes meanwhile is a file that is not there, and
-//! each is checked against its own hash whenever it is read.
+//! Every file is written beside its place, synced and renamed, and is there as a whole or not at
+//! all. Nothing is ever locked. A file that another process removes meanwhile counts as absent, and
+//! each file is checked against its own hash whenever it is read.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -27,17 +27,17 @@ pub(super) struct Directory {
     contents: PathBuf,
     records: PathBuf,
     bytes_max: u64,
-    /// What the files took when they were last counted.
+    /// The size of the files when they were last counted, in bytes.
     bytes: AtomicU64,
 }
 
-/// What files begin with until they have their names.
+/// The prefix of files that do not have their final names yet.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
 /// A temporary file of this age was left by a process that died.
 const ABANDONED: Duration = Duration::from_hours(1);
 
-/// What a file takes on the disk is counted in blocks, because many small ones count too.
+/// Sizes on disk are counted in blocks, because many small files count too.
 const BLOCK_BYTES: u64 = 4096;
 
 /// Tells the temporary files of one process apart.
@@ -60,7 +60,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Makes a folder with all those around it that are not there.
+    /// Creates a folder, and those around it that do not exist.
     fn make_folder(&self, path: &Path) -> io::Result<()> {
         let mut outcome = self.storage.create_folder(path);
         if let (Err(error), Some(around)) = (&outcome, path.parent())
@@ -76,14 +76,14 @@ impl Directory {
         }
     }
 
-    /// A file is only as safe as the names of the folders that it is in. Those that were there already are no
-    /// exception: another process may have made them a moment ago.
+    /// A file is only as safe as the names of the folders around it. That includes folders that
+    /// existed already: another process may have created them a moment ago.
     fn sync_folders_around(&self) -> io::Result<()> {
         for folder in self.contents.ancestors().skip(1) {
             let is_here = folder.as_os_str().is_empty();
             let folder = if is_here { Path::new(".") } else { folder };
             match self.storage.sync_folder(folder) {
-                // Where we may not look, we have made nothing.
+                // A folder that we may not open is not one that we created.
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
                 outcome => outcome?,
             }
@@ -91,7 +91,7 @@ impl Directory {
         Ok(())
     }
 
-    /// What the files took when they were last counted.
+    /// The size of the files when they were last counted, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -115,7 +115,7 @@ impl Directory {
         outcome
     }
 
-    /// The bytes of a record, if they are still there.
+    /// The bytes that a record names, if they are still there.
     pub(super) fn content(&self, record: &Record) -> Result<Option<Vec<u8>>, ArtifactFault> {
         let path = self.contents.join(file_name(&record.content.0));
         let record_path = self.records.join(file_name(&record.key.0));
@@ -127,7 +127,7 @@ impl Directory {
                 Ok(Some(bytes))
             }
             Ok(None) => {
-                // Gone to make room: the record is of no use without them.
+                // They went to make room. The record is of no use without them.
                 self.remove(&record_path);
                 Ok(None)
             }
@@ -145,7 +145,7 @@ impl Directory {
         }
     }
 
-    /// Keeps a record, and with it its bytes. What was used longest ago makes room.
+    /// Keeps a record and its bytes. The least recently used files make room.
     pub(super) fn keep(&self, record: &Record, bytes: &[u8]) -> Result<(), ArtifactFault> {
         let needed = on_disk(record.content_len);
         if needed > self.bytes_max {
@@ -154,11 +154,12 @@ impl Directory {
         }
         let name = file_name(&record.content.0);
         let path = self.contents.join(&name);
-        // What is there may be damaged, and writing it again mends that.
+        // The file may be damaged, and writing it again mends that.
         match self.read(&path, |len| len == record.content_len) {
             Ok(Some(kept)) if kept == bytes => {
                 self.touch(&path);
-                // The process that wrote it may not have got to this, and the record is not to be there alone.
+                // The process that wrote it may have died before it synced the folder, and a record
+                // must not be there alone.
                 self.storage
                     .sync_folder(&self.contents)
                     .map_err(|error| unwritable(&self.contents, error))?;
@@ -171,7 +172,7 @@ impl Directory {
             .map_err(|error| unreadable(&self.contents, error))
     }
 
-    /// Remembers that the bytes of a call are not to be used.
+    /// Remembers that the bytes of a call must not be used.
     pub(super) fn refuse(&self, record: &Record) -> Result<(), ArtifactFault> {
         debug_assert_eq!(record.standing, Standing::Refused);
         self.put(record)
@@ -186,8 +187,8 @@ impl Directory {
         self.write(&self.records, &file_name(&record.key.0), &encoded)
     }
 
-    /// Removes what was used longest ago until the rest fits, and what processes that died left behind.
-    /// Files with names that this store does not give are not touched.
+    /// Removes the least recently used files until the rest fits, and temporary files of dead
+    /// processes. Files with names that this store does not give are not touched.
     fn make_room(&self) -> io::Result<()> {
         let now = self.storage.now();
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
@@ -223,8 +224,8 @@ impl Directory {
         Ok(())
     }
 
-    /// The contents of a file of a plausible length, or `None` if there is none. Anything but a regular file
-    /// is never opened: a pipe would be waited for.
+    /// The contents of a file of a plausible length, or `None` if there is none. Only regular files
+    /// are opened: a pipe would make the reader wait.
     fn read(
         &self,
         path: &Path,
@@ -251,7 +252,8 @@ impl Directory {
         }
     }
 
-    /// Puts a file in its place as a whole: every reader sees all of it or nothing, also after a crash.
+    /// Puts a file in its place as a whole: every reader sees all of it or nothing, even after a
+    /// crash.
     fn write(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ArtifactFault> {
         let path = folder.join(name);
         let outcome = self.temporary(folder).and_then(|(temporary, mut file)| {
@@ -263,14 +265,14 @@ impl Directory {
                 self.remove(&temporary);
             }
             written?;
-            // The name is the folder's.
+            // The name is part of the folder, not of the file.
             self.storage.sync_folder(folder)
         });
         outcome.map_err(|error| unwritable(&path, error))
     }
 
-    /// A new file in the folder. Processes of the same number may share it over a network or a container's
-    /// border, and a name can be taken.
+    /// A new file in the folder. Processes on several machines or in several containers may share
+    /// it under the same process number, so a name can be taken.
     fn temporary(&self, folder: &Path) -> io::Result<(PathBuf, Box<dyn NewFile>)> {
         loop {
             let number = TEMPORARIES.fetch_add(1, Ordering::Relaxed);
@@ -283,12 +285,13 @@ impl Directory {
         }
     }
 
-    /// Notes a use. A process that may only read the directory cannot, and what it uses goes sooner.
+    /// Notes a use. A process that may only read the directory cannot, so the files that it uses go
+    /// sooner.
     fn touch(&self, path: &Path) {
         let _ = self.storage.touch(path);
     }
 
-    /// What cannot be removed is found wanting again the next time.
+    /// A file that cannot be removed is rejected again the next time.
     fn remove(&self, path: &Path) {
         let _ = self.storage.remove(path);
     }

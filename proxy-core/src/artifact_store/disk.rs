@@ -17,15 +17,15 @@ pub(super) struct Disk(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     inodes: Vec<Inode>,
-    /// What is where, as processes see it.
+    /// The contents, as processes see them.
     names: Names,
-    /// What of it is on the disk for sure.
+    /// The part of it that is on the disk for sure.
     synced: Names,
     /// The rest, in order.
     unsynced: Vec<Change>,
-    /// How often something was asked that changes anything or waits for the disk.
+    /// How many operations changed something or waited for the disk.
     steps: usize,
-    /// In which of these the power is lost.
+    /// The operation in which the power is lost.
     power_ends_at: Option<usize>,
     is_off: bool,
     intruder: Option<Intruder>,
@@ -59,7 +59,7 @@ enum Change {
     Remove(PathBuf),
 }
 
-/// What becomes of what was not synced.
+/// What becomes of unsynced writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Loss {
     /// It is gone.
@@ -107,7 +107,7 @@ impl Disk {
         self.state().clock += time;
     }
 
-    /// Puts bytes in a file, as a fault of the disk does, or somebody else.
+    /// Puts bytes in a file, as a fault of the disk or another program does.
     pub(super) fn damage(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
         let inode = state.inode(path).expect("it is there");
@@ -134,7 +134,7 @@ impl Disk {
                 change.apply(&mut names);
             }
         }
-        // With a folder goes what is in it. Folders come before what is in them.
+        // A folder goes with its contents. Folders come before their contents.
         let mut there = Names::new();
         for (path, node) in names {
             let around = path.parent().unwrap_or(Path::new("/"));

@@ -1,8 +1,9 @@
 //! Which of a journal's entries have their object as bytes.
 //!
-//! The journal knows nothing of it: an entry says what was called and what the call gave, and a proxy keeps this
-//! table beside it. A row belongs to an entry for as long as anybody refers to the entry. The journal does, and so
-//! does the history of a checkpoint, which may hold the entry long after the journal has compacted it away.
+//! The journal knows nothing of artifacts: an entry says what was called and what the call gave,
+//! and a proxy keeps this table beside the journal. A row lives as long as its entry. The journal
+//! refers to the entry, and so does the history of a checkpoint, which may hold it long after the
+//! journal has compacted it away.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use crate::journal::Entry;
 use crate::locking::lock;
 use crate::{Divergence, Handle, SequenceNumber};
 
-/// The artifacts of one journal's entries, and the keys of the objects that are as their calls left them.
+/// The artifacts of one journal's entries, and the keys of the objects that no later call changed.
 #[derive(Debug)]
 pub(crate) struct EntryArtifacts {
     store: ArtifactStore,
@@ -43,8 +44,9 @@ impl EntryArtifacts {
         &self.store
     }
 
-    /// Takes note of an entry that the journal has just got, with its artifact if it may have one. The lane has to be
-    /// held from the call until here: [`Self::identity`] says what the objects are now.
+    /// Notes an entry that was just appended, with its artifact if it may have one. The caller must
+    /// hold the lane from the call until here, because [`Self::identity`] describes the objects as
+    /// they are now.
     pub(crate) fn note(&self, entry: &Arc<Entry>, artifact: Option<EntryArtifact>) {
         if artifact.is_none() && !self.is_used() {
             return;
@@ -80,20 +82,20 @@ impl EntryArtifacts {
         self.rows().identities.of(handle)
     }
 
-    /// Drops the rows of entries that nobody refers to. It is linear in the rows, and therefore done after a
+    /// Drops the rows of entries that are gone. It is linear in the rows, so it runs after a
     /// compaction, before and after a replay, and when the rows have doubled.
     pub(crate) fn sweep(&self) {
         if !self.is_used() {
             return;
         }
         let mut rows = self.rows();
-        // The contents go when the lock is free again: dropping one takes the store's lock.
+        // Contents are dropped after the lock is released: dropping one takes the store's lock.
         let dead: Vec<_> = rows
             .by_entry
             .extract_if(|_, (entry, _)| entry.strong_count() == 0)
             .collect();
         rows.len_after_sweep = rows.by_entry.len();
-        // The table of a burst is not kept for ever.
+        // The capacity that a burst took is given back.
         if rows.by_entry.capacity() > 8 * rows.len_after_sweep + 512 {
             rows.by_entry.shrink_to_fit();
         }
@@ -115,30 +117,31 @@ impl EntryArtifacts {
     }
 }
 
-/// What there is of an object as bytes. Only calls whose export has an artifact have one of these.
+/// The bytes of an object, as far as they are known. Only calls of exports with an artifact have
+/// one.
 #[derive(Debug)]
 pub(crate) struct EntryArtifact {
     store: ArtifactStore,
-    /// What the call is; `None` where its object must not be taken for another call's.
+    /// The call's key; `None` if no other call may have its object.
     key: Option<CallKey>,
     content: OnceLock<Option<Arc<Content>>>,
     refused: AtomicBool,
     news: Mutex<Option<News>>,
 }
 
-/// What has become of an artifact since that was last asked.
+/// What a replay has found out about an artifact.
 #[derive(Debug)]
 pub(crate) enum News {
     /// A replay has exported the object.
     Exported,
-    /// What a replay made from the bytes is not what the call gave.
+    /// A replay made a different object from the bytes than the call did.
     Refused(Divergence),
-    /// A replay ended when it exported the object.
+    /// A replay failed when it exported the object.
     NotExported(Divergence),
 }
 
 impl EntryArtifact {
-    /// An artifact that nobody has exported or found yet.
+    /// An artifact that has not been exported or found yet.
     pub(crate) fn open(store: &ArtifactStore, key: Option<CallKey>) -> Self {
         Self {
             store: store.clone(),
@@ -149,28 +152,28 @@ impl EntryArtifact {
         }
     }
 
-    /// What the call is, if other calls may have the same object.
+    /// The call's key, if other calls may have the same object.
     pub(crate) fn key(&self) -> Option<CallKey> {
         self.key
     }
 
-    /// The bytes, if there are any that are good.
+    /// The bytes, if there are any and nothing has refused them.
     pub(crate) fn usable(&self) -> Option<&Arc<Content>> {
         let refused = self.refused.load(Ordering::Acquire);
         self.content().filter(|_| !refused)
     }
 
-    /// The bytes, good or not.
+    /// The bytes, refused or not.
     pub(crate) fn content(&self) -> Option<&Arc<Content>> {
         self.content.get()?.as_ref()
     }
 
-    /// Whether nobody has tried to fill it.
+    /// Whether it has not been filled yet.
     pub(crate) fn is_open(&self) -> bool {
         self.content.get().is_none()
     }
 
-    /// Fills it, for good: with bytes that were exported, or with the knowledge that there are none.
+    /// Fills it for good, with bytes that were exported or with the knowledge that there are none.
     pub(crate) fn fill(&self, bytes: Option<Vec<u8>>) {
         let content = bytes
             .map(|bytes| self.store.intern(bytes))
@@ -191,7 +194,7 @@ impl EntryArtifact {
         let _ = self.content.set(Some(content));
     }
 
-    /// The object that was made from the bytes is not the one that was: replay does without them.
+    /// The bytes made a different object than the call did: replay does without them.
     pub(crate) fn refuse(&self, divergence: Divergence) {
         self.refused.store(true, Ordering::Release);
         self.tell(News::Refused(divergence));
@@ -208,13 +211,13 @@ impl EntryArtifact {
         self.refused.load(Ordering::Acquire)
     }
 
-    /// Replay does without bytes, good or not, and asks for none.
+    /// Replay neither uses its bytes nor asks for any.
     pub(crate) fn give_up(&self) {
         let _ = self.content.set(None);
         self.refused.store(true, Ordering::Release);
     }
 
-    /// What has become of it; told once.
+    /// The last news of it, told once.
     pub(crate) fn take_news(&self) -> Option<News> {
         lock(&self.news).take()
     }

@@ -1,4 +1,4 @@
-//! What live objects are, where their calls say all about them.
+//! The keys of live objects that their calls describe completely.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use crate::Handle;
 use crate::journal::Entry;
 use crate::policy::plan::Changes;
 
-/// The keys of the calls that created objects, for as long as the objects are as those calls left them. An object
-/// that a later call may have changed is no longer what its call made.
+/// The keys of the calls that created objects, for as long as the objects are as those calls left
+/// them. An object that a later call may have changed is no longer what its call made.
 #[derive(Debug, Default)]
 pub(super) struct Identities(HashMap<Handle, CallKey>);
 

@@ -1,4 +1,4 @@
-//! What a call is: the same on every engine, in every process, at any time.
+//! The identity of a call: the same on every engine, in every process, at any time.
 
 use blake3::Hasher;
 
@@ -13,9 +13,9 @@ use engine_api::ModuleHash;
 /// Keeps these hashes apart from all others, and one version of what goes into them from the next.
 const CONTEXT: &str = "wasm-proxy 2026 key of a call with an artifact, version 2";
 
-/// The key of a call, or `None` where the call is not one that its arguments say all about: the policy
-/// does not allow it (`artifact.live`), or an argument names an object that has no key. `key_of` knows
-/// the keys of objects, which are those of the calls that created them.
+/// The key of a call, or `None` if its arguments do not describe it completely: the policy does not
+/// promise that they do (`artifact.live`), or an argument names an object that has no key. `key_of`
+/// gives the keys of objects, which are those of the calls that created them.
 pub(crate) fn of_call(
     module: ModuleHash,
     bound: &Plan,
@@ -59,13 +59,14 @@ pub(crate) fn of_call(
     Some(CallKey(hasher.finalize().into()))
 }
 
-/// Each part goes in with its length, so that no two lists of parts are the same bytes.
+/// Each part goes in with its length, so no two lists of parts give the same bytes.
 fn part(hasher: &mut Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
 }
 
-/// A kind as bytes: its tag, a byte that says which of its sort, and the name of a type if there is one.
+/// A kind as bytes: its tag, a byte that says which of its sort, and the name of a type if there is
+/// one.
 fn arg_kind(kind: &ArgKind) -> Vec<u8> {
     match kind {
         ArgKind::Value => vec![1, 0],

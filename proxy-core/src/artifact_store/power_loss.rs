@@ -13,10 +13,10 @@ use super::storage::Storage;
 
 const DIR: &str = "/var/cache/artifacts";
 
-/// More than any of these tests keeps.
+/// A limit above what any of these tests keeps.
 const ROOM: u64 = 1 << 20;
 
-/// In how many ways what was not synced is lost in part, for each step.
+/// For each step, in how many ways unsynced writes are lost in part.
 const SEEDS: u64 = 24;
 
 /// What processes were told before the power went.
@@ -70,7 +70,7 @@ fn open(disk: &Disk, bytes_max: u64) -> Result<Directory, String> {
         .map_err(|error| format!("it does not open: {error}"))
 }
 
-/// What a process does. It ends at the first failure, as all fail from there on.
+/// What a process does. It ends at the first failure, because every later step fails too.
 type Process = fn(&Disk, &Told) -> Option<()>;
 
 fn keep(directory: &Directory, told: &Told, call: u8) -> Option<()> {
@@ -128,7 +128,8 @@ fn keep_and_refuse_again(disk: &Disk, told: &Told) -> Option<()> {
     keep(&directory, told, 1)
 }
 
-/// Every step of a process is the last one, and after it everything that may be lost is lost in many ways.
+/// The power goes in every step of a process, and everything that may be lost then is lost in many
+/// ways.
 fn lose_power_everywhere(name: &str, process: impl Fn(&Disk, &Told) -> Option<()>) {
     let whole = Disk::default();
     process(&whole, &Told::default()).expect("nothing fails while there is power");
@@ -139,7 +140,7 @@ fn lose_power_everywhere(name: &str, process: impl Fn(&Disk, &Told) -> Option<()
         disk.lose_power_at(step);
         let told = Told::default();
         let outcome = process(&disk, &told);
-        // Removing what is in the way may fail, and nobody is told.
+        // Removing a file that is in the way may fail, and no error is reported.
         assert!(outcome.is_some() || step < steps, "{name}, step {step}");
         let some = (0..SEEDS).map(|seed| Loss::Some { seed });
         for loss in [Loss::All, Loss::Nothing].into_iter().chain(some) {
@@ -159,7 +160,7 @@ fn check(disk: &Disk, told: &Told, may_be_damaged: bool) -> Result<(), String> {
         let found = check_call(&directory, told.of(call), call, may_be_damaged);
         found.map_err(|what| format!("call {call}: {what}"))?;
     }
-    // It goes on as ever.
+    // It works as before.
     for call in 1..=6 {
         let kept = record(call, Standing::Kept);
         let outcome = directory.keep(&kept, &bytes(object(call)));

@@ -1,4 +1,4 @@
-//! What is known of a call whose object is kept as bytes, and its form in a file.
+//! The record of a call whose object is kept as bytes, and its form in a file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use smallvec::SmallVec;
 use crate::journal::ResultRecord;
 use crate::val_bytes::{VAL_BYTES, decode_val, encode_val};
 
-/// What a call *is*, whenever and wherever it is made: a hash over the module, the export and the
-/// arguments. [`super::key`] makes it.
+/// The identity of a call, whenever and wherever it is made: a hash over the module, the export and
+/// the arguments. [`super::key`] makes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct CallKey(pub(super) [u8; 32]);
 
-/// The blake3 hash of an object's bytes: what they are known by.
+/// The blake3 hash of an object's bytes, by which they are known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ContentHash(pub(super) [u8; 32]);
 
@@ -24,7 +24,7 @@ impl ContentHash {
     }
 }
 
-/// The name of a file: made of a hash alone, so that no guest and no policy has a say in it.
+/// The name of a file: made of a hash alone, so neither a guest nor a policy has a say in it.
 pub(super) fn file_name(hash: &[u8; 32]) -> String {
     blake3::Hash::from_bytes(*hash).to_hex().to_string()
 }
@@ -41,8 +41,8 @@ impl fmt::Debug for ContentHash {
     }
 }
 
-/// The objects that a call created, as any later call must create them too: by their place among the results, their
-/// types, and their fingerprints.
+/// The objects that a call created, by their place among the results, their types and their
+/// fingerprints. Any later call must create the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CreatedObjects {
     objects: SmallVec<[(u32, Option<Arc<str>>); 1]>,
@@ -81,7 +81,7 @@ pub(super) enum Standing {
     Refused,
 }
 
-/// One record: from what was called to the bytes.
+/// One record: which bytes belong to which call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) standing: Standing,
@@ -98,8 +98,8 @@ const CHECKSUM_BYTES: usize = 32;
 pub(super) const RECORD_BYTES_MAX: u64 = 1 << 16;
 
 impl Record {
-    /// The record as a file; `docs/artifacts.md` draws it. `None` if it would be longer than any may
-    /// be.
+    /// The record as a file; `docs/artifacts.md` draws it. `None` if it would exceed
+    /// [`RECORD_BYTES_MAX`].
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(MAGIC);
@@ -142,7 +142,8 @@ impl Record {
         if blake3::hash(body) != *checksum {
             return Err("the record's checksum does not fit");
         }
-        // From here on the bytes are what some program wrote on purpose, which is not to say this one.
+        // From here on the bytes are what some program wrote on purpose, though not necessarily
+        // this one.
         Self::decode_body(body).ok_or("the record does not add up")
     }
 
@@ -241,8 +242,8 @@ mod tests {
         assert_eq!(Record::decode(&refused.encode().unwrap()), Ok(refused));
     }
 
-    /// Directories outlive programs. If this fails, the version in the magic and in the keys' context has
-    /// to change too.
+    /// Directories outlive programs. If this fails, the version in the magic and in the keys'
+    /// context has to change too.
     #[test]
     fn the_form_of_a_record_is_as_documented() {
         let bytes = Record {
@@ -282,7 +283,7 @@ mod tests {
         assert!(Record::decode(&longer).is_err());
     }
 
-    /// Someone who computes a checksum of his own still cannot make the reader allocate or panic.
+    /// A forged checksum still cannot make the reader allocate or panic.
     #[test]
     fn nonsense_with_a_good_checksum_is_refused() {
         let bytes = record().encode().unwrap();

@@ -1,10 +1,11 @@
-//! What the artifact directory asks of a file system.
+//! The operations that the artifact directory needs of a file system.
 //!
-//! All that reaches the disk goes through here. The tests put a disk in its place that loses power.
+//! Everything that reaches the disk goes through here. The tests replace it by a disk that loses
+//! power.
 //!
-//! What the directory relies on: the bytes of a file are on the disk when its `sync` has returned, and the names in a
-//! folder when that folder's has. Until then any of them may be there or not, and bytes may be torn or zero. A rename
-//! within a folder is there as a whole or not at all.
+//! The directory relies on this: the bytes of a file are on the disk when its `sync` has returned,
+//! and the names in a folder when that folder's has. Until then any of them may be there or not,
+//! and bytes may be torn or zero. A rename within a folder happens as a whole or not at all.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -14,13 +15,13 @@ use std::time::SystemTime;
 
 /// The operations of a file system. Errors are the system's own.
 pub(super) trait Storage: fmt::Debug + Send + Sync {
-    /// Makes a folder in one that is there.
+    /// Creates a folder in an existing one.
     fn create_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes an empty file, where there is none, to be written.
+    /// Creates an empty file for writing. Fails if the name is taken.
     fn create_file(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
 
-    /// Puts a file in the place of another of the same folder, or of none.
+    /// Renames a file within its folder, over another file if there is one.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Waits until the names in a folder are on the disk.
@@ -28,16 +29,16 @@ pub(super) trait Storage: fmt::Debug + Send + Sync {
 
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// What is under a name, without following links.
+    /// Looks at the file under a name, without following links.
     fn look(&self, path: &Path) -> io::Result<Found>;
 
     /// A regular file's first `len_max` bytes.
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>>;
 
-    /// The paths of all that is in a folder.
+    /// The paths of everything in a folder.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// Makes a file the one that was used last.
+    /// Makes a file the most recently used one.
     fn touch(&self, path: &Path) -> io::Result<()>;
 
     fn now(&self) -> SystemTime;
@@ -51,7 +52,7 @@ pub(super) trait NewFile {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// What [`Storage::look`] finds.
+/// The result of [`Storage::look`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) is_file: bool,

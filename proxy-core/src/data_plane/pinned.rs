@@ -21,10 +21,10 @@ pub struct Pinned<'a> {
     mendable: Mutex<Option<(&'static str, bool)>>,
 }
 
-/// The last scope of this process: what a pointer of one is worth in another is nothing.
+/// The number of the next scope in this process. A pointer of one scope means nothing in another.
 static SCOPES: AtomicU64 = AtomicU64::new(1);
 
-/// What a repeated scope is called in events.
+/// The name of a repeated scope in events.
 const SCOPE: &str = "a pinned scope";
 
 impl DataPlane {
@@ -87,8 +87,9 @@ impl<'a> Pinned<'a> {
     ///
     /// # Errors
     ///
-    /// [`CallError::JournaledInPinned`] for other exports; [`Error::DrainDeadline`] if the generation was
-    /// swapped out and the scope lasts too long; otherwise as [`Proxy::call`](crate::Proxy::call).
+    /// [`CallError::JournaledInPinned`] for other exports; [`Error::DrainDeadline`] if the
+    /// generation was swapped out and the scope lasts too long; otherwise as
+    /// [`Proxy::call`](crate::Proxy::call).
     pub fn call(&self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
         let plan = self.shared.plan_of(export)?;
         let outcome = self.call_planned(plan, args);

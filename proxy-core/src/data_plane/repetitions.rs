@@ -1,7 +1,8 @@
 //! How often a call that failed is made again.
 
-/// How often a call has been repeated: once on a clean generation. One that other callers filled before
-/// the repetition came to its turn was not clean, but there is an end to that too.
+/// How often a call has been repeated. It is repeated once on a clean generation. A generation that
+/// other callers filled before the repetition ran was not clean, but such repetitions are limited
+/// too.
 #[derive(Default)]
 pub(super) struct Repetitions(u32);
 

@@ -10,8 +10,8 @@ use super::DataPlane;
 use crate::policy::plan::ExportPlan;
 use crate::{Error, Role};
 
-/// An export with the types of its arguments and results, resolved once by [`Proxy::typed`](crate::Proxy::typed). It is
-/// good for every generation.
+/// An export with the types of its arguments and results, resolved once by
+/// [`Proxy::typed`](crate::Proxy::typed). It is good for every generation.
 ///
 /// ```
 /// # #[path = "../../tests/fake/proxied.rs"] mod fake;

@@ -13,9 +13,9 @@ use crate::value::Arg;
 use crate::{Handle, SequenceNumber};
 
 impl RecordedInstance {
-    /// Answers a call from bytes instead of computing, as entry `sequence`. Where the object is not the
-    /// one that the bytes were kept for, it says how they differ, and it is as if the call had not been
-    /// made, but for memory that is lost until the next swap.
+    /// Answers a call from bytes instead of computing it, as entry `sequence`. If the object is not
+    /// the one that the bytes were kept for, it says how the two differ. Then it is as if the call
+    /// had not been made, except for memory that is lost until the next swap.
     pub(crate) fn recall(
         &mut self,
         plan: &ExportPlan,
@@ -31,7 +31,7 @@ impl RecordedInstance {
         });
         let created = CreatedObjects::of(&recorded.records, &recorded.fingerprints);
         let is_same = created.as_ref() == Some(&*stored.created);
-        // Where the policy has no fingerprint, the bytes are one.
+        // If the policy has no fingerprint, the bytes serve as one.
         let is_as_good = match object {
             Some(handle) if is_same && plan.fingerprint.is_none() => {
                 self.exported(artifact, handle)?.as_deref() == Some(stored.content.bytes())
@@ -55,8 +55,8 @@ impl RecordedInstance {
         Ok(Err(format!("expected {}, got {got}", stored.created)))
     }
 
-    /// Makes an object from the bytes that it was exported as. The host has no part in it: what it
-    /// answered the first time is in the object already.
+    /// Makes an object from the bytes that it was exported as. The host takes no part: its answers
+    /// of the first time are in the object already.
     pub(super) fn made_from(
         &mut self,
         plan: &ExportPlan,
@@ -81,7 +81,7 @@ impl RecordedInstance {
         })
     }
 
-    /// The object of a handle as bytes. `None` if the guest has none to give and is whole.
+    /// The object of a handle as bytes. `None` if the guest has none to give and is unharmed.
     pub(super) fn exported(
         &mut self,
         artifact: ArtifactPlan,

@@ -1,4 +1,4 @@
-//! What was done to a standby, so that the same can be done to another instance and compared.
+//! The history of a standby, to repeat it on another instance and compare.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ pub(crate) struct History {
     /// Those of the checkpoint that it came from, or that was taken of it.
     shared: Arc<[Applied]>,
     own: Vec<Applied>,
-    /// Why its state is not in memories and globals alone.
+    /// Why it has state outside memories and globals, if it does.
     obstacle: Option<String>,
-    /// Whether anybody will ask.
+    /// Whether a checkpoint may be taken, which needs the history.
     is_kept: bool,
 }
 
 impl History {
-    /// Of a fresh instance, whose start function made these host calls. Where no checkpoint will be taken, nothing is
-    /// kept: entries would outlive their compaction.
+    /// The history of a fresh instance, whose start function made these host calls. If no
+    /// checkpoint will be taken, nothing is kept: entries would outlive their compaction.
     pub(crate) fn begin(genesis: &[HostCall], is_kept: bool) -> Self {
         Self {
             shared: Arc::new([]),
@@ -30,7 +30,7 @@ impl History {
         }
     }
 
-    /// Of an instance made from a checkpoint.
+    /// The history of an instance made from a checkpoint.
     pub(crate) fn after(checkpoint: &Arc<[Applied]>) -> Self {
         Self {
             shared: Arc::clone(checkpoint),
@@ -80,7 +80,7 @@ impl History {
         Ok(Arc::clone(&self.shared))
     }
 
-    /// From here on nobody asks.
+    /// Drops everything, and keeps nothing from here on.
     pub(crate) fn forget(&mut self) {
         self.is_kept = false;
         self.shared = Arc::new([]);
@@ -88,7 +88,8 @@ impl History {
     }
 }
 
-/// The analysis of the module has seen to its instructions; host functions reach tables too.
+/// Whether one of them changed a table. The analysis of the module looks at its own instructions,
+/// and host functions reach tables too.
 fn changes_table(calls: &[HostCall]) -> bool {
     calls.iter().flat_map(|call| &call.writes).any(|effect| {
         matches!(

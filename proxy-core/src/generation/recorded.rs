@@ -15,15 +15,15 @@ use crate::recorder::{Recorder, is_live_reference};
 use crate::value::{Arg, Results};
 use crate::{CallError, Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
-/// An instance, with what a generation has besides: the recorder of its host functions, and what was
-/// applied to it. It runs for whoever holds it.
+/// An instance, with the recorder of its host functions and the history of what was applied to it.
+/// It runs for the thread that holds it.
 pub(crate) struct RecordedInstance {
     pub(super) bound: BoundInstance,
     pub(super) recorder: Arc<Recorder>,
     records_host: bool,
     applied: SequenceNumber,
     calls: u32,
-    /// What was done to it while it was a standby.
+    /// The entries applied to it while it was a standby.
     pub(super) history: History,
 }
 
@@ -119,7 +119,8 @@ impl RecordedInstance {
         })
     }
 
-    /// A checkpoint of the state as it is: right after entries were applied, and before anything else ran.
+    /// A checkpoint of the state. It must be taken right after entries were applied, before
+    /// anything else runs.
     pub(super) fn capture(&mut self, engine: EngineId) -> Result<Checkpoint, Error> {
         let history = self.history.share()?;
         let snapshot = self.bound.instance_mut().capture()?;
@@ -151,7 +152,7 @@ impl RecordedInstance {
         self.bound.memory_bytes()
     }
 
-    /// Whether a call with these arguments would begin, and on the handles of this generation.
+    /// As [`BoundInstance::accepts`].
     pub(crate) fn accepts(&self, plan: &ExportPlan, args: &[Arg<'_>]) -> bool {
         self.bound.accepts(plan, args)
     }
@@ -160,8 +161,7 @@ impl RecordedInstance {
         self.bound.instance().interrupter().ok()
     }
 
-    /// Counts calls, and says for one of 64 that it should be timed: the clock costs as much as a
-    /// short call.
+    /// Counts calls, and picks one of 64 to be timed: the clock costs as much as a short call.
     #[inline]
     pub(crate) fn is_sampled(&mut self) -> bool {
         self.calls = self.calls.wrapping_add(1);
@@ -202,8 +202,8 @@ impl RecordedInstance {
         ran.accepted(plan).map_err(|failure| self.failed(failure))
     }
 
-    /// Runs what is not journaled: host functions run and nothing is kept. Without host functions the
-    /// recorder, behind its lock, has nothing to do.
+    /// Runs what is not journaled: host functions run and nothing is kept. Without host functions
+    /// the recorder, behind its lock, has nothing to do.
     #[inline]
     fn live<R>(
         &mut self,
@@ -294,7 +294,7 @@ impl RecordedInstance {
         self.settle(plan, args, sequence, needs, ran)
     }
 
-    /// After a journaled call has returned: what the journal keeps, and the handle table.
+    /// Makes the record of a journaled call that returned, and updates the handle table.
     pub(super) fn settle(
         &mut self,
         plan: &ExportPlan,

@@ -1,4 +1,5 @@
-//! Entries applied to a generation, as the active applied them or from artifacts, and what they gave compared.
+//! Entries applied to a generation, as the active applied them or from artifacts, and what they
+//! gave compared.
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use crate::value::Arg;
 use crate::{Divergence, DivergenceKind, Handle};
 
 impl RecordedInstance {
-    /// Applies one entry as the active applied it, and compares. Where the created object is known as
-    /// bytes, it is made from these.
+    /// Applies one entry as the active applied it, and compares. Where the created object is known
+    /// as bytes, it is made from these.
     pub(super) fn apply(
         &mut self,
         entry: &Entry,
@@ -42,7 +43,7 @@ impl RecordedInstance {
         Ok(How::Exported)
     }
 
-    /// Applies one entry in the way in which it was applied to another standby, and compares.
+    /// Applies one entry as it was applied to another standby, and compares.
     pub(super) fn apply_like(&mut self, applied: &Applied) -> Result<(), Divergence> {
         let entry = &*applied.entry;
         let plan = Arc::clone(self.bound.plan().export(entry.func));
@@ -53,7 +54,7 @@ impl RecordedInstance {
             }
             (How::Exported, Some(artifact)) => {
                 self.replay(entry, &plan, &args)?;
-                // It is the export's traces in the memory that count here.
+                // Only the traces of the export in memory count here.
                 self.created(entry)
                     .map_or(Ok(None), |handle| self.exported(artifact, handle))
                     .map(drop)
@@ -76,8 +77,8 @@ impl RecordedInstance {
         compare(entry, outcome)
     }
 
-    /// Keeps the object that an entry has just created as bytes. A module that cannot give any is not
-    /// asked again, and one that died of it is of no use.
+    /// Keeps the object that an entry has just created as bytes. A module that has none to give is
+    /// not asked again, and an instance that died is of no use.
     fn export(
         &mut self,
         entry: &Entry,

@@ -11,9 +11,9 @@
 //! Everything else goes. Rules 3 and 4 feed each other, so needs are followed until no new ones
 //! appear; that takes time linear in the journal.
 //!
-//! So it is done to a copy of the list of entries, and the journal is not locked meanwhile. What was
-//! not needed then is not needed later: a new entry names only objects that are alive. Horizons must
-//! not change meanwhile, which is up to the caller.
+//! So it works on a copy of the list of entries, and the journal is not locked meanwhile. An entry
+//! that is not needed now is not needed later, because new entries name only live objects. The
+//! caller must keep the horizons from changing meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,19 +26,19 @@ use crate::policy::plan::Changes;
 use crate::{Handle, SequenceNumber};
 
 impl Journal {
-    /// Up to where generations have applied the journal that find in it what ends their objects: one
-    /// under preparation, and those that checkpoints were taken of.
+    /// The newest entries applied by the instance under preparation and by each checkpoint. Both
+    /// still need the later entries that free their objects.
     ///
-    /// `standby` is the newest entry that a generation under preparation has applied or is applying:
-    /// an object that was created up to it and freed after it counts as alive, so such a generation
-    /// still finds the entry that frees it. One that came and went after it is never made there.
-    /// Without such a generation it is [`SequenceNumber`]'s maximum.
+    /// `standby` is the newest entry that a generation under preparation has applied or is
+    /// applying: an object that was created up to it and freed after it counts as alive, so such a
+    /// generation still finds the entry that frees it. One that came and went after it is never
+    /// made there. Without such a generation it is [`SequenceNumber`]'s maximum.
     pub(crate) fn horizons(&self, standby: SequenceNumber) -> Vec<SequenceNumber> {
         let others = self.checkpoints.iter().chain(&self.scratch);
         others.copied().chain([standby]).collect()
     }
 
-    /// Whether objects were freed since the last compaction, so that entries after `horizon` may go.
+    /// Whether objects were freed since the last compaction, so entries after `horizon` may go.
     pub(crate) fn has_passing(&self, horizon: SequenceNumber) -> bool {
         self.frees_since_compaction > 0 && self.count_after(horizon) > 0
     }
@@ -48,8 +48,8 @@ impl Journal {
         self.frees_since_compaction = 0;
     }
 
-    /// Puts `kept` in the place of all entries up to `last`, and gives these back. `took` is how long
-    /// the calls took that are not among `kept`.
+    /// Replaces all entries up to `last` by `kept`, and returns them. `took` is how long the calls
+    /// took that are not in `kept`.
     pub(crate) fn replace_up_to(
         &mut self,
         last: SequenceNumber,
@@ -62,14 +62,14 @@ impl Journal {
         std::mem::replace(&mut self.entries, kept)
     }
 
-    /// Forgets the objects that entries created which are gone.
+    /// Forgets the objects of entries that are gone.
     pub(crate) fn forget_objects(&mut self, gone: &[Arc<Entry>]) {
         for (handle, _) in gone.iter().flat_map(|entry| entry.creates()) {
             self.objects.remove(&handle);
         }
     }
 
-    /// Whether enough was freed for a look at what is there for checkpoints alone: as many objects as
+    /// Whether enough was freed to look for entries that checkpoints alone need: as many objects as
     /// are alive, so the cost of the look is constant for each.
     pub(crate) fn is_look_due(&mut self) -> bool {
         let is_due = !self.checkpoints.is_empty() && self.frees_since_look >= self.live + 64;

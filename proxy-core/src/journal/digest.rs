@@ -1,6 +1,6 @@
 //! A hash over what a call gave, equal on every engine, in every process and in every release.
 //!
-//! `docs/journal.md` draws the bytes that are hashed. Whoever changes them changes [`MAGIC`] too.
+//! `docs/journal.md` draws the bytes that are hashed. A change of them must change [`MAGIC`] too.
 
 use blake3::Hasher;
 use engine_api::Val;
@@ -12,7 +12,7 @@ use crate::val_bytes::{VAL_BYTES, encode_val};
 const MAGIC: &[u8; 8] = b"wpx-ent1";
 
 impl Entry {
-    /// A hash over what the call gave: equal on every engine, for objects enter by their names.
+    /// A hash over what the call gave: equal on every engine, because objects enter by their names.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = Hasher::new();
@@ -65,8 +65,8 @@ fn count(hasher: &mut Hasher, len: usize) {
     hasher.update(&(len as u64).to_le_bytes());
 }
 
-/// A value with its type. A reference enters by its type and by whether it is null: calls that give others than null
-/// are not journaled.
+/// A value with its type. A reference enters by its type and by whether it is null: calls that give
+/// references other than null are not journaled.
 fn val_bytes(val: &Val) -> [u8; VAL_BYTES] {
     let reference = |tag: u8, is_some: bool| {
         let mut bytes = [0; VAL_BYTES];

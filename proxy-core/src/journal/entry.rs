@@ -10,15 +10,15 @@ use smallvec::{SmallVec, smallvec};
 use crate::policy::plan::Changes;
 use crate::{Handle, SequenceNumber, Value};
 
-/// A call that returned, with all that is needed to repeat it on another instance and to see that it
-/// gave the same.
+/// A call that returned, with everything needed to repeat it on another instance and to compare
+/// what it gave.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(crate) sequence: SequenceNumber,
     pub(crate) func: FuncIndex,
     pub(crate) export: Arc<str>,
-    /// The input, never what the guest made of it. In place for most calls: the entry itself is then
-    /// all that such a call allocates.
+    /// The input, never what the guest made of it. In place for most calls: the entry itself is
+    /// then all that such a call allocates.
     pub(crate) args: SmallVec<[OwnedArg; 2]>,
     pub(crate) host_calls: Box<[HostCall]>,
     pub(crate) results: SmallVec<[ResultRecord; 1]>,
@@ -54,12 +54,12 @@ pub(crate) struct HostCall {
     /// Position in the module's list of imports.
     pub(crate) import: u32,
     pub(crate) args: SmallVec<[Val; 2]>,
-    /// What it did to the guest through its `Caller`, in order.
+    /// Its writes to the guest through its `Caller`, in order.
     pub(crate) writes: Vec<GuestWrite>,
     pub(crate) results: SmallVec<[Val; 1]>,
 }
 
-/// What a host function did to the guest. Reads leave no trace.
+/// A change that a host function made to the guest. Reads leave no trace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum GuestWrite {
     Write {
@@ -111,7 +111,7 @@ impl Entry {
         })
     }
 
-    /// The objects its arguments name, and one that it needed: what it depends on.
+    /// The objects that it depends on: those its arguments name, and one that it needed.
     pub fn dependencies(&self) -> impl Iterator<Item = Handle> {
         let passed = self.args.iter().flat_map(OwnedArg::handles).copied();
         passed.chain(self.needs)
@@ -142,8 +142,8 @@ impl ResultRecord {
         }
     }
 
-    /// What a call gave, as the journal keeps it: an error of the guest's own, or its results. Types
-    /// of objects are the handle table's.
+    /// Records what a call gave: an error of the guest's own, or its results. The types of objects
+    /// come from the handle table.
     pub(crate) fn all_of(ran: &Ran, objects: &ObjectTable) -> SmallVec<[Self; 1]> {
         #[cfg(test)]
         RECORDS_MADE.set(RECORDS_MADE.get() + 1);

@@ -1,4 +1,4 @@
-//! Entries of calls that nobody made, for tests.
+//! Made-up entries for tests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -95,9 +95,9 @@ impl Builder {
         self
     }
 
-    /// The module's compiled form, where it exists already: shared with other proxies, or
-    /// [loaded](Engine::load) from an artifact. Saves the compilation in [`Builder::build`]; the binary
-    /// is needed all the same, for a move to another engine.
+    /// The compiled module, if there is one already: shared with other proxies, or
+    /// [loaded](Engine::load) from a precompiled module. Saves the compilation in
+    /// [`Builder::build`]. The binary is still needed, for a move to another engine.
     pub fn compiled(mut self, module: Arc<dyn Module>) -> Self {
         self.compiled = Some(module);
         self
@@ -109,21 +109,21 @@ impl Builder {
         self
     }
 
-    /// What each export does. Without a policy every call is journaled.
+    /// The policy, which says what each export does. Without one every call is journaled.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// What the host gives the module. Every generation gets the same; host functions are recorded
-    /// during journaled calls, and not called again on replay.
+    /// The imports that the host gives the module. Every generation gets the same; host functions
+    /// are recorded during journaled calls, and not called again on replay.
     pub fn imports(mut self, imports: Imports) -> Self {
         self.imports = imports;
         self
     }
 
-    /// What each generation may use. `memory_bytes_max` is what the thresholds are shares of, unless
-    /// the module's own maximum is smaller.
+    /// The limits of each generation. The thresholds are shares of `memory_bytes_max`, or of the
+    /// module's own maximum if that is smaller.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -135,7 +135,7 @@ impl Builder {
         self
     }
 
-    /// How to go about standbys that fail.
+    /// How to react to standbys that fail.
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
         self
@@ -148,8 +148,8 @@ impl Builder {
         self
     }
 
-    /// How long a preparation may take before it counts as failed. The default is 5 min. It is looked
-    /// at between two entries, so that the deadline in the limits bounds it further.
+    /// How long a preparation may take before it counts as failed. The default is 5 min. It is
+    /// checked between two entries, so the deadline in the limits bounds it further.
     pub fn prepare_timeout(mut self, timeout: Duration) -> Self {
         self.prepare_timeout = timeout;
         self
@@ -162,8 +162,8 @@ impl Builder {
         self
     }
 
-    /// Whether checkpoints are taken, and when. By default they are, of modules whose state is in their memories and
-    /// globals alone.
+    /// Whether checkpoints are taken, and when. By default they are, of modules whose state is in
+    /// their memories and globals alone.
     pub fn checkpoints(mut self, policy: CheckpointPolicy) -> Self {
         self.checkpoints = policy;
         self
@@ -175,8 +175,8 @@ impl Builder {
         self
     }
 
-    /// Where objects are kept as bytes, for the exports whose policy names an artifact. The default is
-    /// [`ArtifactStore::memory`]. Proxies that are given clones of one store share what is in it.
+    /// Where objects are kept as bytes, for the exports whose policy names an artifact. The default
+    /// is [`ArtifactStore::memory`]. Proxies that are given clones of one store share its contents.
     pub fn artifacts(mut self, store: ArtifactStore) -> Self {
         self.artifacts = store;
         self
@@ -265,7 +265,7 @@ impl Builder {
     }
 }
 
-/// What stands in the way of checkpoints of the module, in words.
+/// The obstacles to checkpoints of the module, in words.
 fn checkpoint_obstacles(
     policy: &CheckpointPolicy,
     module: &Arc<dyn Module>,

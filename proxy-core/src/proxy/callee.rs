@@ -1,4 +1,4 @@
-//! A proxy and its pinned scopes as what takes calls.
+//! A proxy and its pinned scopes as [`Callee`]s.
 
 use guest_calls::{Callee, ScopedCallee};
 

@@ -1,4 +1,4 @@
-//! Calls and replays that take objects from the store, and what the store is told.
+//! Calls and replays that take objects from the store, and the news that the store gets.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::value::{Arg, Results};
 use crate::{Error, Handle, SequenceNumber};
 
-/// The store, and what this proxy does without.
+/// The store, and the exports whose artifacts this proxy does without.
 #[derive(Debug)]
 pub(crate) struct Artifacts {
     of_entries: EntryArtifacts,
@@ -27,11 +27,11 @@ pub(crate) struct Artifacts {
 
 /// How a call was answered, if it was.
 pub(crate) enum Recall {
-    /// It has to be computed. If others may have its object, by this key.
+    /// It has to be computed. There is a key if other calls may have its object.
     Compute(Option<CallKey>),
     /// From bytes.
     Answered(Box<Recorded>, EntryArtifact),
-    /// The bytes ended the generation: the call is to be made on another, and computed there.
+    /// The bytes ended the generation: the call must be made on another, and computed there.
     Died,
 }
 
@@ -52,15 +52,15 @@ impl Artifacts {
         &self.of_entries
     }
 
-    /// What the store has in memory, without what no entry needs any more.
+    /// The size of the store, after bytes that no entry needs were dropped.
     pub(crate) fn usage(&self) -> ArtifactUsage {
         self.of_entries.sweep();
         self.store().usage()
     }
 
-    /// The artifact of a call that was computed, if its export has one. What the host told the guest may be in the
-    /// object: another call, which it might tell something else, must not have it. And what the guest told the host
-    /// would remain untold.
+    /// The artifact of a call that was computed, if its export has one. It has no key if the call
+    /// made host calls: the host's answers may be in the object, and the host may answer another
+    /// call differently. An import would also keep from the host what the guest tells it.
     pub(crate) fn computed(
         &self,
         plan: &ExportPlan,
@@ -78,8 +78,8 @@ impl Artifacts {
 }
 
 impl Shared {
-    /// Answers a journaled call from the store, if the policy allows it and there is something there.
-    /// Bytes that turn out to be no good are refused for good.
+    /// Answers a journaled call from the store, if the policy allows it and the store has the
+    /// object. Bytes that fail are refused for good.
     pub(crate) fn recall(
         &self,
         generation: &Generation,
@@ -96,8 +96,8 @@ impl Shared {
             return Recall::Compute(None);
         };
         let compute = Recall::Compute(Some(key));
-        // Switched off, nobody would make the call again if the bytes ended the generation; and what
-        // the guest would not accept must fail as it always does.
+        // A proxy that is switched off would not repeat the call if the bytes ended the generation.
+        // And arguments that the guest does not accept must fail as they always do.
         let is_given_up = self.artifacts.is_given_up(plan.func);
         if !self.is_enabled() || is_given_up || !guest.accepts(plan, args) {
             return compute;
@@ -129,9 +129,9 @@ impl Shared {
         }
     }
 
-    /// After a call that may have computed an object: leaves it in the directory, so that the next process
-    /// finds it however soon this one ends. In memory there is time until the first replay. `released` is
-    /// called if a retired generation was let go.
+    /// Leaves the object of a call, if it computed one, in the directory: the next process finds it
+    /// there however soon this one ends. A store in memory can wait for the first replay.
+    /// `released` is called if a retired generation was released.
     pub(crate) fn leave_artifact(&self, plan: &ExportPlan, results: &Results, released: impl Fn()) {
         let Some(artifact) = plan.artifact.filter(|artifact| artifact.live) else {
             return;
@@ -151,7 +151,8 @@ impl Shared {
         }
     }
 
-    /// Exports an object, unless it may have changed since it was created. Whether there are bytes now.
+    /// Exports an object, unless it may have changed since it was created. Returns whether there
+    /// are bytes now.
     fn export_on_active(
         &self,
         entry: &Entry,
@@ -167,7 +168,7 @@ impl Shared {
         let Some(mut guest) = active.enter() else {
             return false;
         };
-        // With the lane in hand nobody can change it.
+        // No other thread can change it while this one has the lane.
         if self.artifacts.of_entries.identity(handle) != Some(key) {
             return false;
         }
@@ -195,7 +196,8 @@ impl Shared {
         is_there
     }
 
-    /// Before a replay: objects that this or another process has kept meanwhile need not be computed.
+    /// Before a replay: objects that this or another process has kept meanwhile need not be
+    /// computed.
     pub(crate) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
         self.artifacts.of_entries.sweep();
         for entry in entries {
@@ -205,7 +207,8 @@ impl Shared {
                 && let Some(stored) = self.find_artifact(&entry.export, key)
             {
                 let created = CreatedObjects::of(&entry.results, &entry.fingerprints);
-                // What others computed is no witness against what was computed here, but no help either.
+                // Another process computed a different object. That proves nothing about ours, but
+                // is no help either.
                 if created.as_ref() == Some(&*stored.created) {
                     artifact.supply(stored.content);
                 }
@@ -213,7 +216,7 @@ impl Shared {
         }
     }
 
-    /// After a replay: keeps what it exported, and refuses what it found to be no good.
+    /// After a replay: keeps what it exported, and refuses bytes that failed in it.
     pub(crate) fn note_artifacts(&self, entries: &[Arc<Entry>]) {
         for entry in entries {
             let Some(artifact) = self.artifacts.of_entries.of(entry) else {
@@ -248,8 +251,8 @@ impl Shared {
         self.artifacts.of_entries.sweep();
     }
 
-    /// After a replay that diverged: whether it was an artifact's doing. Then the proxy does without the
-    /// artifacts of that export, and another replay may well succeed.
+    /// After a replay that diverged: whether it was an artifact's doing. Then the proxy does
+    /// without the artifacts of that export, and another replay may well succeed.
     pub(crate) fn can_do_without_artifact(&self, error: &Error) -> bool {
         let Error::Divergence(divergence) = error else {
             return false;
@@ -261,7 +264,7 @@ impl Shared {
         artifact.is_some_and(|artifact| artifact.has_failed()) && self.give_up_artifacts(entry.func)
     }
 
-    /// Does without the artifacts of an export. Whether it had not done so before.
+    /// Does without the artifacts of an export from here on. Returns whether that is new.
     fn give_up_artifacts(&self, func: FuncIndex) -> bool {
         if !lock(&self.artifacts.given_up).insert(func) {
             return false;
@@ -286,7 +289,7 @@ impl Shared {
     fn keep_artifact(&self, export: &Arc<str>, key: Option<CallKey>, stored: &Stored) {
         let kept = match key {
             Some(key) => self.artifacts.store().keep(key, stored),
-            // For the entry alone, which has them.
+            // They are for this entry alone, which has them.
             None => Ok(true),
         };
         match kept {

@@ -1,4 +1,4 @@
-//! Calls that gave nothing: what that means for the generation and for the caller.
+//! Failed calls: what they mean for the generation and for the caller.
 
 use engine_api::{MemoryType, Trap};
 use guest_calls::CallFailure;
@@ -45,7 +45,8 @@ impl Failed {
 }
 
 impl Shared {
-    /// What a failure means for the generation and for the caller.
+    /// Settles a failure: taints the generation if its state is lost, and decides on an error and
+    /// another attempt.
     #[cold]
     pub(crate) fn failed(
         &self,
@@ -158,8 +159,8 @@ impl Shared {
         generation.fresh_bytes() < self.budget.warn_bytes()
     }
 
-    /// A call was ended because its generation had to go. What was evicted is worth another attempt;
-    /// what took too long would only take too long again.
+    /// A call was ended because its generation had to go. A call that was evicted is worth another
+    /// attempt; one that took too long would only take too long again.
     pub(crate) fn killed(&self, export: String, kill: Kill, side_effects: bool) -> Failed {
         let drain_timeout = self.config.drain_timeout;
         Failed {
@@ -172,7 +173,8 @@ impl Shared {
         }
     }
 
-    /// Whether a trap at this size is most likely a failed allocation: guests panic and abort alike.
+    /// Whether a trap at this size is most likely a failed allocation: guests panic and abort
+    /// alike.
     fn is_exhausted(&self, trap: Trap, bytes: u64) -> bool {
         let may_be = matches!(trap, Trap::Unreachable | Trap::MemoryOutOfBounds);
         let can_grow = |memory: &MemoryType| memory.pages_max != Some(memory.pages_min);

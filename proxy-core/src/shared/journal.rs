@@ -10,11 +10,13 @@ use crate::journal::{Journal, parted};
 use crate::locking::lock;
 use crate::{Entry, SequenceNumber};
 
-/// The journal, whose turn it is to change the state, and what is known of both without a lock.
+/// The journal, the turn to change the state, and the facts about both that are read without a
+/// lock.
 ///
-/// The lock of the journal itself is held for moments only. What lasts is a *turn*: a journaled call
-/// has it from before the call until its entry is appended, and a swap while it applies the tail and
-/// stores the pointer. A call never waits for it: what has the lane leaves it and waits at the gate.
+/// The lock of the journal itself is held for moments only. A *turn* lasts longer: a journaled call
+/// has it from before the call until its entry is appended, and a swap while it applies the tail
+/// and stores the pointer. A call never waits for it in the lane: it leaves the lane and waits at
+/// the gate.
 #[derive(Debug)]
 pub(crate) struct SharedJournal {
     journal: Mutex<Journal>,
@@ -50,7 +52,7 @@ pub(crate) struct SwapTurn<'a> {
     _held: HeldBack<'a>,
 }
 
-/// So many entries are looked at or forgotten in one hold of the lock.
+/// How many entries are looked at or forgotten in one hold of the lock.
 const SLICE: usize = 256;
 
 impl JournalSize {
@@ -82,7 +84,7 @@ impl JournalSize {
         self.objects.load(Ordering::Relaxed)
     }
 
-    /// How long the calls took that the journal has.
+    /// How long the calls in the journal took together.
     pub(crate) fn took(&self) -> Duration {
         Duration::from_nanos(self.took_ns.load(Ordering::Relaxed))
     }
@@ -175,16 +177,16 @@ impl SharedJournal {
         }
     }
 
-    /// The entries that would be left if there were no checkpoints and no standby, and up to where the
-    /// journal was looked at for that.
+    /// The entries that would be left if there were no checkpoints and no standby, and the newest
+    /// entry that was considered.
     pub(crate) fn live_entries(&self) -> (Vec<Arc<Entry>>, SequenceNumber) {
         let entries = self.entries();
         let last = newest(&entries);
         (parted(entries, &[]).0, last)
     }
 
-    /// Whether more than half of the entries are there for nothing but a checkpoint, which knows
-    /// objects that have been freed since.
+    /// Whether more than half of the entries are kept only for checkpoints, which know objects that
+    /// have been freed since.
     pub(crate) fn is_held_by_the_dead(&self) -> bool {
         let horizons = {
             let mut journal = self.lock();
@@ -198,8 +200,8 @@ impl SharedJournal {
         2 * live.len() < parted(entries, &horizons).0.len()
     }
 
-    /// Drops the entries that no live object needs, and returns how many, and how many are left. The
-    /// journal is locked for moments, however long it is. Only upkeep does this, with its state
+    /// Drops the entries that no live object needs, and returns how many, and how many are left.
+    /// The journal is locked for moments, however long it is. Only upkeep does this, with its state
     /// locked: a replay would miss entries that are dropped meanwhile.
     pub(crate) fn compact(&self, standby: SequenceNumber) -> (usize, usize) {
         let horizons = {
@@ -211,7 +213,7 @@ impl SharedJournal {
         let last = newest(&entries);
         let (kept, gone) = parted(entries, &horizons);
         let took = gone.iter().map(|entry| entry.took).sum();
-        // What there was before is dropped after the lock is let go.
+        // The old entries are dropped after the lock is released.
         let before = self.lock().replace_up_to(last, kept, took);
         for slice in gone.chunks(SLICE) {
             self.lock().forget_objects(slice);
@@ -230,7 +232,7 @@ impl SharedJournal {
         self.gate.close()
     }
 
-    /// What the standby has applied: the journal keeps what it still needs.
+    /// Notes what the standby has applied. The journal keeps what it still needs.
     pub(crate) fn note_applied(&self, applied: SequenceNumber) {
         self.standby_applied.store(applied.0, Ordering::Release);
     }

@@ -11,11 +11,11 @@ use crate::generation::{Blueprint, Generation};
 use crate::state::Step;
 use crate::{Checkpointed, Error, Reason, SequenceNumber, Source, SwapState};
 
-/// What comparing a checkpoint with a replay said.
+/// The verdict on a checkpoint that was compared with a replay.
 enum Verdict {
     Same,
     Differs(String),
-    /// Somebody waits for upkeep: another time.
+    /// It gave way to a call that waits for upkeep.
     GaveWay,
 }
 
@@ -41,8 +41,8 @@ impl Upkeep {
         outcome
     }
 
-    /// What a standby is made from, if not from nothing: the newest checkpoint. One that is due to be compared with a
-    /// replay is, unless there is no time for it.
+    /// The newest checkpoint, if a standby can be made from one. A checkpoint that is due for
+    /// comparison with a replay is compared first, if there is time.
     pub(super) fn choose_checkpoint(
         &self,
         state: &mut State,
@@ -63,8 +63,8 @@ impl Upkeep {
         state.checkpoints.newest().cloned()
     }
 
-    /// After a standby was made, before anything is asked of it: keeps a checkpoint of it, if that is due. It is no
-    /// failure of the standby's if there is none.
+    /// Takes a checkpoint of a new standby, if one is due, before anything else runs on it. A
+    /// failure to take one is no failure of the standby.
     pub(super) fn checkpoint_fresh(
         &self,
         state: &mut State,
@@ -93,8 +93,8 @@ impl Upkeep {
         };
         let generation = Arc::clone(&standby.generation);
         if standby.is_touched || self.is_outgrown(state, generation.history_len()) {
-            // Something was asked of it, which may have left traces that no replay leaves; or too much
-            // was done to it that is about nothing alive.
+            // Something ran on it that may have left traces which no replay leaves, or too many
+            // entries in its history are about freed objects.
             return self.checkpoint_thoroughly(state);
         }
         self.keep_checkpoint(state, &generation, Instant::now())
@@ -108,8 +108,8 @@ impl Upkeep {
         }
     }
 
-    /// A checkpoint of an instance that is made for this alone, from the newest checkpoint, or else from nothing.
-    /// `None` if it gave way to a call that waits for a dead generation to be replaced.
+    /// A checkpoint of an instance made for this alone, from the newest checkpoint or else from
+    /// nothing. `None` if it gave way to a call that waits for a dead generation to be replaced.
     fn checkpoint_aside(
         &self,
         state: &mut State,
@@ -140,7 +140,7 @@ impl Upkeep {
         }
     }
 
-    /// An instance that has applied the journal, and serves nobody. `None` if it gave way.
+    /// An instance that has applied the journal, and serves no calls. `None` if it gave way.
     fn scratch(
         &self,
         blueprint: &Blueprint,
@@ -148,12 +148,12 @@ impl Upkeep {
         gives_way: bool,
     ) -> Result<Option<Generation>, Error> {
         let go_on = |_: &Replay<'_>| Ok(!(gives_way && self.is_urgent()));
-        // What is left of an old generation would be one more.
+        // The rest of an old generation would be one instance too many.
         self.graveyard.wait();
         let base = base.map(|base| &**base);
         let mut replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::AsScratch)?;
         if base.is_none() {
-            // What older checkpoints alone hold need not be done.
+            // Entries that older checkpoints alone need are left out.
             let (live, last) = self.shared.journal.live_entries();
             replay.note(&mut self.shared.journal.lock(), last);
             if !replay.run(Entries::These(&live), go_on)? {
@@ -204,7 +204,7 @@ impl Upkeep {
         });
     }
 
-    /// Whether somebody waits for upkeep.
+    /// Whether a call waits for upkeep.
     fn is_urgent(&self) -> bool {
         let active = self.shared.active.load();
         active
@@ -212,7 +212,8 @@ impl Upkeep {
             .is_none_or(|active| active.taint().is_some())
     }
 
-    /// When nothing else is to be done: compares the newest checkpoint with a replay, or takes a newer one.
+    /// When nothing else is due: compares the newest checkpoint with a replay, or takes a newer
+    /// one.
     pub(super) fn maintain_checkpoints(&self, state: &mut State) {
         let is_free = state.swap == SwapState::Idle && state.draining.is_none();
         if !state.checkpoints.are_taken() || !is_free || self.is_urgent() {
@@ -235,7 +236,8 @@ impl Upkeep {
                     .checkpoints
                     .is_long(state.checkpoints.expected(behind))
         } else {
-            // Before the first swap the state may be in the making: each checkpoint would be out of date at once.
+            // Before the first swap the state may be in the making: each checkpoint would be out of
+            // date at once.
             state.newest > 1 && entries > 0
         };
         let is_paused = state
@@ -247,13 +249,13 @@ impl Upkeep {
         }
     }
 
-    /// Whether a history of so many entries holds too much that nothing alive needs.
+    /// Whether a history of this length has too many entries that nothing alive needs.
     pub(super) fn is_outgrown(&self, state: &mut State, history: usize) -> bool {
         let live = || self.shared.journal.live_entries().0.len();
         state.checkpoints.is_outgrown(history, live)
     }
 
-    /// The same of a checkpoint that would continue the newest.
+    /// The same for a checkpoint that would continue the newest.
     fn would_outgrow(&self, state: &mut State) -> bool {
         let Some(newest) = state.checkpoints.newest() else {
             return false;
@@ -263,12 +265,12 @@ impl Upkeep {
         if !self.is_outgrown(state, with_tail()) {
             return false;
         }
-        // What came and went after the checkpoint will not be done, and does not count.
+        // Objects that came and went after the checkpoint are not made again, and do not count.
         self.shared.compact(self.shared.journal.standby_applied());
         self.is_outgrown(state, with_tail())
     }
 
-    /// Does to a fresh instance what was done to the one that the newest checkpoint was taken of, and compares.
+    /// Repeats the history of the newest checkpoint on a fresh instance, and compares.
     pub(super) fn verify_checkpoint(&self, state: &mut State) {
         let Some(checkpoint) = state.checkpoints.newest().cloned() else {
             return;
@@ -310,7 +312,7 @@ impl Upkeep {
         Ok(difference.map_or(Verdict::Same, Verdict::Differs))
     }
 
-    /// A checkpoint that gave something else than a replay.
+    /// Rejects a checkpoint that differed from a replay.
     pub(super) fn reject(&self, state: &mut State, checkpoint: &Arc<Checkpoint>, reason: String) {
         self.shared.ledger.emit(&Event::CheckpointRejected {
             sequence: checkpoint.sequence,
@@ -321,20 +323,20 @@ impl Upkeep {
         self.hold_journal(state);
     }
 
-    /// The newest checkpoint was made from nothing: what older ones needed the journal for can go.
+    /// The newest checkpoint was made from nothing: entries that older ones alone needed can go.
     fn forget_older(&self, state: &mut State) {
         state.checkpoints.settle();
         self.hold_journal(state);
         self.shared.compact(self.shared.journal.standby_applied());
     }
 
-    /// Makes the journal keep what standbys from the checkpoints there are will need.
+    /// Makes the journal keep what standbys from the current checkpoints will need.
     pub(super) fn hold_journal(&self, state: &State) {
         let horizons = state.checkpoints.horizons().collect();
         self.shared.journal.lock().hold(horizons);
     }
 
-    /// A standby from a checkpoint failed: what that says about the checkpoint.
+    /// After a standby from a checkpoint failed: rejects the checkpoint if it is to blame.
     pub(super) fn restore_failed(
         &self,
         state: &mut State,

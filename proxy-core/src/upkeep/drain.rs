@@ -22,7 +22,7 @@ pub(super) struct Draining {
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Upkeep {
-    /// Makes room for another generation at once: ends what the draining one still does.
+    /// Makes room for another generation at once: ends the calls of the draining one.
     pub(super) fn settle_draining(&self, state: &mut State) {
         let Some(draining) = &state.draining else {
             return;
@@ -55,7 +55,8 @@ impl Upkeep {
         });
     }
 
-    /// Frees the old generation if its last call has ended, and ends its calls if they took too long.
+    /// Frees the old generation if its last call has ended, and ends its calls if they took too
+    /// long.
     pub(super) fn reap(&self, state: &mut State, now: Instant) {
         let Some(draining) = &state.draining else {
             return;
@@ -100,7 +101,8 @@ impl Upkeep {
         });
     }
 
-    /// Frees old generations until [`Upkeep::dismiss_reaper`] is called: what the reaper's thread does.
+    /// Frees old generations until [`Upkeep::dismiss_reaper`] is called: what the reaper's thread
+    /// does.
     pub(crate) fn reap_forever(&self) {
         while let Some((buried, _freeing)) = self.graveyard.next() {
             self.free(buried);

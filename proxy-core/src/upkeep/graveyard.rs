@@ -1,4 +1,4 @@
-//! Old generations on their way out, freed by a thread that nobody waits for.
+//! Old generations on their way out, freed by a thread that no call waits for.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::generation::{Generation, lock};
 
-/// A generation that nobody refers to any more.
+/// A generation without any other reference.
 #[derive(Debug)]
 pub(crate) struct Buried {
     pub(super) generation: Arc<Generation>,
@@ -14,14 +14,15 @@ pub(crate) struct Buried {
     pub(super) drained: Duration,
 }
 
-/// Where old generations wait for the reaper. Without one, who brings them frees them.
+/// Where old generations wait for the reaper. Without a reaper, the thread that brings them frees
+/// them.
 #[derive(Debug, Default)]
 pub(crate) struct Graveyard {
     inside: Mutex<Inside>,
     changed: Condvar,
 }
 
-/// A generation that is being freed, for those who wait for the end of it.
+/// Counts a generation as being freed until it is dropped.
 pub(super) struct Freeing<'a>(&'a Graveyard);
 
 impl Drop for Freeing<'_> {
@@ -34,7 +35,7 @@ impl Drop for Freeing<'_> {
 #[derive(Debug, Default)]
 struct Inside {
     waiting: VecDeque<Buried>,
-    /// Reapers there are.
+    /// The number of reapers.
     attended: usize,
     /// Generations that a reaper is freeing.
     freeing: usize,
@@ -58,13 +59,13 @@ impl Graveyard {
         lock(&self.inside).attended += 1;
     }
 
-    /// A reaper is to go, after it has freed what is there.
+    /// Tells a reaper to go, after it has freed what waits.
     pub(crate) fn leave(&self) {
         lock(&self.inside).attended -= 1;
         self.changed.notify_all();
     }
 
-    /// For the reaper: the next generation, or `None` when it is to go.
+    /// For the reaper: the next generation, or `None` when it must go.
     pub(super) fn next(&self) -> Option<(Buried, Freeing<'_>)> {
         let is_idle = |inside: &mut Inside| inside.waiting.is_empty() && inside.attended > 0;
         let mut inside = self.wait_while(is_idle);

@@ -19,14 +19,15 @@ use crate::{Entry, Error, Prepared, Reason, ReplayReport, SequenceNumber, Source
 pub(super) struct Standby {
     pub(super) generation: Arc<Generation>,
     pub(super) prepare: Duration,
-    /// What it and those after it are made from: another engine's, if the module is to move there.
+    /// The blueprint of it and of later ones. It is another engine's if the module moves there.
     pub(super) blueprint: Blueprint,
     pub(super) source: Source,
-    /// Whether it cannot be captured: anything but entries was run on it, or what was is forgotten.
+    /// Whether it cannot be captured: something other than entries ran on it, or its history was
+    /// dropped.
     pub(super) is_touched: bool,
 }
 
-/// A tail of up to so many entries is left to the swap itself.
+/// A tail of up to this many entries is left to the swap itself.
 const TAIL: usize = 32;
 
 impl Upkeep {
@@ -80,7 +81,8 @@ impl Upkeep {
         })
     }
 
-    /// Makes a standby, from `Idle` to `Ready`. On failure there is none, and the failure is counted and reported.
+    /// Makes a standby, from `Idle` to `Ready`. On failure there is none, and the failure is
+    /// counted and reported.
     pub(super) fn prepare(
         &self,
         state: &mut State,
@@ -100,7 +102,7 @@ impl Upkeep {
     ) -> Result<Prepared, Error> {
         let started = Instant::now();
         let checkpoint = self.choose_checkpoint(state, &blueprint, reason);
-        // Two generations and what is left of a third would be more than anybody reckons with.
+        // Two generations and the rest of a third would take more memory than planned for.
         self.graveyard.wait();
         state.step(Step::Prepare);
         let entries = self.begin_replay(checkpoint.as_deref());
@@ -118,12 +120,12 @@ impl Upkeep {
         if let (Some(checkpoint), Err(error)) = (&checkpoint, &outcome)
             && !matches!(error, Error::StateExceedsBudget { .. })
         {
-            // The journal is the truth: it has to do without the checkpoint then.
+            // The journal is the truth, and is replayed without the checkpoint.
             self.restore_failed(state, checkpoint, error);
             self.begin_replay(None);
             outcome = self.replay(state, &blueprint, None, reason, started);
         }
-        // While it still was to catch up: what goes wrong later is left to the next attempt.
+        // Only for failures before it began to catch up: later ones are left to the next attempt.
         while let Err(error) = &outcome
             && state.swap == SwapState::Preparing
             && self.shared.can_do_without_artifact(error)
@@ -162,7 +164,7 @@ impl Upkeep {
         }
     }
 
-    /// Forgets what need not be made again, and returns how many entries there are to apply.
+    /// Forgets entries that need not be applied, and returns how many there are to apply.
     fn begin_replay(&self, checkpoint: Option<&Checkpoint>) -> usize {
         let applied = checkpoint.map_or(SequenceNumber::ZERO, |one| one.sequence);
         if checkpoint.is_some() {
@@ -209,7 +211,8 @@ impl Upkeep {
         if let Some(checkpoint) = checkpoint {
             checkpoint.note_use();
         }
-        // Whoever waits for a dead generation to be replaced does not wait for a checkpoint too.
+        // A call that waits for a dead generation to be replaced must not wait for a checkpoint
+        // too.
         if reason != Reason::Emergency {
             self.checkpoint_fresh(state, &generation, source, tail);
         }
@@ -219,8 +222,8 @@ impl Upkeep {
         Ok((generation, count, source))
     }
 
-    /// Applies what callers journaled meanwhile, until the tail is short. If callers journal as fast as
-    /// this applies, it would run after them for ever: then they are held back until it is done.
+    /// Applies what callers journaled meanwhile, until the tail is short. If callers journal as
+    /// fast as this applies, it would never catch up: then they are held back until it is done.
     fn run_after(
         &self,
         generation: &Generation,
@@ -247,8 +250,8 @@ impl Upkeep {
         Ok(count)
     }
 
-    /// The next entries for a generation that has applied those before, and how many there are. From
-    /// here on compaction counts them as applied.
+    /// The next entries for a generation that has applied those before, and how many there are.
+    /// From here on compaction counts them as applied.
     fn take_batch(&self, applied: SequenceNumber) -> (Vec<Arc<Entry>>, usize) {
         let journal = self.shared.journal.lock();
         let batch = journal.after(applied, BATCH);
@@ -259,8 +262,8 @@ impl Upkeep {
         (batch, left)
     }
 
-    /// Whether so much has happened since a waiting standby was brought up to date that a swap would
-    /// have to wait for it. What comes and goes meanwhile is not done to it at all.
+    /// Whether a waiting standby is so far behind that a swap would have to wait for it. Objects
+    /// that come and go meanwhile are never made there.
     pub(super) fn is_behind(&self, state: &State) -> bool {
         let Some(standby) = &state.standby else {
             return false;
@@ -282,7 +285,7 @@ impl Upkeep {
                 if self.is_outgrown(state, generation.history_len())
                     && let Some(standby) = &mut state.standby
                 {
-                    // A standby that waits for long must not collect what is about nothing alive.
+                    // A standby that waits for long must not collect entries about freed objects.
                     generation.forget_history();
                     standby.is_touched = true;
                 }
@@ -324,7 +327,7 @@ impl Upkeep {
         })
     }
 
-    /// Tells the world if a replay failed because it gave something else.
+    /// Emits an event if a replay failed because it differed from the original.
     pub(super) fn report_divergence(&self, error: &Error) {
         if let Error::Divergence(divergence) = error {
             let divergence = (**divergence).clone();

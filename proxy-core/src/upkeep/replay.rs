@@ -12,17 +12,17 @@ use crate::{Entry, Error, SequenceNumber};
 /// Entries are applied in batches, between which the replay can end early.
 pub(super) const BATCH: usize = 256;
 
-/// What is applied.
+/// The entries that a replay applies.
 #[derive(Clone, Copy)]
 pub(super) enum Entries<'e> {
-    /// What the journal has after what was applied, up to this entry.
+    /// The rest of the journal, up to this entry.
     JournalUpTo(SequenceNumber),
     These(&'e [Arc<Entry>]),
-    /// What was done to another instance, in the same way.
+    /// The history of another instance, applied in the same way.
     Like(&'e [Applied]),
 }
 
-/// Where it is noted what was applied, so compaction keeps what the instance still needs.
+/// Where progress is noted, so compaction keeps what the instance still needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Noted {
     Nowhere,
@@ -68,7 +68,8 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// Applies entries, and asks after each batch whether to go on. Returns whether all were applied.
+    /// Applies entries, and asks after each batch whether to go on. Returns whether all were
+    /// applied.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ impl<'a> Replay<'a> {
         Ok(true)
     }
 
-    /// The entries up to this one that were not applied are about nothing that is alive.
+    /// Counts the entries up to this one as applied: those that were not are about freed objects.
     pub(super) fn skip_to(&mut self, last: SequenceNumber) {
         self.generation.skip_to(last);
         self.applied = last;
@@ -146,8 +147,8 @@ pub(super) fn apply(
     applied
 }
 
-/// Applies entries without a look at the artifact store, whose directory may be slow. What was
-/// exported meanwhile is kept by the next replay.
+/// Applies entries without a look at the artifact store, whose directory may be slow. The next
+/// replay keeps what was exported.
 pub(super) fn apply_alone(
     shared: &Shared,
     generation: &Generation,

@@ -33,7 +33,7 @@ impl Upkeep {
         let Some(standby) = &state.standby else {
             return Err(Error::NoStandby);
         };
-        // It may have died since somebody decided to swap.
+        // It may have died since the decision to swap.
         let reason = if active.taint().is_some() {
             Reason::Emergency
         } else {
@@ -86,7 +86,7 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Runs a hook so that it can neither call back into upkeep nor take this thread with it.
+    /// Runs a hook, which can neither call back into upkeep nor end this thread by a panic.
     fn run_hook(&self, hook: impl FnOnce() -> Result<(), HookError>) -> Result<(), HookError> {
         let _inside = Inside::hook(self.shared.config.tag);
         catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|_| Err("the hook panicked".into()))
@@ -160,7 +160,7 @@ impl Upkeep {
         error
     }
 
-    /// What follows from the pointer having been stored.
+    /// Settles the state after the pointer was stored.
     fn settle(&self, state: &mut State, swapped: Swapped, old: Arc<Generation>) {
         self.shared.journal.forget_applied();
         state.checkpoints.settle();

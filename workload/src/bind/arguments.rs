@@ -1,4 +1,4 @@
-//! Arguments against the parameters that they are for.
+//! Arguments against their parameters.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! What the file writes as values of what a parameter takes or a result is.
+//! Literals of the file as values for parameters and results.
 
 use anyhow::Result;
 use guest_calls::{Shape, Value};
@@ -7,7 +7,7 @@ use super::number::to_val;
 use crate::Literal;
 
 impl Literal {
-    /// The value that it is where this is needed, or `None` if it cannot be one.
+    /// Its value where this shape is needed, or `None` if it has none.
     ///
     /// # Errors
     ///

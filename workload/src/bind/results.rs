@@ -1,4 +1,4 @@
-//! What a call is expected to return.
+//! The expected results of a call.
 
 use anyhow::{Result, bail, ensure};
 use guest_calls::{Shape, Value};

@@ -206,7 +206,7 @@ fn bind_named(
     })
 }
 
-/// What a guest leaves at a return pointer: words of four bytes, of which there is room for four.
+/// The words of four bytes that a guest leaves at a return pointer, which has room for four.
 fn return_slots(kinds: &[ResultKind], name: &str) -> Result<Vec<ValType>, PolicyError> {
     let words = |kind: &ResultKind| match kind {
         ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer => 1,

@@ -105,8 +105,8 @@ pub(super) fn bind_service(
     }
 }
 
-/// Checks that fingerprints and artifacts name exports that can serve as such, by what the policy
-/// says of those.
+/// Checks that exports named as fingerprints and artifacts can serve as such, by their own entries
+/// in the policy.
 pub(super) fn check_services(exports: &[Arc<ExportPlan>]) -> Result<(), PolicyError> {
     for plan in exports {
         let name = &plan.name;
