@@ -27,7 +27,7 @@ pub(crate) struct Report {
     rss: Option<(u64, u64)>,
 }
 
-/// The setting of a run, besides its calls.
+/// A run, apart from the figures of its calls.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
     pub(crate) module: String,

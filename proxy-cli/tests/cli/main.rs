@@ -15,7 +15,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// What a run of the program gave.
+/// The exit code and the output of a run of the program.
 struct Ran {
     code: Option<i32>,
     stdout: String,
