@@ -24,7 +24,7 @@ use crate::setup::Setup;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Order {
-    /// Reads the order of this process. The front end makes the engine of its name, and
+    /// Reads the order of this process. The front end makes the engine that it names, and
     /// [executes](Order::execute) it.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ impl From<anyhow::Error> for Ended {
     }
 }
 
-/// Where the calls and scopes of a job are made.
+/// A bare instance or a proxy, which takes the calls and scopes of a job.
 pub(crate) trait Site: ScopedCallee<Error: Error + Send + Sync + 'static> {}
 
 impl<C: ScopedCallee<Error: Error + Send + Sync + 'static>> Site for C {}
@@ -180,7 +180,7 @@ impl Setup {
         })
     }
 
-    /// Builds the state on something new.
+    /// Builds the state on a new instance or proxy.
     pub(crate) fn with_state<S: Site>(&self, site: S) -> Result<Live<S>> {
         let mut live = Live {
             site,
