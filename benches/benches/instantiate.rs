@@ -1,5 +1,5 @@
-//! How long it takes to have a module ready, on every engine: compiled from nothing, loaded from an
-//! artifact, instantiated.
+//! How long it takes to make a module ready, on every engine: compiled, loaded precompiled,
+//! instantiated.
 
 use std::cell::LazyCell;
 use std::sync::Arc;

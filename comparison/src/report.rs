@@ -1,5 +1,5 @@
-//! The figures of a comparison. The JSON form has the same fields, and `docs/benchmarks.md` describes
-//! it.
+//! The figures of a comparison. The JSON form has the same fields, and `docs/benchmarks.md`
+//! describes it.
 
 use serde::{Deserialize, Serialize};
 
@@ -98,8 +98,8 @@ pub struct Row {
     /// were none.
     pub latency_us: Option<Latency>,
     /// Processor time for each turn that was begun, in milliseconds: of all threads and children,
-    /// including the work beside the turns. `None` where the system does not say, or where the total
-    /// is too small to measure.
+    /// including the work beside the turns. `None` where the system does not say, or where the
+    /// total is too small to measure.
     pub cpu_ms_per_turn: Option<Spread>,
     /// Instances that were replaced while a caller waited.
     pub restarts: Spread,

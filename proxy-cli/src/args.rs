@@ -165,7 +165,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Vec<String>,
 
-    /// How many turns of the repeat each strategy makes [default: the workload's number; 300 proofs]
+    /// How many turns of the repeat each strategy makes [default: the workload's number; 300
+    /// proofs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 

@@ -35,7 +35,8 @@ impl ChosenPolicy {
     }
 
     /// A warning if the policy seems to be for another module, because its entries match only
-    /// `listed` of `exports` functions. The binding does not notice this: patterns may match nothing.
+    /// `listed` of `exports` functions. The binding does not notice this: patterns may match
+    /// nothing.
     pub(crate) fn doubt(&self, listed: usize, exports: usize) -> Option<String> {
         let rest = if self.policy.strict {
             "refused"

@@ -1,4 +1,5 @@
-//! The parts that all plots share: the drawing, its colours and text, its axes, the heading and the legend.
+//! The parts that all plots share: the drawing, its colours and text, its axes, the heading and the
+//! legend.
 
 use std::io;
 use std::ops::Range;

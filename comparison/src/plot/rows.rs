@@ -81,8 +81,8 @@ pub fn bars(heading: &str, unit: &str, all: &[Bar]) -> String {
     })
 }
 
-/// Times on a logarithmic axis: a dot for each, and a line between. `names` are those of the dots in
-/// every row, from the first to the last; later ones are smaller.
+/// Times on a logarithmic axis: a dot for each, and a line between. `names` are those of the dots
+/// in every row, from the first to the last; later ones are smaller.
 #[must_use]
 pub fn ranges(heading: &str, names: &[&str], all: &[Times]) -> String {
     let said = |times: &Times| match (times.micros.first(), times.micros.last()) {

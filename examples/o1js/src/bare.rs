@@ -1,4 +1,4 @@
-//! The same prover without a proxy, to measure against: one instance, raw pointers.
+//! The same prover without a proxy, as the baseline: one instance, raw pointers.
 
 use anyhow::{Context, Result, bail};
 use engine_api::{

@@ -9,8 +9,8 @@ use guest_calls::policy::plan::Plan;
 use guest_calls::{Policy, PolicyError};
 use module_bytes::Feature;
 
-/// Up to this size a module is compiled to see whether that works. An optimising compiler would take
-/// too long for a larger one.
+/// Up to this size a module is compiled to see whether that works. An optimising compiler would
+/// take too long for a larger one.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
 
 /// Binds a policy to a module as callers see it, with what the host adds. This compiles nothing.

@@ -6,7 +6,8 @@ use super::{Folder, engines, report, wasm_proxy};
 
 const UTF8: &str = "temporary folders have plain names";
 
-/// Runs the prover. Returns the numbers of calls and of replays that read an object, and the digest.
+/// Runs the prover. Returns the numbers of calls and of replays that read an object, and the
+/// digest.
 fn run(folder: &Folder, engine: &str) -> (u64, u64, String) {
     let (artifacts, path) = (folder.path("artifacts"), folder.path("report.json"));
     let ran = wasm_proxy(&[
