@@ -39,7 +39,7 @@ const IN_FLIGHT: Duration = Duration::from_secs(2);
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    // `cargo bench` passes it. Without it, as in `cargo test --benches`, a short run is enough.
+    // Only `cargo bench` passes `--bench`. For `cargo test --benches` a short run is enough.
     let is_bench = arguments.iter().any(|argument| argument == "--bench")
         && !arguments.iter().any(|argument| argument == "--test");
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -229,9 +229,9 @@ fn observe(
 struct InFlight {
     /// How long the call took.
     call: Duration,
-    /// How long the swap took, which came while the call ran.
+    /// How long the swap took, while the call ran.
     swap: Duration,
-    /// For how much of that it held back journaled calls.
+    /// The part of that time in which it held back journaled calls.
     pause: Duration,
     /// How long the first call after the swap took, while the long one still ran.
     next_call: Duration,

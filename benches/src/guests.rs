@@ -5,7 +5,7 @@ use proxy_core::Policy;
 /// A module with its policy.
 #[derive(Clone, Debug)]
 pub struct GuestModule {
-    /// In the binary format.
+    /// The module, in the binary format.
     pub wasm: Vec<u8>,
     /// The roles of its exports.
     pub policy: Policy,

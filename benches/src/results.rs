@@ -73,7 +73,7 @@ pub mod module {
 pub mod srs {
     /// The parameters are for `2^K` rows.
     pub const K: u32 = 8;
-    /// A process calls for them, and computes.
+    /// A process calls for them, and computes them.
     pub const CALL_COMPUTED: &str = "first call, computed";
     /// A process calls for them, and an earlier one has left them in a directory.
     pub const CALL_READ: &str = "first call after a restart, from the directory";
@@ -131,7 +131,7 @@ pub fn latency_folder() -> PathBuf {
 ///
 /// # Errors
 ///
-/// The file cannot be read, or is of another form.
+/// The file cannot be read, or has another form.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;

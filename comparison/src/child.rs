@@ -37,7 +37,7 @@ impl Order {
             .context("cannot read standard input")?;
         let order = serde_json::from_str(&line)
             .context("this is started by the comparison, and not by hand")?;
-        // However the parent ends, the system closes this pipe; nobody needs the figures any more.
+        // However the parent ends, the system closes this pipe. Then nobody needs the figures.
         thread::Builder::new()
             .name("parent".to_owned())
             .spawn(|| {

@@ -37,7 +37,7 @@ pub struct Settings {
 /// How to start children, and on which engines.
 #[derive(Debug)]
 pub struct Children {
-    /// This program, with arguments under which it [executes orders](crate::child::Order).
+    /// This program, with arguments that make it [execute orders](crate::child::Order).
     pub again: Again,
     /// The engines by their names, in order.
     pub engines: Vec<(String, Arc<dyn Engine>)>,

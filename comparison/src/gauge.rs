@@ -59,7 +59,7 @@ impl Gauge {
         self.memory_peak.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// The largest size that was noted, even if no sample fell into its time.
+    /// The largest size that was noted, even if no sample saw it.
     pub(crate) fn memory_peak(&self) -> u64 {
         self.memory_peak.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! A report as one page for a browser, without scripts and without anything from elsewhere.
+//! A report as one page for a browser, without scripts and without other files.
 //!
 //! It is well-formed XML too, so a program can check it.
 

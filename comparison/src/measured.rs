@@ -29,7 +29,7 @@ pub(crate) struct Measured {
     pub(crate) cpu_s: Option<f64>,
     /// Quantile and microseconds of successful turns.
     pub(crate) latency_us: Vec<(f64, f64)>,
-    /// When each turn had ended, from the beginning of the first.
+    /// The end of each turn, counted from the beginning of the first.
     pub(crate) ends_us: Vec<u64>,
     /// The digest of each turn's results; `None` where the turn failed.
     pub(crate) digests: Vec<Option<u64>>,

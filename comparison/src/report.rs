@@ -110,7 +110,8 @@ pub struct Row {
     pub pss_start_mib: Spread,
     /// The largest proportional set size of all samples, children included.
     pub pss_peak_mib: Spread,
-    /// The largest size of all linear memories together, after a turn or, of the proxy, every 5 ms.
+    /// The largest size of all linear memories together: after each turn, or for a proxy every 5
+    /// ms.
     pub memory_peak_mib: Spread,
     /// Memory over time, in the first round.
     pub series: Series,

@@ -34,7 +34,7 @@ pub(crate) struct Live<S> {
 /// without an artifact.
 pub(crate) type Artifacts = Vec<Option<Vec<u8>>>;
 
-/// Why a turn ended before its end.
+/// The reason why a turn failed.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) cause: String,
@@ -123,7 +123,7 @@ impl Setup {
         })
     }
 
-    /// The compiled module in the form for a file, where the engine has one.
+    /// The precompiled module, if the engine can make one.
     #[must_use]
     pub fn compiled(&self) -> Option<Precompiled> {
         self.module.precompiled().ok()

@@ -109,7 +109,7 @@ impl FromStr for Strategy {
         let mut all = Self::ALL.into_iter();
         all.find(|strategy| strategy.key() == key).ok_or_else(|| {
             let keys = Self::ALL.map(Self::key);
-            format!("there is none; choose among: {}", keys.join(", "))
+            format!("no such strategy; choose among: {}", keys.join(", "))
         })
     }
 }

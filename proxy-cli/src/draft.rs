@@ -1,7 +1,8 @@
 //! A policy drafted from an export's name and type.
 //!
-//! Names promise nothing: a draft is a start for somebody who knows the module. An export that no
-//! naming rule knows is `mutate` on the whole module, which is safe: all its calls are replayed.
+//! Names promise nothing: a draft is a starting point for a person who knows the module. An export
+//! that no naming rule knows is `mutate` on the whole module, which is safe: all its calls are
+//! replayed.
 
 mod emit;
 mod rules;

@@ -13,7 +13,7 @@
 //! | `bench` | `bench`: every strategy on the module, and the report |
 //! | `run::calls` | makes the calls of a workload, measures and compares them |
 //! | `observed` | the events of a run |
-//! | `console` | where lines go while it runs |
+//! | `console` | the lines that are printed while it runs |
 //! | `display`, `report` | the display while it runs, and the report at its end |
 //! | `inspect`, `draft` | a module's parts, and a policy drafted from its names |
 //! | `failure` | errors with a way out, and exit codes |

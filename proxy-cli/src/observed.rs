@@ -36,7 +36,7 @@ pub(crate) struct Swaps {
     pub(crate) pauses: Histogram<u64>,
     /// Preparations in microseconds.
     pub(crate) preparations: Histogram<u64>,
-    /// The most that a new generation started with, in bytes.
+    /// The largest size that a new generation started with, in bytes.
     pub(crate) memory_after_max: u64,
 }
 

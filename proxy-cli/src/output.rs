@@ -53,7 +53,7 @@ pub(crate) fn write(mut file: File, report: &[u8]) -> Result<()> {
         .context("cannot write the report; is the disk full?")
 }
 
-/// A report as JSON for people too.
+/// A report as indented JSON, with a newline at its end.
 pub(crate) fn json(report: &impl Serialize) -> Result<Vec<u8>> {
     let mut json = serde_json::to_vec_pretty(report).context("cannot write JSON")?;
     json.push(b'\n');

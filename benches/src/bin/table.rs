@@ -76,7 +76,7 @@ impl Measured {
             "nothing in {}: run `cargo bench -p wasm-proxy-benches` first",
             folder.display()
         );
-        // A folder lists its entries in no order.
+        // A folder lists its entries in no particular order.
         medians.sort_by(|a, b| (&a.group, &a.row, &a.engine).cmp(&(&b.group, &b.row, &b.engine)));
         let mut pauses = BTreeMap::new();
         for engine in columns() {

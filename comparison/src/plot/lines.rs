@@ -21,7 +21,7 @@ pub enum Scale {
 /// A line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// Its name in the legend; empty if another line of its colour is there already.
+    /// Its name in the legend; empty if the legend has a line of this colour already.
     pub name: String,
     /// Its points as pairs of x and y, in order.
     pub points: Vec<(f64, f64)>,
@@ -44,7 +44,7 @@ pub struct Lines {
     pub scale: Scale,
     /// A number that the vertical axis reaches, for plots that stand side by side.
     pub y_max: Option<f64>,
-    /// The lines.
+    /// The lines, in the order of the legend.
     pub lines: Vec<Line>,
     /// Moments, drawn as thin vertical lines, each with its colour.
     pub marks: Vec<(f64, usize)>,

@@ -134,7 +134,7 @@ fn groups(rows: &[(&Row, String)]) -> usize {
     rows.chunk_by(|a, b| a.0.group == b.0.group).count()
 }
 
-/// Draws rows below each other. `draw` draws one at a height, and says where it ends.
+/// Draws rows below each other. `draw` draws one at a height, and returns its end.
 fn draw_rows<'b, X>(
     area: &Area<'b>,
     (heading, legend): (&str, &[(&str, Swatch)]),

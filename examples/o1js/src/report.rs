@@ -69,7 +69,7 @@ pub(crate) struct Report {
     proof_ms_median: f64,
     pub(crate) compared_proxy: Vec<Milliseconds>,
     pub(crate) compared_bare: Vec<Milliseconds>,
-    /// Proof time behind the proxy by that on a bare instance, both medians.
+    /// The median proof time behind the proxy, divided by that on a bare instance.
     proxy_to_bare: Option<f64>,
     pub(crate) prepared: Vec<Milliseconds>,
     /// While the first generation and its pool exist.

@@ -1,4 +1,4 @@
-//! Whether a policy fits a module, and whether engines can run it.
+//! Whether a policy fits a module, and which engines can run the module.
 
 use std::fmt::Write;
 use std::time::Instant;
