@@ -1,8 +1,8 @@
-//! What bytes save where an object takes long to compute: a standby's preparation, and the first
-//! call of a process that finds the bytes in a directory, on every engine.
+//! The time that artifacts save where an object takes long to compute, on every engine: in the
+//! preparation of a standby, and in the first call of a process that finds them in a directory.
 //!
-//! The object is a structured reference string of the prover. Both happen on the thread that asks
-//! for them, so it is that thread's time that is measured.
+//! The object is a structured reference string of the prover. Both happen on the calling
+//! thread, whose time is measured.
 
 use std::cell::LazyCell;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The prover's policy, without a word of bytes.
+/// The prover's policy without artifacts.
 fn without_artifacts() -> Policy {
     let mut policy = GuestModule::prover().policy;
     for export in &mut policy.exports {
@@ -87,7 +87,7 @@ fn call(
     });
 }
 
-/// A standby. The first one, which exports where there is something to export, is not counted.
+/// A standby. The first one, which exports the artifacts, is not counted.
 fn prepare(criterion: &mut Criterion<OnThread>, column: Column, row: &str, guest: &GuestModule) {
     let proxy = LazyCell::new(|| {
         let proxy = column.proxies_with(guest)(ArtifactStore::memory());

@@ -1,4 +1,4 @@
-//! What a call costs, on every engine: by the engine's own interface, by the engine contract, and
+//! The cost of a call on every engine: by the engine's own interface, by the engine contract, and
 //! by the proxy in every way it can be called.
 
 use std::cell::{LazyCell, RefCell};
@@ -15,7 +15,7 @@ use criterion::{BenchmarkGroup, BenchmarkId};
 use engine_api::{Imports, Limits, Val};
 use proxy_core::{Error, Handle, Proxy, Typed, args};
 
-/// Entries that a journal gets before a fresh proxy takes over. It bounds the memory.
+/// Entries that a journal gets before a fresh proxy takes over. This bounds the memory.
 const ENTRIES_MAX: u64 = 50_000;
 
 const SERVED: &str = "the guest's functions do not fail";
@@ -23,7 +23,8 @@ const SERVED: &str = "the guest's functions do not fail";
 fn main() {
     let mut criterion = benches::criterion().with_measurement(OnThread);
     for column in engines::all() {
-        // All rows of one engine one after the other, because the machine's mood changes slowly.
+        // All rows of one engine one after the other, because the load of the machine changes
+        // slowly.
         let mut group = criterion.benchmark_group(CALL);
         without_proxy(&mut group, column);
         pure(&mut group, column);

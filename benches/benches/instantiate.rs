@@ -1,5 +1,5 @@
-//! How long it takes to have a module ready, on every engine: compiled from nothing, loaded from an
-//! artifact, instantiated.
+//! How long it takes to make a module ready, on every engine: compiled, loaded precompiled,
+//! instantiated.
 
 use std::cell::LazyCell;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use benches::results::{COMPILE, INSTANTIATE, INSTANTIATE_DROP, LOAD, module};
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode};
 use engine_api::{Imports, Instance, Limits, Module};
 
-/// Not one, because reading the clock takes as long as a small part of an instantiation; not many,
+/// More than one, because reading the clock takes a part of the time of an instantiation. Not many,
 /// because each instance reserves gibibytes of address space until it is dropped.
 const FEW: BatchSize = BatchSize::NumIterations(16);
 
@@ -42,8 +42,8 @@ fn main() {
 
 type Compiled = Result<Arc<dyn Module>, engine_api::Error>;
 
-/// On the wall, since some compilers use several threads. Compiling the prover takes from a tenth
-/// of a second to many: as few samples as criterion allows.
+/// On the wall, because some compilers use several threads. Compiling the prover takes from a tenth
+/// of a second to many seconds, so there are as few samples as criterion allows.
 fn compile(criterion: &mut Criterion, column: Column, row: &str, compile: &dyn Fn() -> Compiled) {
     let mut group = criterion.benchmark_group(COMPILE);
     group

@@ -1,17 +1,16 @@
-//! What a swap does to pure calls, on every engine.
+//! The effect of a swap on pure calls, on every engine.
 //!
 //! *Latency*: one thread calls the prover's `index_digest` in a tight loop and times every call,
 //! while another prepares and swaps. Calls that overlap a swap, and the first one after it, are
-//! kept apart from the others, and from those of a run without swaps. Where the machine has other
-//! work, the scheduler puts threads aside for milliseconds, and a swap often happens just because
-//! the caller was: a call with an involuntary context switch in it says nothing about the proxy,
-//! and goes into a histogram of its own. A call that waits for a lock switches voluntarily, and
-//! stays.
+//! kept apart from the others, and from those of a run without swaps. On a busy machine the
+//! scheduler puts threads aside for milliseconds, and a swap often happens just because the caller
+//! was put aside. So a call with an involuntary context switch says nothing about the proxy, and
+//! goes into a histogram of its own. A call that waits for a lock switches voluntarily, and stays.
 //!
 //! *In flight*: a pure call that takes two seconds is on the old generation while a standby is
 //! prepared and swapped in.
 //!
-//! Criterion measures what repeats, and this is about the worst of many. The bench has a form of its
+//! Criterion is for averages, and this bench is about the worst of many calls. It has a form of its
 //! own, and takes criterion's `--test` and a filter over the engines' names.
 
 use std::env;
@@ -40,7 +39,7 @@ const IN_FLIGHT: Duration = Duration::from_secs(2);
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    // `cargo bench` says so; without it, as in `cargo test --benches`, it is enough that it works.
+    // Only `cargo bench` passes `--bench`. For `cargo test --benches` a short run is enough.
     let is_bench = arguments.iter().any(|argument| argument == "--bench")
         && !arguments.iter().any(|argument| argument == "--test");
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -82,7 +81,7 @@ fn keep(column: Column, swaps: u32, latency: &Latency, in_flight: &InFlight) -> 
     write_json(&file, &result)
 }
 
-/// What pure calls noticed.
+/// The times of pure calls.
 struct Latency {
     /// Without a second generation.
     quiet: Calls,
@@ -148,7 +147,7 @@ impl Latency {
 /// How long calls took, in nanoseconds.
 struct Calls {
     took: Histogram<u64>,
-    /// Those that the scheduler interrupted.
+    /// Calls that the scheduler interrupted.
     put_aside: Histogram<u64>,
 }
 
@@ -202,7 +201,7 @@ fn observe(
             } else {
                 &mut others
             };
-            // Who is put aside is so for longer than this.
+            // A thread that is put aside stays so for longer than this.
             let was_put_aside = took > Duration::from_micros(20) && {
                 let preemptions_before = preemptions;
                 preemptions = put_aside();
@@ -230,9 +229,9 @@ fn observe(
 struct InFlight {
     /// How long the call took.
     call: Duration,
-    /// How long the swap took, which came while the call ran.
+    /// How long the swap took, while the call ran.
     swap: Duration,
-    /// For how much of that it held back journaled calls.
+    /// The part of that time in which it held back journaled calls.
     pause: Duration,
     /// How long the first call after the swap took, while the long one still ran.
     next_call: Duration,

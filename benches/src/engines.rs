@@ -1,4 +1,4 @@
-//! The engines that are compared: those of the list that are compiled in.
+//! The engines that are measured: all of the list that are compiled in.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::native::{self, NativeAdd};
 /// One column of the tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// As in `wasmer.cranelift`.
+    /// The name of the engine, such as `wasmer.cranelift`.
     pub name: &'static str,
 }
 
@@ -71,7 +71,7 @@ impl Column {
             .policy(guest.policy.clone())
     }
 
-    /// Without checkpoints: what they change is measured by [`crate::swaps`].
+    /// Without checkpoints, because [`crate::swaps`] measures their effect.
     fn built(builder: Builder) -> Proxy {
         let builder = builder.checkpoints(CheckpointPolicy::off());
         builder.build().expect("the policy fits the guest")

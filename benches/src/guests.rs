@@ -5,9 +5,9 @@ use proxy_core::Policy;
 /// A module with its policy.
 #[derive(Clone, Debug)]
 pub struct GuestModule {
-    /// In the binary format.
+    /// The module, in the binary format.
     pub wasm: Vec<u8>,
-    /// What its exports do.
+    /// The roles of its exports.
     pub policy: Policy,
 }
 
@@ -19,7 +19,7 @@ impl GuestModule {
         }
     }
 
-    /// The real one: `guests/README.md` describes it.
+    /// The prover, a real module that `guests/README.md` describes.
     #[must_use]
     pub fn prover() -> Self {
         Self {
@@ -143,7 +143,7 @@ impl GuestModule {
         )
     }
 
-    /// The least that can be called.
+    /// The smallest module with a function to call.
     #[must_use]
     pub fn tiny() -> Self {
         Self::new(

@@ -1,7 +1,7 @@
-//! What the benches share: the engines, the guests, and the results.
+//! The parts that the benches share: the engines, the guests, and the results.
 //!
-//! Every bench measures all engines that are compiled in. A row of the tables is what is measured,
-//! a column is an engine. Criterion's names are `group/row/engine`, so one engine is measured by
+//! Every bench measures all engines that are compiled in. A row of the tables is a measurement, a
+//! column is an engine. Criterion's names are `group/row/engine`, so one engine is measured by
 //! `cargo bench -p wasm-proxy-benches -- wasmtime.winch`.
 
 pub mod engines;
@@ -29,8 +29,8 @@ pub fn criterion() -> Criterion {
         .configure_from_args()
 }
 
-/// The time of this thread that `iters` calls of `run` take, `chunk` at a time on what `fresh`
-/// makes. Making and dropping that is not measured.
+/// The time of this thread that `iters` calls of `run` take. Each `chunk` of them gets a fresh
+/// value, and making and dropping the values is not measured.
 ///
 /// A journaled call makes the journal longer for ever, so its cost is measured on a journal of 0 to
 /// `chunk` entries.

@@ -1,4 +1,4 @@
-//! What the proxy is compared with: a runtime's own typed call, set up as its manual says.
+//! The baseline for the proxy: a runtime's own typed call, set up as its manual says.
 
 #[cfg(any(feature = "wasmtime", feature = "wasmer"))]
 use std::hint::black_box;
@@ -7,8 +7,8 @@ use std::time::Duration;
 #[cfg(any(feature = "wasmtime", feature = "wasmer"))]
 use cpu_time::ThreadTime;
 
-/// Calls the export `add` as often as it is told, by the runtime's own typed interface, and says
-/// how long that took this thread. The loop is inside: nothing but the call is in it.
+/// Calls the export `add` a number of times by the runtime's own typed interface, and returns the
+/// time that this took the thread. The loop is inside, and has nothing but the call in it.
 pub type NativeAdd = Box<dyn FnMut(u64) -> Duration>;
 
 /// The native call of an engine of the list.

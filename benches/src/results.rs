@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 pub const CALL: &str = "call";
 /// Group: from the binary format to machine code.
 pub const COMPILE: &str = "compile";
-/// Group: from an artifact to machine code.
+/// Group: from a precompiled module to machine code.
 pub const LOAD: &str = "load";
 /// Group: from machine code to an instance.
 pub const INSTANTIATE: &str = "instantiate";
@@ -39,7 +39,7 @@ pub mod call {
     pub const PURE_TYPED: &str = "proxy, pure, typed";
     /// Through the proxy, by name.
     pub const PURE: &str = "proxy, pure, dynamic";
-    /// As [`PURE_TYPED`], with an object as the argument, of which the guest reads four bytes.
+    /// As [`PURE_TYPED`], with an object as the argument; the guest reads four bytes of it.
     pub const HANDLE_TYPED: &str = "proxy, pure, typed, handle";
     /// The same by name.
     pub const HANDLE: &str = "proxy, pure, dynamic, handle";
@@ -57,7 +57,7 @@ pub mod call {
     pub const PURE_BESIDE: &str = "proxy, pure, typed, beside a thread on another proxy";
     /// As [`JOURNALED_TYPED`], while another thread makes the same calls through another proxy.
     pub const JOURNALED_BESIDE: &str = "proxy, journaled, typed, beside a thread on another proxy";
-    /// Two journaled calls: an object made, and freed. Its share of compaction is in it.
+    /// Two journaled calls, which make an object and free it, with their share of compaction.
     pub const CREATE_FREE: &str = "proxy, create and free";
 }
 
@@ -73,7 +73,7 @@ pub mod module {
 pub mod srs {
     /// The parameters are for `2^K` rows.
     pub const K: u32 = 8;
-    /// A process calls for them, and computes.
+    /// A process calls for them, and computes them.
     pub const CALL_COMPUTED: &str = "first call, computed";
     /// A process calls for them, and an earlier one has left them in a directory.
     pub const CALL_READ: &str = "first call after a restart, from the directory";
@@ -108,7 +108,7 @@ pub const ROWS: [&str; 21] = [
     srs::PREPARE_READ,
 ];
 
-/// Where criterion keeps its results, by its own rules.
+/// The folder of criterion's results, by criterion's own rules.
 #[must_use]
 pub fn folder() -> PathBuf {
     if let Some(home) = env::var_os("CRITERION_HOME") {
@@ -121,7 +121,7 @@ pub fn folder() -> PathBuf {
     target.join("criterion")
 }
 
-/// Where the bench `pause` keeps its own, one file per engine.
+/// The folder of the results of the bench `pause`, one file per engine.
 #[must_use]
 pub fn latency_folder() -> PathBuf {
     folder().join("latency")
@@ -131,19 +131,19 @@ pub fn latency_folder() -> PathBuf {
 ///
 /// # Errors
 ///
-/// The file cannot be read, or is of another form.
+/// The file cannot be read, or has another form.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     serde_json::from_str(&text).with_context(|| {
         format!(
-            "`{}` is not of this program, or of another version of it: measure again",
+            "`{}` was not written by this version of the program: measure again",
             path.display()
         )
     })
 }
 
-/// Writes what was measured.
+/// Writes measurements as JSON.
 ///
 /// # Errors
 ///
@@ -195,7 +195,7 @@ pub fn put_aside() -> u64 {
         .unwrap_or(0)
 }
 
-/// A duration with three digits that mean something.
+/// A duration with three significant digits.
 #[must_use]
 pub fn show_ns(nanoseconds: f64) -> String {
     let (value, unit) = match nanoseconds.abs() {

@@ -1,9 +1,10 @@
 //! How long a standby takes and how long a swap pauses, against the size of the state and the
-//! length of the journal, by replay and from a checkpoint, with what others do for the same state
-//! beside it.
+//! length of the journal, by replay and from a checkpoint. Peers do the same for the same state:
+//! Wizer, and a copy of the memory.
 //!
-//! Times are on the wall. If the system put the thread aside for another process during a sample (an
-//! involuntary context switch), the sample says nothing about the proxy: it is counted and left out.
+//! Times are wall-clock times. If the system put the thread aside for another process during a
+//! sample (an involuntary context switch), the sample says nothing about the proxy: it is counted
+//! and left out.
 
 mod figures;
 #[cfg(feature = "wasmtime")]
@@ -31,7 +32,7 @@ pub const SIZES: [i32; 5] = [1, 16, 64, 256, 512];
 /// Lengths of the journal in entries.
 pub const LENGTHS: [i32; 3] = [10, 1_000, 100_000];
 
-/// How much is measured.
+/// The numbers of samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     /// Swaps from a checkpoint for each row.
@@ -43,7 +44,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// As the tables have it: about a minute for all engines.
+    /// For the tables: about a minute for all engines.
     pub const FULL: Self = Self {
         checkpointed: 2_000,
         replayed: 5,
@@ -58,18 +59,17 @@ impl Effort {
     };
 }
 
-/// Everything that was measured. The JSON form is this, field by field; `docs/benchmarks.md`
-/// describes it.
+/// All measurements. The JSON form has the same fields, and `docs/benchmarks.md` describes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Swaps {
-    /// Where it is from.
+    /// The origin of the figures.
     #[serde(flatten)]
     pub origin: Origin,
-    /// One for each engine, thing measured, and size or length.
+    /// One cell for each engine, measurement, and size or length.
     pub cells: Vec<Cell>,
 }
 
-/// Percentiles of one thing measured, in nanoseconds.
+/// Percentiles of one measurement, in nanoseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// Samples that count.
@@ -86,7 +86,7 @@ pub struct Summary {
     pub max: u64,
 }
 
-/// What is measured.
+/// A measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -96,7 +96,7 @@ pub enum What {
     Pause,
     /// The prover, from the binary format to machine code.
     Compile,
-    /// The same, from what was compiled before.
+    /// The same, from the precompiled module.
     Load,
     /// The same, from machine code to an instance.
     Instantiate,
@@ -108,7 +108,7 @@ pub enum What {
     Memcpy,
 }
 
-/// What a standby is made from.
+/// The source of a standby.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
@@ -126,17 +126,17 @@ impl By {
 /// One cell of the tables.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cell {
-    /// As in `wasmtime.cranelift`; `None` where no engine is in it.
+    /// The name of the engine; `None` where no engine takes part.
     pub engine: Option<String>,
-    /// What was measured.
+    /// The measurement.
     pub what: What,
-    /// What the standby is made from, for `prepare` and `pause`.
+    /// The source of the standby, for `prepare` and `pause`.
     pub by: Option<By>,
-    /// MiB of state, if that is what varies.
+    /// MiB of state, if the size varies.
     pub mib: Option<i32>,
-    /// Entries of the journal, if that is what varies.
+    /// Entries of the journal, if its length varies.
     pub entries: Option<i32>,
-    /// How it was.
+    /// The percentiles.
     pub summary: Summary,
 }
 
@@ -151,7 +151,7 @@ impl Swaps {
         engines
     }
 
-    /// The cells of one line: what, by what, on which engine.
+    /// The cells of one line: a measurement, from a source, on an engine.
     fn line<'a>(
         &'a self,
         what: What,
@@ -211,7 +211,7 @@ impl Samples {
     }
 }
 
-/// Measures the peers and these engines. `on_progress` gets a line about what comes next.
+/// Measures the peers and these engines. `on_progress` gets a line about the next step.
 ///
 /// # Errors
 ///
@@ -284,7 +284,7 @@ fn engine(column: Column, effort: Effort, cells: &mut Vec<Cell>) -> anyhow::Resu
     Ok(())
 }
 
-/// A state of one entry for each MiB, or of entries that count.
+/// A state of one entry for each MiB, or of entries that only count.
 fn fill(proxy: &Proxy, mib: Option<i32>, entries: Option<i32>) -> anyhow::Result<()> {
     for _ in 0..mib.unwrap_or(0) {
         proxy.call("fill_mib", args![1])?;
@@ -308,7 +308,7 @@ fn swaps(proxy: &Proxy, by: By, effort: Effort) -> anyhow::Result<(Samples, Samp
         By::Replay => effort.replayed,
     };
     for _ in 0..rounds {
-        // Otherwise the preparation would wait for what the reaper still frees.
+        // Otherwise the preparation would wait for a generation that the reaper still frees.
         while proxy.debug_info().generations_alive > 1 {
             std::thread::yield_now();
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use cpu_time::ThreadTime;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 
-/// The time that the processor spends on the thread, the kernel's part for it included.
+/// The time that the processor spends on the thread, including the kernel's part for it.
 ///
-/// A call waits for nothing, so on an idle machine this is the time on the wall; on one with other
-/// work it is what the call costs, and not how often the thread was put aside.
+/// A call waits for nothing, so on an idle machine this is the time on the wall. On a busy machine
+/// it is still the cost of the call, however often the thread was put aside.
 #[derive(Clone, Copy, Debug)]
 pub struct OnThread;
 

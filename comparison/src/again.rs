@@ -21,7 +21,7 @@ pub struct Again {
 }
 
 impl Again {
-    /// This program, with arguments under which it reads an [`Order`].
+    /// This program, with arguments that make it read an [`Order`].
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl Again {
         })
     }
 
-    /// The child that this process is.
+    /// Another child like this process, with the engine and the compiled module of its order.
     pub(crate) fn this(order: &Order) -> Result<Self> {
         Ok(Self {
             engine: order.engine.clone(),

@@ -24,7 +24,7 @@ use crate::setup::Setup;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Order {
-    /// Reads the order of this process. The front end makes the engine of its name, and
+    /// Reads the order of this process. The front end makes the engine that it names, and
     /// [executes](Order::execute) it.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Order {
             .context("cannot read standard input")?;
         let order = serde_json::from_str(&line)
             .context("this is started by the comparison, and not by hand")?;
-        // However the parent ends, the system closes this pipe; nobody needs the figures any more.
+        // However the parent ends, the system closes this pipe. Then nobody needs the figures.
         thread::Builder::new()
             .name("parent".to_owned())
             .spawn(|| {

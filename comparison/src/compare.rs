@@ -19,17 +19,16 @@ use crate::sampler::Sample;
 use crate::setup::Setup;
 use crate::{EngineReport, Job, JobReport, Latency, Origin, Report, Row, Series, Spread, Strategy};
 
-/// How to compare.
+/// The settings of a comparison.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Which strategies.
+    /// The strategies, in the order of the tables.
     pub strategies: Vec<Strategy>,
-    /// How often each is run. All strategies of all engines are run once before the first is run
-    /// again.
+    /// How many rounds to run. A round runs every strategy on every engine once.
     pub rounds: u32,
-    /// How long a strategy may take, in one round.
+    /// The time that a strategy may take in one round.
     pub time_max: Duration,
-    /// What was typed.
+    /// The command line, for the report.
     pub command: String,
     /// Versions of the compiler and the runtimes.
     pub versions: BTreeMap<String, String>,
@@ -38,26 +37,26 @@ pub struct Settings {
 /// How to start children, and on which engines.
 #[derive(Debug)]
 pub struct Children {
-    /// This program, with arguments under which it [executes orders](crate::child::Order).
+    /// This program, with arguments that make it [execute orders](crate::child::Order).
     pub again: Again,
     /// The engines by their names, in order.
     pub engines: Vec<(String, Arc<dyn Engine>)>,
 }
 
-/// How far a comparison is.
+/// The progress of a comparison.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// From 1.
+    /// The number of the round, from 1.
     pub round: u32,
-    /// Which engine.
+    /// The name of the engine.
     pub engine: &'a str,
-    /// Which strategy.
+    /// The strategy that runs.
     pub strategy: Strategy,
     /// How many turns it has made.
     pub turns: u64,
 }
 
-/// Runs each strategy on each engine in processes of their own.
+/// Runs each strategy on each engine, in a process of its own.
 ///
 /// # Errors
 ///

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-/// Ticks per second of the times in `/proc`, whatever the kernel's own clock does: part of Linux's
-/// interface.
+/// Ticks per second of the times in `/proc`. The number is part of Linux's interface, and does not
+/// depend on the kernel's own clock.
 const TICKS: f64 = 100.0;
 
-/// Seconds of processor time that this process has used, all its threads, and its children that
-/// have ended; `None` where the system does not say.
+/// Seconds of processor time of this process: of all its threads, and of its children that have
+/// ended. `None` where the system does not say.
 pub(crate) fn seconds() -> Option<f64> {
     parse(&fs::read_to_string("/proc/self/stat").ok()?)
 }

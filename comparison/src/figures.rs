@@ -6,9 +6,9 @@ use crate::{EngineReport, MarkKind, Report, Row, Strategy};
 /// A plot with the name of its file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// Without an extension.
+    /// The name of its file, without an extension.
     pub name: String,
-    /// What it shows, in a sentence.
+    /// A sentence about its content.
     pub caption: String,
     /// The plot, an `svg` element.
     pub svg: String,
@@ -86,7 +86,7 @@ fn latency(report: &Report) -> Figure {
     };
     Figure {
         name: "latency".to_owned(),
-        caption: "How long a turn took, restarts that it waited for included.".to_owned(),
+        caption: "How long a turn took, including restarts that it waited for.".to_owned(),
         svg: ranges(
             "Latency of a turn (logarithmic)",
             &["p50", "p99", "p99.9", "max"],
@@ -142,14 +142,14 @@ fn memory(report: &Report, engine: &EngineReport) -> Figure {
         name: format!("memory-{}", engine.engine),
         caption: format!(
             "Memory over time on {}, in the first round: all linear memories together, and the proportional set size of \
-             the process. Vertical lines: a swap (green), an instance made anew (orange), death (red).",
+             the process. Vertical lines: a swap (green), a restart (orange), death (red).",
             engine.engine
         ),
         svg: panels(&all, 2, (430, 250)),
     }
 }
 
-/// How often something was replaced in the round that is shown.
+/// The numbers of swaps and restarts in the round that is shown.
 fn happened(row: &Row) -> String {
     let count = |what| row.series.marks.iter().filter(|(_, w)| *w == what).count();
     let said = [

@@ -1,4 +1,4 @@
-//! What happens while a strategy serves: the strategy writes it, the sampler reads it.
+//! The events while a strategy serves. The strategy writes them, the sampler reads them.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ pub(crate) struct Gauge {
     marks: Mutex<Vec<Mark>>,
 }
 
-/// A moment at which something was replaced.
+/// A moment at which an instance was replaced, or died.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     /// Seconds since the start.
@@ -25,13 +25,13 @@ pub(crate) struct Mark {
     pub(crate) what: MarkKind,
 }
 
-/// What was replaced.
+/// The event at a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkKind {
     /// A standby took over.
     Swap,
-    /// An instance was made anew, and a caller waited for it.
+    /// An instance was replaced while a caller waited.
     Restart,
     /// The instance died, and with it the strategy.
     Death,
@@ -53,13 +53,13 @@ impl Gauge {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// Notes what all linear memories have together.
+    /// Notes the size of all linear memories together.
     pub(crate) fn note_memory(&self, bytes: u64) {
         self.memory.store(bytes, Ordering::Relaxed);
         self.memory_peak.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// The largest size that was noted, even if no sample fell into its time.
+    /// The largest size that was noted, even if no sample saw it.
     pub(crate) fn memory_peak(&self) -> u64 {
         self.memory_peak.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! A report as one page for a browser, without scripts and without anything from elsewhere.
+//! A report as one page for a browser, without scripts and without other files.
 //!
 //! It is well-formed XML too, so a program can check it.
 
@@ -16,7 +16,7 @@ const STYLE: &str = "body{font:16px/1.5 Helvetica,Arial,sans-serif;color:#222;ba
     figcaption{color:#444;font-size:14px}svg{max-width:100%;height:auto}tr.proxy td{background:#f2f7fb}\
     code{background:#f4f4f4;padding:0 .2em}dt{font-weight:bold}";
 
-/// The page: tables, plots, and what the strategies are.
+/// The page: tables, plots, and descriptions of the strategies.
 #[must_use]
 pub fn report_page(report: &Report) -> String {
     let module = escape(&report.job.module);

@@ -1,4 +1,4 @@
-//! What is compared.
+//! The subject of a comparison.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use engine_api::{Imports, Limits};
 use proxy_core::{Policy, Thresholds};
 use workload::{Step, Workload};
 
-/// A module, its policy and its workload: made in the same way by the program and by its children.
+/// A module, its policy and its workload. The program and its children make it in the same way.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// What the module is called. Hostile input: it is escaped wherever it is shown.
+    /// The name of the module. It is hostile input, and is escaped wherever it is shown.
     pub name: String,
     /// The module, in the binary format.
     pub wasm: Vec<u8>,
-    /// What its exports do.
+    /// The roles of its exports.
     pub policy: Policy,
-    /// What the host gives it.
+    /// The host functions and memories for its imports.
     pub imports: Imports,
     /// The calls: the state, then the repeat whose turns are compared.
     pub workload: Workload,
-    /// What each instance may use.
+    /// The limits of each instance.
     pub limits: Limits,
-    /// When the proxy prepares and swaps.
+    /// The shares of the memory limit at which the proxy prepares and swaps.
     pub thresholds: Thresholds,
     /// How long a scope may stay on an instance that was swapped out.
     pub drain_timeout: Duration,
@@ -54,7 +54,7 @@ impl Job {
         Ok(at)
     }
 
-    /// Has the compared repeat make another number of turns.
+    /// Changes the number of turns of the compared repeat.
     ///
     /// # Errors
     ///

@@ -10,10 +10,10 @@
 //! | `job`, `setup` | the module with its workload; bound to compiled code |
 //! | `strategy`, `serve` | the strategies; each as a server of turns |
 //! | `measure`, `measured` | times turns; the figures of one run |
-//! | `gauge`, `sampler`, `cpu` | what a strategy does meanwhile; memory; processor time |
+//! | `gauge`, `sampler`, `cpu` | the events while a strategy serves; memory; processor time |
 //! | `order`, `again`, `child` | one strategy in a process of its own: protocol, parent, child |
 //! | `compare` | rounds of children, and their figures |
-//! | `report`, `machine` | the figures, and the machine that they are from |
+//! | `report`, `machine` | the figures, and the machine that measured them |
 //! | `table`, `figures`, `html`, `report_page` | how they are shown |
 //! | `plot`, `quantity` | bars, lines and ranges as SVG; numbers as people read them |
 //!

@@ -1,4 +1,4 @@
-//! Where figures are from.
+//! The origin of figures: the machine, the commit and the versions.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,23 +8,23 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-/// The machine that something was measured on.
+/// The machine of a measurement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The processor, as the system names it.
     pub cpu: String,
     /// How many threads it runs at a time.
     pub cores: usize,
-    /// Its memory.
+    /// The size of its memory.
     pub memory_mib: u64,
     /// The kernel's name and release.
     pub system: String,
-    /// As in `x86_64`.
+    /// The architecture, such as `x86_64`.
     pub arch: String,
 }
 
 impl Machine {
-    /// This one.
+    /// This machine, as the system describes it.
     #[must_use]
     pub fn this() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -42,16 +42,16 @@ impl Machine {
     }
 }
 
-/// Where figures are from.
+/// The origin of figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// What was typed to get them.
+    /// The command that measured them.
     pub command: String,
-    /// In UTC, as in `2026-01-31`.
+    /// The date in UTC, such as `2026-01-31`.
     pub date: String,
     /// The commit of the working tree, where there is one.
     pub commit: Option<String>,
-    /// What they were measured on.
+    /// The machine that measured them.
     pub machine: Machine,
     /// Versions of the compiler and the runtimes, by name.
     pub versions: BTreeMap<String, String>,
@@ -93,7 +93,7 @@ impl Origin {
     }
 }
 
-/// The value after `name :` in a file of such lines.
+/// The value in the line `name : value` of a file.
 fn field(text: &str, name: &str) -> Option<String> {
     text.lines()
         .filter_map(|line| line.split_once(':'))

@@ -15,7 +15,7 @@ use crate::serve::start;
 use crate::setup::Setup;
 use crate::strategy::Strategy;
 
-/// A run ends after so many failed turns, if they are more than one in ten.
+/// A run ends after this many failed turns, if they are more than one in ten.
 const FAILED_MAX: u64 = 20;
 
 /// Less processor time than this is left out, because the system counts in hundredths of a second.
@@ -90,7 +90,7 @@ pub(crate) fn measure(
     Ok(measured)
 }
 
-/// A hash that stands for the results of a turn.
+/// A hash of the results of a turn.
 pub(crate) fn digest(results: &[u8]) -> u64 {
     let hash = blake3::hash(results);
     let bytes = hash

@@ -1,4 +1,4 @@
-//! What one run of one strategy gave.
+//! The figures of one run of one strategy.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::gauge::{Mark, MarkKind};
 use crate::sampler::{Sample, thinned};
 
-/// The results of so many turns are kept one by one, for comparison with other strategies.
+/// How many turns have their results kept one by one, for comparison with other strategies.
 const TURNS_KEPT: usize = 20_000;
 
-/// What one run gave. Times are in the unit that ends their name.
+/// The figures of one run. The names of times end in their unit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Turns that were begun.
@@ -29,7 +29,7 @@ pub(crate) struct Measured {
     pub(crate) cpu_s: Option<f64>,
     /// Quantile and microseconds of successful turns.
     pub(crate) latency_us: Vec<(f64, f64)>,
-    /// When each turn had ended, from the beginning of the first.
+    /// The end of each turn, counted from the beginning of the first.
     pub(crate) ends_us: Vec<u64>,
     /// The digest of each turn's results; `None` where the turn failed.
     pub(crate) digests: Vec<Option<u64>>,

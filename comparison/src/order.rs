@@ -1,4 +1,4 @@
-//! What a parent and its child say to each other, in lines of JSON.
+//! The messages between a parent and its child: lines of JSON.
 
 use std::path::PathBuf;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::Strategy;
 use crate::measured::Measured;
 
-/// What a parent tells its child.
+/// The order that a parent gives its child.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
     /// The name of the engine.
     pub engine: String,
-    /// Where the compiled module is, if the engine can keep it.
+    /// The file of the compiled module, if the engine can write one.
     pub(crate) compiled: Option<PathBuf>,
     pub(crate) task: Task,
 }
 
-/// What a child does.
+/// The task of a child.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Task {
@@ -31,7 +31,7 @@ pub(crate) enum Task {
     Turn { index: u64 },
 }
 
-/// What a child says.
+/// A message of a child.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {

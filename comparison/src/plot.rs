@@ -2,7 +2,8 @@
 //! font features, because the reader's browser chooses the font of an SVG anyway.
 //!
 //! The same numbers give the same bytes, so a changed plot in the repository is a changed figure.
-//! Names are hostile input: `plotters` escapes text, and `printable` replaces what XML cannot hold.
+//! Names are hostile input: `plotters` escapes text, and `printable` replaces characters that XML
+//! lacks.
 
 mod canvas;
 mod lines;

@@ -1,5 +1,5 @@
-//! What a comparison gave. The JSON form is this, field by field; `docs/benchmarks.md` describes
-//! it.
+//! The figures of a comparison. The JSON form has the same fields, and `docs/benchmarks.md`
+//! describes it.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,28 +9,28 @@ use crate::{Origin, Strategy};
 /// The version of the JSON form.
 pub(crate) const FORMAT: u32 = 1;
 
-/// What a comparison gave. Units are in the names of the fields; `mib` is 1,048,576 bytes.
+/// The figures of a comparison. Units are in the names of the fields; `mib` is 1,048,576 bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The version of this form: 1.
     pub format: u32,
-    /// Where it is from.
+    /// The origin of the figures.
     #[serde(flatten)]
     pub origin: Origin,
-    /// What was run.
+    /// The job that was run.
     pub job: JobReport,
-    /// In the order in which they were named.
+    /// The engines, in the order in which they were named.
     pub engines: Vec<EngineReport>,
 }
 
-/// What was run.
+/// A job and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobReport {
-    /// What the module is called.
+    /// The name of the module.
     pub module: String,
     /// The blake3 hash of its binary form, in hexadecimal.
     pub module_hash: String,
-    /// What the workload is called.
+    /// The name of the workload.
     pub workload: String,
     /// Calls that build the state.
     pub state_calls: u64,
@@ -38,13 +38,13 @@ pub struct JobReport {
     pub turn_calls: u64,
     /// Calls after the repeat, which are not made.
     pub calls_left_out: u64,
-    /// Turns that each strategy was to make.
+    /// Turns that each strategy had to make.
     pub turns: u64,
-    /// How long each might take.
+    /// The time that each strategy had in one round.
     pub time_max_s: f64,
-    /// How often all strategies were run, in turn.
+    /// How many rounds were run.
     pub rounds: u32,
-    /// What the memories of one instance may have together.
+    /// The limit for all memories of one instance together.
     pub memory_limit_mib: f64,
     /// The share of it at which a standby is prepared.
     pub warn: f64,
@@ -54,22 +54,22 @@ pub struct JobReport {
     pub artifacts: bool,
 }
 
-/// What one engine gave.
+/// The figures of one engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EngineReport {
-    /// As in `wasmtime.cranelift`.
+    /// The name of the engine, such as `wasmtime.cranelift`.
     pub engine: String,
-    /// How many turns the bare instance made before the one in which it died, in every round; all
-    /// of them if it lived. Rates in [`Row::turns_per_second_first`] are over so many.
+    /// How many turns the bare instance made in every round before the one in which it died; all of
+    /// them if it lived. [`Row::turns_per_second_first`] is over this number of turns.
     pub first_turns: u64,
     /// One row per strategy.
     pub rows: Vec<Row>,
 }
 
-/// What one strategy gave. Each [`Spread`] is over the rounds.
+/// The figures of one strategy. Each [`Spread`] is over the rounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Which.
+    /// The strategy.
     pub strategy: Strategy,
     /// Turns that were begun.
     pub turns: Spread,
@@ -79,7 +79,7 @@ pub struct Row {
     pub error: Option<String>,
     /// The number of the turn, from 1, that it died in; `None` if it lived in every round.
     pub died_at_turn: Option<Spread>,
-    /// Whether a round was ended before its last turn, because its time was over or its turns kept
+    /// Whether a round ended before its last turn, because its time was over or its turns kept
     /// failing.
     pub cut_short: bool,
     /// Turns whose results differ from those of the proxy, which keeps all state; `None` if no
@@ -90,7 +90,7 @@ pub struct Row {
     /// Successful turns per second.
     pub turns_per_second: Spread,
     /// Turns per second over the first turns, which the bare instance made too; `None` if there
-    /// were not so many.
+    /// were fewer.
     pub turns_per_second_first: Option<Spread>,
     /// This rate as a share of the bare instance's in the same round; `None` if there was none.
     pub share_of_bare_first: Option<Spread>,
@@ -98,21 +98,22 @@ pub struct Row {
     /// were none.
     pub latency_us: Option<Latency>,
     /// Processor time for each turn that was begun, in milliseconds: of all threads and children,
-    /// with all that was done beside the turns. `None` where the system does not say, or it was too
-    /// little in all to be told.
+    /// including the work beside the turns. `None` where the system does not say, or where the
+    /// total is too small to measure.
     pub cpu_ms_per_turn: Option<Spread>,
-    /// Instances made anew while a caller waited.
+    /// Instances that were replaced while a caller waited.
     pub restarts: Spread,
     /// Swaps of the proxy.
     pub swaps: Spread,
     /// The proportional set size of the process before its first instance: the program and the
     /// compiled code.
     pub pss_start_mib: Spread,
-    /// The largest that was seen, children included.
+    /// The largest proportional set size of all samples, children included.
     pub pss_peak_mib: Spread,
-    /// The largest size of all linear memories together, after a turn or, of the proxy, every 5 ms.
+    /// The largest size of all linear memories together: after each turn, or for a proxy every 5
+    /// ms.
     pub memory_peak_mib: Spread,
-    /// How it went in the first round.
+    /// Memory over time, in the first round.
     pub series: Series,
 }
 
@@ -142,21 +143,21 @@ pub struct Latency {
     pub quantiles: Vec<(f64, f64)>,
 }
 
-/// How memory went over time.
+/// Memory over time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Seconds since the start of the process's work.
     pub at_s: Vec<f64>,
-    /// What all linear memories had.
+    /// The size of all linear memories together.
     pub memory_mib: Vec<f64>,
     /// The proportional set size, children included.
     pub pss_mib: Vec<f64>,
-    /// When something was replaced, and what.
+    /// Seconds and events of the marks.
     pub marks: Vec<(f64, MarkKind)>,
 }
 
 impl Spread {
-    /// Of values; `None` of none.
+    /// The spread of values; `None` if there are none.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
@@ -171,7 +172,7 @@ impl Spread {
         })
     }
 
-    /// Whether every round gave the same.
+    /// Whether every round gave the same value.
     #[must_use]
     pub fn is_constant(&self) -> bool {
         self.max - self.min <= f64::EPSILON * self.max.abs()

@@ -3,8 +3,7 @@
 
 use anyhow::{Result, bail};
 
-/// Puts `content` between `<!-- begin NAME -->` and `<!-- end NAME -->`, in place of what was
-/// there.
+/// Puts `content` between `<!-- begin NAME -->` and `<!-- end NAME -->`, in place of the old text.
 ///
 /// # Errors
 ///

@@ -42,7 +42,7 @@ fn parse(rollup: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Takes samples until its end.
+/// A thread that takes samples until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,

@@ -34,7 +34,7 @@ pub(crate) struct Live<S> {
 /// without an artifact.
 pub(crate) type Artifacts = Vec<Option<Vec<u8>>>;
 
-/// Why a turn ended before its end.
+/// The reason why a turn failed.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) cause: String,
@@ -48,7 +48,7 @@ impl From<anyhow::Error> for Ended {
     }
 }
 
-/// Where the calls and scopes of a job are made.
+/// A bare instance or a proxy, which takes the calls and scopes of a job.
 pub(crate) trait Site: ScopedCallee<Error: Error + Send + Sync + 'static> {}
 
 impl<C: ScopedCallee<Error: Error + Send + Sync + 'static>> Site for C {}
@@ -123,7 +123,7 @@ impl Setup {
         })
     }
 
-    /// The compiled module in the form for a file, where the engine has one.
+    /// The precompiled module, if the engine can make one.
     #[must_use]
     pub fn compiled(&self) -> Option<Precompiled> {
         self.module.precompiled().ok()
@@ -180,7 +180,7 @@ impl Setup {
         })
     }
 
-    /// Builds the state on something new.
+    /// Builds the state on a new instance or proxy.
     pub(crate) fn with_state<S: Site>(&self, site: S) -> Result<Live<S>> {
         let mut live = Live {
             site,

@@ -1,4 +1,4 @@
-//! What an operator could do about a module that leaks.
+//! The strategies of an operator against a module that leaks.
 
 use std::str::FromStr;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 /// How many instances [`Strategy::Rotation`] has.
 pub(crate) const ROTATION: usize = 2;
 
-/// What an operator could do about a module that leaks.
+/// A strategy of an operator against a module that leaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// Nothing: one instance, until it dies.
     Bare,
-    /// Wait until it dies, then make a new instance and build the state anew.
+    /// Wait until it dies, then make a new instance and build the state again.
     Restart,
-    /// A fresh instance for every turn, its state made from artifacts where the policy names them,
-    /// else built anew.
+    /// A fresh instance for every turn. Its state is made from artifacts where the policy names
+    /// them, and is built again otherwise.
     Fresh,
     /// A process for every turn, which builds the state.
     Process,
-    /// Several instances in turn; one that is full or dead is made anew before its next turn.
+    /// Several instances in turn; one that is full or dead is replaced before its next turn.
     Rotation,
     /// The proxy, whose standbys are made by replay.
     Replay,
@@ -52,7 +52,7 @@ impl Strategy {
         self.words().1
     }
 
-    /// What is done, in a sentence for people.
+    /// A description for people.
     #[must_use]
     pub fn description(self) -> &'static str {
         self.words().2
@@ -64,24 +64,23 @@ impl Strategy {
             Self::Restart => (
                 "restart",
                 "restart when dead",
-                "one instance; when a turn has killed it, the next turn first makes a new one and builds the state anew",
+                "one instance; after a turn has killed it, the next one makes a new instance and builds its state",
             ),
             Self::Fresh => (
                 "fresh",
                 "instance per turn",
                 "a new instance for every turn; its state is imported from artifacts where the policy names them, and \
-                 built anew otherwise",
+                 built again otherwise",
             ),
             Self::Process => (
                 "process",
                 "process per turn",
-                "a new process for every turn, which builds the state anew",
+                "a new process for every turn, which builds the state",
             ),
             Self::Rotation => (
                 "rotation",
                 "rotation of 2",
-                "two instances in turn; one that is at 90 % of the limit or dead is made anew, on the caller's thread, \
-                 before its next turn",
+                "two instances in turn; one that is full or dead is replaced, on the caller's thread",
             ),
             Self::Replay => (
                 "replay",
@@ -110,7 +109,7 @@ impl FromStr for Strategy {
         let mut all = Self::ALL.into_iter();
         all.find(|strategy| strategy.key() == key).ok_or_else(|| {
             let keys = Self::ALL.map(Self::key);
-            format!("there is none; choose among: {}", keys.join(", "))
+            format!("no such strategy; choose among: {}", keys.join(", "))
         })
     }
 }

@@ -8,9 +8,9 @@ use crate::{EngineReport, Report, Row, Spread};
 /// A table: its columns, and as many cells in each row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// What the columns are.
+    /// The headings of the columns.
     pub columns: Vec<String>,
-    /// The cells.
+    /// The cells of each row, one for each column.
     pub rows: Vec<Vec<String>>,
 }
 
@@ -24,7 +24,7 @@ impl Table {
         }
     }
 
-    /// The table in Markdown. The first column is to the left, the rest to the right.
+    /// The table in Markdown. The first column is aligned to the left, the others to the right.
     #[must_use]
     pub fn markdown(&self) -> String {
         let cell = |text: &String| text.replace('|', "\\|").replace('\n', " ");
@@ -130,7 +130,7 @@ pub fn cost(engine: &EngineReport) -> Table {
     Table::new(&columns, engine.rows.iter().map(cells).collect())
 }
 
-/// Everything as Markdown: where it is from, and two tables per engine.
+/// Everything as Markdown: the origin of the figures, and two tables per engine.
 #[must_use]
 pub fn markdown(report: &Report) -> String {
     let mut out = format!("{}\n", circumstances(report).join("\n"));
@@ -143,7 +143,7 @@ pub fn markdown(report: &Report) -> String {
     out
 }
 
-/// Where the figures are from, in sentences, one per line.
+/// The origin of the figures, in sentences, one per line.
 #[must_use]
 pub fn circumstances(report: &Report) -> Vec<String> {
     let job = &report.job;
@@ -181,7 +181,7 @@ pub fn circumstances(report: &Report) -> Vec<String> {
     ]
 }
 
-/// How a strategy ended, in few words.
+/// How a strategy ended, in a few words.
 #[must_use]
 pub fn end(row: &Row, turns: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// A module's memory only grows, and at its limit the module dies with all its state. wasm-proxy
 /// keeps a journal of the calls that made the state, builds a second instance from it before memory
-/// runs out, compares, and swaps the two. Callers notice nothing.
+/// runs out, compares the two, and swaps them. Callers notice nothing.
 #[derive(Debug, Parser)]
 #[command(name = "wasm-proxy", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -22,28 +22,28 @@ const AFTER_HELP: &str = "\
 Try:
   wasm-proxy run                          1,000 proofs by a prover that leaks, in 64 MiB
   wasm-proxy run --without-proxy          the same on a bare instance: it dies
-  wasm-proxy bench --report F.html        the same under every strategy there is, with plots
+  wasm-proxy bench --report F.html        the same under every strategy, with plots
   wasm-proxy inspect MODULE --emit-policy > MODULE.toml
 
 Environment:
-  WASM_PROXY_ENABLED=false   start switched off, as with --without-proxy (`true` overrules that option)
+  WASM_PROXY_ENABLED=false   start switched off, as with --without-proxy (`true` overrides that option)
   WASM_PROXY_LOG=info        log to standard error, in place of the progress bar
 
-Exit codes: 0 every call succeeded, of `bench` every one behind the proxy; 1 calls failed; 2 the input is wrong.";
+Exit codes: 0 every call succeeded (`bench`: behind the proxy); 1 calls failed; 2 the input is wrong.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a workload on a module, behind the proxy
     Run(RunArgs),
-    /// Run a workload on a module under every strategy there is against leaks, and compare
+    /// Run a workload on a module under every strategy against leaks, and compare them
     Bench(BenchArgs),
-    /// One strategy, for the comparison that starts this
+    /// Run one strategy, for the comparison that starts this program
     #[command(name = "bench-child", hide = true)]
     BenchChild(BenchArgs),
-    /// Show what is in a module, which engines can run it, and draft a policy
+    /// Show the parts of a module and the engines that can run it, and draft a policy
     Inspect(InspectArgs),
-    /// List the engines that are compiled in, and what each can do
+    /// List the engines that are compiled in, and their capabilities
     Engines,
     /// Print a completion script for a shell
     #[command(
@@ -61,7 +61,7 @@ pub(crate) struct SubjectArgs {
     /// The module, binary or text [default: the embedded prover, which loses 1 MiB with each proof]
     pub(crate) module: Option<PathBuf>,
 
-    /// What each export does to the state, as TOML [default: every call of a MODULE is journaled]
+    /// The role of each export, as TOML [default: every call of a MODULE is journaled]
     #[arg(long, value_name = "F.toml")]
     pub(crate) policy: Option<PathBuf>,
 
@@ -75,7 +75,7 @@ pub(crate) struct SubjectArgs {
     )]
     pub(crate) preset: Option<String>,
 
-    /// The limit of all memories of one instance together
+    /// The limit for all memories of one instance together
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) memory_limit: u64,
 
@@ -83,16 +83,16 @@ pub(crate) struct SubjectArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
     pub(crate) warn: f64,
 
-    /// The share of the limit at which the standby takes over; `bench`: and a rotation makes an
-    /// instance anew
+    /// The share of the limit at which the standby takes over, and at which the rotation of `bench`
+    /// replaces an instance
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     pub(crate) critical: f64,
 
-    /// Serve missing imports by stubs, whose calls fail
+    /// Fill missing imports with stubs, whose calls fail
     #[arg(long)]
     pub(crate) stub_imports: bool,
 
-    /// What becomes of the workers' memory when a thread pool of a wasm-bindgen module ends
+    /// What happens to the workers' memory when a thread pool of a wasm-bindgen module ends
     /// [default: destroy]
     #[arg(long, value_name = "HOW")]
     pub(crate) worker_exit: Option<WorkerExit>,
@@ -121,17 +121,15 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = engines::default_name().unwrap_or("none"))]
     pub(crate) engine: String,
 
-    /// Stop after so many calls (a pinned scope is finished); without a workload: make so many
-    /// proofs
+    /// Stop after N calls, but not within a pinned scope; without a workload: make N proofs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
-    /// A directory that keeps objects as bytes for later runs, where the policy gives them an
-    /// artifact
+    /// A directory that keeps objects as bytes for later runs, where the policy names artifacts
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,
 
-    /// The limit of all files in that directory; the least recently used are deleted
+    /// The limit for all files in that directory; the least recently used are deleted
     #[arg(
         long,
         value_name = "SIZE",
@@ -141,7 +139,7 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) artifacts_limit: u64,
 
-    /// Run on a bare instance, to see what becomes of it
+    /// Run on a bare instance, to see what happens to it
     #[arg(long)]
     pub(crate) without_proxy: bool,
 
@@ -162,17 +160,17 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "F.jsonl")]
     pub(crate) workload: Option<PathBuf>,
 
-    /// A runtime and compiler, once or several times; `wasm-proxy engines` lists them
-    /// [default: the one that `run` takes]
+    /// A runtime and compiler; may be repeated; `wasm-proxy engines` lists them [default: as for
+    /// `run`]
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Vec<String>,
 
-    /// How many turns of the repeat each strategy makes [default: as many as the workload says; 300
+    /// How many turns of the repeat each strategy makes [default: the workload's number; 300
     /// proofs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
-    /// How often everything is run; the tables have medians
+    /// How many rounds to run; the tables have medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 
@@ -189,12 +187,12 @@ pub(crate) struct BenchArgs {
     pub(crate) json: Option<PathBuf>,
 }
 
-/// What becomes of a worker's stack and thread-local block when its pool ends.
+/// What happens to a worker's stack and thread-local block when its pool ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WorkerExit {
     /// They are freed
     Destroy,
-    /// They are lost, about 1 MiB per worker and pool, as o1js up to 2.14 does in JavaScript
+    /// They are lost, about 1 MiB per worker and pool, as in o1js up to 2.14
     Abandon,
 }
 
@@ -217,11 +215,11 @@ pub(crate) struct InspectArgs {
     #[arg(long, conflicts_with_all = ["policy", "preset"])]
     pub(crate) emit_policy: bool,
 
-    /// Show the roles that this policy gives, and which of its patterns decides
+    /// Show the roles that this policy gives, and the pattern that decides each
     #[arg(long, value_name = "F.toml")]
     pub(crate) policy: Option<PathBuf>,
 
-    /// Show the roles that a policy gives which comes with the program
+    /// The same for a policy that comes with the program
     #[arg(
         long,
         value_name = "NAME",
@@ -233,10 +231,10 @@ pub(crate) struct InspectArgs {
 
 const BENCH_HELP: &str = "\
 The strategies are: a bare instance until it dies, a restart when it is dead, an instance per turn, a process per
-turn, a rotation of two instances, and the proxy without and with checkpoints. Each has a process of its own.
-The longest repeat at the workload's top is compared, and each of its turns stands for one request to an
+turn, a rotation of two instances, and the proxy without and with checkpoints. Each runs in a process of its own.
+The longest repeat at the top level of the workload is compared; each of its turns stands for one request to an
 application. The calls before it build the state; those after it are left out.
-The form of workloads is in `wasm-proxy run --help`.";
+`wasm-proxy run --help` describes workloads.";
 
 const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank lines and those that begin with # or // are skipped:
   {"call":"srs_create","args":[8],"as":"srs"}      call an export, name its result
@@ -248,8 +246,8 @@ Arguments are numbers, {"handle":"srs"} (any earlier result by its name), {"byte
 {"pointers":["p","q"]}. Several results are named by a list. "expect" compares a result: a number, a text,
 {"bytes":"<base64>"}, {"u32s":[1,2]}, null, or a list for several.
 
-A module made by wasm-bindgen runs without JavaScript: the program serves its imports, and adds
-thread_pool_start(workers) and thread_pool_stop(pool) where it has a thread pool."#;
+A module made by wasm-bindgen runs without JavaScript: the program serves its imports. If it has a thread
+pool, the program adds thread_pool_start(workers) and thread_pool_stop(pool)."#;
 
 /// A size in bytes: `64MiB`, `512KiB`, `1GiB`, `64000000`.
 fn parse_size(text: &str) -> Result<u64, String> {

@@ -18,7 +18,7 @@ use crate::subject::Subject;
 /// Proofs without a workload: five times as many as a bare instance makes before it dies.
 const PROOFS: u64 = 300;
 
-/// The argument under which this program is a child of itself.
+/// The command that makes this program a child of itself.
 pub(crate) const CHILD: &str = "bench-child";
 
 pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
@@ -72,8 +72,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     Ok(exit_code(&report))
 }
 
-/// As of `run`, whether all calls succeeded behind the proxy. The other strategies are expected to
-/// fail.
+/// Success means, as for `run`, that all calls behind the proxy succeeded. The other strategies are
+/// expected to fail.
 fn exit_code(report: &Report) -> ExitCode {
     let rows = report.engines.iter().flat_map(|engine| &engine.rows);
     let mut proxied = rows.filter(|row| row.strategy.is_proxy());

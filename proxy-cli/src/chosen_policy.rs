@@ -1,4 +1,4 @@
-//! The policy that the command line names, and whether it is about the module at all.
+//! The policy that the command line names, and a check that it is for this module at all.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ pub(crate) struct ChosenPolicy {
     /// The name that messages use.
     pub(crate) name: String,
     pub(crate) policy: Policy,
-    /// Whether it comes with the program. It then serves several versions of a module, and many of
-    /// its entries match nothing in any one of them.
+    /// Whether it comes with the program. It is then for several versions of a module, and many of
+    /// its entries match nothing in any one version.
     pub(crate) is_preset: bool,
 }
 
@@ -34,8 +34,9 @@ impl ChosenPolicy {
         }
     }
 
-    /// A warning if the policy seems to be about another module: it has entries, and they match
-    /// `listed` of `exports` functions. A preset has only patterns, and so fits every module.
+    /// A warning if the policy seems to be for another module, because its entries match only
+    /// `listed` of `exports` functions. The binding does not notice this: patterns may match
+    /// nothing.
     pub(crate) fn doubt(&self, listed: usize, exports: usize) -> Option<String> {
         let rest = if self.policy.strict {
             "refused"
@@ -69,7 +70,7 @@ fn read(path: &Path) -> Result<Policy> {
         )
     })?;
     text.parse()
-        .with_context(|| format!("`{}` is no policy", path.display()))
+        .with_context(|| format!("`{}` is not a policy", path.display()))
 }
 
 #[cfg(test)]
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_is_about_another_module_raises_doubt() {
+    fn a_policy_for_another_module_raises_doubt() {
         let preset = ChosenPolicy::read(None, Some("o1js")).unwrap().unwrap();
         assert!(preset.doubt(0, 10).unwrap().contains("no entry"));
         assert!(preset.doubt(7, 10).unwrap().contains("7 of the 10"));

@@ -1,4 +1,4 @@
-//! Where a run's lines go: above a live display on a terminal, to standard error elsewhere.
+//! The lines of a run: above a live display on a terminal, on standard error elsewhere.
 
 use std::io::{self, IsTerminal};
 
@@ -15,7 +15,7 @@ pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }
 
-/// Where lines go while a run lasts. Clones are the same console.
+/// The destination of lines while a run lasts. Clones are the same console.
 #[derive(Clone, Debug)]
 pub(crate) enum Console {
     /// Above a live display.

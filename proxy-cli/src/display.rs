@@ -15,7 +15,7 @@ use crate::observed::Observed;
 /// How often the display is drawn and the process sampled.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The characters of a gauge.
+/// The width of a gauge in characters.
 const GAUGE_WIDTH: usize = 40;
 
 /// Draws the live display and samples the process, on a thread of its own, until it is dropped.

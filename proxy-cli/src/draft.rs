@@ -1,7 +1,8 @@
 //! A policy drafted from an export's name and type.
 //!
-//! Names promise nothing: a draft is a start for somebody who knows the module. An export that no
-//! naming rule knows is `mutate` on the whole module, which is safe: all its calls are replayed.
+//! Names promise nothing: a draft is a starting point for a person who knows the module. An export
+//! that no naming rule knows is `mutate` on the whole module, which is safe: all its calls are
+//! replayed.
 
 mod emit;
 mod rules;
@@ -103,7 +104,7 @@ impl Drafted {
     }
 }
 
-/// The types of objects that the names of exports speak of: `srs` in `srs_create` and `srs_free`.
+/// The types of objects that the names of exports mention: `srs` in `srs_create` and `srs_free`.
 fn types_of(info: &ModuleInfo) -> BTreeSet<String> {
     let mut types = BTreeSet::new();
     for function in info.functions() {
@@ -192,8 +193,8 @@ fn drafted(function: &FunctionInfo, types: &BTreeSet<String>, has_allocator: boo
     }
 }
 
-/// Takes the first argument for the object that the name speaks of. About the others a name says
-/// nothing.
+/// Takes the first argument for the object that the name mentions. A name says nothing about the
+/// others.
 fn args_of(function: &FunctionInfo, rule: &Rule, types: &BTreeSet<String>) -> Option<Vec<ArgKind>> {
     let params = function.ty.params();
     if !params.first().is_some_and(|ty| is_address(*ty)) {

@@ -1,4 +1,4 @@
-//! `engines`: what is compiled in, what each engine can do, and which to take when.
+//! `engines`: the engines that are compiled in, their capabilities, and when to take which.
 
 use std::fmt::Write;
 
@@ -44,12 +44,12 @@ pub(crate) fn text() -> String {
     text
 }
 
-/// What an engine can do, or why it is not to be had.
+/// The capabilities of an engine, or the reason why it is not available.
 fn capabilities(listed: &Listed) -> Result<Capabilities, String> {
     if !listed.is_compiled_in() {
         return Err(format!("not compiled in: --features {}", listed.feature));
     }
-    // With the accounting for fuel, which is compiled in only where it is asked for.
+    // With the accounting for fuel, which engines compile into code only on request.
     let config = EngineConfig {
         fuel: true,
         ..EngineConfig::default()

@@ -52,7 +52,7 @@ pub(crate) fn is_wrong_input(error: &Error) -> bool {
     }
 }
 
-/// What to do about an error, where its own words do not say it.
+/// The way out of an error whose own words do not name one.
 fn way_out(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     if let Some(error) = error.downcast_ref::<Error>() {
         return match error {
@@ -74,7 +74,7 @@ fn way_out(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
 }
 
 const MEND_POLICY: &str =
-    "mend the policy; `wasm-proxy inspect MODULE --emit-policy` drafts one that fits the module";
+    "fix the policy; `wasm-proxy inspect MODULE --emit-policy` drafts one that fits the module";
 
 fn way_out_of_call(error: &CallError) -> Option<&'static str> {
     Some(match error {
@@ -84,7 +84,7 @@ fn way_out_of_call(error: &CallError) -> Option<&'static str> {
         CallError::FreedHandle { .. } => {
             "make the object again with a call that has the same \"as\", or move the call that frees it to the end"
         }
-        CallError::HandleType { .. } => "name the result of a call that makes such an object",
+        CallError::HandleType { .. } => "pass the result of a call that makes such an object",
         CallError::Needs { .. } => {
             "a call that creates it before this line, such as {\"call\":\"thread_pool_start\",\"args\":[2]} \
              for a thread pool"
@@ -107,14 +107,14 @@ fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
             )
         }
         EngineError::Unsupported { .. } => {
-            Some("another --engine, if there is one that can; else build the module without it")
+            Some("another --engine, if one can; otherwise build the module without it")
         }
         EngineError::Import { reason, .. } if reason.starts_with("only a stub") => Some(
-            "leave the call out, or write a program of your own with the library, whose `Imports` have \
-             that host function",
+            "leave the call out, or write a program of your own with the library, and put the host \
+             function into its `Imports`",
         ),
         EngineError::Import { .. } => Some(
-            "--stub-imports gives what is missing as stubs, which is enough where the calls do not \
+            "--stub-imports fills missing imports with stubs, which is enough if the calls do not \
              use them",
         ),
         EngineError::Limit {
@@ -123,10 +123,10 @@ fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
         } => Some("build the module with a smaller table: no option changes this limit"),
         EngineError::Limit { .. } => Some("a larger --memory-limit, such as 256MiB"),
         EngineError::Trap(Trap::DeadlineExceeded) => {
-            Some("a longer --deadline: it is also that of the module's start function")
+            Some("a longer --deadline: it limits the module's start function too")
         }
         EngineError::Trap(_) => Some(
-            "the module's start function or its data ended the instantiation; build it otherwise",
+            "the module's start function or its data segments trapped; build the module differently",
         ),
         EngineError::Runtime { .. } => Some("another --engine, or a machine with more memory"),
         _ => None,

@@ -202,7 +202,7 @@ fn tables_and_globals(text: &mut String, info: &ModuleInfo) {
     );
 }
 
-/// A name without what would move a terminal's cursor.
+/// A name whose control characters are escaped, because they could move a terminal's cursor.
 fn printable(name: &str) -> String {
     name.chars()
         .flat_map(|c| {
@@ -215,7 +215,7 @@ fn printable(name: &str) -> String {
         .collect()
 }
 
-/// The width of a column. It has a maximum, because one endless name would push everything away.
+/// The width of a column. It has a maximum, because one very long name would push everything away.
 fn widest(widths: impl Iterator<Item = usize>) -> usize {
     widths.max().unwrap_or(0).min(56)
 }

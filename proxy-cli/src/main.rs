@@ -4,7 +4,7 @@
 //! | file | its job |
 //! |---|---|
 //! | `args` | the command line |
-//! | `engine_list` | the engines, what each can do and when to take it |
+//! | `engine_list` | the engines, their capabilities, and when to take which |
 //! | `embedded` | the prover that `run` runs without a module |
 //! | `module_file` | a module from a file |
 //! | `subject` | a module with its policy and its workload, as `run` and `bench` take them |
@@ -13,8 +13,8 @@
 //! | `bench` | `bench`: every strategy on the module, and the report |
 //! | `run::calls` | makes the calls of a workload, measures and compares them |
 //! | `observed` | the events of a run |
-//! | `console` | where lines go while it runs |
-//! | `display`, `report` | how it is shown, while it runs and at the end |
+//! | `console` | the lines that are printed while it runs |
+//! | `display`, `report` | the display while it runs, and the report at its end |
 //! | `inspect`, `draft` | a module's parts, and a policy drafted from its names |
 //! | `failure` | errors with a way out, and exit codes |
 

@@ -22,6 +22,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
         error
     });
     Ok(wasm
-        .with_context(|| format!("`{}` is no module in the text format", path.display()))?
+        .with_context(|| format!("`{}` is not a module in the text format", path.display()))?
         .into_owned())
 }

@@ -1,5 +1,5 @@
-//! The events of a run: noted by the threads that they happen on, read by the display and the
-//! report.
+//! The events of a run. The threads on which they happen note them; the display and the report
+//! read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,11 +36,11 @@ pub(crate) struct Swaps {
     pub(crate) pauses: Histogram<u64>,
     /// Preparations in microseconds.
     pub(crate) preparations: Histogram<u64>,
-    /// The most that a new generation started with, in bytes.
+    /// The largest size that a new generation started with, in bytes.
     pub(crate) memory_after_max: u64,
 }
 
-/// An empty histogram of times, in a unit of the caller's choice: it holds an hour of nanoseconds.
+/// An empty histogram of times in any unit. It has room for an hour in nanoseconds.
 pub(crate) fn times() -> Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, 3_600_000_000_000, 3).context("cannot make a histogram")
 }
@@ -183,7 +183,7 @@ impl Observed {
                 format!("an artifact of `{export}` is not used again: {reason}")
             }
             Event::ArtifactUnusable { export, fault } => {
-                format!("an artifact of `{export}` is of no use: {fault}")
+                format!("an artifact of `{export}` cannot be used: {fault}")
             }
             Event::UnlistedExport { export } => {
                 if self.unlisted.fetch_add(1, Ordering::Relaxed) > 0 {

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 /// `tracing-subscriber`'s `EnvFilter`.
 pub(crate) const LOG_VARIABLE: &str = "WASM_PROXY_LOG";
 
-/// Prints to standard output. A reader that went away, as `head` does, is no error.
+/// Prints to standard output. A reader that went away, as `head` does, is not an error.
 pub(crate) fn print(text: &str) -> Result<ExitCode> {
     let mut stdout = io::stdout().lock();
     match stdout
@@ -28,8 +28,8 @@ pub(crate) fn print(text: &str) -> Result<ExitCode> {
     }
 }
 
-/// Opens the file of a report. Called before anything runs: a user should not learn after minutes
-/// that the file cannot be written.
+/// Opens the file of a report. It is called before anything runs, because a user should not learn
+/// after minutes that the file cannot be written.
 pub(crate) fn create(path: &Path) -> Result<File> {
     // An older report stays until there is a new one.
     let file = File::options()
@@ -53,14 +53,14 @@ pub(crate) fn write(mut file: File, report: &[u8]) -> Result<()> {
         .context("cannot write the report; is the disk full?")
 }
 
-/// A report as JSON for people too.
+/// A report as indented JSON, with a newline at its end.
 pub(crate) fn json(report: &impl Serialize) -> Result<Vec<u8>> {
     let mut json = serde_json::to_vec_pretty(report).context("cannot write JSON")?;
     json.push(b'\n');
     Ok(json)
 }
 
-/// Prints a line to standard error. A closed standard error is no reason to fail.
+/// Prints a line to standard error. A closed standard error is not a reason to fail.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -23,11 +23,11 @@ pub(crate) struct Report {
     memory_peak: u64,
     /// Exports that were called and that the policy does not list.
     unlisted: u64,
-    /// The resident size of the process at most and at the end, in bytes.
+    /// The largest resident size of the process, and that at the end, in bytes.
     rss: Option<(u64, u64)>,
 }
 
-/// The setting of a run, besides its calls.
+/// A run, apart from the figures of its calls.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
     pub(crate) module: String,
@@ -42,7 +42,7 @@ pub(crate) struct Circumstances {
 }
 
 impl Report {
-    /// Collects the figures, but for the resident sizes, which [`Report::end`] adds.
+    /// Collects the figures except the last resident sizes, which [`Report::end`] adds.
     pub(crate) fn new(
         about: Circumstances,
         made: CallFigures,
@@ -145,7 +145,7 @@ fn latency(times: &Histogram<u64>) -> Value {
     json!({ "p50": p50, "p99": p99, "max": max })
 }
 
-/// The median, 99 % and the largest of times, in a unit a thousand times larger.
+/// The median, the 99th percentile and the largest of times, in a unit a thousand times larger.
 fn percentiles(times: &Histogram<u64>) -> [f64; 3] {
     [
         times.value_at_quantile(0.5),

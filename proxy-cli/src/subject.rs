@@ -60,8 +60,7 @@ impl Subject {
         };
         let info = Arc::new(info);
         if args.stub_imports {
-            // The hosted module lacks the imports that the host serves: those must not become
-            // stubs.
+            // The hosted module lacks the imports that the host serves. Those must not be stubs.
             imports.stub_missing(&bindgen_host::hosted_info(&info));
         }
         Ok(Self {

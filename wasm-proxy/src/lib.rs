@@ -1,18 +1,18 @@
 //! Keeps a leaking or growing WebAssembly module running for ever.
 //!
 //! This crate is the one to depend on: it has the proxy, the engines by name, and the host for
-//! wasm-bindgen's modules. The README has an example, and the documents of the repository say what a
-//! policy, a checkpoint and an artifact are.
+//! wasm-bindgen's modules. The README has an example, and the documents of the repository say what
+//! a policy, a checkpoint and an artifact are.
 //!
 //! | what | where |
 //! |---|---|
 //! | the proxy, and the thread that looks after it | [`Proxy`], [`Supervisor`] |
-//! | what each export does to state | [`Policy`] |
-//! | what an instance may have, and when it is replaced | [`Limits`], [`Thresholds`] |
+//! | the role of each export | [`Policy`] |
+//! | the limits of an instance, and when it is replaced | [`Limits`], [`Thresholds`] |
 //! | arguments and results | [`args!`], [`Arg`], [`Results`], [`Value`], [`Handle`], [`Pointer`] |
 //! | calls whose types are known | [`Proxy::typed`], [`Typed`] |
-//! | what happened | [`Event`], [`DebugInfo`] |
-//! | what the host gives | [`Imports`], and [`bindgen_host::system`] for wasm-bindgen's modules |
+//! | events and the state of the proxy | [`Event`], [`DebugInfo`] |
+//! | host functions and memories | [`Imports`], and [`bindgen_host::system`] for wasm-bindgen's modules |
 //! | an engine | [`default_engine`], [`engine`], [`engine_for`], and the types of the runtimes |
 //! | a third engine | [`engine_api`] |
 //!

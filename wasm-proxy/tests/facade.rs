@@ -1,5 +1,5 @@
-//! A program that depends on this crate alone: it gives the proxy engines as they are, and its state
-//! survives a swap.
+//! A program that depends on this crate alone: it gives the proxy engines as they are, and its
+//! state survives a swap.
 
 use std::path::Path;
 use std::sync::mpsc;

@@ -1,6 +1,6 @@
 //! `comparison`: the proxy and the alternatives on a leaking prover, and swaps against the size of
 //! the state and the length of the journal, on every engine: one JSON file, plots and tables.
-//! `docs/benchmarks.md` has what it gave, and says how to read it.
+//! `docs/benchmarks.md` has the figures, and says how to read them.
 
 use std::fs;
 use std::io::Write as _;
@@ -26,15 +26,15 @@ use workload::Workload;
 /// MiB; and measures swaps
 #[derive(Debug, Parser)]
 struct Args {
-    /// The engine, once or several times [default: all that are compiled in]
+    /// An engine; may be repeated [default: all that are compiled in]
     #[arg(long, value_name = "ENGINE")]
     engine: Vec<String>,
 
-    /// The strategy, once or several times [default: all]
+    /// A strategy; may be repeated [default: all]
     #[arg(long, value_name = "STRATEGY")]
     strategy: Vec<Strategy>,
 
-    /// Measure one part; the other one stays as the JSON has it
+    /// Measure one part, and keep the other one of the JSON
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
 
@@ -50,7 +50,7 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 130)]
     turns: u64,
 
-    /// How often everything is run
+    /// How many rounds to run
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: u32,
 
@@ -58,7 +58,7 @@ struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     time_max: u64,
 
-    /// Where the JSON and the plots go
+    /// The folder for the JSON and the plots
     #[arg(long, value_name = "FOLDER", default_value = "target/comparison")]
     out: PathBuf,
 
@@ -67,19 +67,19 @@ struct Args {
     #[arg(long, value_name = "F.md")]
     report_page: Option<PathBuf>,
 
-    /// Do not measure: show again what is in the JSON
+    /// Do not measure: show the figures of a JSON file again
     #[arg(long, value_name = "F.json")]
     from: Option<PathBuf>,
 
-    /// Run one strategy, for the comparison that starts this
+    /// Run one strategy, for the comparison that starts this program
     #[arg(long, hide = true)]
     child: bool,
 }
 
-/// What is measured.
+/// A part of the measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The proxy and what else can be done
+    /// The proxy and the alternatives
     Alternatives,
     /// Standbys and pauses, by the size of the state and the length of the journal
     Swaps,
@@ -209,7 +209,7 @@ fn alternatives(args: &Args) -> Result<Report> {
     })
 }
 
-/// The command that was typed, without what only says where the output goes.
+/// The command line, without the options that only say where the output goes.
 fn command() -> String {
     let features = if cfg!(feature = "llvm") {
         " --features llvm"

@@ -1,5 +1,5 @@
-//! `bench-table`: what criterion and the bench `pause` have measured, as markdown with the
-//! machine's name on it, and as JSON. All times are medians.
+//! `bench-table`: the measurements of criterion and of the bench `pause`, as Markdown with the name
+//! of the machine, and as JSON. All times are medians.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,27 +21,27 @@ fn columns() -> impl Iterator<Item = &'static str> {
     engines::LIST.iter().map(|listed| listed.name)
 }
 
-/// Prints what the benches have measured
+/// Prints the measurements of the benches
 #[derive(Debug, Parser)]
 struct Args {
     /// Also write the figures into this file, with the machine and the commit
     #[arg(long, value_name = "F.json", conflicts_with = "from")]
     save: Option<PathBuf>,
 
-    /// Print what `--save` wrote, instead of what is in the folder of criterion
+    /// Print a file that `--save` wrote, instead of the measurements in criterion's folder
     #[arg(long, value_name = "F.json")]
     from: Option<PathBuf>,
 }
 
-/// What was measured. The JSON form is this, field by field.
+/// All measurements. The JSON form has the same fields.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Measured {
-    /// Where it is from.
+    /// The origin of the figures.
     #[serde(flatten)]
     origin: Origin,
-    /// What criterion measured.
+    /// Criterion's measurements.
     medians: Vec<Median>,
-    /// What the bench `pause` kept, by engine.
+    /// The results of the bench `pause`, by engine.
     pauses: BTreeMap<String, Value>,
 }
 
@@ -76,7 +76,7 @@ impl Measured {
             "nothing in {}: run `cargo bench -p wasm-proxy-benches` first",
             folder.display()
         );
-        // A folder lists its entries in no order.
+        // A folder lists its entries in no particular order.
         medians.sort_by(|a, b| (&a.group, &a.row, &a.engine).cmp(&(&b.group, &b.row, &b.engine)));
         let mut pauses = BTreeMap::new();
         for engine in columns() {
@@ -172,7 +172,7 @@ impl Measured {
         (!rows.is_empty()).then(|| table(group, &columns, rows))
     }
 
-    /// What the bench `pause` kept.
+    /// The tables of the bench `pause`.
     fn latency(&self) -> Vec<Table> {
         let kept: Vec<(&str, &Value)> = columns()
             .filter_map(|engine| Some((engine, self.pauses.get(engine)?)))

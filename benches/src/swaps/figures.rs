@@ -9,7 +9,7 @@ use super::{By, Cell, Swaps, What};
 const WIZER: usize = 0;
 const MEMCPY: usize = 6;
 
-/// What varies along a horizontal axis; `None` for a cell in which it did not vary.
+/// The variable of a horizontal axis; `None` for a cell in which it did not vary.
 type Variable = fn(&Cell) -> Option<i32>;
 
 impl Swaps {

@@ -1,4 +1,4 @@
-//! What others do for the same state: a module that Wizer has initialised, instantiated on
+//! The peers, with the same state: a module that Wizer has initialised, instantiated on
 //! wasmtime, whose images are mapped copy-on-write too; and a copy of the memory.
 
 use std::hint::black_box;

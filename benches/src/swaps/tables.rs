@@ -6,7 +6,7 @@ use super::{By, LENGTHS, SIZES, Summary, Swaps, What};
 use crate::results::{named, show_ns, table};
 
 impl Swaps {
-    /// Tables of standbys, pauses, modules, and of what others do.
+    /// Tables of standbys, pauses, modules and peers.
     #[must_use]
     pub fn markdown(&self) -> String {
         let tables = [

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use anyhow::Context as _;
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
-/// A module like the state guest, with so many MiB filled in by one call when it is built.
+/// A module like the state guest, whose MiB were filled by one call when it was built.
 ///
 /// # Errors
 ///

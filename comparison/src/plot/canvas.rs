@@ -1,4 +1,5 @@
-//! What all plots share: the drawing, its colours and text, its axes, the heading and the legend.
+//! The parts that all plots share: the drawing, its colours and text, its axes, the heading and the
+//! legend.
 
 use std::io;
 use std::ops::Range;
@@ -35,7 +36,7 @@ pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
 pub(super) type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
 
-/// What stands before a name in a legend.
+/// The sign before a name in a legend.
 #[derive(Clone, Copy)]
 pub(super) enum Swatch {
     /// A grey dot with its radius.
@@ -82,8 +83,8 @@ pub(super) fn linear(values: impl Iterator<Item = f64>) -> Range<f64> {
     0.0..if highest > 0.0 { highest * 1.05 } else { 1.0 }
 }
 
-/// From a power of ten to another one, and a little more, because otherwise rounding could take the
-/// first or the last from the axis.
+/// From a power of ten to another one, and a little more, because otherwise rounding could drop the
+/// first or the last one from the axis.
 pub(super) fn logarithmic(values: impl Iterator<Item = f64>) -> Range<f64> {
     let usable = values.filter(|v| v.is_finite() && *v > 0.0);
     let powers = usable.map(f64::log10);

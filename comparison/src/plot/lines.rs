@@ -21,11 +21,11 @@ pub enum Scale {
 /// A line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// Its name in the legend; empty if another line of its colour is there already.
+    /// Its name in the legend; empty if the legend has a line of this colour already.
     pub name: String,
-    /// Its points, in order.
+    /// Its points as pairs of x and y, in order.
     pub points: Vec<(f64, f64)>,
-    /// Which of the seven colours.
+    /// Its colour, one of seven.
     pub colour: usize,
     /// Whether each point has a dot.
     pub dots: bool,
@@ -34,17 +34,17 @@ pub struct Line {
 /// A plot of lines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lines {
-    /// What stands above.
+    /// The text above the plot.
     pub heading: String,
-    /// What the horizontal axis counts.
+    /// The unit of the horizontal axis.
     pub x_label: String,
-    /// What the vertical axis counts.
+    /// The unit of the vertical axis.
     pub y_label: String,
-    /// Both axes.
+    /// The scale of both axes.
     pub scale: Scale,
     /// A number that the vertical axis reaches, for plots that stand side by side.
     pub y_max: Option<f64>,
-    /// The lines.
+    /// The lines, in the order of the legend.
     pub lines: Vec<Line>,
     /// Moments, drawn as thin vertical lines, each with its colour.
     pub marks: Vec<(f64, usize)>,

@@ -1,4 +1,4 @@
-//! Rows below each other, each with a name, a bar or several times, and what is said of it.
+//! Rows below each other, each with a name, a bar or several times, and a note.
 
 use std::io;
 
@@ -17,14 +17,14 @@ use crate::quantity::{number, time};
 const ROW: u32 = 24;
 const ROWS_WIDTH: u32 = 860;
 
-/// What one row of a plot of rows is about.
+/// The name and the colour of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// What stands to the left.
+    /// The text to the left.
     pub name: String,
     /// Rows of one group stand together, below its name.
     pub group: String,
-    /// Which of the seven colours.
+    /// Its colour, one of seven.
     pub colour: usize,
 }
 
@@ -37,7 +37,7 @@ pub struct Bar {
     pub value: f64,
     /// The least and the most of several rounds.
     pub whisker: (f64, f64),
-    /// What stands behind the number.
+    /// The text behind the number.
     pub note: String,
 }
 
@@ -81,8 +81,8 @@ pub fn bars(heading: &str, unit: &str, all: &[Bar]) -> String {
     })
 }
 
-/// Times on a logarithmic axis: a dot for each, and a line between. `names` says what the dots of
-/// every row are, from the first to the last; later ones are smaller.
+/// Times on a logarithmic axis: a dot for each, and a line between. `names` are those of the dots
+/// in every row, from the first to the last; later ones are smaller.
 #[must_use]
 pub fn ranges(heading: &str, names: &[&str], all: &[Times]) -> String {
     let said = |times: &Times| match (times.micros.first(), times.micros.last()) {
@@ -134,7 +134,7 @@ fn groups(rows: &[(&Row, String)]) -> usize {
     rows.chunk_by(|a, b| a.0.group == b.0.group).count()
 }
 
-/// Draws rows below each other. `draw` draws one at a height, and says where it ends.
+/// Draws rows below each other. `draw` draws one at a height, and returns its end.
 fn draw_rows<'b, X>(
     area: &Area<'b>,
     (heading, legend): (&str, &[(&str, Swatch)]),

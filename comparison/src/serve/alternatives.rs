@@ -33,12 +33,12 @@ pub(super) fn fresh(setup: &Setup, gauge: Arc<Gauge>) -> Result<Server<'_>> {
     }))
 }
 
-/// One instance, which is made anew when it is dead.
+/// One instance, which is replaced when it is dead.
 pub(super) fn restart(setup: &Setup, gauge: Arc<Gauge>) -> Result<Server<'_>> {
     in_turn(setup, gauge, 1, u64::MAX)
 }
 
-/// Several instances in turn. One that is full is made anew, and one that is dead.
+/// Several instances in turn. One that is full or dead is replaced before its next turn.
 pub(super) fn rotation(setup: &Setup, gauge: Arc<Gauge>) -> Result<Server<'_>> {
     #[expect(
         clippy::cast_precision_loss,

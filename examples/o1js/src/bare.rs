@@ -1,4 +1,4 @@
-//! The same prover without a proxy, to measure against: one instance, raw pointers.
+//! The same prover without a proxy, as the baseline: one instance, raw pointers.
 
 use anyhow::{Context, Result, bail};
 use engine_api::{
@@ -100,7 +100,7 @@ impl Bare {
         Ok(results.first().and_then(Val::i32).unwrap_or(0))
     }
 
-    /// Calls a function that gives an object, an error object, and whether it is that.
+    /// Calls a function that gives an object, an error object, and whether it failed.
     fn fallible(&mut self, name: &str, args: &[i32]) -> Result<i32> {
         let args = args.iter().map(|arg| Val::I32(*arg));
         let results = if self.returns {

@@ -8,11 +8,11 @@ use serde::Deserialize;
 /// The columns of a witness.
 pub(crate) const COLUMNS: usize = 15;
 
-/// A circuit as its file says it.
+/// A circuit, as in its file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Circuit {
-    /// How many points the reference string has: a power of two, more than there are rows.
+    /// The number of points of the reference string: a power of two, larger than that of the rows.
     pub(crate) srs_size: u32,
     /// The gates, one row each.
     pub(crate) gates: Vec<Gates>,
@@ -22,7 +22,7 @@ pub(crate) struct Circuit {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Gates {
-    /// How many.
+    /// The number of these rows.
     pub(crate) times: u32,
     /// Of the double generic gate: `l*w0 + r*w1 + o*w2 + m*w0*w1 + c = 0`, and the same over w3,
     /// w4, w5.
@@ -36,16 +36,16 @@ impl Circuit {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the circuit `{}`", path.display()))?;
         let circuit: Self = serde_json::from_str(&text)
-            .with_context(|| format!("`{}` is no circuit", path.display()))?;
+            .with_context(|| format!("`{}` is not a circuit", path.display()))?;
         ensure!(
             circuit.srs_size.is_power_of_two(),
-            "`{}`: srs_size is {}, needed is a power of two",
+            "`{}`: srs_size is {}, and must be a power of two",
             path.display(),
             circuit.srs_size
         );
         ensure!(
             circuit.rows() > 0 && circuit.rows() < u64::from(circuit.srs_size),
-            "`{}`: {} rows, needed are 1 to {}, fewer than srs_size",
+            "`{}`: {} rows, and must have 1 to {}, fewer than srs_size",
             path.display(),
             circuit.rows(),
             circuit.srs_size - 1

@@ -1,4 +1,4 @@
-//! The unmodified o1js prover behind wasm-proxy: proofs without end on a module that loses memory
+//! The unmodified o1js prover behind wasm-proxy: endless proofs on a module that loses memory
 //! with every pool of threads. `README.md` beside this crate says where the module comes from.
 
 mod bare;
@@ -172,7 +172,7 @@ fn proxy(
     let mut policy = Policy::preset("o1js")?;
     let artifacts = match &args.artifacts {
         Some(path) => {
-            // The preset leaves it at replays, because with a pool it is computed as quickly.
+            // By the preset only replays read it, because with a pool it is computed as quickly.
             let exports = policy.exports.iter_mut();
             for artifact in exports.filter_map(|export| export.artifact.as_mut()) {
                 artifact.live = true;
@@ -324,8 +324,8 @@ fn compare(
     Ok(())
 }
 
-/// Prepares standbys and swaps to them while another thread goes on proving; the time that each
-/// preparation took.
+/// Prepares standbys and swaps to them while another thread goes on proving. Returns the time of
+/// each preparation.
 fn swap_while_proving(
     swaps: u32,
     proxy: &Proxy,

@@ -1,4 +1,5 @@
-//! The prover as a typed client of the proxy: what lasts is a handle, a proof lives in one scope.
+//! The prover as a typed client of the proxy: lasting objects are handles, a proof lives in a
+//! scope.
 
 use std::time::{Duration, Instant};
 
@@ -103,7 +104,7 @@ impl<'a> Prover<'a> {
         })
     }
 
-    /// Frees what lasts.
+    /// Frees the lasting objects.
     pub(crate) fn free(self) -> Result<()> {
         let Self { proxy, .. } = self;
         proxy.call(

@@ -69,12 +69,12 @@ pub(crate) struct Report {
     proof_ms_median: f64,
     pub(crate) compared_proxy: Vec<Milliseconds>,
     pub(crate) compared_bare: Vec<Milliseconds>,
-    /// Proof time behind the proxy by that on a bare instance, both medians.
+    /// The median proof time behind the proxy, divided by that on a bare instance.
     proxy_to_bare: Option<f64>,
     pub(crate) prepared: Vec<Milliseconds>,
-    /// While the first generation and its pool are there.
+    /// While the first generation and its pool exist.
     before: Process,
-    /// When all generations are gone.
+    /// After all generations were freed.
     after: Process,
     #[serde(skip)]
     times: Vec<Milliseconds>,
@@ -89,7 +89,7 @@ impl Report {
         }
     }
 
-    /// One generation is there, with all that lasts.
+    /// Notes the memory and the process when one generation has all its lasting objects.
     pub(crate) fn begin(&mut self, memory: u64) {
         self.baseline = memory;
         self.before = Process::now();

@@ -1,4 +1,4 @@
-//! What a wrong command line is answered with.
+//! The errors about a wrong command line.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,9 +28,9 @@ fn a_module_that_is_not_there_is_fetched_by_a_script_that_is_named() {
 }
 
 #[test]
-fn a_circuit_that_is_none_is_named_with_the_reason() {
+fn a_file_that_is_not_a_circuit_is_named_with_the_reason() {
     let said = complaint(&["no.wasm", "--circuit", "Cargo.toml"]);
-    assert!(said.contains("`Cargo.toml` is no circuit"), "{said}");
+    assert!(said.contains("`Cargo.toml` is not a circuit"), "{said}");
     let said = complaint(&["no.wasm", "--circuit", "no.json"]);
     assert!(said.contains("cannot read the circuit `no.json`"), "{said}");
 }

@@ -11,8 +11,8 @@ use super::{Draft, Drafted};
 /// How long a line of names may get.
 const WIDTH: usize = 96;
 
-/// A name as a pattern that matches only it. `escape` leaves backslashes alone, which escape in
-/// patterns on some systems and separate on others: one stands for any character.
+/// A name as a pattern that matches it alone. `escape` leaves backslashes as they are, but patterns
+/// read them as escapes on some systems and as separators on others. So `?` stands for each.
 pub(super) fn pattern_of(name: &str) -> String {
     globset::escape(name).replace('\\', "?")
 }

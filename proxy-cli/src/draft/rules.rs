@@ -1,4 +1,4 @@
-//! What names say: naming rules of wasm-bindgen, Emscripten and hand-written C interfaces.
+//! The naming rules of wasm-bindgen, Emscripten and hand-written C interfaces.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use proxy_core::Role;
 
 use super::{is_creator, is_destructor};
 
-/// What the naming rules say of an export.
+/// The naming rule of an export.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) role: Role,
@@ -215,7 +215,7 @@ pub(super) fn object_of<'t>(name: &str, types: &'t BTreeSet<String>) -> Option<&
         .map(String::as_str)
 }
 
-/// What the naming rules say of an export.
+/// The first naming rule that fits an export.
 pub(super) fn rule_for(function: &FunctionInfo, types: &BTreeSet<String>) -> Rule {
     let name = function.name.as_str();
     let rule = |role, reason| Rule {

@@ -6,8 +6,8 @@ use anyhow::Result;
 use engine_api::ModuleInfo;
 use module_bytes::Instrumented;
 
-/// Says whether an instance of the module can be restored from a checkpoint, and if not, each
-/// reason and what follows.
+/// Says whether an instance of the module can be restored from a checkpoint. If not, it gives each
+/// reason, and the consequence.
 pub(super) fn checkpoints(text: &mut String, wasm: &[u8], info: &ModuleInfo) -> Result<()> {
     if let Err(error) = Instrumented::new(wasm, info) {
         let _ = writeln!(text, "checkpoints: no engine takes the module: {error}");
@@ -29,7 +29,7 @@ pub(super) fn checkpoints(text: &mut String, wasm: &[u8], info: &ModuleInfo) -> 
     }
     let _ = writeln!(
         text,
-        "checkpoints: not possible, so that standbys are made by replay of the journal:"
+        "checkpoints: not possible, so standbys are made by replay of the journal:"
     );
     for reason in reasons {
         let _ = writeln!(text, "  {reason}");

@@ -1,4 +1,4 @@
-//! Whether a policy fits a module, and whether engines can run it.
+//! Whether a policy fits a module, and which engines can run the module.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -9,8 +9,8 @@ use guest_calls::policy::plan::Plan;
 use guest_calls::{Policy, PolicyError};
 use module_bytes::Feature;
 
-/// Up to this size a module is compiled to see whether that works; beyond it an optimising compiler
-/// takes too long for a look.
+/// Up to this size a module is compiled to see whether that works. An optimising compiler would
+/// take too long for a larger one.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
 
 /// Binds a policy to a module as callers see it, with what the host adds. This compiles nothing.
@@ -18,7 +18,7 @@ pub(super) fn check_policy(policy: &Policy, hosted: &ModuleInfo) -> Result<(), P
     Plan::bind(policy, hosted).map(drop)
 }
 
-/// Which engines can run the module: by what they say they can do, and by compiling it.
+/// Lists the engines that can run the module, by their capabilities and by compiling it.
 pub(super) fn engines(text: &mut String, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) {
     let _ = writeln!(text, "engines:");
     for listed in engines::compiled_in() {
@@ -37,7 +37,7 @@ fn verdict(name: &str, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) -> 
         return format!("no: it lacks {}", lacking.join(", "));
     }
     if wasm.len() > COMPILED_BYTES_MAX {
-        return "yes, by its capabilities (too large to compile for a look)".to_owned();
+        return "yes, by its capabilities (too large to be compiled here)".to_owned();
     }
     let started = Instant::now();
     match engine.compile(wasm) {

@@ -28,7 +28,7 @@ pub(super) fn host(text: &mut String, info: &ModuleInfo, hosted: &ModuleInfo) {
         if coverage.stubs.is_empty() {
             ""
         } else {
-            "; calls of these fail, for which there are only stubs:"
+            "; these are only stubs, whose calls fail:"
         }
     );
     for stub in &coverage.stubs {

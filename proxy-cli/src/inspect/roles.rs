@@ -1,4 +1,4 @@
-//! The exported functions with what each does to the state, grouped by that.
+//! The exported functions, grouped by their roles.
 
 use std::fmt::{Display, Write};
 
@@ -18,7 +18,7 @@ struct Line<'a> {
     args: Option<Vec<ArgKind>>,
     results: Option<Vec<ResultKind>>,
     why: String,
-    /// Whether something decided, a naming rule or an entry.
+    /// Whether a naming rule or an entry decided.
     listed: bool,
 }
 
@@ -107,9 +107,8 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, chosen: &ChosenPol
     Ok(())
 }
 
-/// Whether an entry is for functions of this type, as the binding decides it: an entry may be for
-/// functions with a number of parameters, not counting where results that the function does not
-/// return are left.
+/// Whether an entry is for functions of this type, as in the binding: an entry may name the number
+/// of parameters, and a return pointer does not count as one.
 fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
     let named = entry
         .results

@@ -13,7 +13,7 @@ use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
 use crate::failure::is_wrong_input;
 use crate::observed::{self, Observed};
 
-/// How many errors are kept in words.
+/// How many errors are kept as text.
 const ERRORS_KEPT: usize = 10;
 
 /// A failure adds this to the score, a call that returns takes 1 off; at the maximum the run is
@@ -24,9 +24,9 @@ const FAILURE_SCORE_MAX: u64 = 1000;
 /// The figures of a run's calls.
 #[derive(Debug)]
 pub(crate) struct CallFigures {
-    /// Calls made, each once, however often it was repeated.
+    /// Calls made. A call that the proxy repeated counts once.
     pub(crate) calls: u64,
-    /// Calls that failed, or whose results are not the expected ones.
+    /// Calls that failed, or that gave other results than expected.
     pub(crate) failed: u64,
     /// The first errors.
     pub(crate) errors: Vec<String>,
@@ -205,8 +205,8 @@ impl Runner<'_> {
         self.observed.note_memory(self.proxy.memory_bytes());
     }
 
-    /// Whether an earlier failure explains an error that otherwise is the workload's fault: an
-    /// object that a call needs is missing because its creation failed.
+    /// Whether an earlier failure explains an error that is otherwise the workload's fault: a call
+    /// needs an object, and the object is missing because its creation failed.
     fn explains(&self, error: &Error) -> bool {
         matches!(error, Error::Call(CallError::Needs { .. })) && self.figures.failed > 0
     }

@@ -1,4 +1,4 @@
-//! `run --artifacts`: what one run has computed, the next one reads.
+//! `run --artifacts`: the next run reads the objects that the first one has computed.
 
 use std::fs;
 
@@ -6,7 +6,8 @@ use super::{Folder, engines, report, wasm_proxy};
 
 const UTF8: &str = "temporary folders have plain names";
 
-/// One run of the prover, and what its report says: calls and replays that read an object, and the digest.
+/// Runs the prover. Returns the numbers of calls and of replays that read an object, and the
+/// digest.
 fn run(folder: &Folder, engine: &str) -> (u64, u64, String) {
     let (artifacts, path) = (folder.path("artifacts"), folder.path("report.json"));
     let ran = wasm_proxy(&[

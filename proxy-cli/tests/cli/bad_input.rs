@@ -69,7 +69,11 @@ fn a_file_that_is_no_module_is_refused() {
         ("component", b"\0asm\x0d\0\x01\0", "component unbundle"),
         ("empty", b"", "the file is empty"),
         ("text", b"hello", "try: give a core module"),
-        ("wat", b"(module (func", "is no module in the text format"),
+        (
+            "wat",
+            b"(module (func",
+            "is not a module in the text format",
+        ),
         ("version", b"\0asm\x02\0\0\0", "try: give a core module"),
     ] {
         let module = folder.file(name, content);

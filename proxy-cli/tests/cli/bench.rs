@@ -1,4 +1,4 @@
-//! `bench`: every strategy on a small module that leaks, and what the reports of it hold.
+//! `bench`: every strategy on a small module that leaks, and the reports about it.
 
 use std::fs;
 use std::path::Path;
@@ -129,8 +129,9 @@ fn every_strategy_is_run_on_every_engine_and_only_the_bare_instance_dies() {
             assert!(median(row, "turns_per_second") > 0.0);
             assert!(median(row, "pss_peak_mib") > 0.0);
             let failed = median(row, "turns_failed");
-            // What waits until its instance dies loses the turn that killed it. So does what makes one anew at 90 %, where
-            // a turn takes a quarter of the memory; the proxy keeps as much free.
+            // A strategy that waits until its instance dies loses the turn that killed it. So does
+            // one that replaces it at 90 %, because a turn takes a quarter of the memory here. The
+            // proxy keeps that much free.
             let is_late = ["restart", "rotation"].contains(&strategy);
             assert_eq!(failed > 0.0, is_late, "{row:#}");
         }
@@ -264,7 +265,7 @@ fn calls_that_fail_behind_the_proxy_are_in_the_exit_code() {
 #[test]
 fn a_child_ends_with_its_parent() {
     let bench = Bench::new("leaky.wat");
-    // What loses nothing goes on for as long as it may.
+    // A workload that loses no memory goes on until its time is over.
     let long = bench.folder.file(
         "long.jsonl",
         "{\"repeat\":1000000000,\"do\":[{\"call\":\"counter_new\"}]}",
@@ -285,7 +286,7 @@ fn a_child_ends_with_its_parent() {
     parent.wait().expect("it was started here");
     let place = format!("/proc/{child}/stat");
     let is_there = || {
-        // One that has ended, and that nobody has asked about, is a zombie.
+        // A process that has ended without a parent that waits for it is a zombie.
         let stat = fs::read_to_string(&place).unwrap_or_default();
         stat.rsplit_once(") ")
             .is_some_and(|(_, rest)| !rest.starts_with('Z'))

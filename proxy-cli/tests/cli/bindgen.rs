@@ -81,7 +81,7 @@ fn the_older_abi_runs_on_every_engine() {
 #[test]
 fn the_younger_abi_runs_where_there_are_externrefs() {
     run("realm_new", WORKLOAD, &[]).assert_code(0);
-    // Stubs are for what the host leaves over.
+    // Stubs are for the imports that the host does not serve.
     run("realm_new", WORKLOAD, &["--stub-imports"]).assert_code(0);
 }
 

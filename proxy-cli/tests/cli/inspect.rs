@@ -32,7 +32,7 @@ fn inspect_says_which_pattern_of_a_policy_decides() {
         .assert_says("not listed: calls are refused");
 }
 
-/// What `inspect` says of checkpoints of a module: the first line, and those below it.
+/// The lines of `inspect` about checkpoints: the first one, and the reasons below it.
 fn checkpoints(module: &str) -> (String, Vec<String>) {
     let ran = wasm_proxy(&["inspect", module]);
     ran.assert_code(0).assert_says("\ncheckpoints: ");
@@ -45,8 +45,7 @@ fn checkpoints(module: &str) -> (String, Vec<String>) {
     )
 }
 
-const BY_REPLAY: &str =
-    "checkpoints: not possible, so that standbys are made by replay of the journal:";
+const BY_REPLAY: &str = "checkpoints: not possible, so standbys are made by replay of the journal:";
 const HOSTED: &str = "the module is made by wasm-bindgen: its objects are the host's, and a checkpoint \
                       does not hold them";
 

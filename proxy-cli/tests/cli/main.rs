@@ -15,7 +15,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// What a run of the program gave.
+/// The exit code and the output of a run of the program.
 struct Ran {
     code: Option<i32>,
     stdout: String,
@@ -55,7 +55,7 @@ fn wasm_proxy(args: &[&str]) -> Ran {
     }
 }
 
-/// The program, about to be started.
+/// The program with these arguments, not started yet.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasm-proxy"));
     command

@@ -37,7 +37,7 @@ fn assert_count(report: &Value, pointer: &str, count: u32) {
 
 #[test]
 fn every_engine_proves_on_through_swaps_and_gives_the_same_results() {
-    // A bare instance that has memory enough says what is right.
+    // A bare instance with enough memory gives the right results.
     let (ran, bare) = prove(&["--without-proxy", "--memory-limit", "128MiB"]);
     ran.assert_code(0).assert_says("every call succeeded");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a workload can say, on any module with any policy.
+//! All that a workload can express, on any module with any policy.
 
 use serde_json::Value;
 
