@@ -198,7 +198,7 @@ impl BareInstance {
         let Some(artifact) = self.plan_of(create)?.artifact else {
             return Ok(None);
         };
-        let export = Arc::clone(self.bound.plan().export(artifact.export));
+        let export = Arc::clone(self.bound.plan.export(artifact.export));
         let results = self.run(&export, &[Arg::Handle(object)])?;
         Ok(results.bytes().ok())
     }
@@ -222,7 +222,7 @@ impl BareInstance {
                 export: create.to_owned(),
             });
         };
-        let import = Arc::clone(self.bound.plan().export(artifact.import));
+        let import = Arc::clone(self.bound.plan.export(artifact.import));
         let given: SmallVec<[Arg<'_>; 4]> = import
             .args
             .iter()
@@ -257,8 +257,8 @@ impl BareInstance {
     }
 
     fn plan_of(&self, name: &str) -> Result<&Arc<ExportPlan>, CallError> {
-        let info = self.bound.instance().info();
-        self.bound.plan().named(info, name)
+        let info = self.bound.instance.info();
+        self.bound.plan.named(info, name)
     }
 
     fn run(&mut self, plan: &ExportPlan, args: &[Arg<'_>]) -> Result<Results, CallError> {

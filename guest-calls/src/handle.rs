@@ -59,6 +59,7 @@ impl Handle {
     /// The name of result `result` of a journaled call. `tag` is that of the proxy or bare
     /// instance. It names an object only if that call has created one.
     #[must_use]
+    #[inline]
     pub fn new(sequence: SequenceNumber, result: u32, tag: u32) -> Self {
         Self {
             sequence,

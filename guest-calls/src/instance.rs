@@ -20,9 +20,12 @@ use crate::{
 /// An instance, the plan of its module, and the objects that its handles name. It belongs to one
 /// thread at a time. It keeps no record of calls, and does not know what host functions do.
 pub struct BoundInstance {
-    instance: Box<dyn Instance>,
-    plan: Arc<Plan>,
-    objects: ObjectTable,
+    /// The instance itself.
+    pub instance: Box<dyn Instance>,
+    /// The policy of its module, bound to its exports.
+    pub plan: Arc<Plan>,
+    /// The objects that its handles name.
+    pub objects: ObjectTable,
     /// The memory that buffers are in.
     memory: Option<MemoryIndex>,
     /// The tag in its handles.
@@ -75,34 +78,6 @@ impl BoundInstance {
             objects,
             tag,
         }
-    }
-
-    /// The plan of its module.
-    #[must_use]
-    pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
-    }
-
-    /// The objects that its handles name.
-    #[must_use]
-    pub fn objects(&self) -> &ObjectTable {
-        &self.objects
-    }
-
-    /// The same, to take objects out and to share them.
-    pub fn objects_mut(&mut self) -> &mut ObjectTable {
-        &mut self.objects
-    }
-
-    /// The instance itself.
-    #[must_use]
-    pub fn instance(&self) -> &dyn Instance {
-        &*self.instance
-    }
-
-    /// The instance itself, for everything but calls.
-    pub fn instance_mut(&mut self) -> &mut dyn Instance {
-        &mut *self.instance
     }
 
     /// The size of the memories, in bytes.
@@ -159,6 +134,7 @@ impl BoundInstance {
     /// # Errors
     ///
     /// [`CallFailure::Refused`] if there is none.
+    #[inline]
     pub fn needed(&self, plan: &ExportPlan) -> Result<Option<Handle>, CallFailure> {
         let Some(needed) = &plan.needs else {
             return Ok(None);
@@ -175,6 +151,7 @@ impl BoundInstance {
     }
 
     /// Forgets the objects that a call used up.
+    #[inline]
     pub fn forget_consumed(&mut self, plan: &ExportPlan, args: &[Arg<'_>]) {
         for handle in consumed(plan, args) {
             self.objects.remove(&handle);
@@ -260,6 +237,7 @@ impl Ran {
     /// # Errors
     ///
     /// [`CallFailure::Rejected`].
+    #[inline]
     pub fn accepted(self, plan: &ExportPlan) -> Result<Results, CallFailure> {
         match self.rejected {
             None => Ok(self.results),
@@ -299,6 +277,7 @@ fn main_memory(info: &ModuleInfo) -> Option<MemoryIndex> {
 
 /// The objects that a call uses up.
 #[must_use]
+#[inline]
 pub fn consumed(plan: &ExportPlan, args: &[Arg<'_>]) -> SmallVec<[Handle; 4]> {
     let consumed = plan.consumes.iter().map(|position| &args[*position]);
     consumed

@@ -51,11 +51,13 @@ impl ObjectTable {
     }
 
     /// A new object.
+    #[inline]
     pub fn insert(&mut self, handle: Handle, object: Object) {
         self.own.insert(handle, object);
     }
 
     /// An object that is gone.
+    #[inline]
     pub fn remove(&mut self, handle: &Handle) {
         self.own.remove(handle);
         if self.shared.contains_key(handle) {

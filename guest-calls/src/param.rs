@@ -161,6 +161,7 @@ impl ExportPlan {
     /// # Errors
     ///
     /// [`CallFailure::Refused`].
+    #[inline]
     pub fn check_args(&self, args: &[Arg<'_>]) -> Result<(), CallFailure> {
         self.check_count(args.len(), |count| format!("{count} arguments"))
             .map_err(CallFailure::Refused)

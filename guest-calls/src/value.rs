@@ -73,6 +73,7 @@ impl OwnedArg {
     /// A copy of an argument, or `None` for references and raw pointers, which mean something in
     /// one instance only.
     #[must_use]
+    #[inline]
     pub fn record(arg: &Arg<'_>) -> Option<Self> {
         Some(match arg {
             Arg::Val(Val::FuncRef(Some(_)) | Val::ExternRef(Some(_)))
@@ -88,6 +89,7 @@ impl OwnedArg {
 
     /// The objects it names.
     #[must_use]
+    #[inline]
     pub fn handles(&self) -> &[Handle] {
         match self {
             OwnedArg::Handle(handle) => std::slice::from_ref(handle),
@@ -241,6 +243,7 @@ macro_rules! first_result {
 impl Results {
     /// All results in order.
     #[must_use]
+    #[inline]
     pub fn as_slice(&self) -> &[Value] {
         &self.0
     }

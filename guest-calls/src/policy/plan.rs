@@ -183,6 +183,7 @@ impl ResultKind {
 impl ExportPlan {
     /// Whether a call leaves nothing behind when the guest returns an error.
     #[must_use]
+    #[inline]
     pub fn only_creates(&self) -> bool {
         let changes_nothing =
             matches!(&self.changes, Changes::Handles(changed) if changed.is_empty());

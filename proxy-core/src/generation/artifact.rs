@@ -42,7 +42,7 @@ impl RecordedInstance {
             return Ok(Ok(recorded));
         }
         if let Some(handle) = object {
-            self.bound.objects_mut().remove(&handle);
+            self.bound.objects.remove(&handle);
         }
         if is_same {
             return Ok(Err("exported again, the object is other bytes".to_owned()));
@@ -65,7 +65,7 @@ impl RecordedInstance {
         bytes: &[u8],
         sequence: SequenceNumber,
     ) -> Result<Recorded, Failure> {
-        let import = self.bound.plan().export(artifact.import).clone();
+        let import = self.bound.plan.export(artifact.import).clone();
         let given: SmallVec<[Arg<'_>; 4]> = import
             .args
             .iter()
@@ -87,7 +87,7 @@ impl RecordedInstance {
         artifact: ArtifactPlan,
         handle: Handle,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let export = self.bound.plan().export(artifact.export).clone();
+        let export = self.bound.plan.export(artifact.export).clone();
         let exported = self.without_host(|guest| {
             guest.attempt(|bound| {
                 bound.needed(&export)?;

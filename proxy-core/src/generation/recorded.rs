@@ -123,8 +123,8 @@ impl RecordedInstance {
     /// anything else runs.
     pub(super) fn capture(&mut self, engine: EngineId) -> Result<Checkpoint, Error> {
         let history = self.history.share()?;
-        let snapshot = self.bound.instance_mut().capture()?;
-        let objects = self.bound.objects_mut().share();
+        let snapshot = self.bound.instance.capture()?;
+        let objects = self.bound.objects.share();
         Ok(Checkpoint::new(
             snapshot,
             objects,
@@ -136,7 +136,7 @@ impl RecordedInstance {
 
     /// Gives the memory back, in slices. Nothing may run here afterwards.
     pub(super) fn discard(&mut self) {
-        self.bound.instance_mut().discard_memories();
+        self.bound.instance.discard_memories();
     }
 
     pub(crate) fn applied(&self) -> SequenceNumber {
@@ -158,7 +158,7 @@ impl RecordedInstance {
     }
 
     pub(super) fn interrupter(&self) -> Option<Interrupter> {
-        self.bound.instance().interrupter().ok()
+        self.bound.instance.interrupter().ok()
     }
 
     /// Counts calls, and picks one of 64 to be timed: the clock costs as much as a short call.
@@ -303,13 +303,13 @@ impl RecordedInstance {
         needs: Option<Handle>,
         ran: Ran,
     ) -> Result<Recorded, Failure> {
-        let records = ResultRecord::all_of(&ran, self.bound.objects());
+        let records = ResultRecord::all_of(&ran, &self.bound.objects);
         let mut fingerprints = Vec::new();
         if let Some(func) = plan.fingerprint {
             for record in &records {
                 if let ResultRecord::Object(handle, _) = record {
                     let said = self.attempt(|bound| bound.fingerprint(func, *handle))?;
-                    for record in ResultRecord::all_of(&said, self.bound.objects()) {
+                    for record in ResultRecord::all_of(&said, &self.bound.objects) {
                         record.digest_into(&mut fingerprints);
                     }
                 }

@@ -24,7 +24,7 @@ impl RecordedInstance {
         entry: &Entry,
         own: Option<&EntryArtifact>,
     ) -> Result<How, Divergence> {
-        let plan = Arc::clone(self.bound.plan().export(entry.func));
+        let plan = Arc::clone(self.bound.plan.export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(OwnedArg::as_arg).collect();
         let Some((artifact, own)) = plan.artifact.zip(own) else {
             self.replay(entry, &plan, &args)?;
@@ -46,7 +46,7 @@ impl RecordedInstance {
     /// Applies one entry as it was applied to another standby, and compares.
     pub(super) fn apply_like(&mut self, applied: &Applied) -> Result<(), Divergence> {
         let entry = &*applied.entry;
-        let plan = Arc::clone(self.bound.plan().export(entry.func));
+        let plan = Arc::clone(self.bound.plan.export(entry.func));
         let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(OwnedArg::as_arg).collect();
         match (&applied.how, plan.artifact) {
             (How::Imported(content), Some(artifact)) => {
@@ -105,7 +105,7 @@ impl RecordedInstance {
     /// The object that an entry has just created.
     fn created(&self, entry: &Entry) -> Option<Handle> {
         let created = entry.creates().next().map(|(handle, _)| handle);
-        created.filter(|handle| self.bound.objects().get(handle).is_some())
+        created.filter(|handle| self.bound.objects.get(handle).is_some())
     }
 
     fn replay(

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guest_calls::OwnedArg;
+use smallvec::SmallVec;
 
 use super::{Entry, Journal};
 use crate::policy::plan::Changes;
@@ -80,29 +81,36 @@ impl Journal {
     }
 }
 
+/// The life of an object in a list of entries: the positions of those that created, changed and freed it.
+#[derive(Default)]
+struct Life {
+    created: Option<usize>,
+    /// Most objects are used by few entries, and then the list is in place.
+    touched: SmallVec<[usize; 2]>,
+    freed: Option<SequenceNumber>,
+}
+
 /// Which of these entries, the journal's up to some moment, are needed.
 pub(crate) fn needed(entries: &[Arc<Entry>], horizons: &[SequenceNumber]) -> Vec<bool> {
-    // Which entry created an object, which changed or freed it, by position; and when it was freed.
-    let mut creator: HashMap<Handle, usize> = HashMap::new();
-    let mut users: HashMap<Handle, Vec<usize>> = HashMap::new();
-    let mut freed: HashMap<Handle, SequenceNumber> = HashMap::new();
+    let mut lives: HashMap<Handle, Life> = HashMap::with_capacity(entries.len());
     for (position, entry) in entries.iter().enumerate() {
         for (handle, _) in entry.creates() {
-            creator.insert(handle, position);
+            lives.entry(handle).or_default().created = Some(position);
         }
         for handle in entry.touched() {
-            users.entry(handle).or_default().push(position);
+            lives.entry(handle).or_default().touched.push(position);
         }
         for handle in &entry.frees {
-            freed.entry(*handle).or_insert(entry.sequence);
+            let life = lives.entry(*handle).or_default();
+            life.freed = life.freed.or(Some(entry.sequence));
         }
     }
     let is_alive = |handle: Handle| {
-        let Some(freed_by) = freed.get(&handle) else {
+        let Some(freed_by) = lives.get(&handle).and_then(|life| life.freed) else {
             return true;
         };
         let mut horizons = horizons.iter();
-        horizons.any(|horizon| handle.sequence() <= *horizon && freed_by > horizon)
+        horizons.any(|horizon| handle.sequence() <= *horizon && freed_by > *horizon)
     };
     let mut needed = vec![false; entries.len()];
     let mut pending: Vec<usize> = Vec::new();
@@ -116,13 +124,10 @@ pub(crate) fn needed(entries: &[Arc<Entry>], horizons: &[SequenceNumber]) -> Vec
     }
     while let Some(position) = pending.pop() {
         let entry = &entries[position];
-        let creators = entry
-            .dependencies()
-            .filter_map(|handle| creator.get(&handle));
-        let touching = entry
-            .creates()
-            .filter_map(|(handle, _)| users.get(&handle))
-            .flatten();
+        let depends_on = entry.dependencies().filter_map(|handle| lives.get(&handle));
+        let creators = depends_on.filter_map(|life| life.created.as_ref());
+        let made = entry.creates().filter_map(|(handle, _)| lives.get(&handle));
+        let touching = made.flat_map(|life| &life.touched);
         for next in creators.chain(touching) {
             if !std::mem::replace(&mut needed[*next], true) {
                 pending.push(*next);
