@@ -266,7 +266,7 @@ impl DataPlane {
         args: &[Arg<'_>],
         recorded_args: SmallVec<[OwnedArg; 2]>,
         sequence: SequenceNumber,
-        (recorded, artifact, took): (Recorded, Option<EntryArtifact>, Duration),
+        (recorded, artifact, took): (Recorded, Option<Arc<EntryArtifact>>, Duration),
     ) {
         let frees = consumed(plan, args);
         let shrank = !frees.is_empty();

@@ -47,7 +47,7 @@ impl EntryArtifacts {
     /// Notes an entry that was just appended, with its artifact if it may have one. The caller must
     /// hold the lane from the call until here, because [`Self::identity`] describes the objects as
     /// they are now.
-    pub(crate) fn note(&self, entry: &Arc<Entry>, artifact: Option<EntryArtifact>) {
+    pub(crate) fn note(&self, entry: &Arc<Entry>, artifact: Option<Arc<EntryArtifact>>) {
         if artifact.is_none() && !self.is_used() {
             return;
         }
@@ -56,7 +56,7 @@ impl EntryArtifacts {
             .note(entry, artifact.as_ref().and_then(|artifact| artifact.key));
         let Some(artifact) = artifact else { return };
         self.is_used.store(true, Ordering::Release);
-        let row = (Arc::downgrade(entry), Arc::new(artifact));
+        let row = (Arc::downgrade(entry), artifact);
         rows.by_entry.insert(entry.sequence(), row);
         if rows.by_entry.len() >= 2 * rows.len_after_sweep + 64 {
             drop(rows);
@@ -142,14 +142,14 @@ pub(crate) enum News {
 
 impl EntryArtifact {
     /// An artifact that has not been exported or found yet.
-    pub(crate) fn open(store: &ArtifactStore, key: Option<CallKey>) -> Self {
-        Self {
+    pub(crate) fn open(store: &ArtifactStore, key: Option<CallKey>) -> Arc<Self> {
+        Arc::new(Self {
             store: store.clone(),
             key,
             content: OnceLock::new(),
             refused: AtomicBool::new(false),
             news: Mutex::default(),
-        }
+        })
     }
 
     /// The call's key, if other calls may have the same object.

@@ -30,7 +30,7 @@ pub(crate) enum Recall {
     /// It has to be computed. There is a key if other calls may have its object.
     Compute(Option<CallKey>),
     /// From bytes.
-    Answered(Box<Recorded>, EntryArtifact),
+    Answered(Box<Recorded>, Arc<EntryArtifact>),
     /// The bytes ended the generation: the call must be made on another, and computed there.
     Died,
 }
@@ -66,7 +66,7 @@ impl Artifacts {
         plan: &ExportPlan,
         key: Option<CallKey>,
         recorded: &Recorded,
-    ) -> Option<EntryArtifact> {
+    ) -> Option<Arc<EntryArtifact>> {
         plan.artifact?;
         let key = key.filter(|_| recorded.host_calls.is_empty());
         (!self.is_given_up(plan.func)).then(|| EntryArtifact::open(self.store(), key))
