@@ -54,9 +54,9 @@ pub(crate) use record::{CallKey, CreatedObjects};
 /// **The directory is trusted**, as the module's file is: anyone who can write to it decides what
 /// bytes the guest reads. `docs/artifacts.md` describes its files.
 #[derive(Clone)]
-pub struct ArtifactStore(Arc<Shared>);
+pub struct ArtifactStore(Arc<Backing>);
 
-struct Shared {
+struct Backing {
     pool: Arc<Pool>,
     directory: Option<Directory>,
 }
@@ -251,7 +251,7 @@ impl ArtifactStore {
     }
 
     fn with(directory: Option<Directory>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Backing {
             pool: Arc::default(),
             directory,
         }))

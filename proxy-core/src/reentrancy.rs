@@ -17,9 +17,9 @@ thread_local! {
 }
 
 /// For as long as it lives, this thread is inside a guest or a hook of the proxy.
-pub(crate) struct Inside(());
+pub(crate) struct Entered(());
 
-impl Inside {
+impl Entered {
     pub(crate) fn guest(tag: u32) -> Result<Self, Error> {
         INSIDE.with_borrow_mut(|inside| {
             if inside.contains(&(tag, Running::Guest)) {
@@ -40,7 +40,7 @@ impl Inside {
     }
 }
 
-impl Drop for Inside {
+impl Drop for Entered {
     fn drop(&mut self) {
         INSIDE.with_borrow_mut(Vec::pop);
     }

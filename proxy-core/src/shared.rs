@@ -21,7 +21,7 @@ use crate::generation::{Failure, Generation, RecordedInstance};
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::{ExportPlan, Plan};
-use crate::reentrancy::Inside;
+use crate::reentrancy::Entered;
 use crate::wakeup::Wakeup;
 use crate::{CallError, Error, SequenceNumber};
 
@@ -140,9 +140,9 @@ impl Shared {
 
     /// Refuses a call by a host function of this very proxy: it would wait for itself.
     #[inline]
-    pub(crate) fn enter_thread(&self) -> Result<Option<Inside>, Error> {
+    pub(crate) fn enter_thread(&self) -> Result<Option<Entered>, Error> {
         if self.config.has_host_functions {
-            Inside::guest(self.config.tag).map(Some)
+            Entered::guest(self.config.tag).map(Some)
         } else {
             Ok(None)
         }
@@ -150,7 +150,7 @@ impl Shared {
 
     /// Refuses upkeep by host functions and hooks of this very proxy, for the same reason.
     pub(crate) fn check_outside(&self) -> Result<(), Error> {
-        if Inside::is_inside(self.config.tag) {
+        if Entered::is_inside(self.config.tag) {
             Err(Error::Reentrant)
         } else {
             Ok(())

@@ -1,8 +1,8 @@
 //! Upkeep: the work beside the calls. It looks at memory, decides, prepares, swaps, takes
 //! checkpoints, rebuilds and frees, under one lock that calls take only when their generation died.
 //!
-//! Locks are taken in this order: upkeep's state, a generation's lane, the journal. The locks of
-//! `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
+//! Locks are taken in this order: upkeep's state, a generation's lane, the turn, the journal. The
+//! locks of `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
 
 mod checkpointing;
 mod drain;

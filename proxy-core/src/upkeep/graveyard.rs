@@ -18,7 +18,7 @@ pub(crate) struct Buried {
 /// them.
 #[derive(Debug, Default)]
 pub(crate) struct Graveyard {
-    inside: Mutex<Inside>,
+    queue: Mutex<Queue>,
     changed: Condvar,
 }
 
@@ -27,13 +27,13 @@ pub(super) struct Freeing<'a>(&'a Graveyard);
 
 impl Drop for Freeing<'_> {
     fn drop(&mut self) {
-        lock(&self.0.inside).freeing -= 1;
+        lock(&self.0.queue).freeing -= 1;
         self.0.changed.notify_all();
     }
 }
 
 #[derive(Debug, Default)]
-struct Inside {
+struct Queue {
     waiting: VecDeque<Buried>,
     /// The number of reapers.
     attended: usize,
@@ -44,43 +44,43 @@ struct Inside {
 impl Graveyard {
     /// Leaves a generation to the reaper, or gives it back if there is none.
     pub(super) fn add(&self, buried: Buried) -> Option<Buried> {
-        let mut inside = lock(&self.inside);
-        if inside.attended == 0 {
+        let mut queue = lock(&self.queue);
+        if queue.attended == 0 {
             return Some(buried);
         }
-        inside.waiting.push_back(buried);
-        drop(inside);
+        queue.waiting.push_back(buried);
+        drop(queue);
         self.changed.notify_all();
         None
     }
 
     /// A reaper comes.
     pub(crate) fn attend(&self) {
-        lock(&self.inside).attended += 1;
+        lock(&self.queue).attended += 1;
     }
 
     /// Tells a reaper to go, after it has freed what waits.
     pub(crate) fn leave(&self) {
-        lock(&self.inside).attended -= 1;
+        lock(&self.queue).attended -= 1;
         self.changed.notify_all();
     }
 
     /// For the reaper: the next generation, or `None` when it must go.
     pub(super) fn next(&self) -> Option<(Buried, Freeing<'_>)> {
-        let is_idle = |inside: &mut Inside| inside.waiting.is_empty() && inside.attended > 0;
-        let mut inside = self.wait_while(is_idle);
-        let buried = inside.waiting.pop_front()?;
-        inside.freeing += 1;
+        let is_idle = |queue: &mut Queue| queue.waiting.is_empty() && queue.attended > 0;
+        let mut queue = self.wait_while(is_idle);
+        let buried = queue.waiting.pop_front()?;
+        queue.freeing += 1;
         Some((buried, Freeing(self)))
     }
 
     /// Waits until everything there is has been freed.
     pub(super) fn wait(&self) {
-        drop(self.wait_while(|inside| !inside.waiting.is_empty() || inside.freeing > 0));
+        drop(self.wait_while(|queue| !queue.waiting.is_empty() || queue.freeing > 0));
     }
 
-    fn wait_while(&self, so: impl FnMut(&mut Inside) -> bool) -> MutexGuard<'_, Inside> {
-        let changed = self.changed.wait_while(lock(&self.inside), so);
+    fn wait_while(&self, so: impl FnMut(&mut Queue) -> bool) -> MutexGuard<'_, Queue> {
+        let changed = self.changed.wait_while(lock(&self.queue), so);
         changed.unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ use crate::data_plane::Pinned;
 use crate::event::Event;
 use crate::generation::Generation;
 use crate::hooks::{HookError, SwapContext};
-use crate::reentrancy::Inside;
+use crate::reentrancy::Entered;
 use crate::state::Step;
 use crate::{Error, Reason, SwapState, Swapped};
 
@@ -88,7 +88,7 @@ impl Upkeep {
 
     /// Runs a hook, which can neither call back into upkeep nor end this thread by a panic.
     fn run_hook(&self, hook: impl FnOnce() -> Result<(), HookError>) -> Result<(), HookError> {
-        let _inside = Inside::hook(self.shared.config.tag);
+        let _inside = Entered::hook(self.shared.config.tag);
         catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|_| Err("the hook panicked".into()))
     }
 
