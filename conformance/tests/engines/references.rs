@@ -82,7 +82,7 @@ fn a_function_reference_of_another_instance_is_refused(engine: &EngineUnderTest)
     let mut one = engine.instantiate(FUNCTIONS);
     let mut other = engine.instantiate(FUNCTIONS);
     let reference = one.invoke("seven", &[]).unwrap();
-    // The other instance has handed out a reference too, so that the slot exists there.
+    // The other instance has handed out a reference too, so the slot exists there.
     other.invoke("seven", &[]).unwrap();
     let error = refused(other.invoke("call", &reference));
     assert!(matches!(error, Error::ForeignReference), "{error:?}");

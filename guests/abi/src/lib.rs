@@ -9,7 +9,7 @@ use std::alloc::Layout;
 /// What every block handed across the boundary is aligned to.
 const ALIGN: usize = 8;
 
-/// An empty block still gets an address of its own, so that it can be told from nothing.
+/// An empty block still gets an address of its own, so it can be told from nothing.
 fn layout(len: u32) -> Option<Layout> {
     Layout::from_size_align(usize::try_from(len).ok()?.max(1), ALIGN).ok()
 }

@@ -1,5 +1,5 @@
 //! A hash chain over the calls made to it: one call lost, doubled or reordered changes every later
-//! result. Each step may leak, so that a run is only as long as its memory.
+//! result. Each step may leak, so a run is only as long as its memory.
 
 use std::cell::Cell;
 use std::hash::Hasher;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use guest_abi::{borrow, give};
 use siphasher::sip::SipHasher24;
 
-/// Ordered, so that what is computed from all entries does not depend on how they came in.
+/// Ordered, so a result of all entries does not depend on how they came in.
 pub(crate) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Entries, shared with the views of them.

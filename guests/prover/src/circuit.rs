@@ -15,7 +15,7 @@ use halo2_proofs::{
 /// 6, 7 and 10.
 const ROUNDS: [u32; 5] = [8, 24, 56, 110, 1000];
 
-/// One of the circuits, with its secret where it is to be proved.
+/// One of the circuits, with its secret where a proof needs it.
 #[derive(Clone)]
 pub(crate) struct Squares {
     rounds: u32,
@@ -60,7 +60,7 @@ impl Squares {
     }
 }
 
-/// Distinct for each round, so that no two rounds are the same map.
+/// Distinct for each round, so no two rounds are the same map.
 fn constant(round: u32) -> Fp {
     Fp::from(u64::from(round) + 1).cube()
 }

@@ -25,7 +25,7 @@ fn run(input: &str, folder: &Path, name: &str) -> Result<(), Box<dyn Error>> {
         functions.get_mut(id).name = None;
     }
     output.emit(folder)?;
-    // The module is called `NAME_bg.wasm` so that it does not clash with glue for bundlers, which there is
+    // The module is called `NAME_bg.wasm` so it does not clash with glue for bundlers, which there is
     // none of here. The name that its imports come from stays as it is.
     let module = folder.join(format!("{name}_bg.wasm"));
     std::fs::rename(module, folder.join(format!("{name}.wasm")))?;
