@@ -13,7 +13,7 @@ use module_bytes::Instrumented;
 
 use crate::interrupt::Ticker;
 use crate::module::CompiledModule;
-use crate::runtime::{Compiler, Runtime, has_threads};
+use crate::settings::{Compiler, Runtime, has_threads};
 use crate::{shared_memory, traps};
 
 /// wasmtime with one compiler and one configuration. Clones are the same engine.

@@ -4,7 +4,7 @@ use engine_api::{Error, ExportKind, GlobalIndex, MemoryIndex, MemoryType, Module
 use module_bytes::Instrumented;
 use wasmtime::ModuleExport;
 
-use crate::runtime::Runtime;
+use crate::settings::Runtime;
 
 /// Where a module's exports are. With these, no instance looks anything up by name.
 pub(crate) struct Exports {

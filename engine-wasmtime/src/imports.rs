@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use engine_api::{Error, Extern, HostFunc, Imports, ModuleInfo, TableType};
 use wasmtime::{AsContextMut, Func, Store, ValRaw};
 
-use crate::access::GuestAccess;
-use crate::runtime::Runtime;
+use crate::caller::GuestAccess;
+use crate::settings::Runtime;
 use crate::shared_memory::Backing;
 use crate::state::{Memory, State};
 use crate::{convert, traps};

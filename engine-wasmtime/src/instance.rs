@@ -5,7 +5,7 @@ use engine_api::{
 };
 use wasmtime::Store;
 
-use crate::access::GuestAccess;
+use crate::caller::GuestAccess;
 use crate::exports;
 use crate::state::State;
 

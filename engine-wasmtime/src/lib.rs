@@ -21,11 +21,11 @@
 //! |---|---|
 //! | `engine` | [`Wasmtime`]: constructors and configuration |
 //! | `module` | compiled modules, and their precompiled form |
-//! | `runtime` | the state that modules and instances share with their engine |
+//! | `settings` | the state that modules and instances share with their engine |
 //! | `exports` | the places of a module's exports |
 //! | `state` | the data of a store, besides the guest |
 //! | `instance` | the owner's view of an instance |
-//! | `access` | calls, memories, globals and tables, as host functions and owners see them |
+//! | `caller` | calls, memories, globals and tables, as host functions and owners see them |
 //! | `func_refs` | functions that the host holds references to |
 //! | `snapshot` | the state of an instance, captured and restored |
 //! | `imports` | the host's imports, made into objects that wasmtime links |
@@ -35,7 +35,7 @@
 //! | `interrupt` | deadlines and interrupters, on epochs |
 //! | `shared_memory` | memories that several instances share |
 
-mod access;
+mod caller;
 mod convert;
 mod engine;
 mod exports;
@@ -45,11 +45,11 @@ mod instance;
 mod interrupt;
 mod limits;
 mod module;
-mod runtime;
+mod settings;
 mod shared_memory;
 mod snapshot;
 mod state;
 mod traps;
 
 pub use engine::Wasmtime;
-pub use runtime::Compiler;
+pub use settings::Compiler;

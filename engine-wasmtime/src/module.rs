@@ -7,10 +7,10 @@ use engine_api::{Error, Imports, Instance, Limits, Module, ModuleInfo, Precompil
 use module_bytes::Instrumented;
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::access::GuestAccess;
+use crate::caller::GuestAccess;
 use crate::exports::{Exports, hides_shared_memory, unwakeable};
 use crate::imports::{self, ImportType};
-use crate::runtime::Runtime;
+use crate::settings::Runtime;
 use crate::state::State;
 use crate::traps;
 

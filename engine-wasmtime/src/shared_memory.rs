@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64};
 
 use engine_api::{AtomicBytes, Error, MemoryType, SharedMemory, SharedMemoryBacking, memory_range};
 
-use crate::runtime::Runtime;
+use crate::settings::Runtime;
 use crate::{convert, traps};
 
 /// The object behind a [`SharedMemory`] of this engine.

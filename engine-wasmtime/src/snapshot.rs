@@ -7,7 +7,7 @@ use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snaps
 use memory_image::Region;
 use wasmtime::{Extern, Global, RootScope, Store};
 
-use crate::access::{FindExport, GuestAccess};
+use crate::caller::{FindExport, GuestAccess};
 use crate::convert;
 use crate::state::{Memory, State};
 use crate::traps;

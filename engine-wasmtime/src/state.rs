@@ -10,7 +10,7 @@ use crate::exports::Exports;
 use crate::func_refs::FuncRefs;
 use crate::interrupt::Clock;
 use crate::limits::Limiter;
-use crate::runtime::Runtime;
+use crate::settings::Runtime;
 
 /// A linear memory that the host reaches by its index in the module.
 #[derive(Clone)]
