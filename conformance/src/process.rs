@@ -6,7 +6,8 @@ use std::io;
 /// Memory, file descriptors, threads and mappings of this process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footprint {
-    /// Resident memory in KiB.
+    /// Resident memory in KiB, without the pages of files: those of the executable come in as its
+    /// code first runs, and belong to the system's cache.
     pub rss_kib: u64,
     /// Resident memory in KiB, pages shared with other processes counted by their share.
     pub pss_kib: u64,
@@ -25,9 +26,10 @@ impl Footprint {
     ///
     /// An error of the operating system, in particular where there is no `/proc`.
     pub fn now() -> io::Result<Self> {
+        let status = fs::read_to_string("/proc/self/status")?;
         let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
         Ok(Self {
-            rss_kib: kib(&rollup, "Rss:")?,
+            rss_kib: kib(&status, "RssAnon:")? + kib(&status, "RssShmem:")?,
             pss_kib: kib(&rollup, "Pss:")?,
             // The descriptor of the directory itself is in every count.
             fds: fs::read_dir("/proc/self/fd")?.count(),
@@ -37,9 +39,8 @@ impl Footprint {
     }
 }
 
-fn kib(rollup: &str, field: &str) -> io::Result<u64> {
-    rollup
-        .lines()
+fn kib(text: &str, field: &str) -> io::Result<u64> {
+    text.lines()
         .find_map(|line| {
             line.strip_prefix(field)?
                 .trim()
@@ -47,7 +48,7 @@ fn kib(rollup: &str, field: &str) -> io::Result<u64> {
                 .parse()
                 .ok()
         })
-        .ok_or_else(|| io::Error::other(format!("smaps_rollup has no `{field}`")))
+        .ok_or_else(|| io::Error::other(format!("`/proc/self` has no `{field}`")))
 }
 
 #[cfg(test)]
