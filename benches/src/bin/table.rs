@@ -184,7 +184,7 @@ impl Measured {
         let cells = |name: &str, cell: &dyn Fn(&Value) -> String| {
             named(name, kept.iter().map(|(_, result)| cell(result)))
         };
-        let mut calls: Vec<_> = [
+        let mut latencies: Vec<_> = [
             ("without swaps", "quiet"),
             ("during preparations", "preparing"),
             ("during swaps; the goal for p99 is 1 ms", "swapping"),
@@ -210,7 +210,7 @@ impl Measured {
             })
         })
         .into();
-        calls.push(cells(
+        latencies.push(cells(
             "*calls during swaps: measured / put aside*",
             &|result| {
                 ["swapping", "swapping_put_aside"]
@@ -226,7 +226,11 @@ impl Measured {
         ]
         .map(|(name, key)| cells(name, &|result| show_some(result[key].as_f64())));
         vec![
-            table("pure calls on the prover, p50 / p99 / max", &columns, calls),
+            table(
+                "pure calls on the prover, p50 / p99 / max",
+                &columns,
+                latencies,
+            ),
             table(
                 "a swap while a long pure call runs",
                 &columns,
