@@ -121,8 +121,8 @@ impl Proxy {
     /// Resolves an export once, for the fastest calls there are:
     /// `proxy.typed::<(Handle, u64), u64>("prove")?.call((index, 7))`.
     ///
-    /// Arguments are a tuple of numbers, [`Handle`]s, byte vectors and strings; the result is one
-    /// of these, a tuple of two, or `()`.
+    /// Arguments are a tuple of numbers, [`Handle`](crate::Handle)s, byte vectors and strings; the
+    /// result is one of these, a tuple of two, or `()`.
     ///
     /// # Errors
     ///
