@@ -289,7 +289,7 @@ impl Report {
             )?;
             return writeln!(
                 f,
-                "           run it again without --without-proxy: behind the proxy it lives"
+                "           run it again without --without-proxy to see it behind the proxy"
             );
         }
         match (self.is_success(), made.given_up) {
