@@ -162,6 +162,7 @@ fn the_other_guests_run_with_their_policies_and_workloads() {
     for (name, workload, calls) in [
         ("chain", "chain", "400"),
         ("kv", "kv", "6000"),
+        ("kv", "kv_small", "9126"),
         ("prover", "two_circuits", "13"),
     ] {
         let module = guest(&format!("prebuilt/{name}.wasm"));
