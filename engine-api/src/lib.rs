@@ -116,7 +116,7 @@ pub use module_info::{Export, ExportKind, FunctionInfo, Import, ModuleContents, 
 pub use numbers::{NumericType, Slot};
 pub use precompiled::Precompiled;
 pub use shared_memory::{SharedMemory, SharedMemoryBacking};
-pub use snapshot::Snapshot;
+pub use snapshot::{DroppedSegments, HostState, Reference, Snapshot, SnapshotParts};
 pub use trap::Trap;
 pub use types::{
     ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType, PAGE_BYTES,

@@ -1,6 +1,8 @@
 //! Captures the state of an instance, and puts it into a new one.
 
-use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot};
+use engine_api::{
+    Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot, SnapshotParts,
+};
 use memory_image::Region;
 use wasmer_types::{ExportIndex, Pages};
 use wasmer_vm::{InternalStoreHandle, LinearMemory, VMExtern, VMMemory};
@@ -26,7 +28,11 @@ impl InstanceState {
         }
         let globals = info.mutable_globals();
         let values = globals.map(|(index, ty)| (index, self.value(self.any_global(index), ty)));
-        Ok(Snapshot::new(info.hash(), images, values.collect()))
+        Ok(Snapshot::new(SnapshotParts {
+            memories: images,
+            globals: values.collect(),
+            ..SnapshotParts::empty(info.hash())
+        }))
     }
 
     /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.

@@ -3,7 +3,9 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot};
+use engine_api::{
+    Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot, SnapshotParts,
+};
 use memory_image::Region;
 use wasmtime::{Extern, Global, RootScope, Store};
 
@@ -38,7 +40,11 @@ impl GuestAccess<Store<State>> {
             let value = global.get(&mut store);
             values.push((index, convert::from_wasmtime(&mut store, &value)?));
         }
-        Ok(Snapshot::new(info.hash(), images, values))
+        Ok(Snapshot::new(SnapshotParts {
+            memories: images,
+            globals: values,
+            ..SnapshotParts::empty(info.hash())
+        }))
     }
 
     /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.

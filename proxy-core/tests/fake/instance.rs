@@ -9,7 +9,7 @@ use std::time::Instant;
 use engine_api::{
     Caller, Engine, EngineId, Error, FuncIndex, GlobalIndex, HostFunc, Instance, Interrupt,
     Interrupter, Limits, MemoryImage, MemoryIndex, MemoryMeter, ModuleInfo, NumericType,
-    PAGE_BYTES, Slot, Snapshot, TableIndex, Trap, Val,
+    PAGE_BYTES, Slot, Snapshot, SnapshotParts, TableIndex, Trap, Val,
 };
 
 use super::{Behaviour, FakeModule, Probe, address, unsupported};
@@ -416,9 +416,12 @@ impl Instance for FakeInstance {
 
     fn capture(&mut self) -> Result<Snapshot, Error> {
         let memories = [&self.memory[..], self.describe().as_bytes()].map(MemoryImage::of_bytes);
-        let memories = (0..).map(MemoryIndex).zip(memories).collect();
         let globals = (0..).map(GlobalIndex).zip(self.globals.iter().cloned());
-        Ok(Snapshot::new(self.info.hash(), memories, globals.collect()))
+        Ok(Snapshot::new(SnapshotParts {
+            memories: (0..).map(MemoryIndex).zip(memories).collect(),
+            globals: globals.collect(),
+            ..SnapshotParts::empty(self.info.hash())
+        }))
     }
 
     fn discard_memories(&mut self) {
