@@ -119,7 +119,8 @@ pub trait Module: Send + Sync + fmt::Debug {
 
     /// Makes an instance in the state of a snapshot, which may have been taken on another engine.
     /// The start function does not run, and no host function is called. The memories share the
-    /// snapshot's pages until somebody writes to them, if the system supports that.
+    /// snapshot's pages until somebody writes to them, if the system supports that. Objects of the
+    /// host are shared with the snapshot ([`Snapshot::with_objects`] puts others in their places).
     ///
     /// # Errors
     ///

@@ -215,12 +215,13 @@ pub trait Instance: Caller + Send {
     /// Captures the state, to make other instances like it. The instance goes on as it was, and
     /// shares its pages with the snapshot, if the system supports that. Pages that have not changed
     /// since it was restored or last captured are shared with that snapshot, and not copied again.
+    /// Tables that can change are copied, 8 bytes for each element.
     ///
     /// # Errors
     ///
     /// [`Error::Image`]; [`Error::Unsupported`] if
     /// [`Module::snapshots`](crate::Module::snapshots) refuses, and for state that no snapshot
-    /// holds: shared memories, and references in globals.
+    /// holds: shared memories, and references to functions of other instances.
     fn capture(&mut self) -> Result<Snapshot, Error>;
 
     /// Gives the memories' pages back to the system, a few MiB at a time: no other thread waits for
