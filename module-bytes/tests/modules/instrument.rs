@@ -94,7 +94,10 @@ fn assert_equivalent(wasm: &[u8]) -> Vec<(String, ExternalKind, u32)> {
         sections(wasm).into_iter().filter(unchanged).collect()
     };
     assert_eq!(others(wasm), others(rewritten));
-    assert_eq!(instrumented.flags().is_empty(), instrumented.drops().is_none());
+    assert_eq!(
+        instrumented.flags().is_empty(),
+        instrumented.drops().is_none()
+    );
     assert_same_code(wasm, rewritten, instrumented.flags().len());
     assert!(sections(rewritten).iter().all(|(id, _)| *id != START));
 
@@ -167,10 +170,7 @@ fn assert_same_code(before: &[u8], after: &[u8], flags: usize) {
     for body in &mut after {
         while let Some(at) = body.iter().position(is_flag) {
             let drops = &body[at - 2];
-            let is_drop = matches!(
-                drops,
-                Operator::DataDrop { .. } | Operator::ElemDrop { .. }
-            );
+            let is_drop = matches!(drops, Operator::DataDrop { .. } | Operator::ElemDrop { .. });
             assert!(is_drop, "{drops:?}");
             assert_eq!(body[at - 1], Operator::I32Const { value: 1 });
             body.drain(at - 1..=at);
@@ -316,7 +316,9 @@ fn tables_that_can_change_and_what_is_in_them_get_exports() {
     let added = assert_equivalent(&original);
     let instrumented = instrument(&original).unwrap();
     let tables = instrumented.tables().iter();
-    let tables: Vec<_> = tables.map(|(index, name)| (index.0, name.as_str())).collect();
+    let tables: Vec<_> = tables
+        .map(|(index, name)| (index.0, name.as_str()))
+        .collect();
     assert_eq!(tables, [(2, "wasm-proxy:table:2"), (3, "shown")]);
     let functions = instrumented.functions().iter();
     let functions: Vec<_> = functions
@@ -388,14 +390,19 @@ fn each_passive_segment_that_is_dropped_gets_a_flag() {
         ]
     );
     let instrumented = instrument(&original).unwrap();
-    let segments: Vec<_> = instrumented.flags().iter().map(|(index, _)| *index).collect();
+    let segments: Vec<_> = instrumented
+        .flags()
+        .iter()
+        .map(|(index, _)| *index)
+        .collect();
     assert_eq!(segments, [Segment::Data(1), Segment::Element(0)]);
     let (before, after) = (bodies(&original), bodies(instrumented.wasm()));
     assert_eq!(after.len(), before.len() + 1);
     assert_eq!(before[2], after[2]);
     assert_eq!(before[1].len() + 4, after[1].len());
     // Nothing but active and declared segments is dropped: nothing changes.
-    let original = wasm(r#"(module (table 1 funcref) (elem declare func $f) (func $f (elem.drop 0)))"#);
+    let original =
+        wasm(r#"(module (table 1 funcref) (elem declare func $f) (func $f (elem.drop 0)))"#);
     assert_eq!(assert_equivalent(&original), []);
 }
 
@@ -406,9 +413,8 @@ fn new_indexes_make_no_invalid_body_valid() {
         ("(call 1)", "(call 0)"),
         ("(block (type 1))", "(block (type 0))"),
     ] {
-        let module = |code| {
-            format!(r#"(module (memory 1) (data "x") (func (data.drop 0) {code}))"#)
-        };
+        let module =
+            |code| format!(r#"(module (memory 1) (data "x") (func (data.drop 0) {code}))"#);
         let original = wasm(&module(right));
         assert_equivalent(&original);
         // The text form takes an index that is not there.

@@ -230,7 +230,9 @@ fn instructions_of_a_kind_are_one_obstacle_that_counts_them() {
             ),
         ]
     );
-    let twice = self::sentences(&format!("(module (table 1 nullfuncref) (func {set} {set}))"));
+    let twice = self::sentences(&format!(
+        "(module (table 1 nullfuncref) (func {set} {set}))"
+    ));
     assert!(twice[0].contains("(the first of 2),"), "{}", twice[0]);
 }
 
