@@ -109,6 +109,13 @@ fn build(
         .artifacts(artifacts)
         .on_event(move |event| observed.on_event(event))
         .build()
+        .map_err(|error| match (&job.chosen, error) {
+            (Some(chosen), error @ proxy_core::Error::Policy(_)) => {
+                let misfit = format!("the {} does not fit `{}`", chosen.name, job.name);
+                anyhow::Error::new(error).context(misfit)
+            }
+            (_, error) => anyhow::Error::new(error),
+        })
         .with_context(|| format!("cannot run `{}` on {}", job.name, args.engine))
 }
 
