@@ -86,6 +86,27 @@ pub fn all() -> Vec<Column> {
         .collect()
 }
 
+/// wasmtime's Cranelift with tunings other than the default, with their names.
+///
+/// # Panics
+///
+/// The engine does not run on this machine.
+#[cfg(feature = "wasmtime")]
+#[must_use]
+pub fn tuned() -> Vec<(&'static str, Arc<dyn Engine>)> {
+    use engine_wasmtime::{Compiler, Tuning, Wasmtime};
+
+    let make = |tuning| {
+        let config = engine_api::EngineConfig::default();
+        let engine = Wasmtime::with_tuning(Compiler::Cranelift, &config, tuning);
+        engine.expect("the engine runs on this machine").into()
+    };
+    vec![(
+        "wasmtime.cranelift, no inlining",
+        make(Tuning::default().inlining(false)),
+    )]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,32 @@ impl Compiler {
     }
 }
 
+/// How code is generated, beyond what every engine can be told. The results of a guest are the same
+/// with any tuning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// Whether Cranelift replaces calls of small functions by their code. Compiling takes two to
+    /// three times as long, and code with many small functions runs in half of the time. Winch does
+    /// not inline. On by default.
+    pub inlining: bool,
+}
+
+impl Tuning {
+    /// This tuning with or without inlining.
+    #[must_use]
+    pub fn inlining(mut self, inlining: bool) -> Self {
+        self.inlining = inlining;
+        self
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { inlining: true }
+    }
+}
+
 /// An engine, as its modules and instances share it.
 pub(crate) struct Runtime {
     /// wasmtime's own engine.
