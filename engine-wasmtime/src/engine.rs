@@ -79,6 +79,7 @@ impl Wasmtime {
             engine,
             compiler,
             config: config.clone(),
+            tuning,
             fingerprint,
             ticker: Ticker::new(),
         })))
@@ -116,7 +117,7 @@ fn runtime_config(compiler: Compiler, config: &EngineConfig, tuning: Tuning) -> 
     runtime
         .strategy(compiler.strategy())
         .compiler_inlining(inlining)
-        .epoch_interruption(true)
+        .epoch_interruption(tuning.interruption)
         .consume_fuel(config.fuel)
         .max_wasm_stack(config.stack_bytes_max)
         .async_stack_size(config.stack_bytes_max.saturating_add(HOST_STACK_BYTES))
@@ -235,6 +236,7 @@ impl fmt::Debug for Wasmtime {
         f.debug_struct("Wasmtime")
             .field("compiler", &self.0.compiler)
             .field("config", &self.0.config)
+            .field("tuning", &self.0.tuning)
             .finish_non_exhaustive()
     }
 }

@@ -38,6 +38,11 @@ pub struct Tuning {
     /// three times as long, and code with many small functions runs in half of the time. Winch does
     /// not inline. On by default.
     pub inlining: bool,
+    /// Whether code is compiled that can be ended from outside. It compares two numbers at every
+    /// function entry and every loop, which costs up to a third of a guest's time. Without it,
+    /// deadlines and interrupters are refused ([`Capabilities::interruption`]), and a proxy waits
+    /// for a call however long it takes. Only for guests that are trusted to return. On by default.
+    pub interruption: bool,
 }
 
 impl Tuning {
@@ -47,11 +52,21 @@ impl Tuning {
         self.inlining = inlining;
         self
     }
+
+    /// This tuning with or without interruption.
+    #[must_use]
+    pub fn interruption(mut self, interruption: bool) -> Self {
+        self.interruption = interruption;
+        self
+    }
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { inlining: true }
+        Self {
+            inlining: true,
+            interruption: true,
+        }
     }
 }
 
@@ -61,6 +76,7 @@ pub(crate) struct Runtime {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) compiler: Compiler,
     pub(crate) config: EngineConfig,
+    pub(crate) tuning: Tuning,
     pub(crate) fingerprint: String,
     pub(crate) ticker: Ticker,
 }
@@ -90,7 +106,7 @@ impl Runtime {
             tail_calls: cranelift,
             threads: has_threads(self.compiler),
             fuel: self.config.fuel,
-            interruption: true,
+            interruption: self.tuning.interruption,
             stack_limit: true,
             precompiled: true,
             nan_canonicalization: true,

@@ -123,7 +123,6 @@ fn subjects() -> anyhow::Result<Vec<Subject>> {
     for column in benches::engines::all() {
         subjects.push(Subject::new(column.name.to_owned(), column.engine())?);
     }
-    #[cfg(feature = "wasmtime")]
     for (what, engine) in benches::engines::tuned() {
         subjects.push(Subject::new(what.to_owned(), engine)?);
     }
