@@ -31,6 +31,10 @@ impl Instance for GuestAccess<Store<State>> {
 
     fn interrupter(&self) -> Result<Interrupter, Error> {
         let state = self.0.data();
+        if !state.engine.tuning.interruption {
+            let what = "interrupters with `Tuning::interruption` off";
+            return Err(state.engine.unsupported(what));
+        }
         if exports::hides_shared_memory(&state.info) {
             return Err(exports::unwakeable(&state.engine));
         }

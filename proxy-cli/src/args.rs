@@ -121,6 +121,10 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = engines::default_name().unwrap_or("none"))]
     pub(crate) engine: String,
 
+    /// Begin on --engine, compile the module on this engine meanwhile, and swap over when it is done
+    #[arg(long, value_name = "ENGINE", conflicts_with = "without_proxy")]
+    pub(crate) tier_up: Option<String>,
+
     /// Stop after N calls, but not within a pinned scope; without a workload: make N proofs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,

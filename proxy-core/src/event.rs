@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_api::EngineId;
+
 use crate::{ArtifactFault, Checkpointed, Divergence, Prepared, Reason, SequenceNumber, Swapped};
 
 /// Something that happened. Sizes are in bytes.
@@ -197,6 +199,21 @@ pub enum Event {
         /// The export.
         export: Arc<str>,
     },
+    /// The module is compiled on the engine that the proxy tiers up to. A standby and a swap
+    /// follow.
+    TierUpCompiled {
+        /// The engine.
+        engine: EngineId,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// The proxy does not tier up, and stays on its engine.
+    TierUpError {
+        /// The engine that it does not move to.
+        engine: EngineId,
+        /// Why.
+        error: String,
+    },
     /// The proxy was switched on or off.
     Switched {
         /// Whether it is on now.
@@ -234,6 +251,8 @@ impl Event {
             Event::ArtifactRefused { .. } => "artifact-refused",
             Event::ArtifactUnusable { .. } => "artifact-unusable",
             Event::UnlistedExport { .. } => "unlisted-export",
+            Event::TierUpCompiled { .. } => "tier-up-compiled",
+            Event::TierUpError { .. } => "tier-up-error",
             Event::Switched { .. } => "switched",
         }
     }

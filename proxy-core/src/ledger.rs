@@ -271,6 +271,7 @@ impl Ledger {
             Event::StandbyPrepareComplete(_)
             | Event::SwapComplete(_)
             | Event::CheckpointsRefused { .. }
+            | Event::TierUpCompiled { .. }
             | Event::Switched { .. } => tracing::info!(proxy, name, ?event),
             _ => tracing::warn!(proxy, name, ?event),
         }

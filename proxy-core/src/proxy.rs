@@ -310,7 +310,7 @@ impl Proxy {
         self.upkeep.shutdown()
     }
 
-    pub(crate) fn upkeep(&self) -> &Upkeep {
+    pub(crate) fn upkeep(&self) -> &Arc<Upkeep> {
         &self.upkeep
     }
 

@@ -10,6 +10,7 @@ mod graveyard;
 mod prepare;
 mod replay;
 mod swap;
+mod tier_up;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};

@@ -28,5 +28,6 @@ mod proxy {
     mod supervisor;
     mod swap;
     mod things;
+    mod tier_up;
     mod world;
 }

@@ -93,7 +93,7 @@ impl Upkeep {
         self.prepare_from(state, blueprint, reason, now)
     }
 
-    fn prepare_from(
+    pub(super) fn prepare_from(
         &self,
         state: &mut State,
         blueprint: Blueprint,
