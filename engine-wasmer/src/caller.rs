@@ -79,7 +79,9 @@ impl Caller for WasmerInstance {
                 None => {
                     let account = &self.state().account;
                     let bytes = pages_delta.saturating_mul(PAGE_BYTES);
-                    account.meter.note_refused(account.bytes().saturating_add(bytes));
+                    account
+                        .meter
+                        .note_refused(account.bytes().saturating_add(bytes));
                 }
             }
             return Err(refused);

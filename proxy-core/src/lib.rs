@@ -95,9 +95,11 @@ pub use guest_calls::{
     args,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
-pub use journal::Entry;
+pub use journal::{Cut, CutKind, Entry};
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
 pub use reports::{Checkpointed, Prepared, ReplayReport, Source, Swapped};
+pub use shared::LiveObject;
 pub use state::SwapState;
 pub use supervisor::Supervisor;
+pub use upkeep::OnDivergence;

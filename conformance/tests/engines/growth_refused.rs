@@ -67,7 +67,10 @@ fn growth_past_the_memorys_own_maximum_is_told(engine: &EngineUnderTest) {
     assert_eq!(instance.growth_refused(), pages(21));
     assert_eq!(grow(instance, -1), -1);
     let refused = instance.growth_refused().unwrap();
-    assert!(refused > 1 << 32, "{refused}: more than there are addresses");
+    assert!(
+        refused > 1 << 32,
+        "{refused}: more than there are addresses"
+    );
     assert_eq!(grow(instance, 19), 1);
     assert_eq!(instance.growth_refused(), None);
     assert_eq!(grow(instance, 1), -1);
@@ -114,7 +117,9 @@ fn growth_that_is_refused_to_a_host_function_is_told_after_the_call(engine: &Eng
         (import "env" "host" (func $host))
         (memory (export "memory") 1)
         (func (export "f") (call $host)))"#;
-    let mut instance = engine.instantiate_with(text, &imports, &limited(4)).unwrap();
+    let mut instance = engine
+        .instantiate_with(text, &imports, &limited(4))
+        .unwrap();
     instance.invoke("f", &[]).unwrap();
     assert_eq!(instance.growth_refused(), pages(10));
 }

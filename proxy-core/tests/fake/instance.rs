@@ -321,7 +321,9 @@ impl Caller for FakeInstance {
         let bytes = pages.saturating_mul(PAGE_BYTES);
         let limit = self.limits.memory_bytes_max.unwrap_or(u64::MAX);
         if pages > self.pages_max || bytes > limit {
-            let smallest = self.growth_refused.map_or(bytes, |before| before.min(bytes));
+            let smallest = self
+                .growth_refused
+                .map_or(bytes, |before| before.min(bytes));
             self.growth_refused = Some(smallest);
             return Err(Error::Growth {
                 current,
