@@ -29,6 +29,10 @@ impl Instance for GuestAccess<Store<State>> {
         self.0.data().memory_bytes()
     }
 
+    fn growth_refused(&mut self) -> Option<u64> {
+        self.0.data().limiter.meter.take_refused()
+    }
+
     fn interrupter(&self) -> Result<Interrupter, Error> {
         let state = self.0.data();
         if !state.engine.tuning.interruption {

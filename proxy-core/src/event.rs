@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use engine_api::EngineId;
 
-use crate::{ArtifactFault, Checkpointed, Divergence, Prepared, Reason, SequenceNumber, Swapped};
+use crate::{
+    ArtifactFault, Checkpointed, Cut, Divergence, Prepared, Reason, SequenceNumber, Swapped,
+};
 
 /// Something that happened. Sizes are in bytes.
 ///
@@ -138,6 +140,16 @@ pub enum Event {
         /// The generation's number.
         generation: u64,
     },
+    /// The new results of an entry that diverged became the recorded ones.
+    DivergenceAccepted {
+        /// What was done.
+        cut: Cut,
+    },
+    /// An entry that diverged was left out of the journal.
+    DivergenceSkipped {
+        /// What was done.
+        cut: Cut,
+    },
     /// A call is repeated on a clean generation.
     CallRetried {
         /// The export.
@@ -242,6 +254,8 @@ impl Event {
             Event::GenerationTainted { .. } => "generation-tainted",
             Event::GenerationFreed { .. } => "generation-freed",
             Event::DrainKilled { .. } => "drain-killed",
+            Event::DivergenceAccepted { .. } => "divergence-accepted",
+            Event::DivergenceSkipped { .. } => "divergence-skipped",
             Event::CallRetried { .. } => "call-retried",
             Event::StateExceedsBudget { .. } => "state-exceeds-budget",
             Event::BreakerOpen { .. } => "breaker-open",

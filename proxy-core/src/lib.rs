@@ -97,10 +97,12 @@ pub use guest_calls::{
     args,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
-pub use journal::Entry;
+pub use journal::{Cut, CutKind, Entry};
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
 pub use reports::{Checkpointed, Prepared, ReplayReport, Source, Swapped};
+pub use shared::LiveObject;
 pub use state::SwapState;
 pub use supervisor::Supervisor;
 pub use tier_up::TierUp;
+pub use upkeep::OnDivergence;

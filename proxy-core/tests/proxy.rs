@@ -13,8 +13,10 @@ mod proxy {
     mod calls;
     mod checkpoints;
     mod compaction;
+    mod cuts;
     mod degradation;
     mod divergence;
+    mod exhaustion;
     mod hooks;
     mod host;
     mod hostile;
