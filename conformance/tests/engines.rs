@@ -20,6 +20,7 @@ mod engines {
     mod divergence;
     mod fuel;
     mod globals;
+    mod growth_refused;
     mod host_access;
     mod host_failures;
     mod host_functions;

@@ -199,6 +199,19 @@ pub trait Instance: Caller + Send {
     /// call.
     fn memory_bytes(&self) -> u64;
 
+    /// The growth of memories that was refused since this was last asked, or since the instance was
+    /// made: to the guest's `memory.grow`, or to [`Caller::memory_grow`]. The number is the size in
+    /// bytes that all memories would have had together; of several refusals it is the smallest.
+    /// `None` if there was none.
+    ///
+    /// It does not matter why growth was refused: the limits, the memory's own maximum, the size of
+    /// its addresses (the number is then `u64::MAX` if it is not known), or a system that had no
+    /// memory left. Growth of tables does not count.
+    ///
+    /// A shared memory counts for itself, with its latest refusal to any of its instances, if the
+    /// runtime reports that at all.
+    fn growth_refused(&mut self) -> Option<u64>;
+
     /// A handle with which other threads can end the instance's calls.
     ///
     /// Requires [`crate::Capabilities::interruption`].

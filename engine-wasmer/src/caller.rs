@@ -75,6 +75,16 @@ impl Caller for WasmerInstance {
             delta: pages_delta,
         };
         let Ok(delta) = u32::try_from(pages_delta) else {
+            match &parts.shared {
+                Some(shared) => shared.note_refused(pages_delta),
+                None => {
+                    let account = &self.state().account;
+                    let bytes = pages_delta.saturating_mul(PAGE_BYTES);
+                    account
+                        .meter
+                        .note_refused(account.bytes().saturating_add(bytes));
+                }
+            }
             return Err(refused);
         };
         // SAFETY: the borrow ends with the statement, and growing runs no guest code.

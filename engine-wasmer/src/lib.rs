@@ -67,4 +67,4 @@ mod state;
 mod traps;
 
 pub use engine::Wasmer;
-pub use settings::Compiler;
+pub use settings::{Compiler, Tuning};

@@ -82,15 +82,22 @@ impl LinearMemory for CountedMemory {
 
     fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
         let bytes = u64::from(delta.0) * PAGE_BYTES;
-        if !self.account.allows(bytes) {
-            return Err(MemoryError::CouldNotGrow {
+        let grown = if self.account.allows(bytes) {
+            self.memory.grow(delta)
+        } else {
+            Err(MemoryError::CouldNotGrow {
                 current: self.memory.size(),
                 attempted_delta: delta,
-            });
+            })
+        };
+        match grown {
+            Ok(_) => self.account.add(bytes),
+            Err(_) => {
+                let wanted = self.account.bytes().saturating_add(bytes);
+                self.account.meter.note_refused(wanted);
+            }
         }
-        let before = self.memory.grow(delta)?;
-        self.account.add(bytes);
-        Ok(before)
+        grown
     }
 
     fn vmmemory(&self) -> NonNull<VMMemoryDefinition> {

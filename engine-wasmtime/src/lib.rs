@@ -54,4 +54,4 @@ mod state;
 mod traps;
 
 pub use engine::Wasmtime;
-pub use settings::Compiler;
+pub use settings::{Compiler, Tuning};

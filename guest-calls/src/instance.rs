@@ -90,6 +90,16 @@ impl BoundInstance {
         }
     }
 
+    /// The growth of memories that was refused since this was last asked: see
+    /// [`Instance::growth_refused`].
+    #[inline]
+    pub fn growth_refused(&mut self) -> Option<u64> {
+        match &self.meter {
+            Some(meter) if !meter.is_growth_refused() => None,
+            _ => self.instance.growth_refused(),
+        }
+    }
+
     /// Calls a function with plain values: nothing is translated.
     ///
     /// # Errors

@@ -158,6 +158,11 @@ pub struct ExportPolicy {
     /// thread pool. The newest one counts, and replay has it alive at that point too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
+    /// Numbers that mean that the guest had no memory left, if the call returns one of them as its
+    /// result of kind `value`. Such a call is treated as one that ran out of memory: it is repeated
+    /// on a clean generation, and what it returns there is the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exhausted: Vec<i64>,
     /// A pure export `(handle) -> numbers, bytes or text`, called with each object after its
     /// creation; replay must give the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -284,6 +289,7 @@ mod tests {
             args = ["handle:srs", "bytes:moved", "value"]
             results = ["handle:index"]
             consumes = [0]
+            exhausted = [-1, 7]
             fingerprint = "digest"
             [[import]]
             match = "env.*"

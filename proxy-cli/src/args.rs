@@ -80,12 +80,12 @@ pub(crate) struct SubjectArgs {
     pub(crate) memory_limit: u64,
 
     /// The share of the limit at which a standby is prepared
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
+    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = parse_share, allow_negative_numbers = true)]
     pub(crate) warn: f64,
 
     /// The share of the limit at which the standby takes over, and at which the rotation of `bench`
     /// replaces an instance
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = parse_share, allow_negative_numbers = true)]
     pub(crate) critical: f64,
 
     /// Fill missing imports with stubs, whose calls fail
@@ -121,12 +121,16 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = engines::default_name().unwrap_or("none"))]
     pub(crate) engine: String,
 
+    /// Begin on --engine, compile the module on this engine meanwhile, and swap over when it is done
+    #[arg(long, value_name = "ENGINE", conflicts_with = "without_proxy")]
+    pub(crate) tier_up: Option<String>,
+
     /// Stop after N calls, but not within a pinned scope; without a workload: make N proofs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
     /// A directory that keeps objects as bytes for later runs, where the policy names artifacts
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "without_proxy")]
     pub(crate) artifacts: Option<PathBuf>,
 
     /// The limit for all files in that directory; the least recently used are deleted
@@ -268,6 +272,15 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "write a size as in `64MiB`, `512KiB` or `1GiB`".to_owned())
 }
 
+/// A share of the memory limit: `0.7`.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a share of the memory limit from 0 to 1, as in `0.7`".to_owned())
+}
+
 /// A length of time: `500ms`, `10s`, `2m`.
 fn parse_time(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000)];
@@ -305,6 +318,15 @@ mod tests {
         assert_eq!(parse_size("65536"), Ok(65_536));
         for wrong in ["", "MiB", "64 parsecs", "0", "-1", "99999999999GiB"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_are_numbers_from_0_to_1() {
+        assert_eq!(parse_share("0.7"), Ok(0.7));
+        assert_eq!(parse_share("1"), Ok(1.0));
+        for wrong in ["", "abc", "-1", "1.1", "70%", "NaN", "inf"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
         }
     }
 

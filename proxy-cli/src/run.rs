@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use proxy_core::{ArtifactStore, Proxy, Supervisor, Thresholds};
+use proxy_core::{ArtifactStore, Proxy, Supervisor, Thresholds, TierUp};
 
 use crate::args::RunArgs;
 use crate::console::{Console, mib};
@@ -54,6 +54,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
             .then(|| Supervisor::start(&proxy, SUPERVISOR_INTERVAL))
             .transpose()
             .context("cannot start the supervisor's thread")?;
+        // The move goes on by itself, and events say how it ends.
+        let _tier_up = tier_up(args, &job, &proxy)?;
         calls::run(&bound, &proxy, &observed, calls_max)?
     };
     let circumstances = Circumstances {
@@ -109,7 +111,24 @@ fn build(
         .artifacts(artifacts)
         .on_event(move |event| observed.on_event(event))
         .build()
+        .map_err(|error| match (&job.chosen, error) {
+            (Some(chosen), error @ proxy_core::Error::Policy(_)) => {
+                let misfit = format!("the {} does not fit `{}`", chosen.name, job.name);
+                anyhow::Error::new(error).context(misfit)
+            }
+            (_, error) => anyhow::Error::new(error),
+        })
         .with_context(|| format!("cannot run `{}` on {}", job.name, args.engine))
+}
+
+/// Starts to compile on the engine of `--tier-up`.
+fn tier_up(args: &RunArgs, job: &Subject, proxy: &Proxy) -> Result<Option<TierUp>> {
+    let Some(name) = &args.tier_up else {
+        return Ok(None);
+    };
+    let engine = engines::engine_for(name, &job.info, args.subject.options())?;
+    let tier_up = TierUp::start(proxy, engine).context("cannot start the thread that compiles")?;
+    Ok(Some(tier_up))
 }
 
 fn announce(console: &Console, args: &RunArgs, job: &Subject, proxy: &Proxy, calls: u64) {

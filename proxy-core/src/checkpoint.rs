@@ -240,6 +240,11 @@ impl Checkpoints {
         }
     }
 
+    /// The journal changed at this entry: checkpoints that hold it are a view of the old one.
+    pub(crate) fn drop_from(&mut self, entry: SequenceNumber) {
+        self.kept.retain(|(kept, _)| kept.sequence < entry);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.kept.clear();
     }

@@ -3,7 +3,6 @@
 //! Nothing here can lock what upkeep works on. The one way to it is [`Caretaker`].
 
 mod pinned;
-mod repetitions;
 mod typed;
 
 use std::sync::Arc;
@@ -18,12 +17,11 @@ use crate::event::Event;
 use crate::generation::{Failure, Generation, Recorded, RecordedInstance};
 use crate::journal::Entry;
 use crate::policy::plan::ExportPlan;
-use crate::shared::{Failed, Recall, Shared};
+use crate::shared::{Failed, Recall, Repetitions, Shared};
 use crate::value::{Arg, Results};
 use crate::{CallError, Error, SequenceNumber};
 
 pub use pinned::Pinned;
-use repetitions::Repetitions;
 pub use typed::Typed;
 
 /// The requests that calls make of upkeep.
@@ -76,7 +74,9 @@ impl DataPlane {
         if plan.role.is_journaled() {
             let span = tracing::debug_span!("journaled_call", export = &*plan.name);
             let _entered = span.enter();
-            let results = self.repeat(plan, |generation| self.journaled(generation, plan, args))?;
+            let results = self.repeat(plan, |generation, repetitions| {
+                self.journaled(generation, plan, args, repetitions)
+            })?;
             self.shared
                 .leave_artifact(plan, &results, || self.caretaker.tidy_up());
             if self.shared.journal.size.is_compaction_due() {
@@ -95,12 +95,15 @@ impl DataPlane {
         plan: &ExportPlan,
         run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
     ) -> Result<R, Error> {
-        self.repeat(plan, |generation| {
+        self.repeat(plan, |generation, repetitions| {
             let Some(mut guest) = generation.enter() else {
                 return Ok(None);
             };
             let started = guest.is_sampled().then(Instant::now);
-            let result = self.shared.guarded(plan, generation, &mut guest, &run)?;
+            let repetitions = Some(repetitions);
+            let result = self
+                .shared
+                .guarded(plan, generation, &mut guest, repetitions, &run)?;
             generation.count_call();
             drop(guest);
             if let Some(started) = started {
@@ -116,7 +119,7 @@ impl DataPlane {
     fn repeat<R>(
         &self,
         plan: &ExportPlan,
-        attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
+        attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
         let outcome = self.attempts(plan, attempt);
         if outcome.is_err() {
@@ -129,7 +132,7 @@ impl DataPlane {
     fn attempts<R>(
         &self,
         plan: &ExportPlan,
-        attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
+        attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
         let mut repetitions = Repetitions::default();
         loop {
@@ -138,7 +141,7 @@ impl DataPlane {
                 return Err(Error::ShutDown);
             };
             let inside = self.shared.enter_thread()?;
-            let outcome = attempt(generation);
+            let outcome = attempt(generation, repetitions);
             drop(inside);
             if let Ok(Some(result)) = outcome {
                 if generation.is_retired() {
@@ -193,6 +196,7 @@ impl DataPlane {
         generation: &Arc<Generation>,
         plan: &ExportPlan,
         args: &[Arg<'_>],
+        repetitions: Repetitions,
     ) -> Result<Option<Results>, Failed> {
         let recorded_args = Self::recordable(plan, args).map_err(Failed::for_good)?;
         let Some(mut guest) = generation.enter() else {
@@ -228,9 +232,13 @@ impl DataPlane {
         }
         let outcome = match answered {
             Some(recorded) => Ok(*recorded),
-            None => self.shared.guarded(plan, generation, &mut guest, |guest| {
-                guest.call_journaled(plan, args, sequence)
-            }),
+            None => {
+                let repetitions = Some(repetitions);
+                self.shared
+                    .guarded(plan, generation, &mut guest, repetitions, |guest| {
+                        guest.call_journaled(plan, args, sequence)
+                    })
+            }
         };
         let took = started.elapsed();
         let mut recorded = outcome?;

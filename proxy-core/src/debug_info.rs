@@ -5,7 +5,7 @@ use std::fmt;
 use engine_api::EngineId;
 
 use crate::memory::mib;
-use crate::{ArtifactUsage, Checkpointed, SequenceNumber, SwapState, Swapped};
+use crate::{ArtifactUsage, Checkpointed, Cut, Divergence, SequenceNumber, SwapState, Swapped};
 
 /// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are
 /// in bytes.
@@ -78,6 +78,10 @@ pub struct DebugInfo {
     pub artifact_faults: u64,
     /// Replays that differed from the original.
     pub divergences: u64,
+    /// The entry that keeps a standby from being made, if one does.
+    pub divergence: Option<Divergence>,
+    /// The entries whose divergence was settled, oldest first.
+    pub cuts: Vec<Cut>,
     /// Calls repeated on a clean generation.
     pub retries: u64,
     /// Preparations that failed in a row.
@@ -169,6 +173,12 @@ impl fmt::Display for DebugInfo {
                 f,
                 "\nstate exceeds budget: free objects or raise the memory limit"
             )?;
+        }
+        for cut in &self.cuts {
+            write!(f, "\ncut: {cut}")?;
+        }
+        if let Some(divergence) = &self.divergence {
+            write!(f, "\nno standby can be made: {divergence}")?;
         }
         if let Some(error) = &self.last_error {
             write!(f, "\nlast error, after {} failures: {error}", self.failures)?;

@@ -75,6 +75,37 @@ pub enum Error {
     #[error(transparent)]
     Divergence(Box<Divergence>),
 
+    /// Nothing is known of a divergence of this entry, or it is gone: a standby was made since, or
+    /// the entry was compacted away.
+    #[error("entry {entry} has not diverged, or does no longer; see `Proxy::divergence`")]
+    NotDiverged {
+        /// The entry.
+        entry: SequenceNumber,
+    },
+
+    /// An entry that diverged cannot be skipped: an object that it made is still needed.
+    #[error(
+        "entry {entry} made object {handle}, {}; accept the entry, or free the object first",
+        .needed_by.map_or_else(|| "which is alive".to_owned(), |by| format!("which entry {by} needs"))
+    )]
+    EntryNeeded {
+        /// The entry.
+        entry: SequenceNumber,
+        /// The object.
+        handle: Handle,
+        /// A later entry that needs the object; `None` if the object is alive.
+        needed_by: Option<SequenceNumber>,
+    },
+
+    /// A divergence cannot be settled in this way.
+    #[error("the divergence of entry {entry} cannot be settled so: {reason}")]
+    NotSettled {
+        /// The entry.
+        entry: SequenceNumber,
+        /// Why, and what can be done instead.
+        reason: String,
+    },
+
     /// The preparation of a standby took too long. The active generation goes on.
     #[error("the preparation was given up after {:.1}s at entry {applied} of {last}; raise the prepare timeout", .after.as_secs_f64())]
     PreparationTimeout {

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ArtifactFault, Checkpointed, Divergence, Prepared, Reason, SequenceNumber, Swapped};
+use engine_api::EngineId;
+
+use crate::{
+    ArtifactFault, Checkpointed, Cut, Divergence, Prepared, Reason, SequenceNumber, Swapped,
+};
 
 /// Something that happened. Sizes are in bytes.
 ///
@@ -136,6 +140,16 @@ pub enum Event {
         /// The generation's number.
         generation: u64,
     },
+    /// The new results of an entry that diverged became the recorded ones.
+    DivergenceAccepted {
+        /// What was done.
+        cut: Cut,
+    },
+    /// An entry that diverged was left out of the journal.
+    DivergenceSkipped {
+        /// What was done.
+        cut: Cut,
+    },
     /// A call is repeated on a clean generation.
     CallRetried {
         /// The export.
@@ -197,6 +211,21 @@ pub enum Event {
         /// The export.
         export: Arc<str>,
     },
+    /// The module is compiled on the engine that the proxy tiers up to. A standby and a swap
+    /// follow.
+    TierUpCompiled {
+        /// The engine.
+        engine: EngineId,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// The proxy does not tier up, and stays on its engine.
+    TierUpError {
+        /// The engine that it does not move to.
+        engine: EngineId,
+        /// Why.
+        error: String,
+    },
     /// The proxy was switched on or off.
     Switched {
         /// Whether it is on now.
@@ -225,6 +254,8 @@ impl Event {
             Event::GenerationTainted { .. } => "generation-tainted",
             Event::GenerationFreed { .. } => "generation-freed",
             Event::DrainKilled { .. } => "drain-killed",
+            Event::DivergenceAccepted { .. } => "divergence-accepted",
+            Event::DivergenceSkipped { .. } => "divergence-skipped",
             Event::CallRetried { .. } => "call-retried",
             Event::StateExceedsBudget { .. } => "state-exceeds-budget",
             Event::BreakerOpen { .. } => "breaker-open",
@@ -234,6 +265,8 @@ impl Event {
             Event::ArtifactRefused { .. } => "artifact-refused",
             Event::ArtifactUnusable { .. } => "artifact-unusable",
             Event::UnlistedExport { .. } => "unlisted-export",
+            Event::TierUpCompiled { .. } => "tier-up-compiled",
+            Event::TierUpError { .. } => "tier-up-error",
             Event::Switched { .. } => "switched",
         }
     }

@@ -20,7 +20,7 @@ use crate::live_generations::{LiveGenerations, Member};
 use crate::policy::plan::Plan;
 use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
 
-pub(crate) use recorded::{Failure, Recorded, RecordedInstance};
+pub(crate) use recorded::{Exhaustion, Failure, Recorded, RecordedInstance};
 
 pub(crate) use crate::locking::lock;
 
@@ -83,9 +83,11 @@ impl Generation {
     fn of(
         blueprint: &Blueprint,
         number: u64,
-        guest: RecordedInstance,
+        mut guest: RecordedInstance,
         live: &Arc<LiveGenerations>,
     ) -> Self {
+        // What the start function met is no call's.
+        guest.take_exhaustion();
         Self {
             number,
             engine: blueprint.engine,
@@ -187,6 +189,11 @@ impl Generation {
         self.member.count_call();
     }
 
+    /// How many calls it has served.
+    pub(crate) fn calls(&self) -> u64 {
+        self.member.calls()
+    }
+
     /// Their size when it began to serve, in bytes.
     pub(crate) fn fresh_bytes(&self) -> u64 {
         self.fresh_bytes.load(Ordering::Relaxed)
@@ -227,11 +234,25 @@ impl Generation {
             imported += u64::from(matches!(how, How::Imported(_)));
             guest.history.push(entry, how);
         }
+        // What the entries met is no later call's.
+        guest.take_exhaustion();
         self.note_memory(guest.memory_bytes());
         // Entries are applied to standbys alone: this is the size that it begins to serve with.
         self.fresh_bytes
             .store(guest.memory_bytes(), Ordering::Relaxed);
         Ok(imported)
+    }
+
+    /// Applies one more entry, and returns it with the results that it gives here.
+    ///
+    /// # Errors
+    ///
+    /// A divergence, if it gives none that can be recorded.
+    pub(crate) fn reapply(
+        &self,
+        entry: &crate::journal::Entry,
+    ) -> Result<crate::journal::Entry, Divergence> {
+        self.enter_standby().reapply(entry)
     }
 
     /// Counts the entries up to this one as applied: those that were not are about freed objects.

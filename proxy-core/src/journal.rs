@@ -6,6 +6,7 @@
 //! care where they come from.
 
 mod compaction;
+mod cut;
 mod digest;
 mod entry;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::{CallError, Error, Handle, SequenceNumber};
 
 pub(crate) use compaction::parted;
+pub use cut::{Cut, CutKind};
 pub use entry::Entry;
 pub(crate) use entry::{GuestWrite, HostCall, ResultRecord};
 
@@ -41,6 +43,8 @@ pub(crate) struct Journal {
     checkpoints: Vec<SequenceNumber>,
     /// The newest entry that the instance for the next checkpoint has applied.
     scratch: Option<SequenceNumber>,
+    /// The entries whose divergence was settled.
+    cuts: Vec<Cut>,
 }
 
 impl Journal {

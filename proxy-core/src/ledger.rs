@@ -83,6 +83,7 @@ shown! {
         /// Objects that replays made from artifacts.
         imported;
         divergences "wasm_proxy_replay_divergences_total" "Replays that gave something else";
+        cuts "wasm_proxy_journal_cuts_total" "Entries whose divergence was accepted or skipped";
         prepare_failures "wasm_proxy_prepare_failures_total" "Standbys that failed";
         checkpoints "wasm_proxy_checkpoints_total" "Checkpoints taken";
         checkpoints_rejected "wasm_proxy_checkpoints_rejected_total"
@@ -233,6 +234,9 @@ impl Ledger {
             Event::CheckpointRejected { .. } => counts.checkpoints_rejected.add(1),
             Event::StandbyPrepareError { .. } => counts.prepare_failures.add(1),
             Event::ReplayDivergence { .. } => counts.divergences.add(1),
+            Event::DivergenceAccepted { .. } | Event::DivergenceSkipped { .. } => {
+                counts.cuts.add(1);
+            }
             Event::ArtifactUsed { .. } => counts.artifact_hits.add(1),
             Event::ArtifactRefused { .. } => counts.artifact_refusals.add(1),
             Event::ArtifactUnusable { .. } => counts.artifact_faults.add(1),
@@ -271,6 +275,7 @@ impl Ledger {
             Event::StandbyPrepareComplete(_)
             | Event::SwapComplete(_)
             | Event::CheckpointsRefused { .. }
+            | Event::TierUpCompiled { .. }
             | Event::Switched { .. } => tracing::info!(proxy, name, ?event),
             _ => tracing::warn!(proxy, name, ?event),
         }

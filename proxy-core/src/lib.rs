@@ -42,7 +42,8 @@
 //! # }
 //! ```
 //!
-//! Nothing here starts a thread: a [`Supervisor`] at the edge does, and calls [`Proxy::tick`].
+//! Nothing here starts a thread but what the edge asks for: a [`Supervisor`], which calls
+//! [`Proxy::tick`], and a [`TierUp`], which moves to better code.
 //! Engines come from outside, through `engine-api`. `docs/swap-protocol.md` says why no call is
 //! lost, `docs/policy.md` what a policy can say.
 
@@ -70,6 +71,7 @@ mod reports;
 mod shared;
 mod state;
 mod supervisor;
+mod tier_up;
 mod upkeep;
 mod val_bytes;
 mod wakeup;
@@ -95,9 +97,12 @@ pub use guest_calls::{
     args,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
-pub use journal::Entry;
+pub use journal::{Cut, CutKind, Entry};
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
 pub use reports::{Checkpointed, Prepared, ReplayReport, Source, Swapped};
+pub use shared::LiveObject;
 pub use state::SwapState;
 pub use supervisor::Supervisor;
+pub use tier_up::TierUp;
+pub use upkeep::OnDivergence;

@@ -62,6 +62,11 @@ impl Member {
         let calls = self.calls.load(Ordering::Relaxed);
         self.calls.store(calls + 1, Ordering::Relaxed);
     }
+
+    /// How many calls the generation has served.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Member {

@@ -138,6 +138,8 @@ pub enum Reason {
     Prediction,
     /// A caller asked for it.
     Manual,
+    /// Better code is ready: [`TierUp`](crate::TierUp).
+    TierUp,
     /// The active generation died.
     Emergency,
 }
@@ -151,6 +153,7 @@ impl Reason {
             Reason::Headroom => "headroom",
             Reason::Prediction => "prediction",
             Reason::Manual => "manual",
+            Reason::TierUp => "tier-up",
             Reason::Emergency => "emergency",
         }
     }

@@ -79,9 +79,19 @@ impl Recorder {
         };
     }
 
-    /// Ends the recording or replay. Host functions run live from here on.
+    /// Ends the recording or replay. Host functions run live from here on. Whether they had side
+    /// effects is known until the next call begins.
     pub(crate) fn finish(&self) -> Recording {
-        let tape = std::mem::take(&mut *self.tape());
+        let mut place = self.tape();
+        let side_effects = place.side_effects;
+        let tape = std::mem::replace(
+            &mut *place,
+            Tape {
+                side_effects,
+                ..Tape::default()
+            },
+        );
+        drop(place);
         Recording {
             calls: tape.recorded,
             fault: tape.fault,

@@ -5,11 +5,13 @@
 //! locks of `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
 
 mod checkpointing;
+mod divergence;
 mod drain;
 mod graveyard;
 mod prepare;
 mod replay;
 mod swap;
+mod tier_up;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -25,6 +27,7 @@ use crate::shared::Shared;
 use crate::state::Step;
 use crate::{Checkpointed, Error, Patience, Reason, SequenceNumber, SwapState};
 
+pub use divergence::OnDivergence;
 use drain::Draining;
 use graveyard::Graveyard;
 use prepare::Standby;
@@ -44,6 +47,7 @@ pub(crate) struct Options {
     pub(crate) wasm: Box<[u8]>,
     pub(crate) prepare_timeout: Duration,
     pub(crate) hooks: Vec<Arc<dyn SwapHooks>>,
+    pub(crate) on_divergence: OnDivergence,
 }
 
 /// State that one thread at a time works on.

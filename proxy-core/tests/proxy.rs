@@ -13,8 +13,10 @@ mod proxy {
     mod calls;
     mod checkpoints;
     mod compaction;
+    mod cuts;
     mod degradation;
     mod divergence;
+    mod exhaustion;
     mod hooks;
     mod host;
     mod hostile;
@@ -28,5 +30,6 @@ mod proxy {
     mod supervisor;
     mod swap;
     mod things;
+    mod tier_up;
     mod world;
 }

@@ -30,7 +30,7 @@ pub use proxy_core::{
     Checkpointed, DebugInfo, Divergence, DivergenceKind, Error, Event, ExportInfo, Handle,
     HookError, PRESETS, Patience, Pinned, Pointer, Policy, PolicyError, Prepared, Proxy, Reason,
     ReplayReport, Results, Role, SequenceNumber, Source, Supervisor, SwapContext, SwapHooks,
-    SwapState, Swapped, Thresholds, Typed, Value, args,
+    SwapState, Swapped, Thresholds, TierUp, Typed, Value, args,
 };
 
 /// The examples of the README, which must compile and run. They are about Wasmer.

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use engine_api::{FuncIndex, FuncType, ModuleInfo, NumericType, ValType};
+use engine_api::{FuncIndex, FuncType, ModuleInfo, NumericType, Val, ValType};
 use globset::GlobMatcher;
 
 use super::{ArgKind, Effect, Ownership, ResultKind, Role};
-use crate::{CallError, PolicyError};
+use crate::{CallError, PolicyError, Value};
 
 /// How to call one export.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct ExportPlan {
     pub changes: Changes,
     /// The type of an object that must be alive, though it is not passed.
     pub needs: Option<Arc<str>>,
+    /// The results that mean that the guest had no memory left.
+    pub exhausted: Option<StatusCodes>,
     /// The export that gives a created object's fingerprint.
     pub fingerprint: Option<FuncIndex>,
     /// How a created object becomes bytes and comes back.
@@ -46,6 +48,38 @@ pub struct ExportPlan {
     pub listed: bool,
     /// Whether the warning that none did has been given.
     pub warned: AtomicBool,
+}
+
+/// The results of a call which mean that the guest had no memory left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusCodes {
+    /// The position of the number among the results.
+    pub(crate) position: usize,
+    pub(crate) codes: Vec<i64>,
+}
+
+impl StatusCodes {
+    /// Whether the call that gave these results had no memory left.
+    #[must_use]
+    pub fn are_in(&self, results: &[Value]) -> bool {
+        let Some(Value::Val(number)) = results.get(self.position) else {
+            return false;
+        };
+        match number {
+            Val::I32(code) => self.codes.contains(&i64::from(*code)),
+            Val::I64(code) => self.codes.contains(code),
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::float_cmp,
+                reason = "binding has refused codes that no f64 is equal to"
+            )]
+            Val::F64(bits) => {
+                let number = f64::from_bits(*bits);
+                self.codes.iter().any(|code| *code as f64 == number)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The exports that turn an object into bytes and back.

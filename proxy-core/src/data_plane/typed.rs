@@ -47,7 +47,7 @@ impl DataPlane {
         let plan = Arc::clone(self.shared.plan_of(export)?);
         P::check(&plan)?;
         R::check(&plan)?;
-        let is_alone = plan.role == Role::Pure && plan.needs.is_none();
+        let is_alone = plan.role == Role::Pure && plan.needs.is_none() && plan.exhausted.is_none();
         let numeric = plan.numeric.filter(|_| is_alone);
         Ok(Typed {
             proxy: Arc::clone(self),

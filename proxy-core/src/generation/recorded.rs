@@ -23,6 +23,8 @@ pub(crate) struct RecordedInstance {
     records_host: bool,
     applied: SequenceNumber,
     calls: u32,
+    /// Whether the last call that returned gave a status code for exhaustion.
+    gave_status_code: bool,
     /// The entries applied to it while it was a standby.
     pub(super) history: History,
 }
@@ -38,6 +40,15 @@ pub(crate) enum Failure {
     },
     /// The call returned, but the guest's state is lost or cannot be recorded.
     Harmed(String),
+}
+
+/// Why a call that returned counts as one that ran out of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exhaustion {
+    /// The memories were refused to become so many bytes large together.
+    GrowthRefused(u64),
+    /// The call gave a number that the policy calls exhaustion.
+    StatusCode,
 }
 
 /// A journaled call that returned: its results, and what the entry keeps.
@@ -92,6 +103,7 @@ impl RecordedInstance {
             records_host: imports.iter().next().is_some(),
             applied: SequenceNumber::ZERO,
             calls: 0,
+            gave_status_code: false,
             history: History::begin(blueprint.checkpoints),
         };
         Ok((guest, recording.calls))
@@ -114,6 +126,7 @@ impl RecordedInstance {
             records_host: imports.iter().next().is_some(),
             applied: checkpoint.sequence,
             calls: 0,
+            gave_status_code: false,
             history: History::after(&checkpoint.history),
         })
     }
@@ -205,7 +218,30 @@ impl RecordedInstance {
             }
             bound.run(plan, args, SequenceNumber::ZERO, scope)
         })?;
+        self.note_status_code(plan, &ran);
         ran.accepted(plan).map_err(|failure| self.failed(failure))
+    }
+
+    #[inline]
+    fn note_status_code(&mut self, plan: &ExportPlan, ran: &Ran) {
+        if let Some(codes) = &plan.exhausted {
+            self.gave_status_code = codes.are_in(ran.results.as_slice());
+        }
+    }
+
+    /// Whether guest code that ran since this was last asked met its limit and went on.
+    #[inline]
+    pub(crate) fn take_exhaustion(&mut self) -> Option<Exhaustion> {
+        let gave_status_code = std::mem::take(&mut self.gave_status_code);
+        match self.bound.growth_refused() {
+            Some(bytes) => Some(Exhaustion::GrowthRefused(bytes)),
+            None => gave_status_code.then_some(Exhaustion::StatusCode),
+        }
+    }
+
+    /// Whether host functions with effects outside ran in the last call.
+    pub(crate) fn had_side_effects(&self) -> bool {
+        self.records_host && self.recorder.had_side_effects()
     }
 
     /// Runs what is not journaled: host functions run and nothing is kept. Without host functions
@@ -321,6 +357,7 @@ impl RecordedInstance {
                 }
             }
         }
+        self.note_status_code(plan, &ran);
         self.bound.forget_consumed(plan, args);
         self.applied = sequence;
         Ok(Recorded {
@@ -335,6 +372,17 @@ impl RecordedInstance {
 }
 
 impl Failure {
+    /// Whether the guest's function returned, and gave an error of its own.
+    pub(crate) fn has_returned(&self) -> bool {
+        matches!(
+            self,
+            Failure::Call {
+                failure: CallFailure::Rejected(_),
+                ..
+            }
+        )
+    }
+
     pub(crate) fn describe(&self) -> String {
         match self {
             Failure::Call { failure, .. } => failure.to_string(),

@@ -108,12 +108,36 @@ impl RecordedInstance {
         created.filter(|handle| self.bound.objects.get(handle).is_some())
     }
 
+    /// Applies one entry, and returns it with the results that it gives here.
+    pub(super) fn reapply(&mut self, entry: &Entry) -> Result<Entry, Divergence> {
+        let plan = Arc::clone(self.bound.plan.export(entry.func));
+        let args: SmallVec<[Arg<'_>; 4]> = entry.args.iter().map(OwnedArg::as_arg).collect();
+        let outcome = self.rerun(entry, &plan, &args)?;
+        let recorded = outcome.map_err(|failure| not_returned(entry, &failure))?;
+        Ok(Entry {
+            results: recorded.records,
+            fingerprints: recorded.fingerprints,
+            ..entry.clone()
+        })
+    }
+
     fn replay(
         &mut self,
         entry: &Entry,
         plan: &ExportPlan,
         args: &[Arg<'_>],
     ) -> Result<(), Divergence> {
+        let outcome = self.rerun(entry, plan, args)?;
+        compare(entry, outcome)
+    }
+
+    /// Makes an entry's call again. The entry answers for the host functions.
+    fn rerun(
+        &mut self,
+        entry: &Entry,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+    ) -> Result<Result<Recorded, Failure>, Divergence> {
         self.recorder.begin_replay(&entry.host_calls);
         let outcome = self.execute(plan, args, entry.sequence);
         let Recording {
@@ -131,17 +155,13 @@ impl RecordedInstance {
             let expected = format!("{} recorded host calls", entry.host_calls.len());
             return Err(diverged(entry, DivergenceKind::HostCalls, expected, got));
         }
-        compare(entry, outcome)
+        Ok(outcome)
     }
 }
 
 /// Compares what a repeated call gave with what it gave when it was journaled.
 fn compare(entry: &Entry, outcome: Result<Recorded, Failure>) -> Result<(), Divergence> {
-    let ended = |got: String| {
-        let expected = "the call to return".to_owned();
-        diverged(entry, DivergenceKind::Outcome, expected, got)
-    };
-    let recorded = outcome.map_err(|failure| ended(failure.describe()))?;
+    let recorded = outcome.map_err(|failure| not_returned(entry, &failure))?;
     if recorded.records != entry.results {
         let describe = |records: &[ResultRecord]| {
             records
@@ -159,6 +179,11 @@ fn compare(entry: &Entry, outcome: Result<Recorded, Failure>) -> Result<(), Dive
         return Err(diverged(entry, DivergenceKind::Fingerprint, expected, got));
     }
     Ok(())
+}
+
+fn not_returned(entry: &Entry, failure: &Failure) -> Divergence {
+    let expected = "the call to return".to_owned();
+    diverged(entry, DivergenceKind::Outcome, expected, failure.describe())
 }
 
 fn not_exported(entry: &Entry, failure: &Failure) -> Divergence {

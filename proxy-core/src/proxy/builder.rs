@@ -1,8 +1,8 @@
 //! Building a proxy.
 
 use std::env;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -19,10 +19,12 @@ use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::Plan;
-use crate::shared::{Artifacts, Config, Shared, SharedJournal};
+use crate::shared::{Artifacts, Config, Exhaustions, Shared, SharedJournal};
 use crate::upkeep::{Options, State, Upkeep};
 use crate::wakeup::Wakeup;
-use crate::{ArtifactStore, CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
+use crate::{
+    ArtifactStore, CheckpointPolicy, Error, Event, OnDivergence, Patience, Policy, Thresholds,
+};
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
 ///
@@ -62,6 +64,7 @@ pub struct Builder {
     hooks: Vec<Arc<dyn SwapHooks>>,
     listeners: Vec<Listener>,
     artifacts: ArtifactStore,
+    on_divergence: OnDivergence,
 }
 
 /// Overrides [`Builder::enabled`] when it is set: the operator's way to switch the proxy off.
@@ -86,6 +89,7 @@ impl Builder {
             hooks: Vec::new(),
             listeners: Vec::new(),
             artifacts: ArtifactStore::memory(),
+            on_divergence: OnDivergence::default(),
         }
     }
 
@@ -182,6 +186,13 @@ impl Builder {
         self
     }
 
+    /// What to do about an entry whose replay gives something else. The default is to do nothing:
+    /// no standby can be made until somebody settles it.
+    pub fn on_divergence(mut self, what: OnDivergence) -> Self {
+        self.on_divergence = what;
+        self
+    }
+
     /// Adds a listener for events.
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listeners.push(Arc::new(listener));
@@ -221,6 +232,7 @@ impl Builder {
             plan: Arc::clone(&plan),
             proxy: tag,
         };
+        let exhaustions = Exhaustions::new(info.functions().len());
         let live_generations = Arc::new(LiveGenerations::default());
         let (first, genesis) = Generation::create(&blueprint, 1, None, &live_generations)?;
         let checkpoints = Checkpoints::new(self.checkpoints, obstacles.clone());
@@ -234,6 +246,7 @@ impl Builder {
                 info,
                 plan,
                 drain_timeout: self.drain_timeout,
+                memory_bytes_max: memory_limit,
                 tag,
                 first_engine: self.engine.id(),
             },
@@ -242,6 +255,8 @@ impl Builder {
             artifacts: Artifacts::new(self.artifacts),
             budget: Budget::new(self.thresholds, memory_limit),
             wakeup: Wakeup::default(),
+            exhaustions,
+            divergence: Mutex::default(),
             live_generations,
             enabled: AtomicBool::new(enabled),
         });
@@ -253,6 +268,7 @@ impl Builder {
             wasm: self.wasm.into(),
             prepare_timeout: self.prepare_timeout,
             hooks: self.hooks,
+            on_divergence: self.on_divergence,
         };
         let upkeep = Arc::new(Upkeep::new(Arc::clone(&shared), options, state));
         let caretaker = Arc::clone(&upkeep);

@@ -105,7 +105,7 @@ impl Shared {
         let Some(stored) = self.find_artifact(&plan.name, key) else {
             return compute;
         };
-        let outcome = self.guarded(plan, generation, guest, |guest| {
+        let outcome = self.guarded(plan, generation, guest, None, |guest| {
             guest.recall(plan, args, sequence, &stored)
         });
         match outcome {
@@ -173,7 +173,7 @@ impl Shared {
             return false;
         }
         let export = self.config.plan.export(artifact.export);
-        let outcome = self.guarded(export, &active, &mut guest, |guest| {
+        let outcome = self.guarded(export, &active, &mut guest, None, |guest| {
             guest.call_pure(export, &[Arg::Handle(handle)], None)
         });
         drop(guest);

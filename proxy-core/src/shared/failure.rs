@@ -3,7 +3,7 @@
 use engine_api::{MemoryType, Trap};
 use guest_calls::CallFailure;
 
-use super::Shared;
+use super::{Ended, Shared};
 use crate::generation::{Failure, Generation, Kill};
 use crate::policy::plan::ExportPlan;
 use crate::{CallError, Error};
@@ -52,9 +52,10 @@ impl Shared {
         &self,
         plan: &ExportPlan,
         generation: &Generation,
-        bytes: u64,
+        ended: &Ended,
         failure: Failure,
     ) -> Failed {
+        let bytes = ended.bytes;
         let export = plan.name.to_string();
         let (failure, side_effects) = match failure {
             Failure::Call {
@@ -86,9 +87,7 @@ impl Shared {
                     clean: true,
                 }
             }
-            CallFailure::Ended(source) => {
-                self.ended(export, generation, bytes, source, side_effects)
-            }
+            CallFailure::Ended(source) => self.ended(export, generation, ended, *source),
         }
     }
 
@@ -96,14 +95,15 @@ impl Shared {
         &self,
         export: String,
         generation: &Generation,
-        bytes: u64,
-        source: Box<engine_api::Error>,
-        side_effects: bool,
+        ended: &Ended,
+        source: engine_api::Error,
     ) -> Failed {
-        let trap = match *source {
+        let (bytes, side_effects) = (ended.bytes, ended.side_effects);
+        let trap = match source {
             engine_api::Error::Trap(trap) => trap,
             engine_api::Error::Host { .. } | engine_api::Error::HostPanicked { .. } => {
                 self.taint(generation, source.to_string());
+                let source = Box::new(source);
                 return Failed::for_good(CallError::HostFailed { export, source });
             }
             // The engine refused before anything ran.
@@ -111,17 +111,17 @@ impl Shared {
             | engine_api::Error::Signature { .. }
             | engine_api::Error::ValueType { .. }
             | engine_api::Error::ForeignReference => {
-                return Failed::for_good(Error::Engine(source));
+                return Failed::for_good(Error::Engine(Box::new(source)));
             }
             _ => {
                 self.taint(generation, source.to_string());
-                return Failed::for_good(Error::Engine(source));
+                return Failed::for_good(Error::Engine(Box::new(source)));
             }
         };
         if let (Trap::Interrupted, Some(kill)) = (trap, generation.killed()) {
             return self.killed(export, kill, side_effects);
         }
-        let out_of_memory = self.is_exhausted(trap, bytes);
+        let out_of_memory = self.is_exhausted(trap, ended);
         let cause = if out_of_memory {
             "out of memory".to_owned()
         } else {
@@ -155,7 +155,7 @@ impl Shared {
 
     /// Whether a generation began below the warning threshold. If not, the state alone fills the
     /// memory, and another attempt on a rebuilt one would end in the same way.
-    fn leaves_room(&self, generation: &Generation) -> bool {
+    pub(super) fn leaves_room(&self, generation: &Generation) -> bool {
         generation.fresh_bytes() < self.budget.warn_bytes()
     }
 
@@ -173,16 +173,21 @@ impl Shared {
         }
     }
 
-    /// Whether a trap at this size is most likely a failed allocation: guests panic and abort
-    /// alike.
-    fn is_exhausted(&self, trap: Trap, bytes: u64) -> bool {
+    /// Whether a trap is most likely a failed allocation: growth was refused before it, or the
+    /// memories are so large that it may have been. Guests panic and abort alike.
+    fn is_exhausted(&self, trap: Trap, ended: &Ended) -> bool {
         let may_be = matches!(trap, Trap::Unreachable | Trap::MemoryOutOfBounds);
-        let can_grow = |memory: &MemoryType| memory.pages_max != Some(memory.pages_min);
-        let info = &self.config.info;
-        may_be && info.memories().iter().any(can_grow) && self.budget.is_exhausted(bytes)
+        let is_refused = ended.exhaustion.is_some();
+        may_be && self.can_grow() && (is_refused || self.budget.is_exhausted(ended.bytes))
     }
 
-    fn out_of_memory(&self, export: String, bytes: u64) -> Error {
+    /// Whether some memory of the module may grow at all.
+    pub(super) fn can_grow(&self) -> bool {
+        let can_grow = |memory: &MemoryType| memory.pages_max != Some(memory.pages_min);
+        self.config.info.memories().iter().any(can_grow)
+    }
+
+    pub(super) fn out_of_memory(&self, export: String, bytes: u64) -> Error {
         CallError::out_of_memory(export, bytes, self.budget.limit()).into()
     }
 }

@@ -89,11 +89,13 @@ impl Upkeep {
         reason: Reason,
         now: Instant,
     ) -> Result<Prepared, Error> {
-        let blueprint = state.blueprint.clone();
-        self.prepare_from(state, blueprint, reason, now)
+        self.settling(state, |state| {
+            let blueprint = state.blueprint.clone();
+            self.prepare_from(state, blueprint, reason, now)
+        })
     }
 
-    fn prepare_from(
+    pub(super) fn prepare_from(
         &self,
         state: &mut State,
         blueprint: Blueprint,
@@ -138,6 +140,7 @@ impl Upkeep {
                 state.step(Step::CaughtUp);
                 state.prepare_time = Some(duration);
                 state.degradation.succeeded();
+                *lock(&self.shared.divergence) = None;
                 let prepared = Prepared {
                     generation: generation.number,
                     duration,
@@ -331,6 +334,7 @@ impl Upkeep {
     pub(super) fn report_divergence(&self, error: &Error) {
         if let Error::Divergence(divergence) = error {
             let divergence = (**divergence).clone();
+            *lock(&self.shared.divergence) = Some(divergence.clone());
             self.shared
                 .ledger
                 .emit(&Event::ReplayDivergence { divergence });

@@ -74,7 +74,7 @@ impl Upkeep {
         let Some(standby) = &state.standby else {
             return Err(Error::NoStandby);
         };
-        let pinned = Pinned::new(&self.shared, &standby.generation, false);
+        let pinned = Pinned::new(&self.shared, &standby.generation, None);
         for hooks in &self.options.hooks {
             let outcome = self.run_hook(|| pollster::block_on(hooks.before_swap(context, &pinned)));
             match outcome {

@@ -35,6 +35,7 @@ pub(crate) struct FakeInstance {
     hosts: HashMap<(String, String), HostFunc>,
     limits: Limits,
     pages_max: u64,
+    growth_refused: Option<u64>,
     interruption: Option<Arc<Interruption>>,
     deadline: Option<Instant>,
     depth: u32,
@@ -81,6 +82,7 @@ impl FakeInstance {
             hosts,
             limits,
             pages_max: script.memory.and_then(|(_, max)| max).unwrap_or(1 << 16),
+            growth_refused: None,
             interruption: script.interruption.then(Arc::default),
             deadline: None,
             depth: 0,
@@ -322,6 +324,10 @@ impl Caller for FakeInstance {
         let bytes = pages.saturating_mul(PAGE_BYTES);
         let limit = self.limits.memory_bytes_max.unwrap_or(u64::MAX);
         if pages > self.pages_max || bytes > limit {
+            let smallest = self
+                .growth_refused
+                .map_or(bytes, |before| before.min(bytes));
+            self.growth_refused = Some(smallest);
             return Err(Error::Growth {
                 current,
                 delta: pages_delta,
@@ -404,6 +410,10 @@ impl Instance for FakeInstance {
 
     fn memory_bytes(&self) -> u64 {
         self.memory.len() as u64
+    }
+
+    fn growth_refused(&mut self) -> Option<u64> {
+        self.growth_refused.take()
     }
 
     fn interrupter(&self) -> Result<Interrupter, Error> {

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
 
-use super::super::plan::{ArtifactPlan, Changes, ExportPlan, ResultPlan, refuse};
+use super::super::plan::{ArtifactPlan, Changes, ExportPlan, ResultPlan, StatusCodes, refuse};
 use crate::{ArgKind, ExportPolicy, PolicyError, ResultKind, Role};
 
 pub(super) fn bind_export(
@@ -43,6 +43,10 @@ pub(super) fn bind_export(
         .map(|fingerprint| bind_named(fingerprint, name, "its fingerprint", info))
         .transpose()?;
     let needs = entry.and_then(|entry| entry.needs.as_deref());
+    let exhausted = entry
+        .filter(|entry| !entry.exhausted.is_empty())
+        .map(|entry| bind_exhausted(&entry.exhausted, name, &results, &ty))
+        .transpose()?;
     let plain = !return_pointer
         && zeros == 0
         && args.iter().all(|kind| *kind == ArgKind::Value)
@@ -60,12 +64,60 @@ pub(super) fn bind_export(
         results,
         changes,
         needs: needs.map(Into::into),
+        exhausted,
         fingerprint,
         artifact: bind_artifact(entry, name, info)?,
         numeric: ty.numeric().filter(|_| plain),
         ty,
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
+    })
+}
+
+/// The status codes of an export: they fit its one number.
+fn bind_exhausted(
+    codes: &[i64],
+    name: &str,
+    results: &[ResultPlan],
+    ty: &FuncType,
+) -> Result<StatusCodes, PolicyError> {
+    let refused = |code: i64, reason: String| PolicyError::StatusCode {
+        export: name.to_owned(),
+        code,
+        reason,
+    };
+    let numbers = results.iter().enumerate();
+    let mut numbers = numbers.filter(|(_, result)| result.kind == ResultKind::Value);
+    let (Some((position, _)), None) = (numbers.next(), numbers.next()) else {
+        let reason = format!(
+            "and it returns {ty}: name codes only for exports with one result of kind `value`, in \
+             an entry of their own"
+        );
+        return Err(refused(codes[0], reason));
+    };
+    let width = |result: &ResultPlan| if result.pair { 2 } else { 1 };
+    let before: usize = results[..position].iter().map(width).sum();
+    let number = ty.results()[before];
+    for code in codes {
+        let fits = match number {
+            ValType::I32 => i32::try_from(*code).is_ok(),
+            ValType::I64 => true,
+            // Every whole number up to this one is an f64.
+            ValType::F64 => code.unsigned_abs() <= 1 << 53,
+            _ => false,
+        };
+        if !fits {
+            let reason = match number {
+                ValType::I32 => "which is no i32; write codes above 2147483647 as negative numbers",
+                ValType::F64 => "which is no f64; name one that is",
+                _ => "but its result is neither i32, i64 nor f64; leave `exhausted` out",
+            };
+            return Err(refused(*code, reason.to_owned()));
+        }
+    }
+    Ok(StatusCodes {
+        position,
+        codes: codes.to_vec(),
     })
 }
 
