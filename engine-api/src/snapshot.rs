@@ -579,6 +579,8 @@ impl fmt::Debug for Snapshot {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut SnapshotParts);
+
     fn parts() -> SnapshotParts {
         SnapshotParts {
             memories: vec![(MemoryIndex(0), MemoryImage::of_bytes(&[0, 1, 2]))],
@@ -599,7 +601,6 @@ mod tests {
         assert_eq!(one.difference(&same).unwrap(), None);
         assert_eq!(one.digest().unwrap(), same.digest().unwrap());
 
-        type Change = fn(&mut SnapshotParts);
         let changes: [(Change, &str); 8] = [
             (
                 |parts| parts.memories[0].1 = MemoryImage::of_bytes(&[0, 1, 3]),
@@ -674,11 +675,12 @@ mod tests {
         };
         assert_eq!(of(1).difference(&of(1)).unwrap(), None);
         assert_eq!(of(1).digest().unwrap(), of(1).digest().unwrap());
-        assert_eq!(of(1).bytes_kept(), of(1).memories()[0].1.bytes_kept() + 1);
+        let without = Snapshot::new(parts());
+        assert_eq!(of(1).bytes_kept(), without.bytes_kept() + 1);
         let difference = of(1).difference(&of(2)).unwrap();
         assert_eq!(difference.as_deref(), Some("2 instead of 1"));
         assert_ne!(of(1).digest().unwrap(), of(2).digest().unwrap());
-        let difference = of(1).difference(&Snapshot::new(parts())).unwrap();
+        let difference = of(1).difference(&without).unwrap();
         assert_eq!(difference.as_deref(), Some("other objects of the host"));
     }
 
@@ -737,6 +739,39 @@ mod tests {
             digest.to_hex().as_str(),
             "c3e82be0869bcc35a5cea3e788bca150f0b5b9a8819416c6ffd99def9c17e705"
         );
+    }
+
+    #[test]
+    fn objects_are_numbered_in_the_order_in_which_they_occur() {
+        let [a, b] = [1, 2].map(ExternRef::new);
+        let mut objects = Objects::default();
+        let numbers = [&b, &a, &b].map(|object| objects.reference(object));
+        assert_eq!(numbers, [0, 1, 0].map(Reference::Object));
+        assert_eq!(objects.finish(), [b, a]);
+    }
+
+    #[test]
+    fn dropped_segments_are_sorted_by_kind_and_index() {
+        let segments = [Segment::Data(7), Segment::Element(1), Segment::Data(3)];
+        let dropped: DroppedSegments = segments.into_iter().collect();
+        assert_eq!(
+            (&dropped.data[..], &dropped.elements[..]),
+            (&[3, 7][..], &[1][..])
+        );
+        assert!(segments.iter().all(|segment| dropped.contains(*segment)));
+        assert!(!dropped.contains(Segment::Element(7)));
+        assert!(!dropped.is_empty() && DroppedSegments::default().is_empty());
+    }
+
+    #[test]
+    fn a_table_is_refused_to_an_instance_where_it_starts_larger() {
+        let snapshot = Snapshot::new(parts());
+        let found = |table, size| snapshot.table_from(TableIndex(table), size);
+        assert_eq!(found(1, 2).unwrap().len(), 2);
+        for (table, size) in [(1, 3), (0, 0)] {
+            assert!(matches!(found(table, size), Err(Error::Snapshot { .. })));
+        }
+        assert_eq!(snapshot.bytes_kept(), 3 + 2 * 8);
     }
 
     #[test]
