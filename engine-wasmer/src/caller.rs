@@ -146,7 +146,7 @@ impl Caller for WasmerInstance {
         let position = u32::try_from(element).ok();
         // SAFETY: the borrow ends with the expression.
         let found = position.and_then(|at| unsafe { handle.get(state.objects()).get(at) });
-        let raw = references::raw(found.ok_or(Error::NoSuchElement { element, size })?);
+        let raw = references::raw(&found.ok_or(Error::NoSuchElement { element, size })?);
         let mut references = state.references.borrow_mut();
         // SAFETY: a reference of the table's type, which the guest or `lower` put there.
         Ok(unsafe { references.lift(ty, raw) })

@@ -85,7 +85,7 @@ impl InstanceState {
                 // table's type, which the guest or `lower` put there.
                 let number = unsafe {
                     let element = table.get(self.objects()).get(at);
-                    numbers.of(raw(element.unwrap_or_default()), ty)
+                    numbers.of(raw(&element.unwrap_or_default()), ty)
                 };
                 let what = || foreign(format!("element {at} of table {}", index.0));
                 elements.push(number.ok_or_else(what)?);
@@ -273,7 +273,7 @@ impl InstanceState {
 }
 
 /// An element of a table, in the form in which the guest's code holds it.
-pub(crate) fn raw(element: TableElement) -> RawValue {
+pub(crate) fn raw(element: &TableElement) -> RawValue {
     let raw = match element {
         TableElement::FuncRef(function) => function.map(VMFuncRef::into_raw),
         TableElement::ExternRef(object) => object.map(VMExternRef::into_raw),

@@ -29,7 +29,7 @@ impl Numbers {
     fn of(
         &mut self,
         mut store: impl AsContextMut<Data = State>,
-        reference: Ref,
+        reference: &Ref,
     ) -> Result<Option<Reference>, Error> {
         Ok(match reference {
             Ref::Func(Some(func)) => {
@@ -38,7 +38,7 @@ impl Numbers {
                 index.map(|index| Reference::Function(*index))
             }
             Ref::Extern(Some(object)) => {
-                let object = convert::host_object(&store, object)?;
+                let object = convert::host_object(&store, *object)?;
                 Some(self.objects.reference(&object))
             }
             _ => Some(Reference::Null),
@@ -63,7 +63,7 @@ impl GuestAccess<Store<State>> {
             let Some(reference) = global.get(&mut store).ref_() else {
                 continue;
             };
-            let number = numbers.of(&mut store, reference)?;
+            let number = numbers.of(&mut store, &reference)?;
             let number = number.ok_or_else(|| foreign(format!("global {}", index.0)))?;
             parts.references.push((index, number));
         }
@@ -76,7 +76,7 @@ impl GuestAccess<Store<State>> {
                 for element in from..size.min(from + ELEMENTS_PER_SCOPE) {
                     let reference = table.get(&mut store, element);
                     let reference = reference.expect("the element is inside the table");
-                    let number = numbers.of(&mut store, reference)?;
+                    let number = numbers.of(&mut store, &reference)?;
                     let what = || foreign(format!("element {element} of table {}", index.0));
                     elements.push(number.ok_or_else(what)?);
                 }
