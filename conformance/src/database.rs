@@ -1,5 +1,5 @@
-//! Statements for a database that is written to all the time and stays small, for the guest and for a
-//! native library alike.
+//! Statements for a database that is written to all the time and stays small, for the guest and for
+//! a native library alike.
 
 /// How many rows a table has after that many were inserted, because each insertion deletes one.
 pub const ROWS_KEPT: u64 = 500;
@@ -34,8 +34,8 @@ pub fn row_text<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> String
     values.join("|") + "\n"
 }
 
-/// The finalizer of `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
-/// 2014).
+/// The finalizer of `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+/// Generators, 2014).
 fn scattered(row: u64) -> u64 {
     let bits = row.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -5,6 +5,10 @@ use conformance::prelude::*;
 use conformance::proxied::SQLITE;
 use proxy_core::{CheckpointPolicy, Handle, Proxy, args};
 
+/// Codes of SQLite: `SQLITE_ERROR` and `SQLITE_CONSTRAINT`.
+const ERROR: i32 = 1;
+const CONSTRAINT: i32 = 19;
+
 const ROWS: u64 = 2000;
 const ROWS_BETWEEN_SWAPS: u64 = 100;
 /// What the guest loses with each row.
@@ -91,11 +95,9 @@ fn a_statement_that_fails_replays_as_it_failed(engine: &EngineUnderTest) {
         status.i32().unwrap()
     };
     assert_eq!(execute(SCHEMA), 0);
-    // The first row stays, as in SQLite itself.
-    const CONSTRAINT: i32 = 19;
+    // The first row stays, as natively.
     let twice = "INSERT INTO log (id) VALUES (1); INSERT INTO log (id) VALUES (1)";
     assert_eq!(execute(twice), CONSTRAINT);
-    const ERROR: i32 = 1;
     assert_eq!(execute("INSERT INTO nothing VALUES (1)"), ERROR);
     proxy.prepare_standby().unwrap();
     proxy.swap().unwrap();
