@@ -175,7 +175,8 @@ impl Args {
         })
     }
 
-    /// A snapshot of a guest whose memory has the size of the image. No page that it grew by is zeros.
+    /// A snapshot of a guest whose memory has the size of the image. No page that it grew by is
+    /// zeros.
     fn snapshot(&self, module: &dyn Module) -> Result<Snapshot> {
         let mut instance = module.instantiate(&Imports::default(), &Limits::default())?;
         let memory = instance.memory_index("memory")?;
