@@ -30,6 +30,17 @@ impl GuestModule {
         }
     }
 
+    /// SQLite, which `guests/README.md` describes.
+    #[must_use]
+    pub fn sqlite() -> Self {
+        Self {
+            wasm: include_bytes!("../../guests/prebuilt/sqlite.wasm").to_vec(),
+            policy: include_str!("../../guests/policies/sqlite.toml")
+                .parse()
+                .expect("the guest's policy is one"),
+        }
+    }
+
     /// Exports that do next to nothing, one per way of calling.
     #[must_use]
     pub fn calls() -> Self {

@@ -9,6 +9,7 @@ mod proxies {
     mod artifacts;
     mod callers;
     mod checkpoints;
+    mod database;
     mod deaths;
     mod guests;
     mod host_calls;
