@@ -141,7 +141,11 @@ pub(crate) fn measure(args: &Args, rounds: u32, wasm: &[u8]) -> Result<Vec<Measu
     }
     std::iter::once(&args.circuit)
         .chain(&args.also_circuit)
-        .map(|circuit| measure_circuit(args, rounds, circuit, &compiled))
+        .map(|circuit| {
+            let measured = measure_circuit(args, rounds, circuit, &compiled)?;
+            println!("{}", measured.markdown());
+            Ok(measured)
+        })
         .collect()
 }
 

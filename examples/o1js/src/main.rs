@@ -96,9 +96,6 @@ fn main() -> Result<ExitCode> {
     })?;
     if let Some(rounds) = args.against_node {
         let measured = against_node::measure(&args, rounds, &wasm)?;
-        for circuit in &measured {
-            println!("{}", circuit.markdown());
-        }
         write_json(&args, &measured)?;
         return Ok(ExitCode::SUCCESS);
     }
