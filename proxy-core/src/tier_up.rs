@@ -92,7 +92,7 @@ impl fmt::Debug for TierUp {
         f.debug_struct("TierUp")
             .field("engine", &self.engine)
             .field("is_over", &self.is_over())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

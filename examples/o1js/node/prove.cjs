@@ -1,6 +1,6 @@
 // The same circuit under Node, with the glue that the package itself ships, for comparison:
 //
-//     node prove.cjs MODULE.cjs CIRCUIT.json [--workers 2] [--proofs 20] [--cycle] [--memory-mib N] [--silence-s 60]
+//     node prove.cjs MODULE.cjs CIRCUIT.json [--workers 2] [--proofs 20] [--cycle] [--memory-mib N] [--silence-s 600]
 //
 // Prints one line of JSON. Exits with 1 where a proof was not made or did not verify, with 2 on wrong usage.
 //
@@ -285,7 +285,7 @@ function readOptions() {
         proofs: { type: "string", default: "20" },
         cycle: { type: "boolean", default: false },
         "memory-mib": { type: "string" },
-        "silence-s": { type: "string", default: "60" },
+        "silence-s": { type: "string", default: "600" },
       },
     });
   } catch (error) {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +12,7 @@ use bindgen_host::Options;
 use comparison::table::Table;
 use comparison::{Origin, machine};
 use cpu_time::ProcessTime;
+use engine_api::Module;
 use serde::{Deserialize, Serialize};
 
 use crate::bare::Bare;
@@ -39,12 +41,30 @@ struct Figures {
     proof_ms: f64,
     /// `proof_ms` in proportion to that of `node`.
     to_node: f64,
-    /// Compiling the module, where the engine does that once and before.
+    /// Compiling the module, in milliseconds, where the engine does that once and before.
     compile_ms: Option<f64>,
     proofs_ms: Vec<f64>,
 }
 
-/// An engine with its prover. It stays idle while others prove.
+/// An engine with the compiled module.
+struct Compiled {
+    name: &'static str,
+    module: Arc<dyn Module>,
+    took: Duration,
+}
+
+impl Compiled {
+    fn new(name: &'static str, wasm: &[u8]) -> Result<Self> {
+        let engine = engines::hosting_engine(name, Options::default())?;
+        let started = ProcessTime::now();
+        let module = engine.compile(wasm)?;
+        let took = started.elapsed();
+        eprintln!("{name}: compiled in {took:.1?} of processor time");
+        Ok(Self { name, module, took })
+    }
+}
+
+/// An engine with its prover for one circuit. It stays idle while others prove.
 struct Subject {
     name: &'static str,
     bare: Bare,
@@ -53,18 +73,15 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(name: &'static str, args: &Args, circuit: &Circuit, wasm: &[u8]) -> Result<Self> {
-        let engine = engines::hosting_engine(name, Options::default())?;
-        let started = ProcessTime::now();
-        let module = engine.compile(wasm)?;
-        let compiled = started.elapsed();
-        let mut bare = Bare::create(&*module, &bindgen_host::system(), &limits(args))?;
+    fn new(compiled: &Compiled, args: &Args, circuit: &Circuit) -> Result<Self> {
+        let imports = bindgen_host::system();
+        let mut bare = Bare::create(&*compiled.module, &imports, &limits(args))?;
         bare.start_pool(args.workers)?;
         bare.index(circuit)?;
         Ok(Self {
-            name,
+            name: compiled.name,
             bare,
-            compiled,
+            compiled: compiled.took,
             proofs_ms: Vec::new(),
         })
     }
@@ -90,14 +107,14 @@ struct FromNode {
 
 /// Makes twice as many proofs under Node as asked for, and gives the later half. The process is a
 /// fresh one, and Node compiles what is called often a second time, in the first proofs.
-fn prove_under_node(args: &Args, proofs: u32) -> Result<FromNode> {
+fn prove_under_node(args: &Args, circuit: &Path, proofs: u32) -> Result<FromNode> {
     let name = args.module.file_name().and_then(|name| name.to_str());
     let stem = name.and_then(|name| name.strip_suffix("_bg.wasm"));
     let stem = stem.context("the module must be called `..._bg.wasm`, as the package calls it")?;
     let glue = args.module.with_file_name(format!("{stem}.cjs"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("node/prove.cjs");
     let output = Command::new("node")
-        .args([&script, &glue, &args.circuit])
+        .args([script.as_path(), glue.as_path(), circuit])
         .args(["--workers", &args.workers.to_string()])
         .args(["--proofs", &(2 * proofs).to_string()])
         .output()
@@ -111,34 +128,45 @@ fn prove_under_node(args: &Args, proofs: u32) -> Result<FromNode> {
     Ok(said)
 }
 
-/// Measures all engines that are compiled in, or those that the arguments name, and Node.
-pub(crate) fn measure(
-    args: &Args,
-    rounds: u32,
-    circuit: &Circuit,
-    wasm: &[u8],
-) -> Result<Measured> {
-    let mut subjects = Vec::new();
-    for listed in engines::compiled_in() {
-        if args
-            .engine
-            .as_deref()
-            .is_some_and(|name| name != listed.name)
-        {
-            continue;
-        }
-        match Subject::new(listed.name, args, circuit, wasm) {
-            Ok(subject) => subjects.push(subject),
+/// Measures all engines that are compiled in, or the one that the arguments name, and Node, with
+/// each circuit.
+pub(crate) fn measure(args: &Args, rounds: u32, wasm: &[u8]) -> Result<Vec<Measured>> {
+    let wanted = |name: &str| args.engine.as_deref().is_none_or(|engine| engine == name);
+    let mut compiled = Vec::new();
+    for listed in engines::compiled_in().filter(|listed| wanted(listed.name)) {
+        match Compiled::new(listed.name, wasm) {
+            Ok(module) => compiled.push(module),
             Err(error) => eprintln!("{} is left out: {error:#}", listed.name),
         }
     }
+    std::iter::once(&args.circuit)
+        .chain(&args.also_circuit)
+        .map(|circuit| {
+            let measured = measure_circuit(args, rounds, circuit, &compiled)?;
+            println!("{}", measured.markdown());
+            Ok(measured)
+        })
+        .collect()
+}
+
+fn measure_circuit(
+    args: &Args,
+    rounds: u32,
+    path: &Path,
+    compiled: &[Compiled],
+) -> Result<Measured> {
+    let circuit = Circuit::read(path)?;
+    let mut subjects = compiled
+        .iter()
+        .map(|compiled| Subject::new(compiled, args, &circuit))
+        .collect::<Result<Vec<_>>>()?;
     let mut under_node = Vec::new();
     let mut versions = BTreeMap::new();
     for _ in 0..rounds {
         for subject in &mut subjects {
             subject.prove(args.proofs)?;
         }
-        let said = prove_under_node(args, args.proofs)?;
+        let said = prove_under_node(args, path, args.proofs)?;
         under_node.extend(said.round_cpu_ms);
         versions.insert("Node".to_owned(), said.node);
     }
@@ -169,7 +197,7 @@ pub(crate) fn measure(
     Ok(Measured {
         origin: Origin::now(format!("o1js-prover {}", command.join(" ")), versions),
         module: args.module.display().to_string(),
-        circuit: args.circuit.display().to_string(),
+        circuit: path.display().to_string(),
         workers: args.workers,
         rounds,
         proofs_per_round: args.proofs,
@@ -198,7 +226,11 @@ impl Measured {
             }),
         ];
         let table = Table::new(&columns, rows).markdown();
-        format!("{}\n\n{table}", self.origin.sentence())
+        let origin = self.origin.sentence();
+        format!(
+            "{origin} Circuit `{}`, {} workers.\n\n{table}",
+            self.circuit, self.workers
+        )
     }
 }
 

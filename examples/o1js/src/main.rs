@@ -77,6 +77,9 @@ struct Args {
     /// and under Node, in turns. So many rounds, each with the proofs of `--proofs`.
     #[arg(long, value_name = "ROUNDS", conflicts_with_all = ["bare", "cycle_pool", "compare", "swaps", "walk"])]
     against_node: Option<u32>,
+    /// Another circuit to measure with the same code; may be repeated.
+    #[arg(long, value_name = "FILE", requires = "against_node")]
+    also_circuit: Vec<PathBuf>,
     /// Write the report as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -92,8 +95,7 @@ fn main() -> Result<ExitCode> {
         )
     })?;
     if let Some(rounds) = args.against_node {
-        let measured = against_node::measure(&args, rounds, &circuit, &wasm)?;
-        println!("{}", measured.markdown());
+        let measured = against_node::measure(&args, rounds, &wasm)?;
         write_json(&args, &measured)?;
         return Ok(ExitCode::SUCCESS);
     }

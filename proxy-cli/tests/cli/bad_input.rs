@@ -117,6 +117,10 @@ fn options_that_make_no_sense_are_refused() {
             .assert_code(2)
             .assert_says(&format!("--features {}", listed.feature));
     }
+    wasm_proxy(&["run", "--calls", "1", "--tier-up", "v8"])
+        .assert_code(2)
+        .assert_says(engines()[0]);
+    wasm_proxy(&["run", "--tier-up", engines()[0], "--without-proxy"]).assert_code(2);
     wasm_proxy(&["run", "--warn", "0.95"])
         .assert_code(2)
         .assert_says("the first smaller");
