@@ -9,7 +9,9 @@ mod proxies {
     mod artifacts;
     mod callers;
     mod checkpoints;
+    mod cuts;
     mod deaths;
+    mod exhaustion;
     mod guests;
     mod host_calls;
     mod prover;

@@ -179,6 +179,9 @@ impl Observed {
             Event::BreakerOpen { failures } => {
                 format!("{failures} standbys failed in a row: fewer attempts from now on")
             }
+            Event::DivergenceAccepted { cut } | Event::DivergenceSkipped { cut } => {
+                format!("the journal was cut: {cut}")
+            }
             Event::ArtifactRefused { export, reason } => {
                 format!("an artifact of `{export}` is not used again: {reason}")
             }
