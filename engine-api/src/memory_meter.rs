@@ -50,6 +50,7 @@ impl MemoryMeter {
 
     /// For engines: the smallest size that was refused since the last call of this, in bytes. Only
     /// the thread that runs the instance may call this.
+    #[must_use]
     pub fn take_refused(&self) -> Option<u64> {
         let refused = self.0.refused.load(Ordering::Relaxed);
         self.0.refused.store(0, Ordering::Relaxed);
