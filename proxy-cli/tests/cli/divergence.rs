@@ -87,7 +87,7 @@ fn live_objects_are_written_with_a_list_of_them() {
     let path = directory.display().to_string();
     let workload = [
         r#"{"call":"srs_create","args":[4],"as":"srs"}"#,
-        r#"{"call":"index_create","args":[{"handle":"srs"},2]}"#,
+        r#"{"call":"index_create","args":[{"handle":"srs"},0]}"#,
     ];
     let workload = folder.file("w.jsonl", workload.join("\n"));
     let (module, policy) = (guest("prebuilt/prover.wasm"), guest("policies/prover.toml"));
