@@ -9,8 +9,10 @@ mod proxies {
     mod artifacts;
     mod callers;
     mod checkpoints;
+    mod cuts;
     mod database;
     mod deaths;
+    mod exhaustion;
     mod guests;
     mod host_calls;
     mod prover;

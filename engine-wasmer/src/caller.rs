@@ -75,15 +75,11 @@ impl Caller for WasmerInstance {
             delta: pages_delta,
         };
         let Ok(delta) = u32::try_from(pages_delta) else {
-            match &parts.shared {
-                Some(shared) => shared.note_refused(pages_delta),
-                None => {
-                    let account = &self.state().account;
-                    let bytes = pages_delta.saturating_mul(PAGE_BYTES);
-                    account
-                        .meter
-                        .note_refused(account.bytes().saturating_add(bytes));
-                }
+            if let Some(shared) = &parts.shared {
+                shared.note_refused(pages_delta);
+            } else {
+                let bytes = pages_delta.saturating_mul(PAGE_BYTES);
+                self.state().account.note_refused(bytes);
             }
             return Err(refused);
         };

@@ -49,6 +49,12 @@ impl Account {
             .is_some_and(|bytes| bytes <= self.bytes_max)
     }
 
+    /// Notes that `delta` more bytes were refused. Only the thread that runs the instance calls
+    /// this.
+    pub(crate) fn note_refused(&self, delta: u64) {
+        self.meter.note_refused(self.bytes().saturating_add(delta));
+    }
+
     /// Counts `delta` more bytes. Only the thread that makes or runs the instance calls this.
     fn add(&self, delta: u64) {
         self.meter.set(self.bytes() + delta);
@@ -90,12 +96,10 @@ impl LinearMemory for CountedMemory {
                 attempted_delta: delta,
             })
         };
-        match grown {
-            Ok(_) => self.account.add(bytes),
-            Err(_) => {
-                let wanted = self.account.bytes().saturating_add(bytes);
-                self.account.meter.note_refused(wanted);
-            }
+        if grown.is_ok() {
+            self.account.add(bytes);
+        } else {
+            self.account.note_refused(bytes);
         }
         grown
     }

@@ -250,9 +250,10 @@ impl InstanceState {
     /// were refused last.
     fn shared_refused(&self) -> (u64, Option<u64>) {
         let shared = self.parts().shared.iter().map(|shared| shared.refused());
-        let (refusals, bytes): (Vec<u64>, Vec<u64>) = shared.unzip();
-        let refused = bytes.into_iter().filter(|bytes| *bytes > 0);
-        (refusals.into_iter().sum(), refused.min())
+        shared.fold((0, None), |(refusals, smallest), (more, bytes)| {
+            let refused = (more > 0).then_some(bytes);
+            (refusals + more, smallest.into_iter().chain(refused).min())
+        })
     }
 
     /// The growth that was refused since this was last asked: see

@@ -143,6 +143,20 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) artifacts_limit: u64,
 
+    /// What to do about a call whose replay gives something else than its caller got
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "fail",
+        conflicts_with = "without_proxy"
+    )]
+    pub(crate) on_divergence: OnDivergence,
+
+    /// After the last call, write the bytes of the live objects into a directory, for those whose
+    /// policy names an artifact
+    #[arg(long, value_name = "DIR")]
+    pub(crate) export_objects: Option<PathBuf>,
+
     /// Run on a bare instance, to see what happens to it
     #[arg(long)]
     pub(crate) without_proxy: bool,
@@ -205,6 +219,27 @@ impl From<WorkerExit> for bindgen_host::WorkerExit {
         match exit {
             WorkerExit::Destroy => Self::Destroy,
             WorkerExit::Abandon => Self::Abandon,
+        }
+    }
+}
+
+/// What happens to an entry of the journal whose replay gives something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnDivergence {
+    /// No standby can be made from there on
+    Fail,
+    /// What the replay gives becomes the recorded result
+    Accept,
+    /// The entry is left out of the journal, with all that its call changed
+    Skip,
+}
+
+impl From<OnDivergence> for proxy_core::OnDivergence {
+    fn from(what: OnDivergence) -> Self {
+        match what {
+            OnDivergence::Fail => Self::Fail,
+            OnDivergence::Accept => Self::Accept,
+            OnDivergence::Skip => Self::Skip,
         }
     }
 }

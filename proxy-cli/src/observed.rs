@@ -183,6 +183,9 @@ impl Observed {
                 format!("{failures} standbys failed in a row: fewer attempts from now on")
             }
             Event::TierUpError { engine, error } => format!("no move to {engine}: {error}"),
+            Event::DivergenceAccepted { cut } | Event::DivergenceSkipped { cut } => {
+                format!("the journal was cut: {cut}")
+            }
             Event::ArtifactRefused { export, reason } => {
                 format!("an artifact of `{export}` is not used again: {reason}")
             }

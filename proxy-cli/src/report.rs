@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use proxy_core::{DebugInfo, Proxy};
+use proxy_core::{Cut, DebugInfo, Proxy};
 use serde_json::{Value, json};
 
 use crate::console::mib;
@@ -120,6 +120,7 @@ impl Report {
                 "entries": info.entries_verified + info.divergences,
                 "verified": info.entries_verified,
                 "diverged": info.divergences,
+                "cuts": info.cuts.iter().map(cut).collect::<Vec<_>>(),
             },
             "artifacts": {
                 "calls": info.artifact_hits,
@@ -138,6 +139,18 @@ impl Report {
             "given_up": made.given_up,
         })
     }
+}
+
+fn cut(cut: &Cut) -> Value {
+    json!({
+        "entry": cut.entry.0,
+        "export": cut.export,
+        "kind": cut.kind.name(),
+        "what": cut.what.name(),
+        "expected": cut.expected,
+        "got": cut.got,
+        "journal_last": cut.journal_last.0,
+    })
 }
 
 fn latency(times: &Histogram<u64>) -> Value {
@@ -249,6 +262,16 @@ impl Report {
             info.entries_verified,
             info.divergences
         )?;
+        for cut in &info.cuts {
+            writeln!(f, "  cut      {cut}")?;
+        }
+        if info.divergence.is_some() {
+            writeln!(
+                f,
+                "           no standby can be made; --on-divergence accept or skip goes on without \
+                 the old result"
+            )?;
+        }
         let artifacts = [
             info.artifact_hits,
             info.artifacts_imported,

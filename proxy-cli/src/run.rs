@@ -1,6 +1,7 @@
 //! `run`: puts the module, the proxy, the workload and the display together.
 
 pub(crate) mod calls;
+mod objects;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let thresholds = args.subject.thresholds()?;
     let report_file = args.report.as_deref().map(output::create).transpose()?;
     let calls_planned = calls_max.unwrap_or(u64::MAX).min(job.workload.calls());
+    if let Some(directory) = &args.export_objects {
+        objects::prepare(directory)?;
+    }
     let console = Console::detect(calls_planned);
     let observed = Arc::new(Observed::new(console.clone())?);
     let proxy = build(args, &job, thresholds, &observed)?;
@@ -58,10 +62,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let _tier_up = tier_up(args, &job, &proxy)?;
         calls::run(&bound, &proxy, &observed, calls_max)?
     };
+    let duration = started.elapsed();
+    if let Some(directory) = &args.export_objects {
+        objects::export(&proxy, directory, &console)?;
+    }
     let circumstances = Circumstances {
         module: job.name.clone(),
         calls_planned,
-        duration: started.elapsed(),
+        duration,
         rss_start,
         first_memory,
     };
@@ -109,6 +117,7 @@ fn build(
         .drain_timeout(args.subject.drain_timeout)
         .enabled(!args.without_proxy)
         .artifacts(artifacts)
+        .on_divergence(args.on_divergence.into())
         .on_event(move |event| observed.on_event(event))
         .build()
         .map_err(|error| match (&job.chosen, error) {

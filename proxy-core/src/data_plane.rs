@@ -230,15 +230,13 @@ impl DataPlane {
                 Recall::Compute(computed) => key = computed,
             }
         }
-        let outcome = match answered {
-            Some(recorded) => Ok(*recorded),
-            None => {
-                let repetitions = Some(repetitions);
-                self.shared
-                    .guarded(plan, generation, &mut guest, repetitions, |guest| {
-                        guest.call_journaled(plan, args, sequence)
-                    })
-            }
+        let outcome = if let Some(recorded) = answered {
+            Ok(*recorded)
+        } else {
+            let shared = &self.shared;
+            shared.guarded(plan, generation, &mut guest, Some(repetitions), |guest| {
+                guest.call_journaled(plan, args, sequence)
+            })
         };
         let took = started.elapsed();
         let mut recorded = outcome?;

@@ -104,13 +104,12 @@ impl Journal {
             .entries
             .binary_search_by_key(&cut.entry, |entry| entry.sequence);
         if let Ok(position) = position {
-            match instead {
-                Some(entry) => self.entries[position] = Arc::new(entry),
-                None => {
-                    let gone = self.entries.remove(position);
-                    self.took = self.took.saturating_sub(gone.took);
-                    self.forget_objects(&[gone]);
-                }
+            if let Some(entry) = instead {
+                self.entries[position] = Arc::new(entry);
+            } else {
+                let gone = self.entries.remove(position);
+                self.took = self.took.saturating_sub(gone.took);
+                self.forget_objects(&[gone]);
             }
         }
         self.cuts.push(cut);

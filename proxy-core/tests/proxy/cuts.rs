@@ -60,7 +60,7 @@ fn an_accepted_divergence_closes_the_breaker_and_is_remembered() {
     );
     let info = proxy.debug_info();
     assert_eq!((info.failures, info.divergence), (0, None));
-    assert_eq!(info.cuts, [cut.clone()]);
+    assert_eq!(info.cuts, std::slice::from_ref(&cut));
     let told = format!("cut: {cut}");
     assert!(proxy.debug_info().to_string().contains(&told), "{told}");
     let told = world
