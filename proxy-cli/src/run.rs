@@ -105,6 +105,7 @@ fn build(
         .limits(args.subject.limits())
         .thresholds(thresholds)
         .drain_timeout(args.subject.drain_timeout)
+        .hold_back(args.hold_back)
         .enabled(!args.without_proxy)
         .artifacts(artifacts)
         .on_event(move |event| observed.on_event(event))

@@ -82,6 +82,8 @@ pub struct DebugInfo {
     pub divergences: u64,
     /// Calls repeated on a clean generation.
     pub retries: u64,
+    /// Calls near the memory limit that waited for a swap, at most for the bound.
+    pub held_back: u64,
     /// Preparations that failed in a row.
     pub failures: u32,
     /// The last error of a preparation or swap.
@@ -141,8 +143,8 @@ impl fmt::Display for DebugInfo {
         )?;
         write!(
             f,
-            "swaps: {}, {} of them emergencies; {} retries; {} generations alive",
-            self.swaps, self.emergencies, self.retries, self.generations_alive
+            "swaps: {}, {} of them emergencies; {} retries, {} calls held back; {} generations alive",
+            self.swaps, self.emergencies, self.retries, self.held_back, self.generations_alive
         )?;
         if self.artifacts.contents > 0 || self.artifacts.directory_bytes.is_some() {
             let (used, refused) = (self.artifact_hits, self.artifact_refusals);

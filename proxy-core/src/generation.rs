@@ -260,6 +260,7 @@ impl Generation {
                 .apply(entry, artifact.as_deref())
                 .map_err(|divergence| {
                     self.set_taint(divergence.to_string());
+                    self.note_memory(guest.memory_bytes());
                     Error::Divergence(Box::new(divergence))
                 })?;
             imported += u64::from(matches!(how, How::Imported(_)));
@@ -304,6 +305,16 @@ impl Generation {
     pub(crate) fn capture(&self) -> Result<Checkpoint, Error> {
         let mut guest = self.enter_standby();
         guest.capture(self.engine)
+    }
+
+    /// Whether the last entry ended as a failed allocation ends.
+    pub(crate) fn ended_in_allocation(&self) -> bool {
+        self.enter_standby().ended_in_allocation()
+    }
+
+    /// The types of the objects alive in a standby, and how many there are of each, most first.
+    pub(crate) fn live_objects(&self) -> Vec<(String, usize)> {
+        self.enter_standby().live_objects()
     }
 
     /// What each live object says of itself, of those that `history` created with a fingerprint.

@@ -56,6 +56,7 @@ mod error;
 mod event;
 mod gate;
 mod generation;
+mod holding;
 mod hooks;
 mod journal;
 mod lane;

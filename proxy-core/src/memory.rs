@@ -224,6 +224,14 @@ impl Situation {
         }
     }
 
+    /// The size from which on a call would better wait for a swap that is near: the memory cannot
+    /// grow once more as it did, and the swap is due.
+    pub(crate) fn hold_from(&self, thresholds: Thresholds) -> u64 {
+        let growth = self.headroom.max(engine_api::PAGE_BYTES);
+        let last = self.limit.saturating_sub(growth).saturating_add(1);
+        last.max(self.swap_at(thresholds).0)
+    }
+
     pub(crate) fn decide(&self, thresholds: Thresholds) -> Decision {
         let (swap_at, swap_reason) = self.swap_at(thresholds);
         if self.standby_ready {

@@ -292,6 +292,7 @@ impl Proxy {
             artifact_faults: counts.artifact_faults.get(),
             divergences: counts.divergences.get(),
             retries: counts.retries.get(),
+            held_back: counts.held_back.get(),
             failures: status.failures,
             last_error: last.error,
             state_exceeds_budget: status.state_exceeds_budget,

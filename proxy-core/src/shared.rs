@@ -18,6 +18,7 @@ use engine_api::{EngineId, FuncIndex, ModuleInfo};
 use crate::budget::Budget;
 use crate::event::Event;
 use crate::generation::{Failure, Generation, RecordedInstance};
+use crate::holding::Holding;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::{ExportPlan, Plan};
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) ledger: Ledger,
     pub(crate) wakeup: Wakeup,
+    pub(crate) holding: Holding,
     pub(crate) live_generations: Arc<LiveGenerations>,
     pub(crate) enabled: AtomicBool,
 }
@@ -74,6 +76,7 @@ impl Shared {
         guest: &mut RecordedInstance,
         run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
     ) -> Result<R, Failed> {
+        self.check_fit(plan, guest)?;
         let unwinding = TaintOnUnwind(generation);
         let outcome = run(guest);
         std::mem::forget(unwinding);

@@ -68,6 +68,8 @@ pub(crate) struct State {
     /// How long the last slice of work on it took, while there is more to do.
     aside_took: Option<Duration>,
     memory: Memory,
+    /// The size of the last standby made from nothing, unless objects were freed since.
+    replayed_bytes: Option<u64>,
     /// How long the last preparation took, if there was one.
     prepare_time: Option<Duration>,
     /// The dead generation that an attempt was made to replace.
@@ -134,6 +136,7 @@ impl State {
                 growth: GrowthRate::default(),
                 working_set: WorkingSet::default(),
             },
+            replayed_bytes: None,
             prepare_time: None,
             mourned: None,
             newest: 1,
@@ -145,6 +148,13 @@ impl State {
         let next = self.swap.after(step);
         debug_assert!(next.is_some(), "{step:?} in state {}", self.swap);
         self.swap = next.unwrap_or(SwapState::Idle);
+    }
+
+    /// Whether a standby of this size is larger than the state needs, as far as is known: by an
+    /// eighth and more.
+    fn is_swollen(&self, bytes: u64) -> bool {
+        self.replayed_bytes
+            .is_none_or(|replayed| bytes > replayed.saturating_add(replayed / 8))
     }
 
     /// The size of the standby, in bytes.
@@ -232,6 +242,7 @@ impl Upkeep {
         self.compact_if_due();
         if self.shared.journal.take_freed() {
             state.degradation.state_shrank();
+            state.replayed_bytes = None;
         }
         // Loaded under the lock: the thread before may have replaced a dead generation.
         let Some(active) = self.shared.active.load_full() else {
@@ -281,7 +292,12 @@ impl Upkeep {
                 let is_free = state.draining.is_none() && state.degradation.permit(now).is_ok();
                 if !is_free {
                     self.work_aside(state);
-                } else if self.prepare(state, reason, now).is_ok() {
+                    return;
+                }
+                // From here on a swap is near, with or without a supervisor.
+                let hold_from = situation.hold_from(self.shared.budget.thresholds);
+                self.shared.holding.hold_from(hold_from);
+                if self.prepare(state, reason, now).is_ok() {
                     self.swap_if_due(state, now);
                 }
             }
@@ -329,7 +345,21 @@ impl Upkeep {
             situation.wake_at(self.shared.budget.thresholds)
         };
         self.shared.budget.wake_at(wake_at);
+        if is_paused || !self.shared.wakeup.is_supervised() || !self.shared.is_enabled() {
+            // Nobody knows when the next swap will be.
+            self.shared.holding.release();
+        } else {
+            let hold_from = situation.hold_from(self.shared.budget.thresholds);
+            self.shared.holding.hold_from(hold_from);
+        }
         situation
+    }
+
+    /// Looks at a generation that has just begun to serve: when to look again.
+    fn watch_new(&self, state: &mut State) {
+        if let Some(active) = self.shared.active.load_full() {
+            self.situation(state, &active, Instant::now());
+        }
     }
 
     /// Asks the module how much memory it uses, if it can say and no call is inside.
@@ -434,6 +464,7 @@ impl Upkeep {
             state.step(Step::Discard);
         }
         self.shared.journal.forget_applied();
+        self.shared.holding.release();
     }
 }
 

@@ -14,8 +14,10 @@ mod proxy {
     mod calls;
     mod checkpoints;
     mod compaction;
+    mod crowded;
     mod degradation;
     mod divergence;
+    mod hold_back;
     mod hooks;
     mod host;
     mod hostile;

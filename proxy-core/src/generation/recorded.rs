@@ -1,8 +1,9 @@
 //! The inside of a generation: an instance, with a record of what its calls did.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Val};
+use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Trap, Val};
 use guest_calls::{BoundInstance, CallFailure, ObjectTable, Ran};
 use smallvec::SmallVec;
 
@@ -23,6 +24,8 @@ pub(crate) struct RecordedInstance {
     records_host: bool,
     applied: SequenceNumber,
     calls: u32,
+    /// Whether the last replayed call ended as a failed allocation ends.
+    pub(super) ended_in_allocation: bool,
     /// The entries applied to it while it was a standby.
     pub(super) history: History,
 }
@@ -93,6 +96,7 @@ impl RecordedInstance {
             records_host: imports.iter().next().is_some(),
             applied: SequenceNumber::ZERO,
             calls: 0,
+            ended_in_allocation: false,
             history: History::begin(host_calls, blueprint.checkpoints),
         };
         Ok((guest, recording.calls))
@@ -115,6 +119,7 @@ impl RecordedInstance {
             records_host: imports.iter().next().is_some(),
             applied: checkpoint.sequence,
             calls: 0,
+            ended_in_allocation: false,
             history: History::after(checkpoint),
         })
     }
@@ -133,6 +138,26 @@ impl RecordedInstance {
             engine,
             self.history.lineage(),
         ))
+    }
+
+    pub(super) fn ended_in_allocation(&self) -> bool {
+        self.ended_in_allocation
+    }
+
+    /// The types of the live objects, and how many there are of each, most first.
+    pub(crate) fn live_objects(&self) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, object) in self.bound.objects.iter() {
+            *counts
+                .entry(object.ty.as_deref().unwrap_or("object"))
+                .or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts
+            .into_iter()
+            .map(|(ty, count)| (ty.to_owned(), count))
+            .collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
     }
 
     /// What each live object that has a fingerprint says now, in the order of creation; `None` if it
@@ -358,6 +383,21 @@ impl RecordedInstance {
 }
 
 impl Failure {
+    /// Whether a failed allocation ends a call like this: guests panic and abort alike.
+    pub(crate) fn may_be_allocation(&self) -> bool {
+        let Failure::Call { failure, .. } = self else {
+            return false;
+        };
+        match failure {
+            CallFailure::Exhausted => true,
+            CallFailure::Ended(source) => matches!(
+                **source,
+                engine_api::Error::Trap(Trap::Unreachable | Trap::MemoryOutOfBounds)
+            ),
+            _ => false,
+        }
+    }
+
     pub(crate) fn describe(&self) -> String {
         match self {
             Failure::Call { failure, .. } => failure.to_string(),

@@ -345,6 +345,13 @@ impl Upkeep {
         self.shared.compact(self.shared.journal.standby_applied());
     }
 
+    /// No checkpoint is of use any more: the next one is made from nothing.
+    pub(super) fn forget_checkpoints(&self, state: &mut State) {
+        self.drop_aside(state);
+        state.checkpoints.clear();
+        self.hold_journal(state);
+    }
+
     /// Makes the journal keep what standbys from the current checkpoints will need.
     pub(super) fn hold_journal(&self, state: &State) {
         let horizons = state.checkpoints.horizons().collect();

@@ -128,6 +128,7 @@ impl Upkeep {
         self.drop_aside(&mut state);
         active.retire();
         active.send_away();
+        self.shared.holding.release();
         let since = Instant::now();
         let mut left = vec![active];
         left.extend(state.draining.take().map(|draining| draining.generation));

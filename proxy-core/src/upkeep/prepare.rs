@@ -27,6 +27,9 @@ pub(super) struct Standby {
     pub(super) is_touched: bool,
 }
 
+/// In an emergency a standby with little room is replaced only by a replay that takes no longer.
+const EMERGENCY_REPLAY_MAX: Duration = Duration::from_secs(1);
+
 /// A tail of up to this many entries is left to the swap itself.
 const TAIL: usize = 32;
 
@@ -123,13 +126,25 @@ impl Upkeep {
         {
             outcome = self.replay(state, &blueprint, checkpoint.as_ref(), reason, started);
         }
-        if let (Some(checkpoint), Err(error)) = (&checkpoint, &outcome)
-            && !matches!(error, Error::StateExceedsBudget { .. })
-        {
-            // The journal is the truth, and is replayed without the checkpoint.
-            self.restore_failed(state, checkpoint, error);
-            self.begin_replay(None);
-            outcome = self.replay(state, &blueprint, None, reason, started);
+        match (&checkpoint, &outcome) {
+            (Some(checkpoint), Err(error)) => {
+                // The journal is the truth, and is replayed without the checkpoint.
+                self.restore_failed(state, checkpoint, error);
+                self.begin_replay(None);
+                outcome = self.replay(state, &blueprint, None, reason, started);
+            }
+            (Some(_), Ok((generation, ..)))
+                if self.is_crowded(state, generation.memory_bytes(), reason) =>
+            {
+                // What came and went since has left its holes in the checkpoint, or on top of it.
+                drop(outcome);
+                state.step(Step::Discard);
+                state.step(Step::Prepare);
+                self.forget_checkpoints(state);
+                self.begin_replay(None);
+                outcome = self.replay(state, &blueprint, None, reason, started);
+            }
+            _ => {}
         }
         // Only for failures before it began to catch up: later ones are left to the next attempt.
         while let Err(error) = &outcome
@@ -137,6 +152,12 @@ impl Upkeep {
             && self.shared.can_do_without_artifact(error)
         {
             outcome = self.replay(state, &blueprint, None, reason, started);
+        }
+        if reason != Reason::Emergency
+            && let Ok((generation, ..)) = &outcome
+            && let Err(error) = self.check_budget(generation)
+        {
+            outcome = Err(error);
         }
         match outcome {
             Ok((generation, entries, source)) => {
@@ -219,13 +240,24 @@ impl Upkeep {
         }
         // A call that waits for a dead generation to be replaced must not wait for a checkpoint
         // too.
-        if reason != Reason::Emergency {
+        let bytes = generation.memory_bytes();
+        if source == Source::Replay {
+            state.replayed_bytes = Some(bytes);
+        }
+        if reason != Reason::Emergency && !self.is_crowded(state, bytes, reason) {
             self.checkpoint_fresh(state, &generation, source, tail);
         }
-        if reason != Reason::Emergency {
-            self.check_budget(&generation)?;
-        }
         Ok((generation, count, source))
+    }
+
+    /// Whether a standby of this size is past the warning threshold from its first moment, and one
+    /// made from nothing may be smaller. A call that waits for it does not wait for a long replay.
+    fn is_crowded(&self, state: &State, bytes: u64, reason: Reason) -> bool {
+        if bytes < self.shared.budget.warn_bytes() || !state.is_swollen(bytes) {
+            return false;
+        }
+        let entries = self.shared.journal.size.entries();
+        reason != Reason::Emergency || state.checkpoints.expected(entries) <= EMERGENCY_REPLAY_MAX
     }
 
     /// Applies what callers journaled meanwhile, until the tail is short. If callers journal as
@@ -330,6 +362,7 @@ impl Upkeep {
         Err(Error::StateExceedsBudget {
             state_mib: mib(state),
             threshold_mib: mib(threshold),
+            objects: generation.live_objects(),
         })
     }
 
@@ -347,11 +380,11 @@ impl Upkeep {
         if let Error::StateExceedsBudget {
             state_mib,
             threshold_mib,
-        } = error
+            objects,
+        } = &error
         {
-            state
-                .degradation
-                .budget_exceeded(now, state_mib, threshold_mib);
+            let exceeded = (*state_mib, *threshold_mib, objects.clone());
+            state.degradation.budget_exceeded(now, exceeded);
             self.shared.ledger.note_error(&error);
             self.publish(state);
             return error;
@@ -372,7 +405,9 @@ impl Upkeep {
         debug_assert_eq!(state.swap, SwapState::Idle);
         self.publish(state);
         match error {
-            error @ (Error::Divergence(_) | Error::PreparationTimeout { .. }) => error,
+            error @ (Error::Divergence(_)
+            | Error::PreparationTimeout { .. }
+            | Error::StandbyOutOfMemory { .. }) => error,
             error => Error::Preparation {
                 source: Box::new(error),
             },

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::checkpoint::{Applied, Checkpoint};
 use crate::generation::{Blueprint, Generation};
 use crate::journal::Journal;
+use crate::memory::mib;
 use crate::shared::Shared;
-use crate::{Entry, Error, SequenceNumber};
+use crate::{DivergenceKind, Entry, Error, SequenceNumber};
 
 /// Entries are applied in batches, between which the replay can end early.
 pub(super) const BATCH: usize = 256;
@@ -176,6 +177,28 @@ pub(super) fn apply(
     applied
 }
 
+/// A standby that ran out of memory departs from the original, and yet the module may be as
+/// deterministic as any: its memory is laid out otherwise, because entries about freed objects are
+/// left out.
+fn explained(shared: &Shared, generation: &Generation, error: Error) -> Error {
+    let bytes = generation.memory_bytes();
+    match error {
+        Error::Divergence(divergence)
+            if divergence.what == DivergenceKind::Outcome
+                && generation.ended_in_allocation()
+                && shared.budget.is_exhausted(bytes) =>
+        {
+            Error::StandbyOutOfMemory {
+                entry: divergence.entry,
+                export: divergence.export,
+                used_mib: mib(bytes),
+                limit_mib: mib(shared.budget.limit()),
+            }
+        }
+        error => error,
+    }
+}
+
 /// Applies entries without a look at the artifact store, whose directory may be slow. The next
 /// replay keeps what was exported.
 pub(super) fn apply_alone(
@@ -183,7 +206,8 @@ pub(super) fn apply_alone(
     generation: &Generation,
     entries: &[Arc<Entry>],
 ) -> Result<(), Error> {
-    let imported = generation.apply(entries, shared.artifacts.of_entries())?;
+    let applied = generation.apply(entries, shared.artifacts.of_entries());
+    let imported = applied.map_err(|error| explained(shared, generation, error))?;
     shared.ledger.counts.imported.add(imported);
     shared.ledger.counts.verified.add(entries.len() as u64);
     Ok(())

@@ -137,6 +137,7 @@ impl Upkeep {
         drop(turn);
         let pause = started.elapsed();
         old.send_away();
+        self.shared.holding.release();
         state.step(Step::Promoted);
         state.blueprint = blueprint;
         let swapped = Swapped {
@@ -174,6 +175,7 @@ impl Upkeep {
             generation: old,
             since: Instant::now(),
         });
+        self.watch_new(state);
         self.publish(state);
         self.shared.ledger.emit(&Event::SwapComplete(swapped));
     }
