@@ -14,7 +14,8 @@ pub(crate) struct Holding {
     bound: Duration,
     /// `u64::MAX` while no swap is near.
     from: AtomicU64,
-    lock: Mutex<()>,
+    /// How often calls were released.
+    releases: Mutex<u64>,
     changed: Condvar,
 }
 
@@ -23,7 +24,7 @@ impl Holding {
         Self {
             bound,
             from: AtomicU64::new(u64::MAX),
-            lock: Mutex::new(()),
+            releases: Mutex::new(0),
             changed: Condvar::new(),
         }
     }
@@ -44,7 +45,7 @@ impl Holding {
     /// The swap took place, or will not: lets all calls go on.
     pub(crate) fn release(&self) {
         if self.from.swap(u64::MAX, Ordering::Relaxed) != u64::MAX {
-            drop(lock(&self.lock));
+            *lock(&self.releases) += 1;
             self.changed.notify_all();
         }
     }
@@ -52,10 +53,15 @@ impl Holding {
     /// Waits until calls are released. If that takes longer than the bound, lets the others go on
     /// too: the swap is not as near as it seemed. Returns whether it was in time.
     pub(crate) fn wait(&self) -> bool {
-        let is_held = |(): &mut ()| self.from.load(Ordering::Relaxed) != u64::MAX;
+        let releases = lock(&self.releases);
+        if self.from.load(Ordering::Relaxed) == u64::MAX {
+            return true;
+        }
+        // The next swap may be near at once, so it is the release that counts.
+        let before = *releases;
         let (guard, timeout) = self
             .changed
-            .wait_timeout_while(lock(&self.lock), self.bound, is_held)
+            .wait_timeout_while(releases, self.bound, |releases| *releases == before)
             .unwrap_or_else(PoisonError::into_inner);
         drop(guard);
         if timeout.timed_out() {

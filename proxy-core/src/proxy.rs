@@ -324,6 +324,7 @@ impl Proxy {
 
     pub(crate) fn supervise(&self, supervised: bool) {
         self.shared.wakeup.supervise(supervised);
+        self.shared.holding.release();
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {

@@ -300,6 +300,10 @@ impl Upkeep {
                 if self.prepare(state, reason, now).is_ok() {
                     self.swap_if_due(state, now);
                 }
+                if !self.shared.wakeup.is_supervised() {
+                    // Nobody knows when the next tick will be.
+                    self.shared.holding.release();
+                }
             }
             Decision::Swap(reason) => {
                 let _ = self.promote(state, reason);
@@ -345,10 +349,9 @@ impl Upkeep {
             situation.wake_at(self.shared.budget.thresholds)
         };
         self.shared.budget.wake_at(wake_at);
-        if is_paused || !self.shared.wakeup.is_supervised() || !self.shared.is_enabled() {
-            // Nobody knows when the next swap will be.
+        if is_paused || !self.shared.is_enabled() {
             self.shared.holding.release();
-        } else {
+        } else if self.shared.wakeup.is_supervised() {
             let hold_from = situation.hold_from(self.shared.budget.thresholds);
             self.shared.holding.hold_from(hold_from);
         }

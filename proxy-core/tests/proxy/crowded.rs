@@ -148,5 +148,7 @@ fn calls_that_cannot_fit_beside_the_live_state_cost_no_rebuild_each() {
     for held in &held[..4] {
         proxy.call("hold_free", args![*held]).unwrap();
     }
+    // The generation that serves has no room for it, and the one after has.
+    let _ = proxy.call("hold", args![1]);
     hold(&proxy, 1);
 }
