@@ -20,6 +20,7 @@ mod proxies {
     mod standby_failures;
     mod swaps;
     mod tables;
+    mod upkeep;
 }
 
 /// See [`conformance::probe`].

@@ -113,6 +113,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
 
+    /// How long a call near the memory limit may wait for a swap, or `off`
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_bound)]
+    pub(crate) hold_back: Duration,
+
     /// The calls to make, as JSON lines; see below
     #[arg(long, value_name = "F.jsonl")]
     pub(crate) workload: Option<PathBuf>,
@@ -322,6 +326,13 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     quantity(text, &units)
         .map(Duration::from_millis)
         .ok_or_else(|| "write a time as in `500ms`, `10s` or `2m`".to_owned())
+}
+
+fn parse_bound(text: &str) -> Result<Duration, String> {
+    if text == "off" {
+        return Ok(Duration::ZERO);
+    }
+    parse_time(text).map_err(|error| format!("{error}, or `off`"))
 }
 
 /// A number above 0 with its unit, as a multiple of the unit that counts as 1.

@@ -115,6 +115,7 @@ fn build(
         .limits(args.subject.limits())
         .thresholds(thresholds)
         .drain_timeout(args.subject.drain_timeout)
+        .hold_back(args.hold_back)
         .enabled(!args.without_proxy)
         .artifacts(artifacts)
         .on_divergence(args.on_divergence.into())

@@ -113,6 +113,26 @@ impl DataPlane {
         })
     }
 
+    /// Waits for a swap that is near, with nothing in hand. A thread inside a guest or a hook of this
+    /// proxy does not: the swap might wait for it.
+    #[cold]
+    fn hold_back(&self, export: &Arc<str>) {
+        if self.shared.check_outside().is_err() {
+            return;
+        }
+        let started = Instant::now();
+        self.shared.ledger.counts.held_back.add(1);
+        // Whoever swaps may be asleep, and the generation that this call has just let go may be the
+        // one before, which has to be freed first.
+        self.caretaker.tidy_up();
+        let in_time = self.shared.holding.wait();
+        self.shared.ledger.emit(&Event::CallHeldBack {
+            export: Arc::clone(export),
+            waited: started.elapsed(),
+            in_time,
+        });
+    }
+
     /// Makes one attempt, and another on a clean generation if that may help. An attempt that finds
     /// its generation closed returns `None` and is made again on the next.
     #[inline]
@@ -135,11 +155,18 @@ impl DataPlane {
         attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
         let mut repetitions = Repetitions::default();
+        let mut was_held = false;
         loop {
             let active = self.shared.active.load();
             let Some(generation) = &*active else {
                 return Err(Error::ShutDown);
             };
+            if self.shared.holding.is_reached(generation.memory_bytes()) && !was_held {
+                was_held = true;
+                drop(active);
+                self.hold_back(&plan.name);
+                continue;
+            }
             let inside = self.shared.enter_thread()?;
             let outcome = attempt(generation, repetitions);
             drop(inside);
@@ -294,6 +321,7 @@ impl DataPlane {
         drop(journal);
         if shrank {
             self.shared.journal.note_freed();
+            self.shared.budget.forget_misfits();
         }
     }
 

@@ -47,6 +47,8 @@ pub struct DebugInfo {
     pub memory_limit: u64,
     /// The size of the active generation when it took over.
     pub memory_baseline: u64,
+    /// The memory that every generation takes again soon after it took over. It is no leak.
+    pub working_set: u64,
     /// The size of the standby, if there is one.
     pub standby_memory: Option<u64>,
     /// The largest growth of a recent single call.
@@ -84,6 +86,8 @@ pub struct DebugInfo {
     pub cuts: Vec<Cut>,
     /// Calls repeated on a clean generation.
     pub retries: u64,
+    /// Calls near the memory limit that waited for a swap, at most for the bound.
+    pub held_back: u64,
     /// Preparations that failed in a row.
     pub failures: u32,
     /// The last error of a preparation or swap.
@@ -116,7 +120,7 @@ impl fmt::Display for DebugInfo {
         )?;
         writeln!(
             f,
-            "generation {}{}: {:.1} of {:.1} MiB, baseline {:.1}, growing {:.2} MiB/s, by up to \
+            "generation {}{}: {:.1} of {:.1} MiB, baseline {:.1} and {:.1} at work, growing {:.2} MiB/s, by up to \
              {:.2} MiB in a call",
             self.generation,
             self.tainted
@@ -125,6 +129,7 @@ impl fmt::Display for DebugInfo {
             mib(self.memory),
             mib(self.memory_limit),
             mib(self.memory_baseline),
+            mib(self.working_set),
             self.growth_rate / crate::memory::MIB,
             mib(self.largest_growth),
         )?;
@@ -142,8 +147,8 @@ impl fmt::Display for DebugInfo {
         )?;
         write!(
             f,
-            "swaps: {}, {} of them emergencies; {} retries; {} generations alive",
-            self.swaps, self.emergencies, self.retries, self.generations_alive
+            "swaps: {}, {} of them emergencies; {} retries, {} calls held back; {} generations alive",
+            self.swaps, self.emergencies, self.retries, self.held_back, self.generations_alive
         )?;
         if self.artifacts.contents > 0 || self.artifacts.directory_bytes.is_some() {
             let (used, refused) = (self.artifact_hits, self.artifact_refusals);

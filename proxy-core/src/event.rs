@@ -157,6 +157,15 @@ pub enum Event {
         /// Why: `out_of_memory`, or a trap's name.
         reason: &'static str,
     },
+    /// A call near the memory limit waited for a swap.
+    CallHeldBack {
+        /// The export, or `a pinned scope`.
+        export: Arc<str>,
+        /// How long it waited.
+        waited: Duration,
+        /// Whether it was released within the bound.
+        in_time: bool,
+    },
     /// The live state alone is larger than the warning threshold.
     StateExceedsBudget {
         /// The size of the state.
@@ -257,6 +266,7 @@ impl Event {
             Event::DivergenceAccepted { .. } => "divergence-accepted",
             Event::DivergenceSkipped { .. } => "divergence-skipped",
             Event::CallRetried { .. } => "call-retried",
+            Event::CallHeldBack { .. } => "call-held-back",
             Event::StateExceedsBudget { .. } => "state-exceeds-budget",
             Event::BreakerOpen { .. } => "breaker-open",
             Event::JournalCompacted { .. } => "journal-compacted",

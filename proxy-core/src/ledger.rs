@@ -76,6 +76,8 @@ shown! {
         failed_calls;
         /// Their metric, [`RETRIES`], has the reason as another label.
         retries;
+        held_back "wasm_proxy_calls_held_back_total"
+            "Calls near the memory limit that waited for a swap";
         swaps "wasm_proxy_swaps_total" "Swaps, emergencies included";
         emergencies "wasm_proxy_emergency_swaps_total" "Swaps because a generation died";
         /// Entries replayed and found equal.
@@ -271,6 +273,7 @@ impl Ledger {
             | Event::CheckpointVerified { .. }
             | Event::ArtifactKept { .. }
             | Event::ArtifactUsed { .. }
+            | Event::CallHeldBack { .. }
             | Event::JournalCompacted { .. } => tracing::debug!(proxy, name, ?event),
             Event::StandbyPrepareComplete(_)
             | Event::SwapComplete(_)

@@ -57,6 +57,7 @@ mod error;
 mod event;
 mod gate;
 mod generation;
+mod holding;
 mod hooks;
 mod journal;
 mod lane;
@@ -75,6 +76,7 @@ mod tier_up;
 mod upkeep;
 mod val_bytes;
 mod wakeup;
+mod working_set;
 
 /// The scripted engine, which unit tests share with integration tests, names this crate so.
 #[cfg(test)]

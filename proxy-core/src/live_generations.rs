@@ -55,17 +55,17 @@ impl Member {
         member
     }
 
+    /// How many calls it has served.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     /// Counts a call. Only the thread in the generation's lane may do so, so no other thread writes
     /// meanwhile.
     #[inline]
     pub(crate) fn count_call(&self) {
         let calls = self.calls.load(Ordering::Relaxed);
         self.calls.store(calls + 1, Ordering::Relaxed);
-    }
-
-    /// How many calls the generation has served.
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
     }
 }
 

@@ -342,6 +342,7 @@ impl Proxy {
             memory: self.memory_bytes(),
             memory_limit: shared.budget.limit(),
             memory_baseline: status.baseline,
+            working_set: status.working_set,
             standby_memory: status.standby_memory,
             largest_growth: shared.budget.largest_growth(),
             growth_rate: status.growth_rate,
@@ -360,6 +361,7 @@ impl Proxy {
             divergence: self.divergence(),
             cuts: shared.journal.lock().cuts().to_vec(),
             retries: counts.retries.get(),
+            held_back: counts.held_back.get(),
             failures: status.failures,
             last_error: last.error,
             state_exceeds_budget: status.state_exceeds_budget,
@@ -383,13 +385,15 @@ impl Proxy {
         &self.upkeep
     }
 
-    /// Waits until something is due for the supervisor, or `timeout` has passed.
+    /// Waits until something is due for the supervisor, or `timeout` has passed. Work aside is due
+    /// after a rest.
     pub(crate) fn wait(&self, timeout: Duration) {
-        self.shared.wakeup.wait(timeout);
+        self.shared.wakeup.wait(self.upkeep.rest(timeout));
     }
 
     pub(crate) fn supervise(&self, supervised: bool) {
         self.shared.wakeup.supervise(supervised);
+        self.shared.holding.release();
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {

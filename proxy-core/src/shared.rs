@@ -21,6 +21,7 @@ use engine_api::{EngineId, FuncIndex, ModuleInfo};
 use crate::budget::Budget;
 use crate::event::Event;
 use crate::generation::{Exhaustion, Failure, Generation, RecordedInstance};
+use crate::holding::Holding;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::{ExportPlan, Plan};
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) divergence: Mutex<Option<Divergence>>,
     pub(crate) ledger: Ledger,
     pub(crate) wakeup: Wakeup,
+    pub(crate) holding: Holding,
     pub(crate) live_generations: Arc<LiveGenerations>,
     pub(crate) enabled: AtomicBool,
 }
@@ -88,6 +90,7 @@ impl Shared {
         repetitions: Option<Repetitions>,
         run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
     ) -> Result<R, Failed> {
+        self.check_fit(plan, guest)?;
         let unwinding = TaintOnUnwind(generation);
         let outcome = run(guest);
         std::mem::forget(unwinding);
@@ -141,13 +144,17 @@ impl Shared {
     fn note_memory(&self, generation: &Generation, bytes: u64) {
         let grown = generation.note_memory(bytes);
         if grown > 0 {
-            self.note_growth(grown, bytes);
+            self.note_growth(generation, grown, bytes);
         }
     }
 
     #[cold]
-    fn note_growth(&self, grown: u64, bytes: u64) {
-        if self.budget.note_growth(grown, bytes) {
+    fn note_growth(&self, generation: &Generation, grown: u64, bytes: u64) {
+        let is_due = self.budget.note_growth(grown, bytes);
+        if self.budget.is_large(grown) {
+            generation.note_large_growth(bytes);
+        }
+        if is_due {
             self.wakeup.wake();
         }
     }

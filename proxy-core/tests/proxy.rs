@@ -9,14 +9,17 @@ mod fake;
 mod proxy {
     mod artifact_files;
     mod artifacts;
+    mod aside;
     mod bare;
     mod calls;
     mod checkpoints;
     mod compaction;
+    mod crowded;
     mod cuts;
     mod degradation;
     mod divergence;
     mod exhaustion;
+    mod hold_back;
     mod hooks;
     mod host;
     mod hostile;
@@ -31,5 +34,6 @@ mod proxy {
     mod swap;
     mod things;
     mod tier_up;
+    mod working_set;
     mod world;
 }

@@ -35,10 +35,17 @@ impl DataPlane {
     ) -> Result<T, E> {
         let shared = &*self.shared;
         let mut repetitions = Repetitions::default();
+        let mut was_held = false;
         loop {
             let Some(generation) = shared.active.load_full() else {
                 return Err(Error::ShutDown.into());
             };
+            if shared.holding.is_reached(generation.memory_bytes()) && !was_held {
+                was_held = true;
+                drop(generation);
+                self.hold_back(&SCOPE.into());
+                continue;
+            }
             let outcome = if generation.taint().is_some() {
                 None
             } else {

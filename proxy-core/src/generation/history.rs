@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::checkpoint::{Applied, How};
+use crate::checkpoint::{Applied, Checkpoint, How, Lineage};
 use crate::journal::Entry;
 
 /// The entries that a standby has applied, in order.
@@ -11,6 +11,8 @@ pub(crate) struct History {
     /// Those of the checkpoint that it came from, or that was taken of it.
     shared: Arc<[Applied]>,
     own: Vec<Applied>,
+    /// The checkpoints that share it.
+    lineage: Lineage,
     /// Whether a checkpoint may be taken, which needs the history.
     is_kept: bool,
 }
@@ -22,15 +24,17 @@ impl History {
         Self {
             shared: Arc::new([]),
             own: Vec::new(),
+            lineage: Lineage::default(),
             is_kept,
         }
     }
 
     /// The history of an instance made from a checkpoint.
-    pub(crate) fn after(checkpoint: &Arc<[Applied]>) -> Self {
+    pub(crate) fn after(checkpoint: &Checkpoint) -> Self {
         Self {
-            shared: Arc::clone(checkpoint),
+            shared: Arc::clone(&checkpoint.history),
             own: Vec::new(),
+            lineage: checkpoint.lineage().clone(),
             is_kept: true,
         }
     }
@@ -48,6 +52,11 @@ impl History {
     /// How many entries it holds.
     pub(crate) fn len(&self) -> usize {
         self.shared.len() + self.own.len()
+    }
+
+    /// What a checkpoint of it belongs to.
+    pub(crate) fn lineage(&self) -> Lineage {
+        self.lineage.clone()
     }
 
     /// All of it, for a checkpoint.

@@ -1,14 +1,15 @@
 //! The inside of a generation: an instance, with a record of what its calls did.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Val};
+use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Trap, Val};
 use guest_calls::{BoundInstance, CallFailure, ObjectTable, Ran};
 use smallvec::SmallVec;
 
 use super::Blueprint;
 use super::history::History;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Applied, Checkpoint};
 use crate::journal::{HostCall, ResultRecord};
 use crate::policy::plan::ExportPlan;
 use crate::recorder::{Recorder, is_live_reference};
@@ -25,6 +26,8 @@ pub(crate) struct RecordedInstance {
     calls: u32,
     /// Whether the last call that returned gave a status code for exhaustion.
     gave_status_code: bool,
+    /// Whether the last replayed call ended as a failed allocation ends.
+    pub(super) ended_in_allocation: bool,
     /// The entries applied to it while it was a standby.
     pub(super) history: History,
 }
@@ -104,6 +107,7 @@ impl RecordedInstance {
             applied: SequenceNumber::ZERO,
             calls: 0,
             gave_status_code: false,
+            ended_in_allocation: false,
             history: History::begin(blueprint.checkpoints),
         };
         Ok((guest, recording.calls))
@@ -127,7 +131,8 @@ impl RecordedInstance {
             applied: checkpoint.sequence,
             calls: 0,
             gave_status_code: false,
-            history: History::after(&checkpoint.history),
+            ended_in_allocation: false,
+            history: History::after(checkpoint),
         })
     }
 
@@ -150,7 +155,56 @@ impl RecordedInstance {
             self.applied,
             history,
             engine,
+            self.history.lineage(),
         ))
+    }
+
+    pub(super) fn ended_in_allocation(&self) -> bool {
+        self.ended_in_allocation
+    }
+
+    /// The types of the live objects, and how many there are of each, most first.
+    pub(crate) fn live_objects(&self) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, object) in self.bound.objects.iter() {
+            *counts
+                .entry(object.ty.as_deref().unwrap_or("object"))
+                .or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts
+            .into_iter()
+            .map(|(ty, count)| (ty.to_owned(), count))
+            .collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
+    /// What each live object that has a fingerprint says now, in the order of creation; `None` if it
+    /// fails to say. Host functions do not answer.
+    pub(super) fn fingerprints(&mut self, history: &[Applied]) -> Vec<(Handle, Option<Vec<Val>>)> {
+        let mut fingerprints = Vec::new();
+        for entry in history.iter().map(|applied| &*applied.entry) {
+            let Some(func) = self.bound.plan.export(entry.func).fingerprint else {
+                continue;
+            };
+            for (handle, _) in entry.creates() {
+                if self.bound.objects.get(&handle).is_none() {
+                    continue;
+                }
+                self.recorder.begin_replay(&[]);
+                let said = self.attempt(|bound| bound.fingerprint(func, handle));
+                let is_alone = self.recorder.finish().mismatch.is_none();
+                let said = said.ok().filter(|_| is_alone).map(|said| {
+                    let mut digests = Vec::new();
+                    for record in ResultRecord::all_of(&said, &self.bound.objects) {
+                        record.digest_into(&mut digests);
+                    }
+                    digests
+                });
+                fingerprints.push((handle, said));
+            }
+        }
+        fingerprints
     }
 
     /// Gives the memory back, in slices. Nothing may run here afterwards.
@@ -381,6 +435,21 @@ impl Failure {
                 ..
             }
         )
+    }
+
+    /// Whether a failed allocation ends a call like this: guests panic and abort alike.
+    pub(crate) fn may_be_allocation(&self) -> bool {
+        let Failure::Call { failure, .. } = self else {
+            return false;
+        };
+        match failure {
+            CallFailure::Exhausted => true,
+            CallFailure::Ended(source) => matches!(
+                **source,
+                engine_api::Error::Trap(Trap::Unreachable | Trap::MemoryOutOfBounds)
+            ),
+            _ => false,
+        }
     }
 
     pub(crate) fn describe(&self) -> String {

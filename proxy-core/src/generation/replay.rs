@@ -146,6 +146,7 @@ impl RecordedInstance {
             unused,
             ..
         } = self.recorder.finish();
+        self.ended_in_allocation = outcome.as_ref().is_err_and(Failure::may_be_allocation);
         let fewer = || (unused > 0).then(|| format!("{unused} fewer"));
         let ended = outcome.is_err();
         if let Some(got) = mismatch

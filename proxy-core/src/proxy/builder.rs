@@ -14,6 +14,7 @@ use crate::budget::Budget;
 use crate::checkpoint::Checkpoints;
 use crate::event::Listener;
 use crate::generation::{Blueprint, Generation};
+use crate::holding::Holding;
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -59,6 +60,7 @@ pub struct Builder {
     patience: Patience,
     drain_timeout: Duration,
     prepare_timeout: Duration,
+    hold_back: Duration,
     enabled: bool,
     checkpoints: CheckpointPolicy,
     hooks: Vec<Arc<dyn SwapHooks>>,
@@ -84,6 +86,7 @@ impl Builder {
             patience: Patience::default(),
             drain_timeout: Duration::from_secs(30),
             prepare_timeout: Duration::from_mins(5),
+            hold_back: Duration::from_millis(100),
             enabled: true,
             checkpoints: CheckpointPolicy::default(),
             hooks: Vec::new(),
@@ -156,6 +159,18 @@ impl Builder {
     /// checked between two entries, so the deadline in the limits bounds it further.
     pub fn prepare_timeout(mut self, timeout: Duration) -> Self {
         self.prepare_timeout = timeout;
+        self
+    }
+
+    /// How long a call may be held back for a swap that is near. The default is 100 ms; zero for
+    /// never.
+    ///
+    /// A call is held back if the memory could not grow once more as the largest recent call grew
+    /// it, and a standby is being prepared or waits for the supervisor. Otherwise it would run into
+    /// the limit and wait for an emergency. It holds nothing that a swap or another call needs. A
+    /// preparation that takes longer than the bound holds nobody back any more.
+    pub fn hold_back(mut self, bound: Duration) -> Self {
+        self.hold_back = bound;
         self
     }
 
@@ -257,6 +272,7 @@ impl Builder {
             wakeup: Wakeup::default(),
             exhaustions,
             divergence: Mutex::default(),
+            holding: Holding::new(self.hold_back),
             live_generations,
             enabled: AtomicBool::new(enabled),
         });

@@ -254,10 +254,12 @@ impl Shared {
     /// After a replay that diverged: whether it was an artifact's doing. Then the proxy does
     /// without the artifacts of that export, and another replay may well succeed.
     pub(crate) fn can_do_without_artifact(&self, error: &Error) -> bool {
-        let Error::Divergence(divergence) = error else {
-            return false;
+        let failed = match error {
+            Error::Divergence(divergence) => divergence.entry,
+            Error::StandbyOutOfMemory { entry, .. } => *entry,
+            _ => return false,
         };
-        let Some(entry) = self.journal.lock().entry(divergence.entry) else {
+        let Some(entry) = self.journal.lock().entry(failed) else {
             return false;
         };
         let artifact = self.artifacts.of_entries.of(&entry);

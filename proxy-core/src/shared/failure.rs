@@ -1,10 +1,13 @@
 //! Failed calls: what they mean for the generation and for the caller.
 
+use std::time::Instant;
+
 use engine_api::{MemoryType, Trap};
 use guest_calls::CallFailure;
 
 use super::{Ended, Shared};
-use crate::generation::{Failure, Generation, Kill};
+use crate::generation::{Failure, Generation, Kill, RecordedInstance};
+use crate::memory::mib;
 use crate::policy::plan::ExportPlan;
 use crate::{CallError, Error};
 
@@ -80,6 +83,7 @@ impl Shared {
             }
             CallFailure::Exhausted => {
                 self.taint(generation, "its allocator has nothing left".to_owned());
+                self.note_misfit(plan, generation);
                 Failed {
                     error: self.out_of_memory(export, bytes),
                     retry: (!side_effects && self.leaves_room(generation))
@@ -87,17 +91,18 @@ impl Shared {
                     clean: true,
                 }
             }
-            CallFailure::Ended(source) => self.ended(export, generation, ended, *source),
+            CallFailure::Ended(source) => self.ended(plan, generation, ended, *source),
         }
     }
 
     fn ended(
         &self,
-        export: String,
+        plan: &ExportPlan,
         generation: &Generation,
         ended: &Ended,
         source: engine_api::Error,
     ) -> Failed {
+        let export = plan.name.to_string();
         let (bytes, side_effects) = (ended.bytes, ended.side_effects);
         let trap = match source {
             engine_api::Error::Trap(trap) => trap,
@@ -128,6 +133,9 @@ impl Shared {
             trap.to_string()
         };
         self.taint(generation, format!("{cause} in `{export}`"));
+        if out_of_memory {
+            self.note_misfit(plan, generation);
+        }
         let error = if out_of_memory && !side_effects {
             self.out_of_memory(export, bytes)
         } else {
@@ -151,6 +159,32 @@ impl Shared {
             retry: (mends && !side_effects).then_some(reason),
             clean: true,
         }
+    }
+
+    /// A call ran out of memory. If the state alone fills the memory, so will the next.
+    fn note_misfit(&self, plan: &ExportPlan, generation: &Generation) {
+        if !self.leaves_room(generation) {
+            self.budget.note_misfit(plan.func, Instant::now());
+        }
+    }
+
+    /// Refuses a call that found no room beside the live state a moment ago: it would only cost
+    /// another rebuild.
+    #[inline]
+    pub(crate) fn check_fit(
+        &self,
+        plan: &ExportPlan,
+        guest: &RecordedInstance,
+    ) -> Result<(), Failed> {
+        let bytes = guest.memory_bytes();
+        if !self.budget.is_misfit(plan.func, bytes) {
+            return Ok(());
+        }
+        Err(Failed::for_good(Error::StateExceedsBudget {
+            state_mib: mib(bytes),
+            threshold_mib: mib(self.budget.warn_bytes()),
+            objects: guest.live_objects(),
+        }))
     }
 
     /// Whether a generation began below the warning threshold. If not, the state alone fills the

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::replay::{Entries, Noted, Replay};
+use super::replay::{BATCH, Entries, Noted, Replay};
 use super::{State, Upkeep};
 use crate::event::Event;
 use crate::generation::lock;
@@ -82,8 +82,9 @@ impl Upkeep {
             let reason = "the instantiation itself differs; start anew".to_owned();
             return Err(Error::NotSettled { entry, reason });
         }
-        // A standby has applied the entry as it was.
+        // A standby has applied the entry as it was, and so may what is done aside.
         self.discard(state);
+        self.drop_aside(state);
         self.shared.compact(SequenceNumber(u64::MAX));
         let cut = match kind {
             CutKind::Accepted => self.accept(state, divergence)?,
@@ -157,7 +158,7 @@ impl Upkeep {
         let blueprint = &state.blueprint;
         let mut replay = Replay::begin(&self.shared, blueprint, 0, None, Noted::AsScratch)?;
         replay.note(&mut self.shared.journal.lock(), sequence);
-        replay.run(Entries::These(&entries), |_| Ok(true))?;
+        replay.run(&mut Entries::these(entries), BATCH, |_| Ok(true))?;
         let replayed = replay.generation.reapply(&recorded).map_err(|divergence| {
             Error::NotSettled {
                 entry: sequence,
