@@ -2,6 +2,7 @@
 
 mod marshal;
 mod numbers;
+mod structs;
 
 use std::fmt;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ pub use instance::{BoundInstance, CallFailure, Ran, consumed};
 pub use objects::{Object, ObjectTable, Objects};
 pub use param::{Param, Shape};
 pub use policy::{
-    AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, ImportPolicy, ModulePolicy,
-    Ownership, PRESETS, Policy, ResultKind, Role, Width,
+    AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, FieldPolicy, ImportPolicy,
+    ModulePolicy, Ownership, PRESETS, Policy, ResultKind, Role, StructPolicy, Width,
 };
 pub use value::{Arg, OwnedArg, Results, Value};

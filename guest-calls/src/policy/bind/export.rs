@@ -151,10 +151,7 @@ fn bind_results(
     let mut wasm = ty.results();
     let mut plans = Vec::with_capacity(kinds.len());
     for (position, kind) in kinds.iter().enumerate() {
-        let buffer = matches!(
-            kind,
-            ResultKind::Bytes(_) | ResultKind::Text(_) | ResultKind::Numbers(..)
-        );
+        let buffer = kind.is_buffer();
         if *kind == ResultKind::Error && position + 1 < kinds.len() {
             return Err(refuse(format!(
                 "`{name}`: a result of kind `error` comes after all others"
@@ -209,10 +206,13 @@ fn bind_named(
 /// The words of four bytes that a guest leaves at a return pointer, which has room for four.
 fn return_slots(kinds: &[ResultKind], name: &str) -> Result<Vec<ValType>, PolicyError> {
     let words = |kind: &ResultKind| match kind {
-        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer => 1,
+        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer | ResultKind::Struct(_) => {
+            1
+        }
         ResultKind::Bytes(_)
         | ResultKind::Text(_)
         | ResultKind::Numbers(..)
+        | ResultKind::Structs(_)
         | ResultKind::Error => 2,
     };
     let count: usize = kinds.iter().map(words).sum();
