@@ -22,7 +22,7 @@ pub use bare::{Bare, BareInstance, memory_limit};
 pub use callee::{Callee, ScopedCallee};
 pub use error::{CallError, PolicyError};
 pub use export_info::ExportInfo;
-pub use handle::{Handle, Pointer, SequenceNumber, new_handle_tag};
+pub use handle::{Handle, HandleMap, Pointer, SequenceNumber, new_handle_tag};
 pub use instance::{BoundInstance, CallFailure, Ran, consumed};
 pub use objects::{Object, ObjectTable, Objects};
 pub use param::{Param, Shape};

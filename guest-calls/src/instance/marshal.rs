@@ -51,8 +51,8 @@ impl BoundInstance {
         sequence: SequenceNumber,
         scope: Option<u64>,
     ) -> Result<Ran, CallFailure> {
-        if let Some(ty) = plan.numeric
-            && let Some(ran) = self.run_numbers(plan, ty, args)?
+        if let Some(ty) = plan.slots
+            && let Some(ran) = self.run_slots(plan, ty, args, sequence)?
         {
             return Ok(ran);
         }
@@ -165,7 +165,7 @@ impl BoundInstance {
                 return Err(CallFailure::Refused(plan.misfit(param, arg.kind())));
             }
             match arg {
-                Arg::Handle(handle) => self.check_handle(plan, *handle, param.kind)?,
+                Arg::Handle(handle) => self.check_handle(plan, *handle, param.kind).map(drop)?,
                 Arg::Handles(handles) => {
                     for handle in *handles {
                         self.check_handle(plan, *handle, param.kind)?;
@@ -198,12 +198,13 @@ impl BoundInstance {
         Err(CallFailure::Refused(plan.misfit(param, got)))
     }
 
-    fn check_handle(
+    /// The address of an object, if it is of the type that the parameter takes.
+    pub(super) fn check_handle(
         &self,
         plan: &ExportPlan,
         handle: Handle,
         kind: &ArgKind,
-    ) -> Result<(), CallFailure> {
+    ) -> Result<u64, CallFailure> {
         if handle.tag != self.tag {
             return Err(CallFailure::Refused(CallError::ForeignHandle { handle }));
         }
@@ -222,7 +223,7 @@ impl BoundInstance {
                     got: got.to_owned(),
                 }))
             }
-            _ => Ok(()),
+            _ => Ok(object.raw),
         }
     }
 
@@ -350,11 +351,8 @@ impl BoundInstance {
     ) -> Result<Value, CallFailure> {
         let (ownership, width, is_text) = match &result.kind {
             ResultKind::Value => return Ok(Value::Val(raw[0].clone())),
-            kind @ ResultKind::Handle(_) => {
-                return Ok(match val_to_raw(&raw[0]) {
-                    0 => Value::Null,
-                    bits => Value::Handle(self.register(sequence, position, bits, kind)),
-                });
+            ResultKind::Handle(_) => {
+                return Ok(self.register(sequence, position, val_to_raw(&raw[0]), result));
             }
             ResultKind::Pointer => {
                 let scope = scope.expect("`check` refuses pointers outside a scope");

@@ -42,6 +42,8 @@ pub struct ExportPlan {
     pub artifact: Option<ArtifactPlan>,
     /// Numbers in, numbers out: the function's own type in one word, to call it by slots.
     pub numeric: Option<NumericType>,
+    /// The same where arguments and results may be objects too: an address is a number.
+    pub(crate) slots: Option<NumericType>,
     /// Whether an entry of the policy matched.
     pub listed: bool,
     /// Whether the warning that none did has been given.
@@ -75,6 +77,17 @@ pub struct ResultPlan {
     pub kind: ResultKind,
     /// Two i32 results: for bytes and text instead of one i64, for errors always.
     pub pair: bool,
+    /// The type of the object, if the policy names one: each object that the export makes shares
+    /// the name.
+    pub(crate) object: Option<Arc<str>>,
+}
+
+impl ResultPlan {
+    /// The type of the object that it is, if the policy names one.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        self.object.as_deref()
+    }
 }
 
 /// The guest's allocator, resolved.

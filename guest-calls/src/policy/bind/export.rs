@@ -27,6 +27,7 @@ pub(super) fn bind_export(
     let value = ResultPlan {
         kind: ResultKind::Value,
         pair: false,
+        object: None,
     };
     let results = match kinds {
         Some(kinds) => bind_results(kinds, name, &ty)?,
@@ -49,6 +50,13 @@ pub(super) fn bind_export(
         && results
             .iter()
             .all(|result| result.kind == ResultKind::Value);
+    let in_slots = !return_pointer
+        && args
+            .iter()
+            .all(|kind| matches!(kind, ArgKind::Value | ArgKind::Handle(_)))
+        && results
+            .iter()
+            .all(|result| matches!(result.kind, ResultKind::Value | ResultKind::Handle(_)));
     Ok(ExportPlan {
         name: name.into(),
         func,
@@ -63,6 +71,7 @@ pub(super) fn bind_export(
         fingerprint,
         artifact: bind_artifact(entry, name, info)?,
         numeric: ty.numeric().filter(|_| plain),
+        slots: wasm_ty.numeric().filter(|_| in_slots),
         ty,
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
@@ -175,9 +184,14 @@ fn bind_results(
             }
         };
         wasm = &wasm[width..];
+        let object = match kind {
+            ResultKind::Handle(ty) => ty.as_deref().map(Into::into),
+            _ => None,
+        };
         plans.push(ResultPlan {
             kind: kind.clone(),
             pair,
+            object,
         });
     }
     if wasm.is_empty() {

@@ -214,3 +214,96 @@ impl Binding<'_> {
         refuse(format!("[[struct]] `{}` {reason}", self.policy.name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Policy;
+    use crate::policy::plan::Plan;
+
+    const MODULE: &str = include_str!("../../../../guests/wat/points.wat");
+    const POLICY: &str = include_str!("../../../../guests/policies/points.toml");
+
+    fn bind(policy: &str) -> Result<Plan, String> {
+        let policy: Policy = policy.parse().expect("it is a policy");
+        let wasm = wat::parse_str(MODULE).expect("it is a module");
+        let info = module_bytes::parse(&wasm).expect("it is a module");
+        Plan::bind(&policy, &info).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn structs_are_bound_in_order_and_may_be_fields_of_later_ones() {
+        let plan = bind(POLICY).unwrap();
+        let names: Vec<_> = plan.structs.iter().map(|plan| &*plan.name).collect();
+        assert_eq!(names, ["point", "commitment"]);
+    }
+
+    #[test]
+    fn a_struct_that_its_exports_do_not_fit_is_refused_with_the_reason() {
+        let point_set_y = "{ get = \"point_y\", set = \"point_set_y\" }";
+        for (from, to, needle) in [
+            (
+                "point_one\"\nfree",
+                "points_one\"\nfree",
+                "did you mean `point_one`",
+            ),
+            (
+                point_set_y,
+                "{ get = \"point_y\" }",
+                "constructor's fields come first",
+            ),
+            (point_set_y, "{ get = \"live\" }", "needs a getter"),
+            (
+                "set = \"point_set_y\"",
+                "set = \"point_set_infinity\"",
+                "needs a setter",
+            ),
+            (
+                "{ get = \"commitment_points\" }, ",
+                "",
+                "needs a constructor",
+            ),
+            (
+                "free = \"commitment_free\"",
+                "free = \"live\"",
+                "export that frees it",
+            ),
+            (
+                "new = \"commitment_new\"",
+                "new = \"srs_create\"",
+                "is not `pure`",
+            ),
+            (
+                "name = \"commitment\"",
+                "name = \"point\"",
+                "described twice",
+            ),
+            (
+                "name = \"commitment\"",
+                "name = \"other\"",
+                "no [[struct]] describes",
+            ),
+            ("name = \"point\"", "name = \"dot\"", "needs a getter"),
+            (
+                "artifact = { export = \"srs_get\"",
+                "artifact = { export = \"srs_get_basis\"",
+                "structs that artifact.export gives",
+            ),
+        ] {
+            let policy = POLICY.replacen(from, to, 1);
+            assert_ne!(policy, POLICY, "{from}");
+            let complaint = bind(&policy).unwrap_err();
+            assert!(complaint.contains(needle), "{to}: {complaint}");
+        }
+    }
+
+    #[test]
+    fn a_module_may_lack_an_optional_struct_that_nothing_else_names() {
+        let optional = "\n[[struct]]\nname = \"more\"\nnew = \"more_new\"\nfree = \"more_free\"\n\
+                        fields = [{ get = \"more_x\" }]\noptional = true\n";
+        let plan = bind(&format!("{POLICY}{optional}")).unwrap();
+        assert_eq!(plan.structs.len(), 2);
+        let needed = optional.replace("optional = true\n", "");
+        let complaint = bind(&format!("{POLICY}{needed}")).unwrap_err();
+        assert!(complaint.contains("`more_new`"), "{complaint}");
+    }
+}
