@@ -243,7 +243,7 @@ mod tests {
         for (from, to, needle) in [
             (
                 "point_one\"\nfree",
-                "points_one\"\nfree",
+                "point_ones\"\nfree",
                 "did you mean `point_one`",
             ),
             (
@@ -304,6 +304,6 @@ mod tests {
         assert_eq!(plan.structs.len(), 2);
         let needed = optional.replace("optional = true\n", "");
         let complaint = bind(&format!("{POLICY}{needed}")).unwrap_err();
-        assert!(complaint.contains("`more_new`"), "{complaint}");
+        assert!(complaint.contains("`more_x`"), "{complaint}");
     }
 }
