@@ -309,7 +309,7 @@ fn a_list_that_cannot_be_read_is_an_error(engine: &EngineUnderTest) {
     }
     // 1,000 names of structs whose field is the whole memory are not read to the end.
     assert!(list((1, 2 * page - 1), 64, 1).is_ok());
-    let fill = r#"(data (i32.const 64)"#;
+    let fill = "(data (i32.const 64)";
     let names = format!("{fill} \"{}\")\n{fill}", "\\00\\04\\00\\00".repeat(1000));
     let mut guest = bare(
         engine,
