@@ -54,7 +54,7 @@ fn bytes(proxy: &Proxy, export: &str, srs: Handle) -> Vec<u8> {
     proxy.call(export, args![srs]).unwrap().bytes().unwrap()
 }
 
-fn is_refused(outcome: Result<proxy_core::Results, CallError>) -> bool {
+fn is_refused(outcome: &Result<proxy_core::Results, CallError>) -> bool {
     matches!(outcome, Err(CallError::Argument { .. }))
 }
 
@@ -206,16 +206,16 @@ fn bytes_that_are_no_structs_are_refused_before_the_guest_runs(engine: &EngineUn
     let whole = counted(2, &[point(1, 2, 0), point(3, 4, 0)]);
     for len in 0..whole.len() {
         assert!(
-            is_refused(guest.call("srs_set", args![&whole[..len]])),
+            is_refused(&guest.call("srs_set", args![&whole[..len]])),
             "{len}"
         );
     }
     let longer = [whole.clone(), vec![0]].concat();
-    assert!(is_refused(guest.call("srs_set", args![&longer])));
+    assert!(is_refused(&guest.call("srs_set", args![&longer])));
     let many = [u32::MAX.to_le_bytes().to_vec(), point(1, 2, 0)].concat();
-    assert!(is_refused(guest.call("srs_set", args![&many])));
+    assert!(is_refused(&guest.call("srs_set", args![&many])));
     let vast = counted(1, &[u32::MAX.to_le_bytes().to_vec()]);
-    assert!(is_refused(guest.call("srs_set", args![&vast])));
+    assert!(is_refused(&guest.call("srs_set", args![&vast])));
     let srs = guest
         .call("srs_create", args![1])
         .unwrap()
@@ -225,7 +225,7 @@ fn bytes_that_are_no_structs_are_refused_before_the_guest_runs(engine: &EngineUn
     // A point is there or not: the byte is 0 or 1.
     let neither = counted(1, &[counted(0, &[]), vec![2]]);
     assert!(is_refused(
-        guest.call("srs_set_basis", args![srs, &neither])
+        &guest.call("srs_set_basis", args![srs, &neither])
     ));
     assert_eq!(guest.call("live", args![]).unwrap(), live);
     assert!(guest.died().is_none());
