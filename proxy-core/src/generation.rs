@@ -260,19 +260,18 @@ impl Generation {
         artifacts: &EntryArtifacts,
     ) -> Result<u64, Error> {
         let mut guest = self.enter_standby();
+        let plan = Arc::clone(&guest.bound.plan);
         let mut imported = 0;
         for entry in entries {
-            let artifact = artifacts.of(entry);
-            let how = guest
-                .apply(entry, artifact.as_deref())
-                .map_err(|divergence| {
-                    self.set_taint(divergence.to_string());
-                    self.note_memory(guest.memory_bytes());
-                    Error::Divergence(Box::new(divergence))
-                })?;
+            let how = guest.apply(entry, &plan, artifacts).map_err(|divergence| {
+                self.set_taint(divergence.to_string());
+                self.note_memory(guest.memory_bytes());
+                Error::Divergence(Box::new(divergence))
+            })?;
             imported += u64::from(matches!(how, How::Imported(_)));
             guest.history.push(entry, how);
         }
+        guest.end_replay();
         // What the entries met is no later call's.
         guest.take_exhaustion();
         self.note_memory(guest.memory_bytes());
@@ -308,12 +307,14 @@ impl Generation {
     /// [`Error::Divergence`] at the first entry that gives something else.
     pub(crate) fn apply_like(&self, history: &[Applied]) -> Result<(), Error> {
         let mut guest = self.enter_standby();
+        let plan = Arc::clone(&guest.bound.plan);
         for applied in history {
             guest
-                .apply_like(applied)
+                .apply_like(applied, &plan)
                 .map_err(|divergence| Error::Divergence(Box::new(divergence)))?;
             guest.history.push(&applied.entry, applied.how.clone());
         }
+        guest.end_replay();
         Ok(())
     }
 

@@ -12,9 +12,10 @@ mod entry;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use guest_calls::HandleMap;
 
 use crate::{CallError, Error, Handle, SequenceNumber};
 
@@ -29,7 +30,7 @@ pub(crate) struct Journal {
     /// Ordered by sequence number; compaction leaves gaps.
     entries: Vec<Arc<Entry>>,
     /// The objects that entries created, and by which entry they were freed.
-    objects: HashMap<Handle, Option<SequenceNumber>>,
+    objects: HandleMap<Option<SequenceNumber>>,
     last: SequenceNumber,
     live: usize,
     frees_since_compaction: usize,

@@ -94,9 +94,9 @@ pub use event::{Event, Listener};
 pub use guest_calls::typed::{TypedArgs, TypedResults};
 pub use guest_calls::{
     AllocatorPolicy, Arg, ArgKind, ArtifactPolicy, Bare, BareInstance, CallError, Callee, Effect,
-    ExportInfo, ExportPolicy, Handle, ImportPolicy, ModulePolicy, Ownership, PRESETS, Pointer,
-    Policy, PolicyError, ResultKind, Results, Role, ScopedCallee, SequenceNumber, Value, Width,
-    args,
+    ExportInfo, ExportPolicy, FieldPolicy, Handle, ImportPolicy, ModulePolicy, Ownership, PRESETS,
+    Pointer, Policy, PolicyError, ResultKind, Results, Role, ScopedCallee, SequenceNumber,
+    StructPolicy, Value, Width, args,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::{Cut, CutKind, Entry};

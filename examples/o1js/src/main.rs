@@ -187,16 +187,9 @@ fn proxy(
     module: &Arc<dyn Module>,
     swaps: &Arc<Mutex<Vec<Swap>>>,
 ) -> Result<Proxy> {
-    let mut policy = Policy::preset("o1js")?;
+    let policy = Policy::preset("o1js")?;
     let artifacts = match &args.artifacts {
-        Some(path) => {
-            // By the preset only replays read it, because with a pool it is computed as quickly.
-            let exports = policy.exports.iter_mut();
-            for artifact in exports.filter_map(|export| export.artifact.as_mut()) {
-                artifact.live = true;
-            }
-            ArtifactStore::directory(path)?
-        }
+        Some(path) => ArtifactStore::directory(path)?,
         None => ArtifactStore::memory(),
     };
     let seen = Arc::clone(swaps);

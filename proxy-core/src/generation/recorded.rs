@@ -382,12 +382,26 @@ impl RecordedInstance {
         args: &[Arg<'_>],
         sequence: SequenceNumber,
     ) -> Result<Recorded, Failure> {
-        let (needs, ran) = self.attempt(|bound| {
+        let (needs, ran) = self.begin(plan, args, sequence)?;
+        self.settle(plan, args, sequence, needs, ran)
+    }
+
+    /// Runs a journaled call, and settles nothing yet. Returns the object that it needed, too.
+    pub(super) fn begin(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+    ) -> Result<(Option<Handle>, Ran), Failure> {
+        self.attempt(|bound| {
             plan.check_args(args)?;
             let needs = bound.needed(plan)?;
             Ok((needs, bound.run(plan, args, sequence, None)?))
-        })?;
-        self.settle(plan, args, sequence, needs, ran)
+        })
+    }
+
+    pub(super) fn note_applied(&mut self, sequence: SequenceNumber) {
+        self.applied = sequence;
     }
 
     /// Makes the record of a journaled call that returned, and updates the handle table.

@@ -15,11 +15,10 @@
 //! that is not needed now is not needed later, because new entries name only live objects. The
 //! caller must keep the horizons from changing meanwhile.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_calls::OwnedArg;
+use guest_calls::{HandleMap, OwnedArg};
 use smallvec::SmallVec;
 
 use super::{Entry, Journal};
@@ -92,7 +91,8 @@ struct Life {
 
 /// Which of these entries, the journal's up to some moment, are needed.
 pub(crate) fn needed(entries: &[Arc<Entry>], horizons: &[SequenceNumber]) -> Vec<bool> {
-    let mut lives: HashMap<Handle, Life> = HashMap::with_capacity(entries.len());
+    let mut lives: HandleMap<Life> = HandleMap::default();
+    lives.reserve(entries.len());
     for (position, entry) in entries.iter().enumerate() {
         for (handle, _) in entry.creates() {
             lives.entry(handle).or_default().created = Some(position);

@@ -200,7 +200,7 @@ impl Shared {
     /// computed.
     pub(crate) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
         self.artifacts.of_entries.sweep();
-        for entry in entries {
+        for entry in self.with_artifacts(entries) {
             if let Some(artifact) = self.artifacts.of_entries.of(entry)
                 && artifact.is_open()
                 && let Some(key) = artifact.key()
@@ -216,9 +216,19 @@ impl Shared {
         }
     }
 
+    /// The entries of exports that have artifacts: nothing is looked up for the others.
+    fn with_artifacts<'e>(
+        &self,
+        entries: &'e [Arc<Entry>],
+    ) -> impl Iterator<Item = &'e Arc<Entry>> {
+        let plan = &self.config.plan;
+        let may_have = |entry: &&Arc<Entry>| plan.export(entry.func).artifact.is_some();
+        entries.iter().filter(may_have)
+    }
+
     /// After a replay: keeps what it exported, and refuses bytes that failed in it.
     pub(crate) fn note_artifacts(&self, entries: &[Arc<Entry>]) {
-        for entry in entries {
+        for entry in self.with_artifacts(entries) {
             let Some(artifact) = self.artifacts.of_entries.of(entry) else {
                 continue;
             };

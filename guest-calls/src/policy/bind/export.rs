@@ -27,6 +27,7 @@ pub(super) fn bind_export(
     let value = ResultPlan {
         kind: ResultKind::Value,
         pair: false,
+        object: None,
     };
     let results = match kinds {
         Some(kinds) => bind_results(kinds, name, &ty)?,
@@ -53,6 +54,13 @@ pub(super) fn bind_export(
         && results
             .iter()
             .all(|result| result.kind == ResultKind::Value);
+    let in_slots = !return_pointer
+        && args
+            .iter()
+            .all(|kind| matches!(kind, ArgKind::Value | ArgKind::Handle(_)))
+        && results
+            .iter()
+            .all(|result| matches!(result.kind, ResultKind::Value | ResultKind::Handle(_)));
     Ok(ExportPlan {
         name: name.into(),
         func,
@@ -68,6 +76,7 @@ pub(super) fn bind_export(
         fingerprint,
         artifact: bind_artifact(entry, name, info)?,
         numeric: ty.numeric().filter(|_| plain),
+        slots: wasm_ty.numeric().filter(|_| in_slots),
         ty,
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
@@ -203,10 +212,7 @@ fn bind_results(
     let mut wasm = ty.results();
     let mut plans = Vec::with_capacity(kinds.len());
     for (position, kind) in kinds.iter().enumerate() {
-        let buffer = matches!(
-            kind,
-            ResultKind::Bytes(_) | ResultKind::Text(_) | ResultKind::Numbers(..)
-        );
+        let buffer = kind.is_buffer();
         if *kind == ResultKind::Error && position + 1 < kinds.len() {
             return Err(refuse(format!(
                 "`{name}`: a result of kind `error` comes after all others"
@@ -230,9 +236,14 @@ fn bind_results(
             }
         };
         wasm = &wasm[width..];
+        let object = match kind {
+            ResultKind::Handle(ty) => ty.as_deref().map(Into::into),
+            _ => None,
+        };
         plans.push(ResultPlan {
             kind: kind.clone(),
             pair,
+            object,
         });
     }
     if wasm.is_empty() {
@@ -261,10 +272,13 @@ fn bind_named(
 /// The words of four bytes that a guest leaves at a return pointer, which has room for four.
 fn return_slots(kinds: &[ResultKind], name: &str) -> Result<Vec<ValType>, PolicyError> {
     let words = |kind: &ResultKind| match kind {
-        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer => 1,
+        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer | ResultKind::Struct(_) => {
+            1
+        }
         ResultKind::Bytes(_)
         | ResultKind::Text(_)
         | ResultKind::Numbers(..)
+        | ResultKind::Structs(_)
         | ResultKind::Error => 2,
     };
     let count: usize = kinds.iter().map(words).sum();
