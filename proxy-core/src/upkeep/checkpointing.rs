@@ -120,7 +120,7 @@ impl Upkeep {
         let begun = self.begin_scratch(&state.blueprint, base);
         let mut scratch = begun.inspect_err(|error| self.checkpoint_failed(error))?;
         let outcome = scratch.finish();
-        self.scratched(state, scratch, outcome)
+        self.scratched(state, &scratch, outcome)
     }
 
     /// The checkpoint that the next one continues, unless that one is to be made from nothing.
@@ -135,7 +135,7 @@ impl Upkeep {
     pub(super) fn scratched(
         &self,
         state: &mut State,
-        scratch: Scratch,
+        scratch: &Scratch,
         outcome: Result<(), Error>,
     ) -> Result<Checkpointed, Error> {
         self.shared.journal.lock().hold_scratch(None);
