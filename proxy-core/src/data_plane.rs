@@ -113,19 +113,25 @@ impl DataPlane {
         })
     }
 
-    /// Waits for a swap that is near, with nothing in hand. A thread inside a guest or a hook of this
-    /// proxy does not: the swap might wait for it.
+    /// How long a call may wait for a swap that is near, if it began at `held`. A thread inside a
+    /// guest or a hook of this proxy may not: the swap might wait for it.
     #[cold]
-    fn hold_back(&self, export: &Arc<str>) {
-        if self.shared.check_outside().is_err() {
-            return;
-        }
+    fn may_wait(&self, held: &mut Option<Instant>) -> Option<Duration> {
+        self.shared.check_outside().ok()?;
+        self.shared
+            .holding
+            .left(*held.get_or_insert_with(Instant::now))
+    }
+
+    /// Waits for a swap that is near, with nothing in hand.
+    #[cold]
+    fn hold_back(&self, export: &Arc<str>, left: Duration) {
         let started = Instant::now();
         self.shared.ledger.counts.held_back.add(1);
         // Whoever swaps may be asleep, and the generation that this call has just let go may be the
         // one before, which has to be freed first.
         self.caretaker.tidy_up();
-        let in_time = self.shared.holding.wait();
+        let in_time = self.shared.holding.wait(left);
         self.shared.ledger.emit(&Event::CallHeldBack {
             export: Arc::clone(export),
             waited: started.elapsed(),
@@ -155,16 +161,17 @@ impl DataPlane {
         attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
         let mut repetitions = Repetitions::default();
-        let mut was_held = false;
+        let mut held = None;
         loop {
             let active = self.shared.active.load();
             let Some(generation) = &*active else {
                 return Err(Error::ShutDown);
             };
-            if self.shared.holding.is_reached(generation.memory_bytes()) && !was_held {
-                was_held = true;
+            if self.shared.holding.is_reached(generation.memory_bytes())
+                && let Some(left) = self.may_wait(&mut held)
+            {
                 drop(active);
-                self.hold_back(&plan.name);
+                self.hold_back(&plan.name, left);
                 continue;
             }
             let inside = self.shared.enter_thread()?;

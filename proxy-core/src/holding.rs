@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::locking::lock;
 
@@ -42,17 +42,28 @@ impl Holding {
         }
     }
 
-    /// The swap took place, or will not: lets all calls go on.
+    /// No swap is near any more: lets all calls go on.
     pub(crate) fn release(&self) {
         if self.from.swap(u64::MAX, Ordering::Relaxed) != u64::MAX {
-            *lock(&self.releases) += 1;
-            self.changed.notify_all();
+            self.look_again();
         }
     }
 
-    /// Waits until calls are released. If that takes longer than the bound, lets the others go on
-    /// too: the swap is not as near as it seemed. Returns whether it was in time.
-    pub(crate) fn wait(&self) -> bool {
+    /// A swap took place: lets the calls that wait look at the generation that serves now.
+    pub(crate) fn look_again(&self) {
+        *lock(&self.releases) += 1;
+        self.changed.notify_all();
+    }
+
+    /// How long a call that began to wait at `since` may still do so.
+    pub(crate) fn left(&self, since: Instant) -> Option<Duration> {
+        let left = self.bound.saturating_sub(since.elapsed());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Waits until it makes sense to look again. If that takes longer than `left`, lets the others go
+    /// on too: the swap is not as near as it seemed. Returns whether it was in time.
+    pub(crate) fn wait(&self, left: Duration) -> bool {
         let releases = lock(&self.releases);
         if self.from.load(Ordering::Relaxed) == u64::MAX {
             return true;
@@ -61,7 +72,7 @@ impl Holding {
         let before = *releases;
         let (guard, timeout) = self
             .changed
-            .wait_timeout_while(releases, self.bound, |releases| *releases == before)
+            .wait_timeout_while(releases, left, |releases| *releases == before)
             .unwrap_or_else(PoisonError::into_inner);
         drop(guard);
         if timeout.timed_out() {
@@ -83,7 +94,7 @@ mod tests {
         assert!(!holding.is_reached(99));
         assert!(holding.is_reached(100));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| holding.wait());
+            let waiting = scope.spawn(|| holding.wait(Duration::from_hours(1)));
             holding.release();
             assert!(waiting.join().unwrap());
         });
@@ -94,7 +105,7 @@ mod tests {
     fn after_the_bound_all_go_on() {
         let holding = Holding::new(Duration::from_millis(1));
         holding.hold_from(100);
-        assert!(!holding.wait());
+        assert!(!holding.wait(Duration::from_millis(1)));
         assert!(!holding.is_reached(100));
     }
 

@@ -111,7 +111,9 @@ mod tests {
 
     fn learned(lives: &[Life]) -> u64 {
         let mut set = WorkingSet::default();
-        lives.iter().for_each(|life| set.learn(*life));
+        for life in lives {
+            set.learn(*life);
+        }
         set.bytes() / MIB
     }
 

@@ -35,15 +35,16 @@ impl DataPlane {
     ) -> Result<T, E> {
         let shared = &*self.shared;
         let mut repetitions = Repetitions::default();
-        let mut was_held = false;
+        let mut held = None;
         loop {
             let Some(generation) = shared.active.load_full() else {
                 return Err(Error::ShutDown.into());
             };
-            if shared.holding.is_reached(generation.memory_bytes()) && !was_held {
-                was_held = true;
+            if shared.holding.is_reached(generation.memory_bytes())
+                && let Some(left) = self.may_wait(&mut held)
+            {
                 drop(generation);
-                self.hold_back(&SCOPE.into());
+                self.hold_back(&SCOPE.into(), left);
                 continue;
             }
             let outcome = if generation.taint().is_some() {

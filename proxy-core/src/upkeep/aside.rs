@@ -83,7 +83,7 @@ impl Upkeep {
             Some(Aside::Scratch(mut scratch)) => match scratch.advance(go_on) {
                 Ok(false) => state.aside = Some(Aside::Scratch(scratch)),
                 outcome => {
-                    let taken = self.scratched(state, scratch, outcome.map(drop));
+                    let taken = self.scratched(state, &scratch, outcome.map(drop));
                     state.checkpoint_pause = taken.is_err().then(|| Instant::now() + super::PAUSE);
                 }
             },

@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation};
 use crate::state::Step;
-use crate::{Checkpointed, Error, Reason, SequenceNumber, Source, SwapState};
+use crate::{Checkpointed, Entry, Error, Reason, SequenceNumber, Source, SwapState};
 
 impl Upkeep {
     pub(crate) fn checkpoint_manually(&self) -> Result<Checkpointed, Error> {
@@ -49,7 +49,28 @@ impl Upkeep {
                 return None;
             }
         }
+        if self.is_outrun(state) {
+            self.forget_checkpoints(state);
+        }
         state.checkpoints.newest().cloned()
+    }
+
+    /// Whether the newest checkpoint's tail takes longer than a replay of what is alive: most of what
+    /// it holds is gone, and its holes would be in the standby.
+    fn is_outrun(&self, state: &State) -> bool {
+        let Some(newest) = state.checkpoints.newest() else {
+            return false;
+        };
+        self.compact_tail(newest.sequence);
+        let took =
+            |entries: &[Arc<Entry>]| entries.iter().map(|entry| entry.took).sum::<Duration>();
+        let tail = self
+            .shared
+            .journal
+            .lock()
+            .after(newest.sequence, usize::MAX);
+        let tail = took(&tail);
+        state.checkpoints.is_long(tail) && took(&self.shared.journal.live_entries().0) < tail
     }
 
     /// Takes a checkpoint of a new standby, if one is due, before anything else runs on it. A
@@ -99,7 +120,7 @@ impl Upkeep {
         let begun = self.begin_scratch(&state.blueprint, base);
         let mut scratch = begun.inspect_err(|error| self.checkpoint_failed(error))?;
         let outcome = scratch.finish();
-        self.scratched(state, scratch, outcome)
+        self.scratched(state, &scratch, outcome)
     }
 
     /// The checkpoint that the next one continues, unless that one is to be made from nothing.
@@ -114,7 +135,7 @@ impl Upkeep {
     pub(super) fn scratched(
         &self,
         state: &mut State,
-        scratch: Scratch,
+        scratch: &Scratch,
         outcome: Result<(), Error>,
     ) -> Result<Checkpointed, Error> {
         self.shared.journal.lock().hold_scratch(None);

@@ -137,7 +137,6 @@ impl Upkeep {
         drop(turn);
         let pause = started.elapsed();
         old.send_away();
-        self.shared.holding.release();
         state.step(Step::Promoted);
         state.blueprint = blueprint;
         let swapped = Swapped {
@@ -176,6 +175,11 @@ impl Upkeep {
             since: Instant::now(),
         });
         self.watch_new(state);
+        if self.shared.wakeup.is_supervised() {
+            self.shared.holding.look_again();
+        } else {
+            self.shared.holding.release();
+        }
         self.publish(state);
         self.shared.ledger.emit(&Event::SwapComplete(swapped));
     }

@@ -245,7 +245,7 @@ fn a_checkpoint_in_the_background_is_made_across_swaps() {
 /// Instances leave other bytes, and `counter_new` has a fingerprint, which `odd` instances tell
 /// otherwise.
 fn unlike(odd: u64) -> World {
-    let world = slow(|number| i32::try_from(number).expect("few instances"))
+    slow(|number| i32::try_from(number).expect("few instances"))
         .script(crate::fake::Script::replays_unlike)
         .func("print", "(param i32) (result i32)", "role = \"pure\"", {
             move |guest, _| Ok(vec![Val::I32(i32::from(guest.number == odd))])
@@ -258,8 +258,7 @@ fn unlike(odd: u64) -> World {
                 assert!(instance_number(guest) > 0);
                 Ok(vec![Val::from(guest.alloc(16)?)])
             },
-        );
-    world
+        )
 }
 
 #[test]

@@ -152,3 +152,39 @@ fn calls_that_cannot_fit_beside_the_live_state_cost_no_rebuild_each() {
     let _ = proxy.call("hold", args![1]);
     hold(&proxy, 1);
 }
+
+#[test]
+fn a_checkpoint_whose_tail_is_longer_than_a_replay_is_forgotten() {
+    let world = World::new()
+        .checkpointed()
+        .func(
+            "slow_new",
+            "(result i32)",
+            "role = \"create\"\nresults = [\"handle:counter\"]",
+            |guest, _| {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                let address = guest.alloc(16)?;
+                guest.objects.insert(address, 0);
+                Ok(vec![Val::from(address)])
+            },
+        )
+        .func(
+            "slow_free",
+            "(param i32)",
+            "role = \"free\"\nargs = [\"handle:counter\"]",
+            |_, _| {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                Ok(vec![])
+            },
+        );
+    let (proxy, _) = world.build_eager();
+    let slow = || proxy.call("slow_new", args![]).unwrap().handle().unwrap();
+    let old: Vec<_> = (0..4).map(|_| slow()).collect();
+    swap(&proxy);
+    for one in old {
+        proxy.call("slow_free", args![one]).unwrap();
+    }
+    slow();
+    let prepared = proxy.prepare_standby().unwrap();
+    assert_eq!((prepared.source, prepared.entries), (Source::Replay, 1));
+}
