@@ -216,16 +216,19 @@ pub trait Instance: Caller + Send {
     /// shares its pages with the snapshot, if the system supports that. Pages that have not changed
     /// since it was restored or last captured are shared with that snapshot, and not copied again.
     ///
+    /// A shared memory is captured if no other instance has it at that moment. Other threads may
+    /// hold the [`crate::SharedMemory`]: their accesses wait.
+    ///
     /// # Errors
     ///
     /// [`Error::Image`]; [`Error::Unsupported`] if
-    /// [`Module::snapshots`](crate::Module::snapshots) refuses, and for state that no snapshot
-    /// holds: shared memories, and references in globals.
+    /// [`Module::snapshots`](crate::Module::snapshots) refuses, for a shared memory that other
+    /// instances have too, and for state that no snapshot holds: references in globals.
     fn capture(&mut self) -> Result<Snapshot, Error>;
 
     /// Gives the memories' pages back to the system, a few MiB at a time: no other thread waits for
     /// long. Afterwards the instance is useless, and dropping it is quick. Shared memories stay,
-    /// because other instances may have them.
+    /// because others may have them; see [`crate::SharedMemory::discard`].
     fn discard_memories(&mut self);
 }
 

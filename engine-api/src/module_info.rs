@@ -245,23 +245,20 @@ impl ModuleInfo {
         mutable.map(|(index, ty)| (index, ty.value))
     }
 
-    /// For engines: refuses snapshots of a module with state that no snapshot holds: shared
-    /// memories and references in globals.
+    /// For engines: refuses snapshots of a module with state that no snapshot holds: references in
+    /// globals.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`].
     pub fn check_snapshots(&self, engine: EngineId) -> Result<(), Error> {
-        let shared = self.memories().iter().position(|memory| memory.shared);
-        let shared = shared.map(|index| format!("snapshots of shared memory {index}"));
-        let reference = || {
-            let mut globals = self.mutable_globals();
-            let (index, _) = globals.find(|(_, ty)| ty.is_reference())?;
-            Some(format!("snapshots of the reference in global {}", index.0))
-        };
-        match shared.or_else(reference) {
+        let mut globals = self.mutable_globals();
+        match globals.find(|(_, ty)| ty.is_reference()) {
             None => Ok(()),
-            Some(what) => Err(Error::Unsupported { engine, what }),
+            Some((index, _)) => Err(Error::Unsupported {
+                engine,
+                what: format!("snapshots of the reference in global {}", index.0),
+            }),
         }
     }
 
