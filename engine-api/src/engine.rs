@@ -119,8 +119,9 @@ pub trait Module: Send + Sync + fmt::Debug {
 
     /// Makes an instance in the state of a snapshot, which may have been taken on another engine.
     /// The start function does not run, and no host function is called. The memories share the
-    /// snapshot's pages until somebody writes to them, if the system supports that. A shared memory
-    /// among the imports loses what it held.
+    /// snapshot's pages until somebody writes to them, if the system supports that. Objects of the
+    /// host are shared with the snapshot ([`Snapshot::with_objects`] puts others in their places).
+    /// A shared memory among the imports loses what it held.
     ///
     /// # Errors
     ///

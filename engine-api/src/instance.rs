@@ -215,6 +215,7 @@ pub trait Instance: Caller + Send {
     /// Captures the state, to make other instances like it. The instance goes on as it was, and
     /// shares its pages with the snapshot, if the system supports that. Pages that have not changed
     /// since it was restored or last captured are shared with that snapshot, and not copied again.
+    /// Tables that can change are copied, 8 bytes for each element.
     ///
     /// A shared memory is captured if no other instance has it at that moment. Other threads may
     /// hold the [`crate::SharedMemory`]: their accesses wait.
@@ -223,7 +224,7 @@ pub trait Instance: Caller + Send {
     ///
     /// [`Error::Image`]; [`Error::Unsupported`] if
     /// [`Module::snapshots`](crate::Module::snapshots) refuses, for a shared memory that other
-    /// instances have too, and for state that no snapshot holds: references in globals.
+    /// instances have too, and for references to functions of other instances.
     fn capture(&mut self) -> Result<Snapshot, Error>;
 
     /// Gives the memories' pages back to the system, a few MiB at a time: no other thread waits for

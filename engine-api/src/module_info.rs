@@ -238,28 +238,11 @@ impl ModuleInfo {
         imports.filter(|import| is(&import.ty)).count()
     }
 
-    /// The mutable globals with their types. A snapshot holds their values.
+    /// The mutable globals with their types. A snapshot holds their values, or what they refer to.
     pub fn mutable_globals(&self) -> impl Iterator<Item = (GlobalIndex, ValType)> + '_ {
         let globals = (0..).map(GlobalIndex).zip(self.globals());
         let mutable = globals.filter(|(_, ty)| ty.mutable);
         mutable.map(|(index, ty)| (index, ty.value))
-    }
-
-    /// For engines: refuses snapshots of a module with state that no snapshot holds: references in
-    /// globals.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unsupported`].
-    pub fn check_snapshots(&self, engine: EngineId) -> Result<(), Error> {
-        let mut globals = self.mutable_globals();
-        match globals.find(|(_, ty)| ty.is_reference()) {
-            None => Ok(()),
-            Some((index, _)) => Err(Error::Unsupported {
-                engine,
-                what: format!("snapshots of the reference in global {}", index.0),
-            }),
-        }
     }
 
     /// For engines: refuses to set an immutable global, and to set a global to a value of another

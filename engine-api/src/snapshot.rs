@@ -1,6 +1,7 @@
 //! The state of an instance at one moment, to make other instances like it.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,12 +32,41 @@ pub struct SnapshotParts {
     pub globals: Vec<(GlobalIndex, Val)>,
     /// All mutable globals of references.
     pub references: Vec<(GlobalIndex, Reference)>,
-    /// All tables that anything can change after the instantiation, with their elements.
+    /// All tables that anything can change after the instantiation, with their elements: imported
+    /// and exported ones, and those that the code changes.
     pub tables: Vec<(TableIndex, Arc<[Reference]>)>,
     /// The segments that a new instance has and this one has no more.
     pub dropped: DroppedSegments,
-    /// The objects of the host that tables and globals refer to, each once.
+    /// The objects of the host that globals and tables refer to, each once, in the order in which
+    /// they first occur there: globals before tables. See [`Objects`].
     pub objects: Vec<ExternRef>,
+}
+
+/// For engines: numbers the objects of the host for [`SnapshotParts::objects`], in the order in
+/// which it meets them.
+#[derive(Debug, Default)]
+pub struct Objects {
+    numbers: HashMap<ExternRef, u32>,
+    objects: Vec<ExternRef>,
+}
+
+impl Objects {
+    /// The reference to an object. It is always the same for the same object.
+    pub fn reference(&mut self, object: &ExternRef) -> Reference {
+        if let Some(number) = self.numbers.get(object) {
+            return Reference::Object(*number);
+        }
+        let number = u32::try_from(self.objects.len()).expect("tables have fewer elements");
+        self.numbers.insert(object.clone(), number);
+        self.objects.push(object.clone());
+        Reference::Object(number)
+    }
+
+    /// All objects, by their numbers.
+    #[must_use]
+    pub fn finish(self) -> Vec<ExternRef> {
+        self.objects
+    }
 }
 
 /// A reference, in terms that mean the same in every instance of the module.
@@ -50,6 +80,15 @@ pub enum Reference {
     Object(u32),
 }
 
+/// A segment of a module, by its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Segment {
+    /// A data segment.
+    Data(u32),
+    /// An element segment.
+    Element(u32),
+}
+
 /// Segments that an instance has dropped, by their indexes in the module, in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DroppedSegments {
@@ -57,6 +96,38 @@ pub struct DroppedSegments {
     pub data: Vec<u32>,
     /// Element segments.
     pub elements: Vec<u32>,
+}
+
+impl DroppedSegments {
+    /// Whether no segment was dropped.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.elements.is_empty()
+    }
+
+    /// Whether a segment was dropped.
+    #[must_use]
+    pub fn contains(&self, segment: Segment) -> bool {
+        match segment {
+            Segment::Data(index) => self.data.binary_search(&index).is_ok(),
+            Segment::Element(index) => self.elements.binary_search(&index).is_ok(),
+        }
+    }
+}
+
+impl FromIterator<Segment> for DroppedSegments {
+    fn from_iter<I: IntoIterator<Item = Segment>>(segments: I) -> Self {
+        let mut dropped = Self::default();
+        for segment in segments {
+            match segment {
+                Segment::Data(index) => dropped.data.push(index),
+                Segment::Element(index) => dropped.elements.push(index),
+            }
+        }
+        dropped.data.sort_unstable();
+        dropped.elements.sort_unstable();
+        dropped
+    }
 }
 
 /// State of an instance that its host keeps, such as the objects that a guest refers to. It goes
@@ -180,6 +251,24 @@ impl Snapshot {
         found.ok_or_else(|| lacks("table", table.0))
     }
 
+    /// For engines: the elements of a table that starts with `size` elements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] if there are none, or fewer than that.
+    pub fn table_from(&self, table: TableIndex, size: u64) -> Result<&[Reference], Error> {
+        let elements = self.table(table)?;
+        if elements.len() as u64 >= size {
+            return Ok(elements);
+        }
+        Err(Error::Snapshot {
+            reason: format!(
+                "it has a table of {} elements, which here starts with {size}",
+                elements.len()
+            ),
+        })
+    }
+
     /// The segments that were dropped.
     #[must_use]
     pub fn dropped(&self) -> &DroppedSegments {
@@ -205,12 +294,16 @@ impl Snapshot {
         images.map(|(_, image)| image.bytes()).sum()
     }
 
-    /// The bytes that these images keep and no older ones do.
+    /// The bytes that these images keep and no older ones do, with those of the tables.
     #[must_use]
     pub fn bytes_kept(&self) -> u64 {
         let images = self.parts.memories.iter();
         let images: u64 = images.map(|(_, image)| image.bytes_kept()).sum();
-        images + self.host.as_ref().map_or(0, |host| host.bytes_kept())
+        let tables = self.parts.tables.iter();
+        let tables: u64 = tables
+            .map(|(_, elements)| size_of_val(&**elements) as u64)
+            .sum();
+        images + tables + self.host.as_ref().map_or(0, |host| host.bytes_kept())
     }
 
     /// The blake3 hash of the state: equal for equal states, on every engine and in every release

@@ -50,6 +50,7 @@ mod libcalls;
 mod limits;
 mod middleware;
 mod module;
+mod references;
 mod relink;
 mod settings;
 mod shared_memory;

@@ -15,7 +15,6 @@ use crate::state::{InstanceState, lookup};
 impl InstanceState {
     pub(crate) fn capture(&self) -> Result<Snapshot, Error> {
         let info = &self.compiled.info;
-        info.check_snapshots(self.compiled.settings.id())?;
         let mut images: Vec<(MemoryIndex, MemoryImage)> = Vec::new();
         for (index, memory) in self.all_memories() {
             let region = self.region(memory)?;
@@ -32,19 +31,20 @@ impl InstanceState {
             self.images.borrow_mut().insert(index, image.clone());
             images.push((index, image));
         }
-        let globals = info.mutable_globals();
+        let globals = info.mutable_globals().filter(|(_, ty)| !ty.is_reference());
         let values = globals.map(|(index, ty)| (index, self.value(self.any_global(index), ty)));
-        Ok(Snapshot::new(SnapshotParts {
+        let mut parts = SnapshotParts {
             memories: images,
             globals: values.collect(),
             ..SnapshotParts::empty(info.hash())
-        }))
+        };
+        self.capture_references(&mut parts)?;
+        Ok(Snapshot::new(parts))
     }
 
     /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.
     pub(crate) fn restore(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let info = &self.compiled.info;
-        info.check_snapshots(self.compiled.settings.id())?;
         for (index, memory) in self.all_memories() {
             let _held = self.hold(index, memory)?;
             let image = snapshot.memory(index)?;
@@ -56,12 +56,12 @@ impl InstanceState {
             unsafe { image.restore(region) }?;
             self.images.borrow_mut().insert(index, image.clone());
         }
-        for (index, ty) in info.mutable_globals() {
+        for (index, ty) in info.mutable_globals().filter(|(_, ty)| !ty.is_reference()) {
             let value = snapshot.global(index)?;
             value.check_type(ty)?;
             self.set_value(self.any_global(index), value)?;
         }
-        Ok(())
+        self.restore_references(snapshot)
     }
 
     /// Gives the pages of all unshared memories back, in slices.
@@ -144,7 +144,7 @@ impl InstanceState {
         grown.map(drop).map_err(|_| refused())
     }
 
-    fn any_global(&self, index: GlobalIndex) -> std::ptr::NonNull<wasmer_vm::VMGlobalDefinition> {
+    pub(crate) fn any_global(&self, index: GlobalIndex) -> std::ptr::NonNull<wasmer_vm::VMGlobalDefinition> {
         let index = wasmer_types::GlobalIndex::from_u32(index.0);
         self.global_definition(self.parts().instance, index)
     }

@@ -29,6 +29,8 @@ pub(crate) struct InstanceState {
     parts: OnceCell<Parts>,
     pub(crate) callees: Box<[Cell<Option<Callee>>]>,
     pub(crate) references: RefCell<References>,
+    /// The addresses of references to functions that were looked up, by the function's index.
+    pub(crate) functions: RefCell<HashMap<u32, usize>>,
     pub(crate) account: Arc<Account>,
     /// The image that each memory was last restored from or captured to.
     pub(crate) images: RefCell<HashMap<engine_api::MemoryIndex, MemoryImage>>,
@@ -116,6 +118,7 @@ impl InstanceState {
             parts: OnceCell::new(),
             callees: vec![Cell::new(None); compiled.info.functions().len()].into(),
             references: RefCell::new(References::new(FuncRef::new_instance())),
+            functions: RefCell::default(),
             account: Arc::clone(&tunables.account),
             images: RefCell::default(),
             watched,

@@ -47,6 +47,11 @@ impl Limiter {
         self.memory_bytes_max.saturating_sub(self.shared_bytes)
     }
 
+    /// The limit of each table, in elements.
+    pub(crate) fn table_elements_max(&self) -> u64 {
+        self.table_elements_max
+    }
+
     fn set_memory_bytes(&mut self, bytes: u64) {
         self.memory_bytes = bytes;
         self.meter.set(self.memory_bytes());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine_api::{
     Attachments, Error, GlobalIndex, Held, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot,
-    SnapshotParts,
+    SnapshotParts, ValType,
 };
 use memory_image::Region;
 use wasmtime::{Extern, Global, RootScope, Store};
@@ -17,7 +17,6 @@ use crate::{convert, shared_memory, traps};
 impl GuestAccess<Store<State>> {
     pub(crate) fn capture_state(&mut self) -> Result<Snapshot, Error> {
         let info = Arc::clone(&self.0.data().info);
-        info.check_snapshots(self.0.data().engine.id())?;
         let memories = self.all_memories();
         let globals = self.mutable_globals();
         let mut images: Vec<(MemoryIndex, MemoryImage)> = Vec::with_capacity(memories.len());
@@ -38,23 +37,26 @@ impl GuestAccess<Store<State>> {
             self.0.data_mut().images.insert(index, image.clone());
             images.push((index, image));
         }
-        let mut store = RootScope::new(&mut self.0);
-        let mut values = Vec::with_capacity(globals.len());
-        for (index, global) in globals {
-            let value = global.get(&mut store);
-            values.push((index, convert::from_wasmtime(&mut store, &value)?));
-        }
-        Ok(Snapshot::new(SnapshotParts {
+        let mut parts = SnapshotParts {
             memories: images,
-            globals: values,
             ..SnapshotParts::empty(info.hash())
-        }))
+        };
+        let mut store = RootScope::new(&mut self.0);
+        for (index, global) in globals {
+            if !info.globals()[index.0 as usize].value.is_reference() {
+                let value = global.get(&mut store);
+                let value = convert::from_wasmtime(&mut store, &value)?;
+                parts.globals.push((index, value));
+            }
+        }
+        drop(store);
+        self.capture_references(&mut parts)?;
+        Ok(Snapshot::new(parts))
     }
 
     /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.
     pub(crate) fn restore_state(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let engine = self.0.data().engine.id();
-        self.0.data().info.check_snapshots(engine)?;
         for (index, memory) in self.all_memories() {
             let attachments = self.attachments(index);
             let _held = self.hold(index, attachments.as_deref())?;
@@ -71,6 +73,9 @@ impl GuestAccess<Store<State>> {
             self.0.data_mut().images.insert(index, image.clone());
         }
         for (index, global) in self.mutable_globals() {
+            if self.global_type(index).is_reference() {
+                continue;
+            }
             let value = snapshot.global(index)?;
             let mut store = RootScope::new(&mut self.0);
             let value = convert::to_wasmtime(&mut store, value)?;
@@ -78,7 +83,7 @@ impl GuestAccess<Store<State>> {
                 .set(&mut store, value)
                 .map_err(|error| traps::failed(engine, "set a global", error))?;
         }
-        Ok(())
+        self.restore_references(snapshot)
     }
 
     /// Gives the pages of all unshared memories back, in slices.
@@ -118,8 +123,12 @@ impl GuestAccess<Store<State>> {
         memories
     }
 
+    fn global_type(&self, global: GlobalIndex) -> ValType {
+        self.0.data().info.globals()[global.0 as usize].value
+    }
+
     /// Every mutable global, exported or not.
-    fn mutable_globals(&mut self) -> Vec<(GlobalIndex, Global)> {
+    pub(crate) fn mutable_globals(&mut self) -> Vec<(GlobalIndex, Global)> {
         let state = self.0.data();
         let exports = Arc::clone(&state.exports);
         let imported = (0..).zip(&state.globals[..state.info.imported_globals()]);

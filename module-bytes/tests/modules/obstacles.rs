@@ -130,20 +130,11 @@ fn dropped_segments_are_obstacles() {
 }
 
 #[test]
-fn shared_memories_are_obstacles_imported_or_not() {
+fn shared_memories_are_no_obstacle_imported_or_not() {
     let found = obstacles(
         "(module (import \"env\" \"m\" (memory 1 2 shared)) (memory 1) (memory 1 1 shared))",
     );
-    assert_eq!(
-        found,
-        [0, 2].map(|memory| Obstacle::SharedMemory {
-            memory: MemoryIndex(memory)
-        })
-    );
-    assert_eq!(
-        found[1].to_string(),
-        "memory 2 is shared, and other threads may write it while its image is taken"
-    );
+    assert_eq!(found, []);
 }
 
 #[test]
@@ -293,7 +284,6 @@ fn bytes_that_are_no_module_are_errors() {
 
 #[test]
 fn the_guests_are_what_they_are_known_to_be() {
-    let shared = "memory 0 is shared, and other threads may write it while its image is taken";
     let externrefs = "table 1 is of externref, and a checkpoint does not hold what it refers to";
     for (name, wasm) in guests() {
         let found = module_bytes::obstacles(&wasm).unwrap();
@@ -308,10 +298,10 @@ fn the_guests_are_what_they_are_known_to_be() {
             "chain" | "kv" | "prover" | "realm_old" => (&[], &[]),
             "realm_new" => (&[externrefs], &["table.grow", "table.set", "table.fill"]),
             "realm_threads" => (
-                &[shared, externrefs],
+                &[externrefs],
                 &["table.grow", "table.set", "data.drop"],
             ),
-            "realm_threads_old" => (&[shared], &["data.drop"]),
+            "realm_threads_old" => (&[], &["data.drop"]),
             other => panic!("say what is expected of the guest `{other}`"),
         };
         assert_eq!(declared, expected_declared, "{name}");
