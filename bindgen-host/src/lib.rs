@@ -55,6 +55,7 @@ mod engine;
 mod error;
 mod facade;
 mod heap;
+mod image;
 mod imports;
 mod instance;
 mod link;

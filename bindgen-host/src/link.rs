@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use engine_api::{Error, Extern, ExternType, Imports, Instance, Limits, TableType, Val};
+use engine_api::{Error, Extern, ExternType, Imports, Instance, Limits, Snapshot, TableType, Val};
 
 use crate::call::{self, Served};
 use crate::facade::Facade;
+use crate::heap::Heap;
 use crate::realm::{Realm, Thread};
 use crate::{imports, names};
 
@@ -24,7 +25,7 @@ impl Realm {
     /// The instance can be interrupted before it runs anything: the guest's start function waits
     /// for a lock, and a thread that died at its start never gives it back.
     pub(crate) fn instantiate(self: &Arc<Self>, is_worker: bool) -> Result<Started, Error> {
-        let thread = Arc::new(Thread::new(self));
+        let thread = Arc::new(Thread::new(self, Heap::new()));
         let imports = self.imports(&thread);
         let limits = Limits {
             deadline: self.limits.deadline.filter(|_| !is_worker),
@@ -53,6 +54,23 @@ impl Realm {
         })
     }
 
+    /// Makes the main thread's instance in the state of a snapshot, with this heap.
+    pub(crate) fn restore(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        heap: Heap,
+    ) -> Result<Started, Error> {
+        let thread = Arc::new(Thread::new(self, heap));
+        let imports = self.imports(&thread);
+        let instance = self.module.restore(&imports, &self.limits, snapshot)?;
+        let interrupter = instance.interrupter().ok();
+        Ok(Started {
+            instance,
+            thread,
+            registered: interrupter.and_then(|interrupter| self.register(interrupter)),
+        })
+    }
+
     fn imports(self: &Arc<Self>, thread: &Arc<Thread>) -> Imports {
         let mut imports = Imports::new();
         for import in self.surface.inner.imports() {
@@ -61,7 +79,9 @@ impl Realm {
                 // The user's functions go before the host's.
                 (_, Some(Extern::Func(function))) => {
                     let (inner, realm) = (function.clone(), Arc::clone(self));
+                    let called = name.to_owned();
                     let function = function.replaced(move |caller, args, results| {
+                        realm.call_outside(&called)?;
                         inner.invoke(&mut Facade::new(&realm.surface, caller), args, results)
                     });
                     imports.define(module, name, Extern::Func(function));

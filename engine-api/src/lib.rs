@@ -122,9 +122,7 @@ pub use module_hash::ModuleHash;
 pub use module_info::{Export, ExportKind, FunctionInfo, Import, ModuleContents, ModuleInfo};
 pub use numbers::{NumericType, Slot};
 pub use precompiled::Precompiled;
-pub use shared_memory::{
-    Access, Attachment, Attachments, Held, SharedMemory, SharedMemoryBacking,
-};
+pub use shared_memory::{Access, Attachment, Attachments, Held, SharedMemory, SharedMemoryBacking};
 pub use snapshot::{
     DroppedSegments, HostState, Objects, Reference, Segment, Snapshot, SnapshotParts,
 };

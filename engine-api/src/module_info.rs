@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    EngineId, Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex,
-    MemoryType, ModuleHash, NumericType, Slot, TableIndex, TableType, Val, ValType,
+    Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType,
+    ModuleHash, NumericType, Slot, TableIndex, TableType, Val, ValType,
 };
 
 /// An import of a module.

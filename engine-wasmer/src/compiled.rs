@@ -57,7 +57,11 @@ impl Changes {
         Some(Self {
             tables: imported.chain(own).collect(),
             referable: functions.map(|(index, _)| *index).collect(),
-            flags: instrumented.flags().iter().map(flag).collect::<Option<_>>()?,
+            flags: instrumented
+                .flags()
+                .iter()
+                .map(flag)
+                .collect::<Option<_>>()?,
             drops: instrumented.drops().map(ToOwned::to_owned),
         })
     }

@@ -144,7 +144,10 @@ impl InstanceState {
         grown.map(drop).map_err(|_| refused())
     }
 
-    pub(crate) fn any_global(&self, index: GlobalIndex) -> std::ptr::NonNull<wasmer_vm::VMGlobalDefinition> {
+    pub(crate) fn any_global(
+        &self,
+        index: GlobalIndex,
+    ) -> std::ptr::NonNull<wasmer_vm::VMGlobalDefinition> {
         let index = wasmer_types::GlobalIndex::from_u32(index.0);
         self.global_definition(self.parts().instance, index)
     }

@@ -184,7 +184,8 @@ impl GuestAccess<Store<State>> {
         for (_, export) in set.filter(|(segment, _)| dropped.contains(*segment)) {
             let flag = self.0.find_export(export).and_then(Extern::into_global);
             let flag = flag.expect("the module exports it");
-            flag.set(&mut self.0, wasmtime::Val::I32(1)).map_err(failed)?;
+            flag.set(&mut self.0, wasmtime::Val::I32(1))
+                .map_err(failed)?;
         }
         let drops = self.0.find_export(drops).and_then(Extern::into_func);
         let drops = drops.expect("the module exports it");

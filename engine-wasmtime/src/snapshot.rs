@@ -205,6 +205,10 @@ fn grow_shared(memory: &wasmtime::SharedMemory, missing: u64) -> Result<(), Erro
     grown.map(drop).map_err(|_| Error::Limit {
         what: "bytes of memory",
         needed: memory.data_size() as u64 + missing,
-        limit: memory.ty().maximum().unwrap_or(0).saturating_mul(PAGE_BYTES),
+        limit: memory
+            .ty()
+            .maximum()
+            .unwrap_or(0)
+            .saturating_mul(PAGE_BYTES),
     })
 }

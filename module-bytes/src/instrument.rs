@@ -19,8 +19,7 @@ mod references;
 use std::borrow::Cow;
 
 use engine_api::{
-    Error, ExportKind, GlobalIndex, MemoryIndex, ModuleInfo, Segment, TableIndex,
-    ValType,
+    Error, ExportKind, GlobalIndex, MemoryIndex, ModuleInfo, Segment, TableIndex, ValType,
 };
 use wasm_encoder::{Encode, SectionId};
 use wasmparser::{
@@ -305,7 +304,9 @@ fn names(
 /// Whether a reference to a function can be in a global or in a table that can change.
 fn holds_functions(info: &ModuleInfo, tables: &[(TableIndex, String)]) -> bool {
     let imported = &info.tables()[..info.imported_tables()];
-    let own = tables.iter().map(|(index, _)| &info.tables()[index.0 as usize]);
+    let own = tables
+        .iter()
+        .map(|(index, _)| &info.tables()[index.0 as usize]);
     let mut tables = imported.iter().chain(own);
     tables.any(|table| table.element == ValType::FuncRef)
         || info.mutable_globals().any(|(_, ty)| ty == ValType::FuncRef)
@@ -445,7 +446,9 @@ impl<'a> Sections<'a> {
     }
 
     fn flags(&self, wasm: &[u8], info: &ModuleInfo) -> Result<Flags, Error> {
-        let segments = self.code.droppable(self.data.clone(), self.elements.clone())?;
+        let segments = self
+            .code
+            .droppable(self.data.clone(), self.elements.clone())?;
         if !segments.is_empty() {
             // In an invalid body a new index could be one that was missing.
             let mut validator = Validator::new_with_features(WasmFeatures::all());

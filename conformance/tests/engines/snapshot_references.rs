@@ -54,11 +54,13 @@ fn host() -> Imports {
 /// What a guest with a table sees in it: a number of its function, or the trap.
 fn seen(instance: &mut Box<dyn Instance>, call: &str, elements: i32) -> Vec<Result<i32, Trap>> {
     (0..elements)
-        .map(|element| match instance.invoke(call, &[Val::I32(element)]) {
-            Ok(results) => Ok(results[0].i32().unwrap()),
-            Err(Error::Trap(trap)) => Err(trap),
-            Err(error) => panic!("{error:?}"),
-        })
+        .map(
+            |element| match instance.invoke(call, &[Val::I32(element)]) {
+                Ok(results) => Ok(results[0].i32().unwrap()),
+                Err(Error::Trap(trap)) => Err(trap),
+                Err(error) => panic!("{error:?}"),
+            },
+        )
         .collect()
 }
 
@@ -92,7 +94,9 @@ fn tables_of_functions_are_the_same_on_every_engine(engine: &EngineUnderTest) {
     let snapshot = original.capture().unwrap();
     // The third table never changes, and is left out.
     let sizes = snapshot.tables().iter();
-    let sizes: Vec<_> = sizes.map(|(index, elements)| (index.0, elements.len())).collect();
+    let sizes: Vec<_> = sizes
+        .map(|(index, elements)| (index.0, elements.len()))
+        .collect();
     assert_eq!(sizes, [(0, 47), (1, 3)]);
     assert_eq!(
         snapshot.table(TableIndex(0)).unwrap()[..5],
@@ -122,7 +126,10 @@ fn tables_of_functions_are_the_same_on_every_engine(engine: &EngineUnderTest) {
         instance.invoke("change", &[]).unwrap();
         assert_eq!(instance.invoke("size", &[]).unwrap(), [Val::I32(90)]);
         let delta = refused(instance.table_grow(shown, 1, &Val::FuncRef(None)));
-        assert!(matches!(delta, Error::Growth { current: 3, .. }), "{delta:?}");
+        assert!(
+            matches!(delta, Error::Growth { current: 3, .. }),
+            "{delta:?}"
+        );
     }
     assert_eq!(tables(&mut original), before);
 }
@@ -205,7 +212,8 @@ fn objects_of_the_host_keep_their_identity(engine: &EngineUnderTest) {
         _ => unreachable!("they are objects"),
     });
     assert_eq!(snapshot.objects(), objects);
-    let others = Snapshot::with_objects(snapshot.clone(), (7_u32..10).map(ExternRef::new).collect());
+    let others =
+        Snapshot::with_objects(snapshot.clone(), (7_u32..10).map(ExternRef::new).collect());
     assert!(snapshot.difference(&others).unwrap().is_some());
     let null = Val::ExternRef(None);
     for target in engines::all() {

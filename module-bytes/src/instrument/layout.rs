@@ -52,7 +52,13 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Notes a section. `contents` come after its identifier and size.
-    pub(super) fn note(&mut self, wasm: &[u8], id: u8, whole: Range<usize>, contents: Range<usize>) {
+    pub(super) fn note(
+        &mut self,
+        wasm: &[u8],
+        id: u8,
+        whole: Range<usize>,
+        contents: Range<usize>,
+    ) {
         if rank(id).is_none() {
             return;
         }
@@ -184,12 +190,7 @@ impl<'a> Rewrite<'a> {
     pub(super) fn finish(self) -> Vec<u8> {
         let added: usize = self.edits.iter().map(|edit| edit.bytes.len()).sum();
         let mut rewritten = Vec::with_capacity(self.wasm.len() + added);
-        copy(
-            self.wasm,
-            0..self.wasm.len(),
-            &self.edits,
-            &mut rewritten,
-        );
+        copy(self.wasm, 0..self.wasm.len(), &self.edits, &mut rewritten);
         rewritten
     }
 }

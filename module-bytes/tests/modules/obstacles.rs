@@ -297,10 +297,7 @@ fn the_guests_are_what_they_are_known_to_be() {
             // The older ABI of wasm-bindgen keeps all its objects outside the instance.
             "chain" | "kv" | "prover" | "realm_old" => (&[], &[]),
             "realm_new" => (&[externrefs], &["table.grow", "table.set", "table.fill"]),
-            "realm_threads" => (
-                &[externrefs],
-                &["table.grow", "table.set", "data.drop"],
-            ),
+            "realm_threads" => (&[externrefs], &["table.grow", "table.set", "data.drop"]),
             "realm_threads_old" => (&[], &["data.drop"]),
             other => panic!("say what is expected of the guest `{other}`"),
         };
