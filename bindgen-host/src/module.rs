@@ -84,6 +84,10 @@ impl Module for HostedModule {
         self.module.snapshots()
     }
 
+    fn replays_alike(&self) -> bool {
+        self.module.replays_alike()
+    }
+
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
         self.module.obstacles(wasm)
     }

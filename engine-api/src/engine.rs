@@ -108,6 +108,14 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// [`Error::Unsupported`] with the reason in words.
     fn snapshots(&self) -> Result<(), Error>;
 
+    /// Whether the same calls leave the same bytes in every instance of the module. A module whose
+    /// threads run side by side does not replay alike: its calls give the same results, and its
+    /// allocator serves its threads in whichever order they come. A checkpoint of such a module is
+    /// compared with a replay by results and fingerprints, and not byte by byte.
+    fn replays_alike(&self) -> bool {
+        true
+    }
+
     /// What in the module's own code stands in the way of snapshots: nothing, or each reason once,
     /// as a sentence. `wasm` is the module's bytes, which an engine need not keep. The call reads
     /// all of the code.

@@ -13,6 +13,10 @@ pub(crate) struct Budget {
     /// The size of the active generation at which to wake the supervisor.
     wake_at: AtomicU64,
     largest_growth: LargestGrowth,
+    /// The size up to which the active generation grows by its working set, in bytes.
+    settled: AtomicU64,
+    /// The largest growth beyond that.
+    largest_leak: LargestGrowth,
 }
 
 impl Budget {
@@ -22,6 +26,8 @@ impl Budget {
             limit: AtomicU64::new(limit),
             wake_at: AtomicU64::new(u64::MAX),
             largest_growth: LargestGrowth::default(),
+            settled: AtomicU64::new(0),
+            largest_leak: LargestGrowth::default(),
         }
     }
 
@@ -54,9 +60,33 @@ impl Budget {
         self.largest_growth.bytes()
     }
 
+    /// The largest growth of a recent single call beyond the working set, in bytes.
+    pub(crate) fn headroom(&self) -> u64 {
+        self.largest_leak.bytes()
+    }
+
+    /// Growth up to `bytes` is the working set of the active generation. If that is something new,
+    /// growth so far says nothing about growth beyond it.
+    pub(crate) fn settle_at(&self, bytes: u64, is_new: bool) {
+        self.settled.store(bytes, Ordering::Relaxed);
+        if is_new {
+            self.largest_leak.forget();
+        }
+    }
+
+    /// Whether a growth is at least half of the largest recent one.
+    pub(crate) fn is_large(&self, grown: u64) -> bool {
+        grown.saturating_mul(2) >= self.largest_growth()
+    }
+
     /// A call grew the memories to `bytes`. Returns whether to wake the supervisor.
     pub(crate) fn note_growth(&self, grown: u64, bytes: u64) -> bool {
         self.largest_growth.note(grown);
+        let settled = self.settled.load(Ordering::Relaxed);
+        match grown.min(bytes.saturating_sub(settled)) {
+            0 => {}
+            leaked => self.largest_leak.note(leaked),
+        }
         bytes >= self.wake_at.load(Ordering::Relaxed)
     }
 

@@ -86,8 +86,13 @@ pub(crate) struct Checkpoint {
     /// goes.
     pub(crate) history: Arc<[Applied]>,
     pub(crate) engine: EngineId,
-    uses: AtomicU32,
+    lineage: Lineage,
 }
+
+/// The checkpoints that continue one another from one replay: it counts the standbys made from any
+/// of them since one was last compared with a replay from nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lineage(Arc<AtomicU32>);
 
 impl Checkpoint {
     pub(crate) fn new(
@@ -96,6 +101,7 @@ impl Checkpoint {
         sequence: SequenceNumber,
         history: Arc<[Applied]>,
         engine: EngineId,
+        lineage: Lineage,
     ) -> Self {
         Self {
             snapshot,
@@ -103,20 +109,31 @@ impl Checkpoint {
             sequence,
             history,
             engine,
-            uses: AtomicU32::new(0),
+            lineage,
         }
     }
 
     pub(crate) fn note_use(&self) {
-        self.uses.fetch_add(1, Ordering::Relaxed);
+        self.lineage.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// It was found right. A checkpoint that continues it has its history too, so nothing of what
+    /// they share needs another look.
     pub(crate) fn note_verified(&self) {
-        self.uses.store(0, Ordering::Relaxed);
+        self.lineage.0.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn uses(&self) -> u32 {
-        self.uses.load(Ordering::Relaxed)
+        self.lineage.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// Whether one of them continues the other, or both a third.
+    pub(crate) fn is_akin(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lineage.0, &other.lineage.0)
     }
 
     /// How a replay from nothing differs from this, if it does.
@@ -227,9 +244,10 @@ impl Checkpoints {
         }
     }
 
-    /// It is never chosen again, and neither is one like it. `rejections` says how many there were.
+    /// It is never chosen again, and neither is one like it or one that continues it. `rejections`
+    /// says how many there were.
     pub(crate) fn reject(&mut self, checkpoint: &Arc<Checkpoint>, rejections: u64) {
-        self.kept.retain(|(kept, _)| !Arc::ptr_eq(kept, checkpoint));
+        self.kept.retain(|(kept, _)| !kept.is_akin(checkpoint));
         if let Ok(digest) = checkpoint.snapshot.digest() {
             self.rejected.push(digest);
         }

@@ -47,6 +47,8 @@ pub struct DebugInfo {
     pub memory_limit: u64,
     /// The size of the active generation when it took over.
     pub memory_baseline: u64,
+    /// The memory that every generation takes again soon after it took over. It is no leak.
+    pub working_set: u64,
     /// The size of the standby, if there is one.
     pub standby_memory: Option<u64>,
     /// The largest growth of a recent single call.
@@ -112,7 +114,7 @@ impl fmt::Display for DebugInfo {
         )?;
         writeln!(
             f,
-            "generation {}{}: {:.1} of {:.1} MiB, baseline {:.1}, growing {:.2} MiB/s, by up to \
+            "generation {}{}: {:.1} of {:.1} MiB, baseline {:.1} and {:.1} at work, growing {:.2} MiB/s, by up to \
              {:.2} MiB in a call",
             self.generation,
             self.tainted
@@ -121,6 +123,7 @@ impl fmt::Display for DebugInfo {
             mib(self.memory),
             mib(self.memory_limit),
             mib(self.memory_baseline),
+            mib(self.working_set),
             self.growth_rate / crate::memory::MIB,
             mib(self.largest_growth),
         )?;

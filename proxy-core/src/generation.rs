@@ -11,14 +11,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
+use engine_api::{EngineId, Imports, Interrupter, Limits, Module, Val};
 
 use crate::artifact_store::EntryArtifacts;
 use crate::checkpoint::{Applied, Checkpoint, How};
 use crate::lane::{Lane, LaneGuard};
 use crate::live_generations::{LiveGenerations, Member};
 use crate::policy::plan::Plan;
-use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
+use crate::working_set::Life;
+use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
 pub(crate) use recorded::{Failure, Recorded, RecordedInstance};
 
@@ -53,7 +54,19 @@ pub(crate) struct Generation {
     memory_bytes: AtomicU64,
     /// Their size when it began to serve, in bytes.
     fresh_bytes: AtomicU64,
+    growths: Growths,
     member: Member,
+}
+
+/// The large growths of a generation. Only the thread inside writes it.
+#[derive(Default)]
+struct Growths {
+    /// The size after the last one, in bytes.
+    after: AtomicU64,
+    /// The call that it came in, from 1.
+    call: AtomicU64,
+    /// The most calls from one to the next.
+    gap: AtomicU64,
 }
 
 impl Generation {
@@ -96,6 +109,7 @@ impl Generation {
             memory_bytes: AtomicU64::new(guest.memory_bytes()),
             fresh_bytes: AtomicU64::new(guest.memory_bytes()),
             guest: Lane::new(guest),
+            growths: Growths::default(),
             member: Member::new(live),
         }
     }
@@ -203,6 +217,30 @@ impl Generation {
         bytes.saturating_sub(before)
     }
 
+    /// Notes a growth that was large, to this size.
+    pub(crate) fn note_large_growth(&self, bytes: u64) {
+        let Growths { after, call, gap } = &self.growths;
+        let now = self.member.calls() + 1;
+        let before = call.swap(now, Ordering::Relaxed);
+        gap.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
+        after.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How it has grown since it began to serve.
+    pub(crate) fn life(&self, ran_out: bool) -> Life {
+        let Growths { after, call, gap } = &self.growths;
+        let calls = self.member.calls();
+        Life {
+            grown: after
+                .load(Ordering::Relaxed)
+                .saturating_sub(self.fresh_bytes()),
+            calls,
+            quiet: calls.saturating_sub(call.load(Ordering::Relaxed)),
+            gap: gap.load(Ordering::Relaxed),
+            ran_out,
+        }
+    }
+
     /// Applies entries in order, and checks that each gives the same as before. Returns how many of
     /// their objects were made from artifacts.
     ///
@@ -266,6 +304,11 @@ impl Generation {
     pub(crate) fn capture(&self) -> Result<Checkpoint, Error> {
         let mut guest = self.enter_standby();
         guest.capture(self.engine)
+    }
+
+    /// What each live object says of itself, of those that `history` created with a fingerprint.
+    pub(crate) fn fingerprints(&self, history: &[Applied]) -> Vec<(Handle, Option<Vec<Val>>)> {
+        self.enter_standby().fingerprints(history)
     }
 
     /// The number of entries in its history.

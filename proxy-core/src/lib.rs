@@ -73,6 +73,7 @@ mod supervisor;
 mod upkeep;
 mod val_bytes;
 mod wakeup;
+mod working_set;
 
 /// The scripted engine, which unit tests share with integration tests, names this crate so.
 #[cfg(test)]

@@ -275,6 +275,7 @@ impl Proxy {
             memory: self.memory_bytes(),
             memory_limit: shared.budget.limit(),
             memory_baseline: status.baseline,
+            working_set: status.working_set,
             standby_memory: status.standby_memory,
             largest_growth: shared.budget.largest_growth(),
             growth_rate: status.growth_rate,
@@ -314,9 +315,10 @@ impl Proxy {
         &self.upkeep
     }
 
-    /// Waits until something is due for the supervisor, or `timeout` has passed.
+    /// Waits until something is due for the supervisor, or `timeout` has passed. Work aside is due
+    /// after a rest.
     pub(crate) fn wait(&self, timeout: Duration) {
-        self.shared.wakeup.wait(timeout);
+        self.shared.wakeup.wait(self.upkeep.rest(timeout));
     }
 
     pub(crate) fn supervise(&self, supervised: bool) {

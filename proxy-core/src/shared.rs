@@ -99,13 +99,17 @@ impl Shared {
     fn note_memory(&self, generation: &Generation, bytes: u64) {
         let grown = generation.note_memory(bytes);
         if grown > 0 {
-            self.note_growth(grown, bytes);
+            self.note_growth(generation, grown, bytes);
         }
     }
 
     #[cold]
-    fn note_growth(&self, grown: u64, bytes: u64) {
-        if self.budget.note_growth(grown, bytes) {
+    fn note_growth(&self, generation: &Generation, grown: u64, bytes: u64) {
+        let is_due = self.budget.note_growth(grown, bytes);
+        if self.budget.is_large(grown) {
+            generation.note_large_growth(bytes);
+        }
+        if is_due {
             self.wakeup.wake();
         }
     }

@@ -4,6 +4,7 @@
 //! Locks are taken in this order: upkeep's state, a generation's lane, the turn, the journal. The
 //! locks of `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
 
+mod aside;
 mod checkpointing;
 mod drain;
 mod graveyard;
@@ -23,11 +24,16 @@ use crate::hooks::SwapHooks;
 use crate::memory::{Decision, GrowthRate, MIB, Situation};
 use crate::shared::Shared;
 use crate::state::Step;
+use crate::working_set::WorkingSet;
 use crate::{Checkpointed, Error, Patience, Reason, SequenceNumber, SwapState};
 
+use aside::Aside;
 use drain::Draining;
 use graveyard::Graveyard;
 use prepare::Standby;
+
+/// How long nothing about checkpoints is tried in the background after it failed.
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// The one owner of standbys, checkpoints and old generations.
 pub(crate) struct Upkeep {
@@ -55,8 +61,12 @@ pub(crate) struct State {
     draining: Option<Draining>,
     degradation: Degradation,
     checkpoints: Checkpoints,
-    /// No checkpoint is tried in the background before this moment.
+    /// Nothing about checkpoints is begun in the background before this moment.
     checkpoint_pause: Option<Instant>,
+    /// The instance in the making that serves nobody, if there is one.
+    aside: Option<Aside>,
+    /// How long the last slice of work on it took, while there is more to do.
+    aside_took: Option<Duration>,
     memory: Memory,
     /// How long the last preparation took, if there was one.
     prepare_time: Option<Duration>,
@@ -74,6 +84,14 @@ struct Memory {
     /// What the module reports as used.
     reported: u64,
     growth: GrowthRate,
+    working_set: WorkingSet,
+}
+
+impl Memory {
+    /// Its size when it took over, and the working set on top of it.
+    fn settled(&self) -> u64 {
+        self.baseline.saturating_add(self.working_set.bytes())
+    }
 }
 
 /// A copy of what debug information shows of the state, whose lock can be held for long.
@@ -82,12 +100,15 @@ pub(crate) struct Status {
     pub(crate) state: SwapState,
     pub(crate) standby_memory: Option<u64>,
     pub(crate) baseline: u64,
+    pub(crate) working_set: u64,
     pub(crate) growth_rate: f64,
     pub(crate) failures: u32,
     pub(crate) state_exceeds_budget: bool,
     pub(crate) checkpoint: Option<Checkpointed>,
     pub(crate) checkpoint_uses: u32,
     pub(crate) checkpoint_obstacles: Vec<String>,
+    /// How long to rest before the next slice of work aside, if there is more to do.
+    aside_rest: Option<Duration>,
 }
 
 impl State {
@@ -105,10 +126,13 @@ impl State {
             degradation: Degradation::new(patience),
             checkpoints,
             checkpoint_pause: None,
+            aside: None,
+            aside_took: None,
             memory: Memory {
                 baseline,
                 reported: 0,
                 growth: GrowthRate::default(),
+                working_set: WorkingSet::default(),
             },
             prepare_time: None,
             mourned: None,
@@ -173,6 +197,13 @@ impl Upkeep {
         lock(&self.status).clone()
     }
 
+    /// How long a supervisor rests after a tick, at most `interval`. While there is work aside, as
+    /// long as its last slice took: such work takes half of a processor at the most.
+    pub(crate) fn rest(&self, interval: Duration) -> Duration {
+        let rest = lock(&self.status).aside_rest;
+        rest.map_or(interval, |rest| rest.min(interval))
+    }
+
     /// Locks the state for a request of the user's, while that makes sense.
     ///
     /// # Errors
@@ -228,6 +259,8 @@ impl Upkeep {
             } else {
                 self.act(&mut state, situation, now);
             }
+        } else {
+            self.drop_aside(&mut state);
         }
         self.publish(&state);
     }
@@ -246,7 +279,9 @@ impl Upkeep {
             Decision::Nothing => self.maintain_checkpoints(state),
             Decision::Prepare(reason) => {
                 let is_free = state.draining.is_none() && state.degradation.permit(now).is_ok();
-                if is_free && self.prepare(state, reason, now).is_ok() {
+                if !is_free {
+                    self.work_aside(state);
+                } else if self.prepare(state, reason, now).is_ok() {
                     self.swap_if_due(state, now);
                 }
             }
@@ -274,9 +309,10 @@ impl Upkeep {
         let situation = Situation {
             used,
             limit: self.shared.budget.limit(),
-            baseline: memory.baseline,
-            headroom: self.shared.budget.largest_growth(),
-            growth_rate: memory.growth.sample(now, used),
+            baseline: memory.settled(),
+            headroom: self.shared.budget.headroom(),
+            // The way back to the working set is no trend.
+            growth_rate: memory.growth.sample(now, used.max(memory.settled())),
             // Before the first preparation, the time that the journaled calls took is the best
             // guess.
             prepare_time: state
@@ -366,12 +402,14 @@ impl Upkeep {
             state: state.swap,
             standby_memory: state.standby_memory(),
             baseline: state.memory.baseline,
+            working_set: state.memory.working_set.bytes(),
             growth_rate: state.memory.growth.bytes_per_second(),
             failures: state.degradation.failures(),
             state_exceeds_budget: state.degradation.exceeds_budget(),
             checkpoint: state.checkpoints.newest_taken(),
             checkpoint_uses: newest.map_or(0, |newest| newest.uses()),
             checkpoint_obstacles: state.checkpoints.obstacles().to_vec(),
+            aside_rest: state.aside_took,
         };
     }
 

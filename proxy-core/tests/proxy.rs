@@ -9,6 +9,7 @@ mod fake;
 mod proxy {
     mod artifact_files;
     mod artifacts;
+    mod aside;
     mod bare;
     mod calls;
     mod checkpoints;
@@ -28,5 +29,6 @@ mod proxy {
     mod supervisor;
     mod swap;
     mod things;
+    mod working_set;
     mod world;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::checkpoint::{Applied, How};
+use crate::checkpoint::{Applied, Checkpoint, How, Lineage};
 use crate::journal::{Entry, GuestWrite, HostCall};
 
 /// The entries that a standby has applied, in order.
@@ -12,6 +12,8 @@ pub(crate) struct History {
     /// Those of the checkpoint that it came from, or that was taken of it.
     shared: Arc<[Applied]>,
     own: Vec<Applied>,
+    /// The checkpoints that share it.
+    lineage: Lineage,
     /// Why it has state outside memories and globals, if it does.
     obstacle: Option<String>,
     /// Whether a checkpoint may be taken, which needs the history.
@@ -25,16 +27,18 @@ impl History {
         Self {
             shared: Arc::new([]),
             own: Vec::new(),
+            lineage: Lineage::default(),
             obstacle: changes_table(genesis).then(|| obstacle("the start function")),
             is_kept,
         }
     }
 
     /// The history of an instance made from a checkpoint.
-    pub(crate) fn after(checkpoint: &Arc<[Applied]>) -> Self {
+    pub(crate) fn after(checkpoint: &Checkpoint) -> Self {
         Self {
-            shared: Arc::clone(checkpoint),
+            shared: Arc::clone(&checkpoint.history),
             own: Vec::new(),
+            lineage: checkpoint.lineage().clone(),
             obstacle: None,
             is_kept: true,
         }
@@ -56,6 +60,11 @@ impl History {
     /// How many entries it holds.
     pub(crate) fn len(&self) -> usize {
         self.shared.len() + self.own.len()
+    }
+
+    /// What a checkpoint of it belongs to.
+    pub(crate) fn lineage(&self) -> Lineage {
+        self.lineage.clone()
     }
 
     /// All of it, for a checkpoint.

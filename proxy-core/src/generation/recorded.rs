@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::Blueprint;
 use super::history::History;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Applied, Checkpoint};
 use crate::journal::{HostCall, ResultRecord};
 use crate::policy::plan::ExportPlan;
 use crate::recorder::{Recorder, is_live_reference};
@@ -115,7 +115,7 @@ impl RecordedInstance {
             records_host: imports.iter().next().is_some(),
             applied: checkpoint.sequence,
             calls: 0,
-            history: History::after(&checkpoint.history),
+            history: History::after(checkpoint),
         })
     }
 
@@ -131,7 +131,36 @@ impl RecordedInstance {
             self.applied,
             history,
             engine,
+            self.history.lineage(),
         ))
+    }
+
+    /// What each live object that has a fingerprint says now, in the order of creation; `None` if it
+    /// fails to say. Host functions do not answer.
+    pub(super) fn fingerprints(&mut self, history: &[Applied]) -> Vec<(Handle, Option<Vec<Val>>)> {
+        let mut fingerprints = Vec::new();
+        for entry in history.iter().map(|applied| &*applied.entry) {
+            let Some(func) = self.bound.plan.export(entry.func).fingerprint else {
+                continue;
+            };
+            for (handle, _) in entry.creates() {
+                if self.bound.objects.get(&handle).is_none() {
+                    continue;
+                }
+                self.recorder.begin_replay(&[]);
+                let said = self.attempt(|bound| bound.fingerprint(func, handle));
+                let is_alone = self.recorder.finish().mismatch.is_none();
+                let said = said.ok().filter(|_| is_alone).map(|said| {
+                    let mut digests = Vec::new();
+                    for record in ResultRecord::all_of(&said, &self.bound.objects) {
+                        record.digest_into(&mut digests);
+                    }
+                    digests
+                });
+                fingerprints.push((handle, said));
+            }
+        }
+        fingerprints
     }
 
     /// Gives the memory back, in slices. Nothing may run here afterwards.

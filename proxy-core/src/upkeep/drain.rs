@@ -125,6 +125,7 @@ impl Upkeep {
         self.shared.wakeup.wake();
         let mut state = lock(&self.state);
         self.discard(&mut state);
+        self.drop_aside(&mut state);
         active.retire();
         active.send_away();
         let since = Instant::now();

@@ -72,7 +72,7 @@ impl Upkeep {
         };
         let started = Instant::now();
         let mut replay = Replay::begin(&self.shared, &blueprint, 0, None, Noted::Nowhere)?;
-        replay.run(Entries::These(&entries), |_| Ok(true))?;
+        replay.run(&mut Entries::these(entries), BATCH, |_| Ok(true))?;
         Ok(ReplayReport {
             engine: engine.id(),
             entries: replay.count,
@@ -117,6 +117,12 @@ impl Upkeep {
             .ledger
             .emit(&Event::StandbyPrepareStart { reason, entries });
         let mut outcome = self.replay(state, &blueprint, checkpoint.as_ref(), reason, started);
+        if let Err(error) = &outcome
+            && state.swap == SwapState::Preparing
+            && self.make_room(state, error)
+        {
+            outcome = self.replay(state, &blueprint, checkpoint.as_ref(), reason, started);
+        }
         if let (Some(checkpoint), Err(error)) = (&checkpoint, &outcome)
             && !matches!(error, Error::StateExceedsBudget { .. })
         {
@@ -186,13 +192,13 @@ impl Upkeep {
         started: Instant,
     ) -> Result<(Generation, usize, Source), Error> {
         state.newest += 1;
-        let (shared, number) = (&*self.shared, state.newest);
+        let (shared, number) = (&self.shared, state.newest);
         let base = checkpoint.map(|checkpoint| &**checkpoint);
         let mut replay = Replay::begin(shared, blueprint, number, base, Noted::AsStandby)?;
         let source = base.map_or(Source::Replay, |base| Source::Checkpoint(base.sequence));
         let replayed = Instant::now();
         let target = shared.journal.lock().last();
-        replay.run(Entries::JournalUpTo(target), |replay| {
+        replay.run(&mut Entries::JournalUpTo(target), BATCH, |replay| {
             if started.elapsed() <= self.options.prepare_timeout {
                 self.compact_if_due();
                 return Ok(true);
