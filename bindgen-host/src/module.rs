@@ -84,17 +84,13 @@ impl Module for HostedModule {
         self.module.snapshots()
     }
 
-    fn replays_alike(&self) -> bool {
-        self.module.replays_alike()
-    }
-
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
         self.module.obstacles(wasm)
     }
 
     /// Workers allocate side by side, each time in another order.
     fn replays_alike(&self) -> bool {
-        self.surface.pool.is_none()
+        self.surface.pool.is_none() && self.module.replays_alike()
     }
 
     fn restore(

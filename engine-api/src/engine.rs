@@ -125,12 +125,6 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// [`Error::InvalidModule`].
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error>;
 
-    /// Whether the same calls give the same bytes. False for modules whose threads run side by side,
-    /// whose checkpoints are compared by results.
-    fn replays_alike(&self) -> bool {
-        true
-    }
-
     /// Makes an instance in the state of a snapshot, which may have been taken on another engine.
     /// The start function does not run, and no host function is called. The memories share the
     /// snapshot's pages until somebody writes to them, if the system supports that. Objects of the
