@@ -65,6 +65,7 @@ mod pool;
 mod realm;
 mod surface;
 mod system;
+mod turns;
 mod value;
 
 pub use coverage::{Coverage, hosted_info, served};

@@ -17,6 +17,7 @@ use engine_api::{Error, FuncIndex, FuncType, Instance, Interrupt, Val, ValType};
 use crate::error::{HostError, describe};
 use crate::heap;
 use crate::realm::{Realm, Thread};
+use crate::turns::{Turn, Turns};
 use crate::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 
 /// The native stack of a worker's thread. The engine's limit is for the guest's frames; the
@@ -48,7 +49,14 @@ pub(crate) struct Pool {
     realm: Arc<Realm>,
     /// Whether its workers give back their memory when they end.
     tidies: Arc<AtomicBool>,
+    order: Arc<Order>,
     workers: Vec<Worker>,
+}
+
+/// The order in which workers allocate their stacks, and give them back.
+struct Order {
+    starts: Turns,
+    ends: Turns,
 }
 
 struct Worker {
@@ -100,6 +108,10 @@ impl Pool {
             tidies: Arc::new(AtomicBool::new(
                 realm.options.worker_exit == WorkerExit::Destroy,
             )),
+            order: Arc::new(Order {
+                starts: Turns::new(asked_for),
+                ends: Turns::new(asked_for),
+            }),
             workers: Vec::new(),
         };
         pool.gather(asked_for)?;
@@ -142,11 +154,12 @@ impl Pool {
         let (end, done) = mpsc::channel();
         let realm = Arc::clone(&self.realm);
         let tidies = Arc::clone(&self.tidies);
+        let order = Arc::clone(&self.order);
         let thread = std::thread::Builder::new()
             .name(format!("guest worker {number}"))
             .stack_size(THREAD_STACK_BYTES)
             .spawn(move || {
-                work(&realm, number, &tidies, &arrive, &may_begin);
+                work(&realm, number, &tidies, &order, &arrive, &may_begin);
                 drop(end);
             })
             .map_err(|source| {
@@ -217,10 +230,15 @@ fn work(
     realm: &Arc<Realm>,
     number: u32,
     tidies: &AtomicBool,
+    order: &Order,
     arrive: &Sender<Result<(), Error>>,
     may_begin: &Receiver<u32>,
 ) {
-    let mut started = match realm.instantiate(true) {
+    let end = order.ends.of(number);
+    let start = order.starts.of(number);
+    let started = realm.instantiate(true, || start.wait());
+    drop(start);
+    let mut started = match started {
         Ok(started) => started,
         Err(error) => {
             tracing::debug!(number, error = describe(&error), "a worker did not arrive");
@@ -231,7 +249,7 @@ fn work(
     let _ = arrive.send(Ok(()));
     // An error of the channel means that the pool could not be started.
     if let Ok(receiver) = may_begin.recv()
-        && let Err(error) = serve(realm, &mut *started.instance, receiver, tidies)
+        && let Err(error) = serve(realm, &mut *started.instance, receiver, tidies, &end)
     {
         realm.worker_failed(number, error);
     }
@@ -243,6 +261,7 @@ fn serve(
     instance: &mut dyn Instance,
     receiver: u32,
     tidies: &AtomicBool,
+    end: &Turn<'_>,
 ) -> Result<(), Error> {
     let surface = &realm.surface;
     let exports = surface.pool.as_ref().expect("a pool has its exports");
@@ -250,6 +269,7 @@ fn serve(
     if let (true, Some((destroy, params))) =
         (tidies.load(Ordering::Acquire), surface.thread_destroy)
     {
+        end.wait();
         // Zeros name the block and the stack of the calling thread.
         instance.call(destroy, &vec![Val::I32(0); params], &mut [])?;
     }
