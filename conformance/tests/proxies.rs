@@ -16,6 +16,7 @@ mod proxies {
     mod replay;
     mod standby_failures;
     mod swaps;
+    mod tables;
 }
 
 /// See [`conformance::probe`].

@@ -351,7 +351,8 @@ impl<'a> Sections<'a> {
             match &payload {
                 Payload::Version { range, .. } => section_start = range.end,
                 Payload::CodeSectionStart { range, .. } => {
-                    let mut reader = BinaryReader::new(&wasm[range.clone()], range.start);
+                    // In a truncated file the section would end behind the bytes.
+                    let mut reader = BinaryReader::new(&wasm[range.start..], range.start);
                     let read = reader.read_var_u32();
                     read.map_err(|error| invalid(&error))?;
                     body_start = reader.original_position();

@@ -299,8 +299,7 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCheckpoint`] if its state is not in memories and globals alone;
-    /// [`Error::Engine`].
+    /// [`Error::NoCheckpoint`] if it has state that no snapshot holds; [`Error::Engine`].
     pub(crate) fn capture(&self) -> Result<Checkpoint, Error> {
         let mut guest = self.enter_standby();
         guest.capture(self.engine)

@@ -62,7 +62,7 @@ impl Layout {
         if rank(id).is_none() {
             return;
         }
-        let mut reader = wasmparser::BinaryReader::new(&wasm[contents.clone()], contents.start);
+        let mut reader = wasmparser::BinaryReader::new(&wasm[contents.start..], contents.start);
         // A start section begins with an index instead.
         let count = reader.read_var_u32().unwrap_or(0) as usize;
         self.places.push(Place {

@@ -85,7 +85,6 @@ impl RecordedInstance {
             let export = "the start function".to_owned();
             return Err(CallError::GuestData { export, what }.into());
         }
-        let host_calls = genesis.unwrap_or(&recording.calls);
         let plan = Arc::clone(&blueprint.plan);
         let guest = Self {
             bound: BoundInstance::new(instance, plan, ObjectTable::default(), blueprint.proxy),
@@ -93,7 +92,7 @@ impl RecordedInstance {
             records_host: imports.iter().next().is_some(),
             applied: SequenceNumber::ZERO,
             calls: 0,
-            history: History::begin(host_calls, blueprint.checkpoints),
+            history: History::begin(blueprint.checkpoints),
         };
         Ok((guest, recording.calls))
     }
@@ -122,8 +121,15 @@ impl RecordedInstance {
     /// A checkpoint of the state. It must be taken right after entries were applied, before
     /// anything else runs.
     pub(super) fn capture(&mut self, engine: EngineId) -> Result<Checkpoint, Error> {
-        let history = self.history.share()?;
-        let snapshot = self.bound.instance.capture()?;
+        let snapshot = self.bound.instance.capture();
+        let snapshot = snapshot.map_err(|error| match error {
+            // It has state that no snapshot holds, and will have it again.
+            engine_api::Error::Unsupported { .. } => Error::NoCheckpoint {
+                reasons: error.to_string(),
+            },
+            error => error.into(),
+        })?;
+        let history = self.history.share();
         let objects = self.bound.objects.share();
         Ok(Checkpoint::new(
             snapshot,

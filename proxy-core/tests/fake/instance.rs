@@ -23,6 +23,8 @@ pub(crate) struct FakeInstance {
     pub(crate) objects: HashMap<u32, i64>,
     /// Numbers that the module keeps, by name.
     pub(crate) counters: HashMap<&'static str, i64>,
+    /// Whether it has state that no snapshot holds.
+    pub(crate) has_unheld_state: bool,
     heap_end: u64,
     /// Freed blocks by their size.
     freed: HashMap<u32, Vec<u32>>,
@@ -64,6 +66,7 @@ impl FakeInstance {
             memory: Vec::new(),
             objects: HashMap::new(),
             counters: HashMap::new(),
+            has_unheld_state: false,
             heap_end: 4096
                 + if script.snapshots {
                     0
@@ -415,6 +418,9 @@ impl Instance for FakeInstance {
     }
 
     fn capture(&mut self) -> Result<Snapshot, Error> {
+        if self.has_unheld_state {
+            return Err(unsupported(self.engine, "snapshots of this"));
+        }
         let memories = [&self.memory[..], self.describe().as_bytes()].map(MemoryImage::of_bytes);
         let globals = (0..).map(GlobalIndex).zip(self.globals.iter().cloned());
         Ok(Snapshot::new(SnapshotParts {
