@@ -472,9 +472,10 @@ impl HostState for RealmImage {
         }
         hash_len(&mut hasher, self.references.len());
         for reference in &self.references {
-            match reference {
-                Referred::Own(value) => value.hash(hasher.update(&[0])),
-                Referred::Foreign(_) => drop(hasher.update(&[1])),
+            let is_foreign = matches!(reference, Referred::Foreign(_));
+            hasher.update(&[u8::from(is_foreign)]);
+            if let Referred::Own(value) = reference {
+                value.hash(&mut hasher);
             }
         }
         hash_len(&mut hasher, self.objects.len());

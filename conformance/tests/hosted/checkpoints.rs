@@ -1,7 +1,9 @@
 //! Checkpoints hold the realm and stop the pool: standbys made from them go on like those made by
 //! replay, and share nothing with each other.
 
-use bindgen_host::{BindgenHost, Options, THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
+use bindgen_host::{
+    BindgenHost, HostError, Options, THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit,
+};
 use conformance::hosted::{Hosted, REALM, THREADS};
 use conformance::prelude::*;
 use proxy_core::{CheckpointPolicy, Proxy, Source, args};
@@ -297,4 +299,48 @@ fn a_pool_that_the_guest_cannot_stop_is_named_and_goes_on(engine: &EngineUnderTe
         drop(instance);
         assert_workers(0);
     }
+}
+
+/// A pool whose start asks for the time. Its workers have nothing to do.
+const ASKS_AT_START: &str = r#"(module
+    (import "env" "memory" (memory 1 10 shared))
+    (import "wbg" "__wbg_startWorkers_0123456789abcdef"
+        (func $start_workers (param i32) (result i32)))
+    (import "wbg" "__wbg_now_0123456789abcdef" (func $now (result f64)))
+    (global $threads (mut i32) (i32.const 0))
+    (func (export "initThreadPool") (param i32) (result i32)
+        (global.set $threads (local.get 0))
+        (drop (call $now))
+        (call $start_workers (i32.const 64)))
+    (func (export "exitThreadPool") (result i32) (i32.const 128))
+    (func (export "wbg_rayon_poolbuilder_numThreads") (param i32) (result i32)
+        (global.get $threads))
+    (func (export "wbg_rayon_poolbuilder_receiver") (param i32) (result i32) (i32.const 0))
+    (func (export "wbg_rayon_poolbuilder_build") (param i32))
+    (func (export "wbg_rayon_start_worker") (param i32)))"#;
+
+#[apply(every_engine)]
+fn a_pool_whose_start_cannot_be_repeated_is_no_part_of_a_snapshot(engine: &EngineUnderTest) {
+    let _alone = alone();
+    let capabilities = engine.capabilities();
+    if !(capabilities.threads && capabilities.interruption) {
+        return;
+    }
+    let module = hosted(engine).compile(&binary(ASKS_AT_START)).unwrap();
+    let imports = bindgen_host::system();
+    let mut instance = module.instantiate(&imports, &limits()).unwrap();
+    let pool = start(&mut *instance, 2);
+    match refused(instance.capture()) {
+        Error::Host { source, .. } => {
+            let error = source.downcast_ref();
+            assert!(matches!(error, Some(HostError::Restart(_))), "{source:?}");
+        }
+        error => panic!("{error:?}"),
+    }
+    // The pool is there as before, and without it there is a snapshot.
+    let stopped = instance.invoke(THREAD_POOL_STOP, &[Val::I32(pool)]);
+    stopped.unwrap();
+    let snapshot = instance.capture().unwrap();
+    let mut restored = module.restore(&imports, &limits(), &snapshot).unwrap();
+    assert_eq!(start(&mut *restored, 1), pool + 1);
 }

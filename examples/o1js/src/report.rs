@@ -222,13 +222,15 @@ impl fmt::Display for Report {
             }
         }
         if let Some(moved) = &self.moved {
-            let source = match moved.from_checkpoint {
-                true => "from the checkpoint",
-                false => "by replay",
+            let source = if moved.from_checkpoint {
+                "from the checkpoint"
+            } else {
+                "by replay"
             };
-            let outcome = match moved.verified {
-                true => "a proof verifies",
-                false => "a proof does not verify",
+            let outcome = if moved.verified {
+                "a proof verifies"
+            } else {
+                "a proof does not verify"
             };
             writeln!(f, "moved to {} {source}: {outcome}", moved.engine)?;
         }
