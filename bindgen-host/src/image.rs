@@ -714,7 +714,7 @@ mod tests {
         assert_eq!(image(&third, &third_references).digest(), taken.digest());
         for (references, heap) in [(references, heap), (copied, copy)] {
             with_bag(references[1].get::<Js>().unwrap(), |bag| {
-                bag.elements.clear()
+                bag.elements.clear();
             });
             drop(heap);
         }
