@@ -190,7 +190,10 @@ mod tests {
         let attachments = Arc::new(Attachments::default());
         let held = attachments.hold(0).unwrap();
         let coming = Arc::clone(&attachments);
-        let comes = std::thread::spawn(move || drop((coming.access(), coming.attach())));
+        let comes = std::thread::spawn(move || {
+            drop(coming.access());
+            drop(coming.attach());
+        });
         // It may not have begun to wait, so this can only miss a fault, not make one up.
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert!(!comes.is_finished());
