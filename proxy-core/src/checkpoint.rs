@@ -247,7 +247,9 @@ impl Checkpoints {
     /// It is never chosen again, and neither is one like it or one that continues it. `rejections`
     /// says how many there were.
     pub(crate) fn reject(&mut self, checkpoint: &Arc<Checkpoint>, rejections: u64) {
-        self.kept.retain(|(kept, _)| !kept.is_akin(checkpoint));
+        let continues =
+            |kept: &Checkpoint| kept.is_akin(checkpoint) && kept.sequence >= checkpoint.sequence;
+        self.kept.retain(|(kept, _)| !continues(kept));
         if let Ok(digest) = checkpoint.snapshot.digest() {
             self.rejected.push(digest);
         }

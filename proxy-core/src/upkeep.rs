@@ -330,13 +330,21 @@ impl Upkeep {
     fn situation(&self, state: &mut State, active: &Generation, now: Instant) -> Situation {
         let memory = &mut state.memory;
         let used = active.memory_bytes().max(memory.reported);
+        // The way back to the working set is no trend.
+        memory.growth.sample(now, used.max(memory.settled()));
+        self.look(state, active, now)
+    }
+
+    /// What the facts known so far ask for, and when to look again.
+    fn look(&self, state: &State, active: &Generation, now: Instant) -> Situation {
+        let memory = &state.memory;
+        let used = active.memory_bytes().max(memory.reported);
         let situation = Situation {
             used,
             limit: self.shared.budget.limit(),
             baseline: memory.settled(),
             headroom: self.shared.budget.headroom(),
-            // The way back to the working set is no trend.
-            growth_rate: memory.growth.sample(now, used.max(memory.settled())),
+            growth_rate: memory.growth.bytes_per_second(),
             // Before the first preparation, the time that the journaled calls took is the best
             // guess.
             prepare_time: state
@@ -363,9 +371,9 @@ impl Upkeep {
     }
 
     /// Looks at a generation that has just begun to serve: when to look again.
-    fn watch_new(&self, state: &mut State) {
+    fn watch_new(&self, state: &State) {
         if let Some(active) = self.shared.active.load_full() {
-            self.situation(state, &active, Instant::now());
+            self.look(state, &active, Instant::now());
         }
     }
 

@@ -43,6 +43,9 @@ fn one_failed_allocation_that_the_guest_survives_harms_no_later_call() {
             &workload,
             "--memory-limit",
             "4MiB",
+            // Held back, the call would find room on the next generation.
+            "--hold-back",
+            "off",
             "--engine",
             engine,
             "--report",
