@@ -15,9 +15,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{CallError, Error, Handle, SequenceNumber};
+use crate::{CallError, Error, Handle, HistoryBound, SequenceNumber};
 
-pub(crate) use compaction::parted;
+pub(crate) use compaction::{Weight, parted};
 pub use entry::Entry;
 pub(crate) use entry::{GuestWrite, HostCall, ResultRecord};
 
@@ -35,6 +35,13 @@ pub(crate) struct Journal {
     /// How many entries the last compaction left.
     len_after_compaction: usize,
     took: Duration,
+    /// What the entries take in memory.
+    bytes: u64,
+    /// The length at which upkeep looks at the journal.
+    look_at: HistoryBound,
+    /// Entries up to this one were dropped, because a checkpoint has taken their place. Zero if
+    /// none were.
+    base: SequenceNumber,
     /// Host calls of the first instantiation, which answer those of every later one.
     genesis: Vec<HostCall>,
     /// The newest entries of the checkpoints.
@@ -44,8 +51,9 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(genesis: Vec<HostCall>) -> Self {
+    pub(crate) fn new(genesis: Vec<HostCall>, look_at: HistoryBound) -> Self {
         Self {
+            look_at,
             genesis,
             ..Self::default()
         }
@@ -74,6 +82,37 @@ impl Journal {
     /// How long the calls of all entries took together: about as long as it takes to replay them.
     pub(crate) fn took(&self) -> Duration {
         self.took
+    }
+
+    /// What the entries take in memory, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The entry up to which a checkpoint has taken the place of all others.
+    pub(crate) fn base(&self) -> SequenceNumber {
+        self.base
+    }
+
+    /// Whether it is so long that upkeep should look at it.
+    pub(crate) fn is_long(&self) -> bool {
+        self.look_at.is_reached(self.entries.len(), self.bytes)
+    }
+
+    /// Upkeep has looked, and wants to know again when the journal has doubled.
+    pub(crate) fn look_again_when_doubled(&mut self) {
+        if self.entries.len() >= self.look_at.entries {
+            self.look_at.entries = self.entries.len().saturating_mul(2).max(1);
+        }
+        if self.bytes >= self.look_at.bytes {
+            self.look_at.bytes = self.bytes.saturating_mul(2).max(1);
+        }
+    }
+
+    /// A checkpoint has taken the place of the entries up to `base`, which were dropped.
+    pub(crate) fn begin_at(&mut self, base: SequenceNumber, look_at: HistoryBound) {
+        self.base = base;
+        self.look_at = look_at;
     }
 
     /// The sequence number of the newest entry, compacted away or not.
@@ -129,6 +168,7 @@ impl Journal {
             }
         }
         self.took += entry.took;
+        self.bytes += entry.bytes();
         self.entries.push_mut(Arc::new(entry))
     }
 

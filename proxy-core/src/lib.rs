@@ -81,11 +81,11 @@ extern crate self as proxy_core;
 use guest_calls::{policy, value};
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, ExportError, FileError};
-pub use checkpoint::CheckpointPolicy;
+pub use checkpoint::{CheckpointPolicy, History, HistoryBound};
 pub use data_plane::{Pinned, Typed};
 pub use debug_info::DebugInfo;
 pub use degradation::Patience;
-pub use error::{Divergence, DivergenceKind, Error};
+pub use error::{Divergence, DivergenceKind, Error, StateDifference};
 pub use event::{Event, Listener};
 pub use guest_calls::typed::{TypedArgs, TypedResults};
 pub use guest_calls::{
@@ -98,6 +98,8 @@ pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::Entry;
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
-pub use reports::{Checkpointed, Prepared, ReplayReport, Source, Swapped};
+pub use reports::{
+    Audit, Checkpointed, Compacted, Observation, Prepared, ReplayReport, Source, Swapped,
+};
 pub use state::SwapState;
 pub use supervisor::Supervisor;

@@ -7,6 +7,7 @@
 mod artifacts;
 mod failure;
 mod journal;
+mod pure_calls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,12 +23,14 @@ use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::reentrancy::Entered;
+use crate::value::Arg;
 use crate::wakeup::Wakeup;
 use crate::{CallError, Error, SequenceNumber};
 
 pub(crate) use artifacts::{Artifacts, Recall};
 pub(crate) use failure::Failed;
 pub(crate) use journal::SharedJournal;
+pub(crate) use pure_calls::{PureCall, PureCalls, PureLog};
 
 /// The facts that never change.
 pub(crate) struct Config {
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) active: ArcSwapOption<Generation>,
     pub(crate) journal: SharedJournal,
     pub(crate) artifacts: Artifacts,
+    pub(crate) pure_calls: PureCalls,
     pub(crate) budget: Budget,
     pub(crate) ledger: Ledger,
     pub(crate) wakeup: Wakeup,
@@ -110,11 +114,28 @@ impl Shared {
         }
     }
 
+    /// Keeps a pure call for an audit, if it has run and the instance goes on.
+    #[inline]
+    pub(crate) fn log_pure_call<R>(
+        &self,
+        guest: &RecordedInstance,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        outcome: &Result<R, Failure>,
+    ) {
+        if self.pure_calls.is_logging() && outcome.as_ref().err().is_none_or(Failure::has_returned)
+        {
+            let (after, repeatable) = (guest.applied(), !guest.host_ran());
+            self.pure_calls.log_call(plan, args, after, repeatable);
+        }
+    }
+
     /// Calls one of the module's own reports, unless another thread is inside.
     pub(crate) fn ask(&self, generation: &Generation, func: FuncIndex) -> Option<f64> {
         let mut guest = generation.try_enter()?;
         let _inside = self.enter_thread().ok()?;
         let plan = self.config.plan.export(func);
+        self.pure_calls.note_export(func);
         let outcome = self.guarded(plan, generation, &mut guest, |guest| guest.report(func));
         outcome.ok().flatten()
     }

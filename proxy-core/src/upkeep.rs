@@ -4,17 +4,20 @@
 //! Locks are taken in this order: upkeep's state, a generation's lane, the turn, the journal. The
 //! locks of `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
 
+mod audit;
 mod checkpointing;
 mod drain;
 mod graveyard;
+mod history;
 mod prepare;
 mod replay;
+mod state_digest;
 mod swap;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, History};
 use crate::data_plane::Caretaker;
 use crate::degradation::Degradation;
 use crate::event::Event;
@@ -23,10 +26,11 @@ use crate::hooks::SwapHooks;
 use crate::memory::{Decision, GrowthRate, MIB, Situation};
 use crate::shared::Shared;
 use crate::state::Step;
-use crate::{Checkpointed, Error, Patience, Reason, SequenceNumber, SwapState};
+use crate::{Checkpointed, Error, HistoryBound, Patience, Reason, SequenceNumber, SwapState};
 
 use drain::Draining;
 use graveyard::Graveyard;
+pub(crate) use history::first_look_at;
 use prepare::Standby;
 
 /// The one owner of standbys, checkpoints and old generations.
@@ -43,7 +47,10 @@ pub(crate) struct Options {
     /// The module's bytes, for a move to another engine.
     pub(crate) wasm: Box<[u8]>,
     pub(crate) prepare_timeout: Duration,
+    pub(crate) digest_patience: Duration,
     pub(crate) hooks: Vec<Arc<dyn SwapHooks>>,
+    /// The length at which the user is told that the journal is long.
+    pub(crate) history_bound: HistoryBound,
 }
 
 /// State that one thread at a time works on.
@@ -57,6 +64,8 @@ pub(crate) struct State {
     checkpoints: Checkpoints,
     /// No checkpoint is tried in the background before this moment.
     checkpoint_pause: Option<Instant>,
+    /// Whether a checkpoint should take the place of the journal's entries.
+    fold_due: bool,
     memory: Memory,
     /// How long the last preparation took, if there was one.
     prepare_time: Option<Duration>,
@@ -88,6 +97,8 @@ pub(crate) struct Status {
     pub(crate) checkpoint: Option<Checkpointed>,
     pub(crate) checkpoint_uses: u32,
     pub(crate) checkpoint_obstacles: Vec<String>,
+    pub(crate) history: History,
+    pub(crate) history_base: Option<SequenceNumber>,
 }
 
 impl State {
@@ -105,6 +116,7 @@ impl State {
             degradation: Degradation::new(patience),
             checkpoints,
             checkpoint_pause: None,
+            fold_due: false,
             memory: Memory {
                 baseline,
                 reported: 0,
@@ -152,6 +164,7 @@ impl Caretaker for Upkeep {
         } else if let Ok(mut state) = self.state.try_lock() {
             self.reap(&mut state, Instant::now());
             self.compact_if_due();
+            self.look_at_length(&mut state);
         }
     }
 }
@@ -199,6 +212,7 @@ impl Upkeep {
         let mut state = lock(&self.state);
         self.reap(&mut state, now);
         self.compact_if_due();
+        self.look_at_length(&mut state);
         if self.shared.journal.take_freed() {
             state.degradation.state_shrank();
         }
@@ -217,7 +231,10 @@ impl Upkeep {
             growth_rate: situation.growth_rate,
         });
         self.shared.ledger.show_sizes(
-            self.shared.journal.size.entries(),
+            (
+                self.shared.journal.size.entries(),
+                self.shared.journal.size.bytes(),
+            ),
             self.shared.live_generations.alive(),
             self.shared.artifacts.usage(),
         );
@@ -243,6 +260,7 @@ impl Upkeep {
             situation.standby_ready = !self.discard_crowded(state);
         }
         match situation.decide(self.shared.budget.thresholds) {
+            Decision::Nothing if self.fold_if_due(state) => {}
             Decision::Nothing => self.maintain_checkpoints(state),
             Decision::Prepare(reason) => {
                 let is_free = state.draining.is_none() && state.degradation.permit(now).is_ok();
@@ -372,6 +390,8 @@ impl Upkeep {
             checkpoint: state.checkpoints.newest_taken(),
             checkpoint_uses: newest.map_or(0, |newest| newest.uses()),
             checkpoint_obstacles: state.checkpoints.obstacles().to_vec(),
+            history: state.checkpoints.history(),
+            history_base: state.checkpoints.base().map(|base| base.sequence),
         };
     }
 

@@ -9,12 +9,14 @@ mod fake;
 mod proxy {
     mod artifact_files;
     mod artifacts;
+    mod audit;
     mod bare;
     mod calls;
     mod checkpoints;
     mod compaction;
     mod degradation;
     mod divergence;
+    mod history;
     mod hooks;
     mod host;
     mod hostile;
@@ -25,6 +27,7 @@ mod proxy {
     mod pinned;
     mod recovery;
     mod replay;
+    mod state_digest;
     mod supervisor;
     mod swap;
     mod things;

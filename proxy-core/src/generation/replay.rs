@@ -143,14 +143,8 @@ fn compare(entry: &Entry, outcome: Result<Recorded, Failure>) -> Result<(), Dive
     };
     let recorded = outcome.map_err(|failure| ended(failure.describe()))?;
     if recorded.records != entry.results {
-        let describe = |records: &[ResultRecord]| {
-            records
-                .iter()
-                .map(ResultRecord::describe)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let (expected, got) = (describe(&entry.results), describe(&recorded.records));
+        let expected = ResultRecord::describe_all(&entry.results);
+        let got = ResultRecord::describe_all(&recorded.records);
         return Err(diverged(entry, DivergenceKind::Results, expected, got));
     }
     if recorded.fingerprints != entry.fingerprints {

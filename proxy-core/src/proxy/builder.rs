@@ -19,10 +19,13 @@ use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::Plan;
-use crate::shared::{Artifacts, Config, Shared, SharedJournal};
-use crate::upkeep::{Options, State, Upkeep};
+use crate::shared::{Artifacts, Config, PureCalls, Shared, SharedJournal};
+use crate::upkeep::{Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
-use crate::{ArtifactStore, CheckpointPolicy, Error, Event, Patience, Policy, Thresholds};
+use crate::{
+    ArtifactStore, CheckpointPolicy, Error, Event, History, HistoryBound, Patience, Policy,
+    Thresholds,
+};
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
 ///
@@ -57,6 +60,9 @@ pub struct Builder {
     patience: Patience,
     drain_timeout: Duration,
     prepare_timeout: Duration,
+    digest_patience: Duration,
+    audit: bool,
+    history_bound: HistoryBound,
     enabled: bool,
     checkpoints: CheckpointPolicy,
     hooks: Vec<Arc<dyn SwapHooks>>,
@@ -81,6 +87,9 @@ impl Builder {
             patience: Patience::default(),
             drain_timeout: Duration::from_secs(30),
             prepare_timeout: Duration::from_mins(5),
+            digest_patience: Duration::from_secs(1),
+            audit: false,
+            history_bound: HistoryBound::default(),
             enabled: true,
             checkpoints: CheckpointPolicy::default(),
             hooks: Vec::new(),
@@ -155,6 +164,22 @@ impl Builder {
         self
     }
 
+    /// How long a swap waits for a call inside the active generation, to compare the policy's
+    /// `state_digest`. If the call takes longer, the swap takes place without, and the event
+    /// `state-not-compared` says so. The default is 1 s; meanwhile other calls wait as they do
+    /// behind any long call.
+    pub fn state_digest_patience(mut self, patience: Duration) -> Self {
+        self.digest_patience = patience;
+        self
+    }
+
+    /// Whether pure calls are kept for [`Proxy::audit`]: the first 16,384, with at most 16 MiB of
+    /// arguments. Off by default. It costs memory, and a lock per pure call.
+    pub fn audit(mut self, audit: bool) -> Self {
+        self.audit = audit;
+        self
+    }
+
     /// Whether the proxy starts switched on, as is the default; see [`Proxy::set_enabled`]. The
     /// environment variable `WASM_PROXY_ENABLED` (`true` or `false`, `1` or `0`) overrides it.
     pub fn enabled(mut self, enabled: bool) -> Self {
@@ -166,6 +191,13 @@ impl Builder {
     /// their memories and globals alone.
     pub fn checkpoints(mut self, policy: CheckpointPolicy) -> Self {
         self.checkpoints = policy;
+        self
+    }
+
+    /// The length of the journal at which the event `history-long` tells the user of it, and again
+    /// each time that it has doubled. The default is a million entries, or 256 MiB.
+    pub fn history_bound(mut self, bound: HistoryBound) -> Self {
+        self.history_bound = bound;
         self
     }
 
@@ -192,7 +224,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`] if the policy does not fit the module; [`Error::Engine`] if the engine
+    /// [`Error::Policy`] if the policy does not fit the module; [`Error::HistoryNeedsCheckpoints`]
+    /// if the history is to be a checkpoint and the module has none; [`Error::Engine`] if the engine
     /// refuses the module, the imports or the limits, or the [compiled form](Builder::compiled) is
     /// another module's.
     pub fn build(self) -> Result<Proxy, Error> {
@@ -212,6 +245,8 @@ impl Builder {
         let tag = new_handle_tag();
         let memory_limit = memory_limit(&self.limits, &info);
         let obstacles = checkpoint_obstacles(&self.checkpoints, &module, &self.wasm)?;
+        check_history(&self.checkpoints, &obstacles)?;
+        let first_look = first_look_at(self.checkpoints.history, self.history_bound);
         let blueprint = Blueprint {
             checkpoints: self.checkpoints.enabled && obstacles.is_empty(),
             engine: self.engine.id(),
@@ -226,6 +261,7 @@ impl Builder {
         let checkpoints = Checkpoints::new(self.checkpoints, obstacles.clone());
         let state = State::new(blueprint, self.patience, checkpoints, first.memory_bytes());
         let is_func = |ty: &ExternType| matches!(ty, ExternType::Func(_));
+        let pure_calls = PureCalls::new(&plan, info.functions().len(), self.audit);
         let shared = Arc::new(Shared {
             ledger: Ledger::new(&self.name, self.listeners),
             config: Config {
@@ -238,8 +274,9 @@ impl Builder {
                 first_engine: self.engine.id(),
             },
             active: ArcSwapOption::from_pointee(first),
-            journal: SharedJournal::new(Journal::new(genesis)),
+            journal: SharedJournal::new(Journal::new(genesis, first_look)),
             artifacts: Artifacts::new(self.artifacts),
+            pure_calls,
             budget: Budget::new(self.thresholds, memory_limit),
             wakeup: Wakeup::default(),
             live_generations,
@@ -252,7 +289,9 @@ impl Builder {
         let options = Options {
             wasm: self.wasm.into(),
             prepare_timeout: self.prepare_timeout,
+            digest_patience: self.digest_patience,
             hooks: self.hooks,
+            history_bound: self.history_bound,
         };
         let upkeep = Arc::new(Upkeep::new(Arc::clone(&shared), options, state));
         let caretaker = Arc::clone(&upkeep);
@@ -278,6 +317,18 @@ fn checkpoint_obstacles(
         return Ok(vec![error.to_string()]);
     }
     Ok(module.obstacles(wasm)?)
+}
+
+/// Refuses to keep the history as a checkpoint where there is none.
+fn check_history(policy: &CheckpointPolicy, obstacles: &[String]) -> Result<(), Error> {
+    let mut obstacles = obstacles.to_vec();
+    if !policy.enabled {
+        obstacles.push("they are switched off (CheckpointPolicy::enabled)".to_owned());
+    }
+    if policy.history == History::Full || obstacles.is_empty() {
+        return Ok(());
+    }
+    Err(Error::HistoryNeedsCheckpoints { obstacles })
 }
 
 fn enabled_by_environment(value: Option<&str>) -> Result<Option<bool>, Error> {

@@ -22,14 +22,7 @@ enum Verdict {
 impl Upkeep {
     pub(crate) fn checkpoint_manually(&self) -> Result<Checkpointed, Error> {
         let mut state = self.by_hand()?;
-        if !state.checkpoints.are_taken() {
-            return Err(Error::NoCheckpoint {
-                reasons: match state.checkpoints.obstacles() {
-                    [] => "they are switched off (CheckpointPolicy::enabled)".to_owned(),
-                    obstacles => obstacles.join("; "),
-                },
-            });
-        }
+        state.checkpoints.check_taken()?;
         self.reap(&mut state, Instant::now());
         let outcome = if state.standby.is_some() {
             self.catch_up(&mut state)
@@ -50,7 +43,7 @@ impl Upkeep {
         reason: Reason,
     ) -> Option<Arc<Checkpoint>> {
         if !state.checkpoints.are_taken() || blueprint.module.snapshots().is_err() {
-            return None;
+            return state.checkpoints.base().cloned();
         }
         if reason == Reason::Manual {
             if state.checkpoints.is_verification_due() {
@@ -101,11 +94,21 @@ impl Upkeep {
     }
 
     fn checkpoint_thoroughly(&self, state: &mut State) -> Result<Checkpointed, Error> {
-        let continues = !self.would_outgrow(state);
-        match self.checkpoint_aside(state, continues, false)? {
+        match self.checkpoint_to_continue(state, false)? {
             Some(taken) => Ok(taken),
             None => unreachable!("it does not give way"),
         }
+    }
+
+    /// A checkpoint of an instance made for this alone, which continues the newest one unless its
+    /// history would be too long. `None` if it gave way.
+    pub(super) fn checkpoint_to_continue(
+        &self,
+        state: &mut State,
+        gives_way: bool,
+    ) -> Result<Option<Checkpointed>, Error> {
+        let continues = !self.would_outgrow(state);
+        self.checkpoint_aside(state, continues, gives_way)
     }
 
     /// A checkpoint of an instance made for this alone, from the newest checkpoint or else from
@@ -118,6 +121,7 @@ impl Upkeep {
     ) -> Result<Option<Checkpointed>, Error> {
         let started = Instant::now();
         let blueprint = state.blueprint.clone();
+        let continues = continues || state.checkpoints.base().is_some();
         let base = state.checkpoints.newest().filter(|_| continues).cloned();
         let scratch = self.scratch(&blueprint, base.as_ref(), gives_way);
         self.shared.journal.lock().hold_scratch(None);
@@ -161,7 +165,9 @@ impl Upkeep {
             }
             replay.skip_to(last);
         }
-        let is_done = replay.run(Entries::JournalUpTo(SequenceNumber(u64::MAX)), go_on)?;
+        // What callers journal meanwhile is left to the tail: it might never end.
+        let target = self.shared.journal.lock().last();
+        let is_done = replay.run(Entries::JournalUpTo(target), go_on)?;
         Ok(is_done.then_some(replay.generation))
     }
 
@@ -205,7 +211,7 @@ impl Upkeep {
     }
 
     /// Whether a call waits for upkeep.
-    fn is_urgent(&self) -> bool {
+    pub(super) fn is_urgent(&self) -> bool {
         let active = self.shared.active.load();
         active
             .as_ref()
@@ -229,7 +235,8 @@ impl Upkeep {
             let journal = self.shared.journal.lock();
             (journal.len(), journal.count_after(since))
         };
-        let is_stale = self.shared.journal.is_held_by_the_dead() || self.would_outgrow(state);
+        let is_stale = state.checkpoints.base().is_none()
+            && (self.shared.journal.is_held_by_the_dead() || self.would_outgrow(state));
         let is_wanted = if state.checkpoints.newest().is_some() {
             is_stale
                 || state
@@ -251,6 +258,10 @@ impl Upkeep {
 
     /// Whether a history of this length has too many entries that nothing alive needs.
     pub(super) fn is_outgrown(&self, state: &mut State, history: usize) -> bool {
+        if state.checkpoints.base().is_some() {
+            // Nothing can be made from nothing any more, and the next fold ends the history.
+            return false;
+        }
         let live = || self.shared.journal.live_entries().0.len();
         state.checkpoints.is_outgrown(history, live)
     }
@@ -272,11 +283,12 @@ impl Upkeep {
 
     /// Repeats the history of the newest checkpoint on a fresh instance, and compares.
     pub(super) fn verify_checkpoint(&self, state: &mut State) {
-        let Some(checkpoint) = state.checkpoints.newest().cloned() else {
+        let Some(checkpoint) = state.checkpoints.newest_after_base().cloned() else {
             return;
         };
         let started = Instant::now();
-        match self.compare(&state.blueprint, &checkpoint) {
+        let base = state.checkpoints.base().cloned();
+        match self.compare(&state.blueprint, base.as_deref(), &checkpoint) {
             Ok(Verdict::GaveWay) => {}
             Ok(Verdict::Same) => {
                 checkpoint.note_verified();
@@ -300,10 +312,11 @@ impl Upkeep {
     fn compare(
         &self,
         blueprint: &Blueprint,
+        base: Option<&Checkpoint>,
         checkpoint: &Arc<Checkpoint>,
     ) -> Result<Verdict, Error> {
         self.graveyard.wait();
-        let mut replay = Replay::begin(&self.shared, blueprint, 0, None, Noted::Nowhere)?;
+        let mut replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::Nowhere)?;
         let go_on = |_: &Replay<'_>| Ok(!self.is_urgent());
         if !replay.run(Entries::Like(&checkpoint.history), go_on)? {
             return Ok(Verdict::GaveWay);
@@ -314,6 +327,10 @@ impl Upkeep {
 
     /// Rejects a checkpoint that differed from a replay.
     pub(super) fn reject(&self, state: &mut State, checkpoint: &Arc<Checkpoint>, reason: String) {
+        if state.checkpoints.is_base(checkpoint) {
+            // It was verified, and nothing is left to make its state from.
+            return;
+        }
         self.shared.ledger.emit(&Event::CheckpointRejected {
             sequence: checkpoint.sequence,
             reason,
@@ -359,4 +376,4 @@ impl Upkeep {
 }
 
 /// How long no checkpoint is tried in the background after one failed.
-const PAUSE: Duration = Duration::from_mins(1);
+pub(super) const PAUSE: Duration = Duration::from_mins(1);

@@ -60,20 +60,32 @@ impl Upkeep {
 
     pub(crate) fn verify_on(&self, engine: &dyn Engine) -> Result<ReplayReport, Error> {
         let module = engine.compile(&self.options.wasm)?;
-        let (blueprint, entries) = {
+        let (blueprint, base, entries, said) = {
             let state = lock(&self.state);
+            let said = self.state_of_active();
             let blueprint = Blueprint {
                 engine: engine.id(),
                 module,
                 ..state.blueprint.clone()
             };
+            check_base(&state, &blueprint)?;
+            let base = state.checkpoints.base().cloned();
             // What comes later, or is compacted later, does not matter to the proof.
-            (blueprint, self.shared.journal.entries())
+            let mut entries = self.shared.journal.entries();
+            if let Some(said) = &said {
+                entries.retain(|entry| entry.sequence <= said.sequence);
+            }
+            (blueprint, base, entries, said)
         };
         let started = Instant::now();
-        let mut replay = Replay::begin(&self.shared, &blueprint, 0, None, Noted::Nowhere)?;
+        let base = base.as_deref();
+        let mut replay = Replay::begin(&self.shared, &blueprint, 0, base, Noted::Nowhere)?;
         replay.run(Entries::These(&entries), |_| Ok(true))?;
+        if let Some(said) = &said {
+            self.compare_state(said, &replay.generation)?;
+        }
         Ok(ReplayReport {
+            state_compared: said.is_some(),
             engine: engine.id(),
             entries: replay.count,
             memory: replay.generation.memory_bytes(),
@@ -101,6 +113,7 @@ impl Upkeep {
         now: Instant,
     ) -> Result<Prepared, Error> {
         let started = Instant::now();
+        check_base(state, &blueprint)?;
         let checkpoint = self.choose_checkpoint(state, &blueprint, reason);
         // Two generations and the rest of a third would take more memory than planned for.
         self.graveyard.wait();
@@ -119,25 +132,31 @@ impl Upkeep {
         let mut outcome = self.replay(state, &blueprint, checkpoint.as_ref(), reason, started);
         if let (Some(checkpoint), Err(error)) = (&checkpoint, &outcome)
             && !matches!(error, Error::StateExceedsBudget { .. })
+            && !state.checkpoints.is_base(checkpoint)
         {
             // The journal is the truth, and is replayed without the checkpoint.
             self.restore_failed(state, checkpoint, error);
-            self.begin_replay(None);
-            outcome = self.replay(state, &blueprint, None, reason, started);
+            let base = state.checkpoints.base().cloned();
+            self.begin_replay(base.as_deref());
+            outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
         }
         // Only for failures before it began to catch up: later ones are left to the next attempt.
         while let Err(error) = &outcome
             && state.swap == SwapState::Preparing
             && self.shared.can_do_without_artifact(error)
         {
-            outcome = self.replay(state, &blueprint, None, reason, started);
+            let base = state.checkpoints.base().cloned();
+            outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
         }
         match outcome {
             Ok((generation, entries, source)) => {
                 let duration = started.elapsed();
                 state.step(Step::CaughtUp);
                 state.prepare_time = Some(duration);
-                state.degradation.succeeded();
+                // With a state digest, the swap is what shows whether the standby is any good.
+                if self.shared.config.plan.state_digest.is_none() {
+                    state.degradation.succeeded();
+                }
                 let prepared = Prepared {
                     generation: generation.number,
                     duration,
@@ -372,4 +391,16 @@ impl Upkeep {
             },
         }
     }
+}
+
+/// Refuses an engine that cannot begin with the checkpoint that has taken the place of entries.
+fn check_base(state: &State, blueprint: &Blueprint) -> Result<(), Error> {
+    if state.checkpoints.base().is_some()
+        && let Err(error) = blueprint.module.snapshots()
+    {
+        return Err(Error::BaseNotRestorable {
+            reason: error.to_string(),
+        });
+    }
+    Ok(())
 }
