@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use proxy_core::{ArtifactStore, Proxy, Supervisor, Thresholds};
+use proxy_core::{ArtifactStore, Audit, CheckpointPolicy, Proxy, Supervisor, Thresholds};
 
 use crate::args::RunArgs;
 use crate::console::{Console, mib};
@@ -63,7 +63,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         rss_start,
         first_memory,
     };
-    let report = finish(circumstances, made, &observed, proxy, &console);
+    let audit = args.audit.then(|| audit(&proxy)).transpose()?;
+    let report = finish(circumstances, made, audit, &observed, proxy, &console);
     output::print(&report.to_string())?;
     if let Some(file) = report_file {
         output::write(file, &output::json(&report.json())?)?;
@@ -73,6 +74,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     } else {
         ExitCode::from(failure::CALLS_FAILED)
     })
+}
+
+fn audit(proxy: &Proxy) -> Result<Audit> {
+    proxy
+        .audit()
+        .context("the audit could not make the state again")
 }
 
 /// The module and the calls to make on it.
@@ -107,6 +114,11 @@ fn build(
         .drain_timeout(args.subject.drain_timeout)
         .enabled(!args.without_proxy)
         .artifacts(artifacts)
+        .checkpoints(CheckpointPolicy {
+            history: args.history.into(),
+            ..CheckpointPolicy::default()
+        })
+        .audit(args.audit)
         .on_event(move |event| observed.on_event(event))
         .build()
         .with_context(|| format!("cannot run `{}` on {}", job.name, args.engine))
@@ -161,11 +173,12 @@ fn announce(console: &Console, args: &RunArgs, job: &Subject, proxy: &Proxy, cal
 fn finish(
     circumstances: Circumstances,
     made: CallFigures,
+    audit: Option<Audit>,
     observed: &Observed,
     proxy: Proxy,
     console: &Console,
 ) -> Report {
-    let mut report = Report::new(circumstances, made, observed, &proxy);
+    let mut report = Report::new(circumstances, made, audit, observed, &proxy);
     if !proxy.shutdown() {
         console.line("warning: a host function still keeps a generation");
     }

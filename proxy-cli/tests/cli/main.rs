@@ -7,6 +7,7 @@ mod bindgen;
 mod inspect;
 mod lists;
 mod main_job;
+mod states;
 mod workloads;
 
 use std::fs;
