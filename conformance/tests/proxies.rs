@@ -15,6 +15,7 @@ mod proxies {
     mod prover;
     mod replay;
     mod standby_failures;
+    mod states;
     mod swaps;
 }
 
