@@ -173,8 +173,8 @@ impl Builder {
         self
     }
 
-    /// Whether pure calls are kept for [`Proxy::audit`]: the first 16,384, with at most 16 MiB of
-    /// arguments. Off by default. It costs memory, and a lock per pure call.
+    /// Whether pure calls are kept for [`Proxy::audit`]: the first 1,024 of each export, and in all
+    /// at most 16,384 with 16 MiB of arguments. Off by default. It costs memory, and a lock per pure call.
     pub fn audit(mut self, audit: bool) -> Self {
         self.audit = audit;
         self

@@ -1,6 +1,7 @@
 //! The pure calls that were made: suspects if the state turns out to differ, and for an audit also
 //! the calls themselves.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +16,8 @@ use crate::{Role, SequenceNumber};
 
 /// A log has at most this many calls, with at most [`BYTES_MAX`] of arguments.
 const CALLS_MAX: usize = 16_384;
+/// So many of one export: one that is called in a loop must not crowd out one that writes.
+const CALLS_OF_EXPORT_MAX: usize = 1_024;
 const BYTES_MAX: usize = 16 << 20;
 
 /// A pure call that returned.
@@ -30,6 +33,7 @@ pub(crate) struct PureCall {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PureLog {
     pub(crate) calls: Vec<PureCall>,
+    of_export: HashMap<FuncIndex, usize>,
     bytes: usize,
     /// How many more there were: calls with raw pointers, calls that called the host, and those for
     /// which the log has no room.
@@ -117,16 +121,18 @@ impl PureCalls {
 
 impl PureLog {
     fn push(&mut self, call: Option<PureCall>) {
-        let bytes = call.as_ref().map_or(0, |call| size_of_args(&call.args));
-        match call {
-            Some(call)
-                if self.calls.len() < CALLS_MAX
-                    && self.bytes.saturating_add(bytes) <= BYTES_MAX =>
-            {
-                self.bytes += bytes;
-                self.calls.push(call);
-            }
-            _ => self.left_out += 1,
+        let Some(call) = call else {
+            self.left_out += 1;
+            return;
+        };
+        let bytes = self.bytes.saturating_add(size_of_args(&call.args));
+        let of_export = self.of_export.entry(call.func).or_default();
+        if self.calls.len() < CALLS_MAX && *of_export < CALLS_OF_EXPORT_MAX && bytes <= BYTES_MAX {
+            *of_export += 1;
+            self.bytes = bytes;
+            self.calls.push(call);
+        } else {
+            self.left_out += 1;
         }
     }
 }
@@ -148,21 +154,26 @@ mod tests {
 
     #[test]
     fn a_log_has_a_bound_and_counts_what_it_leaves_out() {
-        let call = |bytes: usize| PureCall {
+        let call = |func: u32, bytes: usize| PureCall {
             after: SequenceNumber::ZERO,
-            func: FuncIndex(0),
+            func: FuncIndex(func),
             args: [OwnedArg::Bytes(vec![0; bytes].into())]
                 .into_iter()
                 .collect(),
         };
         let mut log = PureLog::default();
         log.push(None);
-        log.push(Some(call(BYTES_MAX)));
-        log.push(Some(call(1)));
+        log.push(Some(call(0, BYTES_MAX)));
+        log.push(Some(call(0, 1)));
         assert_eq!((log.calls.len(), log.left_out), (1, 2));
-        for _ in 0..CALLS_MAX {
-            log.push(Some(call(0)));
+        for _ in 0..CALLS_OF_EXPORT_MAX {
+            log.push(Some(call(0, 0)));
         }
-        assert_eq!((log.calls.len(), log.left_out), (CALLS_MAX, 3));
+        assert_eq!((log.calls.len(), log.left_out), (CALLS_OF_EXPORT_MAX, 3));
+        for func in (1..=16).flat_map(|func| [func; CALLS_OF_EXPORT_MAX]) {
+            log.push(Some(call(func, 0)));
+        }
+        assert_eq!(log.calls.len(), CALLS_MAX);
+        assert_eq!(log.left_out, 3 + CALLS_OF_EXPORT_MAX as u64);
     }
 }
