@@ -4,18 +4,21 @@
 # The same compiler gives the same bytes, wherever the checkout and the home directory are. Debian's
 # compiler (packages rustc-web, cargo-web, rust-web-src, lld-19) is taken where it is installed; else the
 # `rustc` and `cargo` of the path, with rustup's wasm32-unknown-unknown target and rust-src component.
+# SQLite needs a C compiler too: Debian's (clang-19, libclang-rt-19-dev-wasm32, wasi-libc), or the wasi-sdk
+# in the folder WASI_SDK_PATH.
 set -eu
 
 guests=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 out=${1:-$guests/prebuilt}
 built=${GUESTS_TARGET_DIR:-$guests/target}
 target=wasm32-unknown-unknown
-debian='rustc-web cargo-web rust-web-src lld-19'
+debian='rustc-web cargo-web rust-web-src lld-19 clang-19 libclang-rt-19-dev-wasm32 wasi-libc'
 
 missing() {
     echo "build.sh: $1" >&2
     echo "  on Debian: apt-get install $debian" >&2
-    echo "  elsewhere: rustup target add $target; rustup component add rust-src" >&2
+    echo "  elsewhere: rustup target add $target; rustup component add rust-src;" >&2
+    echo "    for C, set WASI_SDK_PATH to the folder of a wasi-sdk" >&2
     exit 3
 }
 
@@ -24,7 +27,12 @@ if dpkg-query --status rustc-web >/dev/null 2>&1; then
     [ -x /usr/bin/wasm-ld-19 ] || missing 'lld-19 is not installed'
     [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" ] ||
         missing 'rust-web-src is not installed'
+    [ -x /usr/bin/clang-19 ] || missing 'clang-19 is not installed'
+    [ -f /usr/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a ] ||
+        missing 'libclang-rt-19-dev-wasm32 is not installed'
+    [ -f /usr/lib/wasm32-wasi/libc.a ] || missing 'wasi-libc is not installed'
     cargo=/usr/bin/cargo
+    clang=/usr/bin/clang-19
     RUSTC=/usr/bin/rustc
     # Debian has no standard library for this target: building one is an unstable feature.
     export RUSTC_BOOTSTRAP=1
@@ -39,6 +47,8 @@ else
         missing "the target $target is not installed"
     [ -d "$("$RUSTC" --print sysroot)/lib/rustlib/src/rust/library" ] ||
         missing 'the sources of the standard library are not installed'
+    clang=${WASI_SDK_PATH:-}/bin/clang
+    [ -x "$clang" ] || missing 'WASI_SDK_PATH is not the folder of a wasi-sdk'
     set --
 fi
 export RUSTC
@@ -59,6 +69,17 @@ mkdir -p "$out"
 for guest in chain kv prover; do
     install -m 644 "$built/$target/release/$guest.wasm" "$out/$guest.wasm"
 done
+
+# SQLite's source is in a crate, which cargo fetches and checks against the hash in Cargo.lock. Of wasi-libc
+# only what imports nothing is used. The stack is first in the memory: a call that needs more of it traps.
+"$cargo" vendor --quiet --locked --versioned-dirs --manifest-path sqlite/Cargo.toml "$built/sqlite-source" \
+    >"$built/sqlite-source.toml"
+amalgamation=$(echo "$built"/sqlite-source/libsqlite3-sys-*/sqlite3)
+"$clang" --target=wasm32-wasi -Os -DNDEBUG -std=c11 -I "$amalgamation" \
+    -DSQLITE_OS_OTHER=1 -DSQLITE_THREADSAFE=0 -DSQLITE_TEMP_STORE=3 -DSQLITE_DEFAULT_MEMSTATUS=0 \
+    -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_LOCALTIME \
+    -nostartfiles -Wl,--no-entry,--strip-all,--stack-first,-z,stack-size=262144 -o "$out/sqlite.wasm" \
+    "$amalgamation/sqlite3.c" sqlite/sqlite.c
 
 # One memory, imported by every instance, and what wasm-bindgen needs for the start of a thread.
 threads_flags="$unit-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals"
@@ -92,11 +113,12 @@ realm old realm_threads_old "$built/threads" "$threads_flags"
     echo "# The compiler, then the sha256 of what it made. Written by build.sh."
     "$RUSTC" --version
     "$RUSTC" --version --verbose | grep '^LLVM version'
+    "$clang" --version | head -n 1
     # Debian may patch a compiler or a linker without changing what these call themselves.
     if [ "$cargo" = /usr/bin/cargo ]; then
         # shellcheck disable=SC2086 # A list of words.
         dpkg-query --show --showformat '${Package} ${Version}\n' $debian
     fi
     echo
-    (cd "$out" && sha256sum chain.wasm kv.wasm prover.wasm realm_*.js realm_*.wasm)
+    (cd "$out" && sha256sum chain.wasm kv.wasm prover.wasm sqlite.wasm realm_*.js realm_*.wasm)
 } >"$out/TOOLCHAIN"

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_api::{Engine, Module};
+use engine_api::{Engine, EngineConfig, Module};
 use proxy_core::{ArtifactStore, Builder, CheckpointPolicy, Proxy};
 
 use crate::guests::GuestModule;
@@ -84,6 +84,44 @@ pub fn all() -> Vec<Column> {
     ::engines::compiled_in()
         .map(|listed| Column { name: listed.name })
         .collect()
+}
+
+/// Engines with tunings other than the default, with their names.
+///
+/// # Panics
+///
+/// One does not run on this machine.
+#[must_use]
+pub fn tuned() -> Vec<(&'static str, Arc<dyn Engine>)> {
+    let mut tuned: Vec<(&'static str, Arc<dyn Engine>)> = Vec::new();
+    #[cfg(feature = "llvm")]
+    {
+        use engine_wasmer::{Compiler, Tuning, Wasmer};
+
+        let tuning = Tuning::default().strict_memory(false);
+        let engine = Wasmer::with_tuning(Compiler::Llvm, &EngineConfig::default(), tuning);
+        let engine = engine.expect("the engine runs on this machine");
+        tuned.push(("wasmer.llvm, memory not strict", engine.into()));
+    }
+    #[cfg(feature = "wasmtime")]
+    {
+        use engine_wasmtime::{Compiler, Tuning, Wasmtime};
+
+        let default = Tuning::default();
+        for (name, tuning) in [
+            ("wasmtime.cranelift, no inlining", default.inlining(false)),
+            (
+                "wasmtime.cranelift, no interruption",
+                default.interruption(false),
+            ),
+        ] {
+            let config = EngineConfig::default();
+            let engine = Wasmtime::with_tuning(Compiler::Cranelift, &config, tuning);
+            let engine = engine.expect("the engine runs on this machine");
+            tuned.push((name, engine.into()));
+        }
+    }
+    tuned
 }
 
 #[cfg(test)]

@@ -30,6 +30,17 @@ impl GuestModule {
         }
     }
 
+    /// SQLite, which `guests/README.md` describes.
+    #[must_use]
+    pub fn sqlite() -> Self {
+        Self {
+            wasm: include_bytes!("../../guests/prebuilt/sqlite.wasm").to_vec(),
+            policy: include_str!("../../guests/policies/sqlite.toml")
+                .parse()
+                .expect("the guest's policy is one"),
+        }
+    }
+
     /// Exports that do next to nothing, one per way of calling.
     #[must_use]
     pub fn calls() -> Self {
@@ -140,6 +151,93 @@ impl GuestModule {
                match = "look"
                role = "pure"
                results = ["value"]"#,
+        )
+    }
+
+    /// Wires that gates use up, and a vector that uses up gates, as a circuit is handed to a prover:
+    /// ten calls for each gate, each of which takes a block of memory or gives one back.
+    #[must_use]
+    pub fn gates() -> Self {
+        Self::new(
+            r#"(module
+                 (memory (export "memory") 1)
+                 ;; Blocks of 32 bytes: the first free one, and the end of those that were taken.
+                 (global $free (mut i32) (i32.const 0))
+                 (global $top (mut i32) (i32.const 1024))
+                 (func $take (result i32)
+                   (local $at i32)
+                   (local.set $at (global.get $free))
+                   (if (local.get $at)
+                     (then
+                       (global.set $free (i32.load (local.get $at)))
+                       (return (local.get $at))))
+                   (local.set $at (global.get $top))
+                   (global.set $top (i32.add (local.get $at) (i32.const 32)))
+                   (if (i32.gt_u (global.get $top) (i32.shl (memory.size) (i32.const 16)))
+                     (then
+                       (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1))
+                         (then (unreachable)))))
+                   (local.get $at))
+                 (func $give (param $at i32)
+                   (i32.store (local.get $at) (global.get $free))
+                   (global.set $free (local.get $at)))
+                 (func (export "wire_new") (param $row i32) (param $column i32) (result i32)
+                   (local $at i32)
+                   (i32.store (local.tee $at (call $take)) (local.get $row))
+                   (i32.store offset=4 (local.get $at) (local.get $column))
+                   (local.get $at))
+                 (func (export "wires_new") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+                   (local $at i32)
+                   (i32.store (local.tee $at (call $take)) (i32.load (local.get 0)))
+                   (call $give (local.get 0)) (call $give (local.get 1)) (call $give (local.get 2))
+                   (call $give (local.get 3)) (call $give (local.get 4)) (call $give (local.get 5))
+                   (call $give (local.get 6))
+                   (local.get $at))
+                 (func (export "gate_new") (param $kind i32) (param $wires i32) (result i32)
+                   (local $at i32)
+                   (i32.store offset=4 (local.tee $at (call $take)) (local.get $kind))
+                   (call $give (local.get $wires))
+                   (local.get $at))
+                 (func (export "gates_new") (result i32)
+                   (local $at i32)
+                   (i64.store (local.tee $at (call $take)) (i64.const 0))
+                   (local.get $at))
+                 (func (export "gates_add") (param $gates i32) (param $gate i32)
+                   (i32.store (local.get $gate) (i32.load (local.get $gates)))
+                   (i32.store (local.get $gates) (local.get $gate))))"#,
+            r#"strict = true
+               [[export]]
+               match = "wire_new"
+               role = "create"
+               args = ["value", "value"]
+               results = ["handle:wire"]
+
+               [[export]]
+               match = "wires_new"
+               role = "create"
+               args = ["handle:wire", "handle:wire", "handle:wire", "handle:wire", "handle:wire",
+                       "handle:wire", "handle:wire"]
+               results = ["handle:wires"]
+               consumes = [0, 1, 2, 3, 4, 5, 6]
+
+               [[export]]
+               match = "gate_new"
+               role = "create"
+               args = ["value", "handle:wires"]
+               results = ["handle:gate"]
+               consumes = [1]
+
+               [[export]]
+               match = "gates_new"
+               role = "create"
+               results = ["handle:gates"]
+
+               [[export]]
+               match = "gates_add"
+               role = "mutate"
+               args = ["handle:gates", "handle:gate"]
+               consumes = [1]
+               mutates = [0]"#,
         )
     }
 

@@ -24,8 +24,19 @@ pub const INSTANTIATE_DROP: &str = "instantiate and drop";
 /// Group: an object that takes long to compute, and the same from bytes.
 pub const SRS: &str = "parameters for 2^8 rows";
 
+/// Group: the calls that make a circuit's gates, and their replay.
+pub const REPLAY: &str = "64,000 wires and gates";
+
 /// All groups, in the order of the tables.
-pub const GROUPS: [&str; 6] = [CALL, COMPILE, LOAD, INSTANTIATE, INSTANTIATE_DROP, SRS];
+pub const GROUPS: [&str; 7] = [
+    CALL,
+    COMPILE,
+    LOAD,
+    INSTANTIATE,
+    INSTANTIATE_DROP,
+    SRS,
+    REPLAY,
+];
 
 /// Rows of the group [`CALL`].
 pub mod call {
@@ -83,8 +94,20 @@ pub mod srs {
     pub const PREPARE_READ: &str = "standby, from the artifact";
 }
 
+/// Rows of the group [`REPLAY`].
+pub mod replay {
+    /// The calls alone, through `engine_api::Instance::call_numbers`.
+    pub const CALLS: &str = "the calls, engine contract";
+    /// The calls by name and by policy, on an instance without a proxy.
+    pub const BARE: &str = "the calls, bare instance";
+    /// The calls through a proxy, which journals them.
+    pub const JOURNALED: &str = "the calls, proxy";
+    /// A standby to which the journal is applied: compaction, instance and replay.
+    pub const STANDBY: &str = "standby, by replay";
+}
+
 /// All rows, in the order of the tables.
-pub const ROWS: [&str; 21] = [
+pub const ROWS: [&str; 25] = [
     call::NATIVE,
     call::TRAIT,
     call::TRAIT_DEADLINE,
@@ -106,6 +129,10 @@ pub const ROWS: [&str; 21] = [
     srs::CALL_READ,
     srs::PREPARE_COMPUTED,
     srs::PREPARE_READ,
+    replay::CALLS,
+    replay::BARE,
+    replay::JOURNALED,
+    replay::STANDBY,
 ];
 
 /// The folder of criterion's results, by criterion's own rules.

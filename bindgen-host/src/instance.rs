@@ -182,6 +182,11 @@ impl Instance for HostedInstance {
         self.main.memory_bytes()
     }
 
+    fn growth_refused(&mut self) -> Option<u64> {
+        // Its workers have the same memory.
+        self.main.growth_refused()
+    }
+
     fn interrupter(&self) -> Result<Interrupter, Error> {
         // An engine without interruption says so here.
         self.main.interrupter()?;

@@ -78,6 +78,10 @@ impl Module for HostedModule {
         Err(snapshots_unsupported(self.engine.id()))
     }
 
+    fn replays_alike(&self) -> bool {
+        self.module.replays_alike()
+    }
+
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
         self.module.obstacles(wasm)
     }

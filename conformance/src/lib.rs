@@ -27,6 +27,7 @@
 #[cfg(not(any(feature = "wasmtime", feature = "wasmer")))]
 compile_error!("no engine to test: build with the feature `wasmtime`, `wasmer` or both");
 
+pub mod database;
 pub mod engines;
 pub mod expect;
 pub mod hosted;

@@ -57,6 +57,11 @@ guest!(
     "kv",
     "Stores, snapshots and views that depend on each other."
 );
+guest!(
+    SQLITE,
+    "sqlite",
+    "Databases, in which each statement depends on all before it."
+);
 
 impl BuiltInGuest {
     /// A builder of a proxy for the guest.

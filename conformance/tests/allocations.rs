@@ -8,7 +8,7 @@
 use allocation_counter::AllocationInfo;
 use conformance::prelude::*;
 use engine_api::Slot;
-use proxy_core::{Handle, Proxy, args};
+use proxy_core::{Arg, CheckpointPolicy, Handle, Proxy, args};
 
 const ADDING: &str = r#"(module
     (memory (export "memory") 1)
@@ -16,7 +16,8 @@ const ADDING: &str = r#"(module
     (func (export "add_journaled") (param i32 i32) (result i32)
         (i32.add (local.get 0) (local.get 1)))
     (func (export "object_new") (result i32) (i32.const 1024))
-    (func (export "object_read") (param i32) (result i32) (i32.load (local.get 0))))"#;
+    (func (export "object_read") (param i32) (result i32) (i32.load (local.get 0)))
+    (func (export "object_of") (param i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 2048)))"#;
 
 const POLICY: &str = r#"
     strict = true
@@ -38,7 +39,14 @@ const POLICY: &str = r#"
     match = "object_read"
     role = "pure"
     args = ["handle:object"]
-    results = ["value"]"#;
+    results = ["value"]
+    [[export]]
+    match = "object_of"
+    role = "create"
+    args = ["handle:object", "handle:object", "handle:object", "handle:object", "handle:object",
+            "handle:object", "handle:object"]
+    results = ["handle:whole"]
+    consumes = [0, 1, 2, 3, 4, 5, 6]"#;
 
 const CALLS: u64 = 1_000;
 
@@ -106,4 +114,30 @@ fn a_journaled_call_of_numbers_allocates_its_entry(engine: &EngineUnderTest) {
         );
     }
     assert_eq!(proxy.journal_digests().len() as u64, 2 * (CALLS + 1));
+}
+
+/// Entries in a row, each of which takes or makes objects. What is allocated is for the standby, and
+/// for batches of entries.
+#[apply(every_engine)]
+fn a_replayed_entry_of_numbers_and_handles_allocates_nothing(engine: &EngineUnderTest) {
+    const WHOLES: u64 = 1_000;
+    let builder = engine.proxied_wat(ADDING, POLICY);
+    let proxy = builder
+        .checkpoints(CheckpointPolicy::off())
+        .build()
+        .unwrap();
+    for _ in 0..WHOLES {
+        let parts = [(); 7].map(|()| proxy.call("object_new", args![]).unwrap().handle().unwrap());
+        proxy.call("object_of", &parts.map(Arg::from)).unwrap();
+    }
+    let mut entries = 0;
+    let measured = allocation_counter::measure(|| {
+        entries = proxy.prepare_standby().unwrap().entries as u64;
+    });
+    assert_eq!(entries, 8 * WHOLES);
+    let count = measured.count_total;
+    assert!(
+        count < entries / 16,
+        "{count} allocations for {entries} entries"
+    );
 }

@@ -20,6 +20,7 @@ mod engines {
     mod divergence;
     mod fuel;
     mod globals;
+    mod growth_refused;
     mod host_access;
     mod host_failures;
     mod host_functions;
@@ -35,6 +36,7 @@ mod engines {
     mod precompiled;
     mod references;
     mod shared_memory;
+    mod snapshot_references;
     mod snapshots;
     mod stack;
     mod start_functions;

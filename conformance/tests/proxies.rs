@@ -9,14 +9,20 @@ mod proxies {
     mod artifacts;
     mod callers;
     mod checkpoints;
+    mod cuts;
+    mod database;
     mod deaths;
+    mod exhaustion;
     mod guests;
     mod host_calls;
     mod prover;
     mod replay;
     mod standby_failures;
     mod states;
+    mod structs;
     mod swaps;
+    mod tables;
+    mod upkeep;
 }
 
 /// See [`conformance::probe`].

@@ -108,6 +108,14 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// [`Error::Unsupported`] with the reason in words.
     fn snapshots(&self) -> Result<(), Error>;
 
+    /// Whether the same calls leave the same bytes in every instance of the module. A module whose
+    /// threads run side by side does not replay alike: its calls give the same results, and its
+    /// allocator serves its threads in whichever order they come. A checkpoint of such a module is
+    /// compared with a replay by results and fingerprints, and not byte by byte.
+    fn replays_alike(&self) -> bool {
+        true
+    }
+
     /// What in the module's own code stands in the way of snapshots: nothing, or each reason once,
     /// as a sentence. `wasm` is the module's bytes, which an engine need not keep. The call reads
     /// all of the code.
@@ -119,7 +127,8 @@ pub trait Module: Send + Sync + fmt::Debug {
 
     /// Makes an instance in the state of a snapshot, which may have been taken on another engine.
     /// The start function does not run, and no host function is called. The memories share the
-    /// snapshot's pages until somebody writes to them, if the system supports that.
+    /// snapshot's pages until somebody writes to them, if the system supports that. Objects of the
+    /// host are shared with the snapshot ([`Snapshot::with_objects`] puts others in their places).
     ///
     /// # Errors
     ///

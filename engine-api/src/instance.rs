@@ -199,6 +199,19 @@ pub trait Instance: Caller + Send {
     /// call.
     fn memory_bytes(&self) -> u64;
 
+    /// The growth of memories that was refused since this was last asked, or since the instance was
+    /// made: to the guest's `memory.grow`, or to [`Caller::memory_grow`]. The number is the size in
+    /// bytes that all memories would have had together; of several refusals it is the smallest.
+    /// `None` if there was none.
+    ///
+    /// It does not matter why growth was refused: the limits, the memory's own maximum, the size of
+    /// its addresses (the number is then `u64::MAX` if it is not known), or a system that had no
+    /// memory left. Growth of tables does not count.
+    ///
+    /// A shared memory counts for itself, with its latest refusal to any of its instances, if the
+    /// runtime reports that at all.
+    fn growth_refused(&mut self) -> Option<u64>;
+
     /// A handle with which other threads can end the instance's calls.
     ///
     /// Requires [`crate::Capabilities::interruption`].
@@ -215,12 +228,13 @@ pub trait Instance: Caller + Send {
     /// Captures the state, to make other instances like it. The instance goes on as it was, and
     /// shares its pages with the snapshot, if the system supports that. Pages that have not changed
     /// since it was restored or last captured are shared with that snapshot, and not copied again.
+    /// Tables that can change are copied, 8 bytes for each element.
     ///
     /// # Errors
     ///
     /// [`Error::Image`]; [`Error::Unsupported`] if
     /// [`Module::snapshots`](crate::Module::snapshots) refuses, and for state that no snapshot
-    /// holds: shared memories, and references in globals.
+    /// holds: shared memories, and references to functions of other instances.
     fn capture(&mut self) -> Result<Snapshot, Error>;
 
     /// Gives the memories' pages back to the system, a few MiB at a time: no other thread waits for

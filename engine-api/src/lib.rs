@@ -34,14 +34,14 @@
 //! counts exported functions; the other indexes are those of the module's index spaces. They mean
 //! the same on every engine, and an engine never invents one of its own.
 //!
-//! **An engine compiles instrumented bytes.** A snapshot needs every memory and every mutable
-//! global, and most of them have no export. `module_bytes::Instrumented` adds exports for them,
-//! under names that begin with `module_bytes::RESERVED`, and turns the start section into an
-//! export. An engine compiles `Instrumented::wasm`, finds the memories and globals under the names
-//! that `Instrumented::memories` and `Instrumented::globals` give, and calls `Instrumented::start`
-//! itself, once in each fresh instance and never in a restored one. The module's own exports keep
-//! their order and their indexes. [`ModuleInfo`] and [`ModuleHash`] are those of the original
-//! bytes.
+//! **An engine compiles instrumented bytes.** A snapshot needs every memory, every mutable global
+//! and every table that can change, and most of them have no export. `module_bytes::Instrumented`
+//! adds exports for them, under names that begin with `module_bytes::RESERVED`, and turns the start
+//! section into an export. An engine compiles `Instrumented::wasm`, finds the parts under the names
+//! that `Instrumented::memories`, `globals`, `tables`, `functions` and `flags` give, and calls
+//! `Instrumented::start` itself, once in each fresh instance and never in a restored one. The
+//! module's own exports keep their order and their indexes. [`ModuleInfo`] and [`ModuleHash`] are
+//! those of the original bytes.
 //!
 //! **The same call gives the same bits.** NaNs are canonicalised, relaxed SIMD is off, and limits
 //! refuse the same growth in every run. [`Limits::memory_bytes_max`] counts all unshared memories
@@ -65,9 +65,15 @@
 //! and that nothing of the guest runs or is borrowed meanwhile. An engine remembers the last image
 //! of each memory and gives it to the next capture, which then copies only the changes. A restored
 //! memory first grows to its image's size, under the limits. [`ModuleInfo::check_snapshots`]
-//! refuses shared memories and references in globals. [`Module::obstacles`] is
-//! `module_bytes::obstacles` in words; [`Module::snapshots`] refuses if the host of the instances
-//! stands in the way.
+//! refuses shared memories. [`Module::obstacles`] is `module_bytes::obstacles` in words;
+//! [`Module::snapshots`] refuses if the host of the instances stands in the way.
+//!
+//! **References are written as numbers.** A snapshot names a function by its index, and an object of
+//! the host by its place in a list ([`Reference`], [`Objects`]). An engine finds the index of a
+//! function by comparing the runtime's reference with those of `Instrumented::functions`, which are
+//! all that a guest can have. A table first grows to the snapshot's size, under the limits. Flags
+//! say which segments were dropped; the engine sets them in a restored instance and calls
+//! `Instrumented::drops`.
 //!
 //! **Memory goes back.** Dropping an [`Instance`] returns memories, tables and stacks to the
 //! system. [`Instance::discard_memories`] gives the pages back beforehand, in slices, by
@@ -116,7 +122,9 @@ pub use module_info::{Export, ExportKind, FunctionInfo, Import, ModuleContents, 
 pub use numbers::{NumericType, Slot};
 pub use precompiled::Precompiled;
 pub use shared_memory::{SharedMemory, SharedMemoryBacking};
-pub use snapshot::Snapshot;
+pub use snapshot::{
+    DroppedSegments, HostState, Objects, Reference, Segment, Snapshot, SnapshotParts,
+};
 pub use trap::Trap;
 pub use types::{
     ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType, PAGE_BYTES,

@@ -238,7 +238,7 @@ impl ModuleInfo {
         imports.filter(|import| is(&import.ty)).count()
     }
 
-    /// The mutable globals with their types. A snapshot holds their values.
+    /// The mutable globals with their types. A snapshot holds their values, or what they refer to.
     pub fn mutable_globals(&self) -> impl Iterator<Item = (GlobalIndex, ValType)> + '_ {
         let globals = (0..).map(GlobalIndex).zip(self.globals());
         let mutable = globals.filter(|(_, ty)| ty.mutable);
@@ -246,22 +246,18 @@ impl ModuleInfo {
     }
 
     /// For engines: refuses snapshots of a module with state that no snapshot holds: shared
-    /// memories and references in globals.
+    /// memories.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`].
     pub fn check_snapshots(&self, engine: EngineId) -> Result<(), Error> {
-        let shared = self.memories().iter().position(|memory| memory.shared);
-        let shared = shared.map(|index| format!("snapshots of shared memory {index}"));
-        let reference = || {
-            let mut globals = self.mutable_globals();
-            let (index, _) = globals.find(|(_, ty)| ty.is_reference())?;
-            Some(format!("snapshots of the reference in global {}", index.0))
-        };
-        match shared.or_else(reference) {
+        match self.memories().iter().position(|memory| memory.shared) {
             None => Ok(()),
-            Some(what) => Err(Error::Unsupported { engine, what }),
+            Some(index) => Err(Error::Unsupported {
+                engine,
+                what: format!("snapshots of shared memory {index}"),
+            }),
         }
     }
 

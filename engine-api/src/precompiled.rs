@@ -10,7 +10,7 @@ use crate::{Error, ModuleHash};
 ///
 /// ```text
 /// bytes      content
-/// 8          magic "wpx-aot1"
+/// 8          magic "wpx-aot2"
 /// 32         blake3 of the module's binary form
 /// 32         blake3 of all that follows
 /// 4          length of the engine's fingerprint, little endian
@@ -28,7 +28,9 @@ pub struct Precompiled {
     code: Vec<u8>,
 }
 
-const MAGIC: &[u8; 8] = b"wpx-aot1";
+/// It ends with the version of this layout and of the bytes that engines compile
+/// (`module_bytes::Instrumented`).
+const MAGIC: &[u8; 8] = b"wpx-aot2";
 const HEADER_BYTES: usize = MAGIC.len() + 32 + 32;
 
 impl Precompiled {

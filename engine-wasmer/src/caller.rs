@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use engine_api::{
     Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, PAGE_BYTES, TableIndex, Val,
-    ValType, memory_range,
+    memory_range,
 };
 use wasmer_types::Pages;
-use wasmer_vm::{LinearMemory, TableElement, VMExternRef, VMFuncRef};
+use wasmer_vm::{LinearMemory, TableElement};
 
 use crate::instance::WasmerInstance;
+use crate::references;
 use crate::state::MemoryParts;
 
 impl Caller for WasmerInstance {
@@ -74,6 +75,12 @@ impl Caller for WasmerInstance {
             delta: pages_delta,
         };
         let Ok(delta) = u32::try_from(pages_delta) else {
+            if let Some(shared) = &parts.shared {
+                shared.note_refused(pages_delta);
+            } else {
+                let bytes = pages_delta.saturating_mul(PAGE_BYTES);
+                self.state().account.note_refused(bytes);
+            }
             return Err(refused);
         };
         // SAFETY: the borrow ends with the statement, and growing runs no guest code.
@@ -135,25 +142,22 @@ impl Caller for WasmerInstance {
         let position = u32::try_from(element).ok();
         // SAFETY: the borrow ends with the expression.
         let found = position.and_then(|at| unsafe { handle.get(state.objects()).get(at) });
-        let raw = match found.ok_or(Error::NoSuchElement { element, size })? {
-            TableElement::FuncRef(function) => function.map(VMFuncRef::into_raw),
-            TableElement::ExternRef(object) => object.map(VMExternRef::into_raw),
-        };
+        let raw = references::raw(&found.ok_or(Error::NoSuchElement { element, size })?);
         let mut references = state.references.borrow_mut();
         // SAFETY: a reference of the table's type, which the guest or `lower` put there.
-        Ok(unsafe { references.lift(ty, raw.unwrap_or_default()) })
+        Ok(unsafe { references.lift(ty, raw) })
     }
 
     fn table_set(&mut self, table: TableIndex, element: u64, value: &Val) -> Result<(), Error> {
         let size = self.table_size(table)?;
         let value = self.element(table, value)?;
         let state = self.state();
-        let handle = state.table(table.0)?;
+        state.table(table.0)?;
         let Ok(at) = u32::try_from(element) else {
             return Err(Error::NoSuchElement { element, size });
         };
-        // SAFETY: as in `table_grow`, with `value`.
-        let stored = unsafe { handle.get_mut(state.objects()).set(at, value) };
+        // SAFETY: `value` is a reference of the table's type, made by `element`.
+        let stored = unsafe { state.set_element(table, at, value) };
         stored.map_err(|_| Error::NoSuchElement { element, size })
     }
 }
@@ -170,12 +174,7 @@ impl WasmerInstance {
         value.check_type(ty)?;
         let raw = state.references.borrow_mut().lower(value)?;
         // SAFETY: `raw` is a reference of the table's type, made by `lower`.
-        Ok(unsafe {
-            match ty {
-                ValType::FuncRef => TableElement::FuncRef(VMFuncRef::from_raw(raw)),
-                _ => TableElement::ExternRef(VMExternRef::from_raw(raw)),
-            }
-        })
+        Ok(unsafe { references::element(raw, ty) })
     }
 }
 

@@ -151,26 +151,38 @@ impl InstanceState {
         callee: VMCallerCheckedAnyfunc,
         values: *mut RawValue,
     ) -> Result<(), Error> {
-        self.run(|config, handler| {
-            // SAFETY: the trampoline is of the function's signature; our caller vouches for the
-            // values. `handler` is a static.
-            unsafe {
-                wasmer_call_trampoline(
-                    Some(handler),
-                    config,
-                    callee.vmctx,
-                    callee.call_trampoline,
-                    callee.func_ptr,
-                    values.cast(),
-                )
-            }
-        })
+        // SAFETY: our caller vouches for the values.
+        self.run(|config, handler| unsafe { trampoline(callee, values, config, handler) })
+    }
+
+    /// Runs a function without parameters and results, which instrumentation has added, with
+    /// unlimited fuel.
+    pub(crate) fn run_added(&self, name: &str) -> Result<(), Error> {
+        let Callee(callee) = self.find(name);
+        let mut values = [RawValue::default()];
+        let left = self.fuel_left.get();
+        // SAFETY: as in `start`.
+        let outcome = self.run_with(u64::MAX, |config, handler| unsafe {
+            trampoline(callee, values.as_mut_ptr(), config, handler)
+        });
+        self.fuel_left.set(left);
+        outcome
     }
 
     /// Runs guest code under the limits of the instance.
     #[inline]
     fn run(
         &self,
+        enter: impl FnOnce(&VMConfig, *const TrapHandlerFn<'static>) -> Result<(), wasmer_vm::Trap>,
+    ) -> Result<(), Error> {
+        self.run_with(self.limits.fuel.unwrap_or(u64::MAX), enter)
+    }
+
+    /// As [`InstanceState::run`]; an outermost call starts with so many units of fuel.
+    #[inline]
+    fn run_with(
+        &self,
+        units: u64,
         enter: impl FnOnce(&VMConfig, *const TrapHandlerFn<'static>) -> Result<(), wasmer_vm::Trap>,
     ) -> Result<(), Error> {
         let outermost = self.depth.get() == 0;
@@ -188,7 +200,7 @@ impl InstanceState {
         }
         let fuel = self.parts().fuel;
         if outermost && let Some(fuel) = fuel {
-            fuel.fill(self.limits.fuel.unwrap_or(u64::MAX));
+            fuel.fill(units);
         }
         self.depth.set(self.depth.get() + 1);
         // If wasmer cannot map a stack, it panics before it enters the guest.
@@ -227,6 +239,32 @@ impl InstanceState {
         }
         let settings = &self.compiled.settings;
         settings.failed("enter the guest", "it panicked; is memory short?")
+    }
+}
+
+/// Enters a function. Its results take the place of its arguments.
+///
+/// # Safety
+///
+/// `values` are arguments of the function's types, and there is room for its results.
+#[inline]
+unsafe fn trampoline(
+    callee: VMCallerCheckedAnyfunc,
+    values: *mut RawValue,
+    config: &VMConfig,
+    handler: *const TrapHandlerFn<'static>,
+) -> Result<(), wasmer_vm::Trap> {
+    // SAFETY: the trampoline is of the function's signature; our caller vouches for the values.
+    // `handler` is a static.
+    unsafe {
+        wasmer_call_trampoline(
+            Some(handler),
+            config,
+            callee.vmctx,
+            callee.call_trampoline,
+            callee.func_ptr,
+            values.cast(),
+        )
     }
 }
 

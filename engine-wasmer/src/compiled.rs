@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use engine_api::{ExportKind, ModuleInfo};
+use engine_api::{ExportKind, ModuleInfo, Segment, TableIndex};
+use module_bytes::Instrumented;
 use wasmer_compiler::ArtifactCreate;
 use wasmer_types::{ExportIndex, GlobalIndex};
 
@@ -21,8 +22,49 @@ pub(crate) struct Compiled {
     pub(crate) code: Range<usize>,
     pub(crate) reach: Reach,
     pub(crate) fuel: Option<FuelGlobals>,
+    pub(crate) changes: Changes,
     /// The export under which the start function is found.
     pub(crate) start: Option<String>,
+}
+
+/// What can change in an instance besides its memories and globals.
+pub(crate) struct Changes {
+    /// All tables that can change, in the order of their indexes.
+    pub(crate) tables: Box<[TableIndex]>,
+    /// The functions that a reference can be to, by their indexes in the function index space, in
+    /// ascending order.
+    pub(crate) referable: Box<[u32]>,
+    /// The globals that say which segments were dropped.
+    pub(crate) flags: Box<[(Segment, GlobalIndex)]>,
+    /// The export of the function that drops the segments whose flags are set, if there are flags.
+    pub(crate) drops: Option<String>,
+}
+
+impl Changes {
+    /// `None` if the compiled module lacks an export.
+    pub(crate) fn new(
+        module: &wasmer_types::ModuleInfo,
+        info: &ModuleInfo,
+        instrumented: &Instrumented<'_>,
+    ) -> Option<Self> {
+        let imported = (0..).map(TableIndex).take(info.imported_tables());
+        let own = instrumented.tables().iter().map(|(index, _)| *index);
+        let functions = instrumented.functions().iter();
+        let flag = |(segment, name): &(Segment, String)| match module.exports.get(name) {
+            Some(ExportIndex::Global(index)) => Some((*segment, *index)),
+            _ => None,
+        };
+        Some(Self {
+            tables: imported.chain(own).collect(),
+            referable: functions.map(|(index, _)| *index).collect(),
+            flags: instrumented
+                .flags()
+                .iter()
+                .map(flag)
+                .collect::<Option<_>>()?,
+            drops: instrumented.drops().map(ToOwned::to_owned),
+        })
+    }
 }
 
 /// The globals that the metering middleware adds to a module.

@@ -17,7 +17,7 @@ use crate::import_abi;
 use crate::interrupt;
 use crate::middleware;
 use crate::module::WasmerModule;
-use crate::settings::{Compiler, Settings};
+use crate::settings::{Compiler, Settings, Tuning};
 use crate::shared_memory;
 
 /// The smallest stack of a guest. Wasmer's library calls use some of it (see [`crate::libcalls`]).
@@ -85,10 +85,24 @@ impl Wasmer {
     ///
     /// [`Error::Unsupported`] if the compiler has no back end for this machine.
     pub fn with_config(compiler: Compiler, config: &EngineConfig) -> Result<Self, Error> {
+        Self::with_tuning(compiler, config, Tuning::default())
+    }
+
+    /// As [`Wasmer::with_config`], with a tuning of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wasmer::with_config`].
+    pub fn with_tuning(
+        compiler: Compiler,
+        config: &EngineConfig,
+        tuning: Tuning,
+    ) -> Result<Self, Error> {
         wasmer_vm::init_traps();
         let mut settings = Settings {
             compiler,
             config: config.clone(),
+            tuning,
             vm_config: VMConfig {
                 wasm_stack_size: Some(
                     config
@@ -205,7 +219,11 @@ impl Settings {
             Compiler::Cranelift => Box::new(Cranelift::new()),
             Compiler::Singlepass => Box::new(Singlepass::new()),
             #[cfg(feature = "llvm")]
-            Compiler::Llvm => Box::new(wasmer::sys::LLVM::new()),
+            Compiler::Llvm => {
+                let mut config = wasmer::sys::LLVM::new();
+                config.non_volatile_memops(!self.tuning.strict_memory);
+                Box::new(config)
+            }
         };
         config.canonicalize_nans(true);
         config

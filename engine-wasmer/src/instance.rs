@@ -83,6 +83,10 @@ impl Instance for WasmerInstance {
         state.account.bytes() + shared.sum::<u64>()
     }
 
+    fn growth_refused(&mut self) -> Option<u64> {
+        self.state().take_refused()
+    }
+
     fn interrupter(&self) -> Result<Interrupter, Error> {
         let state = self.state();
         if !interrupt::AVAILABLE {

@@ -50,6 +50,7 @@ mod libcalls;
 mod limits;
 mod middleware;
 mod module;
+mod references;
 mod relink;
 mod settings;
 mod shared_memory;
@@ -66,4 +67,4 @@ mod state;
 mod traps;
 
 pub use engine::Wasmer;
-pub use settings::Compiler;
+pub use settings::{Compiler, Tuning};

@@ -49,6 +49,12 @@ impl Account {
             .is_some_and(|bytes| bytes <= self.bytes_max)
     }
 
+    /// Notes that `delta` more bytes were refused. Only the thread that runs the instance calls
+    /// this.
+    pub(crate) fn note_refused(&self, delta: u64) {
+        self.meter.note_refused(self.bytes().saturating_add(delta));
+    }
+
     /// Counts `delta` more bytes. Only the thread that makes or runs the instance calls this.
     fn add(&self, delta: u64) {
         self.meter.set(self.bytes() + delta);
@@ -82,15 +88,20 @@ impl LinearMemory for CountedMemory {
 
     fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
         let bytes = u64::from(delta.0) * PAGE_BYTES;
-        if !self.account.allows(bytes) {
-            return Err(MemoryError::CouldNotGrow {
+        let grown = if self.account.allows(bytes) {
+            self.memory.grow(delta)
+        } else {
+            Err(MemoryError::CouldNotGrow {
                 current: self.memory.size(),
                 attempted_delta: delta,
-            });
+            })
+        };
+        if grown.is_ok() {
+            self.account.add(bytes);
+        } else {
+            self.account.note_refused(bytes);
         }
-        let before = self.memory.grow(delta)?;
-        self.account.add(bytes);
-        Ok(before)
+        grown
     }
 
     fn vmmemory(&self) -> NonNull<VMMemoryDefinition> {

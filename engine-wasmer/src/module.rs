@@ -9,7 +9,7 @@ use module_bytes::Instrumented;
 use wasmer_compiler::ArtifactCreate;
 use wasmer_types::{ExportIndex, GlobalIndex};
 
-use crate::compiled::{Compiled, FuelGlobals, Reach};
+use crate::compiled::{Changes, Compiled, FuelGlobals, Reach};
 use crate::instance::WasmerInstance;
 use crate::interrupt::Watched;
 use crate::limits::InstanceTunables;
@@ -48,7 +48,10 @@ impl WasmerModule {
         if settings.config.fuel != fuel.is_some() {
             return Err(settings.failed("use the module", "it accounts for fuel differently"));
         }
+        let changes = Changes::new(machine_code.module_info(), &info, instrumented)
+            .ok_or_else(|| settings.failed("use the module", "it lacks an export"))?;
         Ok(Self(Arc::new(Compiled {
+            changes,
             module,
             engine,
             settings: Arc::clone(settings),

@@ -45,10 +45,44 @@ impl Compiler {
     }
 }
 
+/// How code is generated, beyond what every engine can be told. Calls that return give the same
+/// results with any tuning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// Whether LLVM keeps every access to memory as the module has it. Otherwise it may leave one
+    /// out whose result nobody needs, which then does not trap out of bounds, and a store across
+    /// the end of memory may write its first bytes before it traps. Every store is preceded by a
+    /// load for this. The other compilers keep all accesses. On by default.
+    pub strict_memory: bool,
+}
+
+impl Tuning {
+    /// This tuning with or without strict memory.
+    #[must_use]
+    pub fn strict_memory(mut self, strict_memory: bool) -> Self {
+        self.strict_memory = strict_memory;
+        self
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            strict_memory: true,
+        }
+    }
+}
+
 /// The configuration of an engine, with what wasmer makes of it.
 pub(crate) struct Settings {
     pub(crate) compiler: Compiler,
     pub(crate) config: EngineConfig,
+    #[cfg_attr(
+        not(feature = "llvm"),
+        expect(dead_code, reason = "it is about LLVM alone")
+    )]
+    pub(crate) tuning: Tuning,
     pub(crate) vm_config: VMConfig,
     pub(crate) fingerprint: String,
 }

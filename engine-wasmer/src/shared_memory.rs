@@ -46,6 +46,10 @@ pub(crate) struct SharedState {
     base: NonNull<u8>,
     /// The size in bytes. Wasmer's own copy is behind a lock.
     bytes: AtomicU64,
+    /// How often it was refused growth, by whichever instance.
+    refusals: AtomicU64,
+    /// The size that it was refused last, in bytes.
+    refused_bytes: AtomicU64,
     waiters: Mutex<HashMap<u32, VecDeque<Arc<Waiter>>>>,
 }
 
@@ -63,6 +67,8 @@ impl SharedState {
         Arc::new(Self {
             base: NonNull::new(definition.base).expect("a memory is mapped"),
             bytes: AtomicU64::new(definition.current_length as u64),
+            refusals: AtomicU64::new(0),
+            refused_bytes: AtomicU64::new(0),
             memory,
             waiters: Mutex::new(HashMap::new()),
         })
@@ -75,6 +81,20 @@ impl SharedState {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Acquire)
+    }
+
+    /// How often it was refused growth, and the size that it was refused last, in bytes.
+    pub(crate) fn refused(&self) -> (u64, u64) {
+        let refusals = self.refusals.load(Ordering::Acquire);
+        (refusals, self.refused_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Notes that it was refused to grow by so many pages.
+    pub(crate) fn note_refused(&self, delta: u64) {
+        let bytes = delta.saturating_mul(PAGE_BYTES);
+        let wanted = self.bytes().saturating_add(bytes);
+        self.refused_bytes.store(wanted, Ordering::Relaxed);
+        self.refusals.fetch_add(1, Ordering::Release);
     }
 
     /// The bytes of an access, if all of them are inside the memory.
@@ -262,7 +282,8 @@ impl LinearMemory for AttachedMemory {
     }
 
     fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
-        let before = self.memory.grow(delta)?;
+        let grown = self.memory.grow(delta);
+        let before = grown.inspect_err(|_| self.state.note_refused(delta.0.into()))?;
         let after = (u64::from(before.0) + u64::from(delta.0)) * PAGE_BYTES;
         // Another thread may have grown it further in the meantime.
         self.state.bytes.fetch_max(after, Ordering::AcqRel);

@@ -1,6 +1,8 @@
 //! Captures the state of an instance, and puts it into a new one.
 
-use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot};
+use engine_api::{
+    Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot, SnapshotParts,
+};
 use memory_image::Region;
 use wasmer_types::{ExportIndex, Pages};
 use wasmer_vm::{InternalStoreHandle, LinearMemory, VMExtern, VMMemory};
@@ -24,9 +26,15 @@ impl InstanceState {
             self.images.borrow_mut().insert(index, image.clone());
             images.push((index, image));
         }
-        let globals = info.mutable_globals();
+        let globals = info.mutable_globals().filter(|(_, ty)| !ty.is_reference());
         let values = globals.map(|(index, ty)| (index, self.value(self.any_global(index), ty)));
-        Ok(Snapshot::new(info.hash(), images, values.collect()))
+        let mut parts = SnapshotParts {
+            memories: images,
+            globals: values.collect(),
+            ..SnapshotParts::empty(info.hash())
+        };
+        self.capture_references(&mut parts)?;
+        Ok(Snapshot::new(parts))
     }
 
     /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.
@@ -43,12 +51,12 @@ impl InstanceState {
             unsafe { image.restore(region) }?;
             self.images.borrow_mut().insert(index, image.clone());
         }
-        for (index, ty) in info.mutable_globals() {
+        for (index, ty) in info.mutable_globals().filter(|(_, ty)| !ty.is_reference()) {
             let value = snapshot.global(index)?;
             value.check_type(ty)?;
             self.set_value(self.any_global(index), value)?;
         }
-        Ok(())
+        self.restore_references(snapshot)
     }
 
     /// Gives the pages of all memories back, in slices.
@@ -107,7 +115,10 @@ impl InstanceState {
         grown.map(drop).map_err(|_| refused())
     }
 
-    fn any_global(&self, index: GlobalIndex) -> std::ptr::NonNull<wasmer_vm::VMGlobalDefinition> {
+    pub(crate) fn any_global(
+        &self,
+        index: GlobalIndex,
+    ) -> std::ptr::NonNull<wasmer_vm::VMGlobalDefinition> {
         let index = wasmer_types::GlobalIndex::from_u32(index.0);
         self.global_definition(self.parts().instance, index)
     }

@@ -29,6 +29,8 @@ pub(crate) struct InstanceState {
     parts: OnceCell<Parts>,
     pub(crate) callees: Box<[Cell<Option<Callee>>]>,
     pub(crate) references: RefCell<References>,
+    /// The addresses of references to functions that were looked up, by the function's index.
+    pub(crate) functions: RefCell<HashMap<u32, usize>>,
     pub(crate) account: Arc<Account>,
     /// The image that each memory was last restored from or captured to.
     pub(crate) images: RefCell<HashMap<engine_api::MemoryIndex, MemoryImage>>,
@@ -38,6 +40,8 @@ pub(crate) struct InstanceState {
     /// Calls in flight, one inside the other.
     pub(crate) depth: Cell<u32>,
     pub(crate) fuel_left: Cell<Option<u64>>,
+    /// How often its shared memories had been refused growth when that was last asked.
+    refusals_seen: Cell<u64>,
     /// Whether the call in flight recursed through host functions until the host's stack was used
     /// up.
     pub(crate) recursed: Cell<bool>,
@@ -116,6 +120,7 @@ impl InstanceState {
             parts: OnceCell::new(),
             callees: vec![Cell::new(None); compiled.info.functions().len()].into(),
             references: RefCell::new(References::new(FuncRef::new_instance())),
+            functions: RefCell::default(),
             account: Arc::clone(&tunables.account),
             images: RefCell::default(),
             watched,
@@ -123,6 +128,7 @@ impl InstanceState {
             limits: limits.clone(),
             depth: Cell::new(0),
             fuel_left: Cell::new(limits.fuel),
+            refusals_seen: Cell::new(0),
             recursed: Cell::new(false),
             compiled: Arc::clone(compiled),
         }
@@ -234,7 +240,33 @@ impl InstanceState {
             fuel,
         };
         assert!(self.parts.set(parts).is_ok(), "populated once");
+        // The refusals of a shared memory before this instance are not its own.
+        let (refusals, _) = self.shared_refused();
+        self.refusals_seen.set(refusals);
         Ok(())
+    }
+
+    /// How often its shared memories were refused growth, and the smallest of the sizes that they
+    /// were refused last.
+    fn shared_refused(&self) -> (u64, Option<u64>) {
+        let shared = self.parts().shared.iter().map(|shared| shared.refused());
+        shared.fold((0, None), |(refusals, smallest), (more, bytes)| {
+            let refused = (more > 0).then_some(bytes);
+            (refusals + more, smallest.into_iter().chain(refused).min())
+        })
+    }
+
+    /// The growth that was refused since this was last asked: see
+    /// [`engine_api::Instance::growth_refused`].
+    pub(crate) fn take_refused(&self) -> Option<u64> {
+        let own = self.account.meter.take_refused();
+        if self.parts().shared.is_empty() {
+            return own;
+        }
+        let (refusals, bytes) = self.shared_refused();
+        let is_news = self.refusals_seen.replace(refusals) != refusals;
+        let shared = bytes.filter(|_| is_news);
+        own.into_iter().chain(shared).min()
     }
 
     pub(crate) fn instantiation_error(&self, error: InstantiationError) -> Error {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, NumericType, Slot, TableIndex,
-    Val, ValType, memory_range,
+    Caller, Error, FuncIndex, GlobalIndex, MemoryIndex, ModuleInfo, NumericType, PAGE_BYTES, Slot,
+    TableIndex, Val, ValType, memory_range,
 };
 use wasmtime::{
     AsContext, AsContextMut, Extern, Func, Global, ModuleExport, RootScope, Store, Table, ValRaw,
@@ -286,7 +286,13 @@ impl<S: FindExport> Caller for GuestAccess<S> {
         grown.map_err(|_| Error::Growth {
             current: match handle {
                 Memory::Unshared(memory) => memory.size(&self.0),
-                Memory::Shared(memory) => memory.size(),
+                Memory::Shared(memory) => {
+                    // The limiter is not asked about shared memories.
+                    let wanted = memory.size().saturating_add(pages_delta);
+                    let bytes = wanted.saturating_mul(PAGE_BYTES);
+                    self.state().limiter.meter.note_refused(bytes);
+                    memory.size()
+                }
             },
             delta: pages_delta,
         })

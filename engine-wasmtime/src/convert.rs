@@ -161,7 +161,7 @@ unsafe fn func_ref(
 
 /// Makes an object in the guest's heap that stands for a host object, rooted in the innermost
 /// scope.
-fn new_externref(
+pub(crate) fn new_externref(
     mut store: impl AsContextMut<Data = State>,
     object: &ExternRef,
 ) -> Result<Rooted<wasmtime::ExternRef>, Error> {
@@ -191,7 +191,7 @@ fn collect_if_due(mut store: impl AsContextMut<Data = State>) -> wasmtime::Resul
 }
 
 /// The host object that an externref stands for.
-fn host_object(
+pub(crate) fn host_object(
     store: impl AsContext<Data = State>,
     rooted: Rooted<wasmtime::ExternRef>,
 ) -> Result<ExternRef, Error> {

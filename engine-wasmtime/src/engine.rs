@@ -13,7 +13,7 @@ use module_bytes::Instrumented;
 
 use crate::interrupt::Ticker;
 use crate::module::CompiledModule;
-use crate::settings::{Compiler, Runtime, has_threads};
+use crate::settings::{Compiler, Runtime, Tuning, has_threads};
 use crate::{shared_memory, traps};
 
 /// wasmtime with one compiler and one configuration. Clones are the same engine.
@@ -55,17 +55,31 @@ impl Wasmtime {
     /// As [`Wasmtime::cranelift`]; also for a configuration that wasmtime does not accept, such as
     /// a stack of 0 bytes.
     pub fn with_config(compiler: Compiler, config: &EngineConfig) -> Result<Self, Error> {
+        Self::with_tuning(compiler, config, Tuning::default())
+    }
+
+    /// As [`Wasmtime::with_config`], with a tuning of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wasmtime::with_config`].
+    pub fn with_tuning(
+        compiler: Compiler,
+        config: &EngineConfig,
+        tuning: Tuning,
+    ) -> Result<Self, Error> {
         let id = EngineId {
             runtime: "wasmtime",
             compiler: compiler.name(),
         };
-        let engine = wasmtime::Engine::new(&runtime_config(compiler, config))
+        let engine = wasmtime::Engine::new(&runtime_config(compiler, config, tuning))
             .map_err(|error| traps::failed(id, "start", error))?;
         let fingerprint = fingerprint(id, &engine);
         Ok(Self(Arc::new(Runtime {
             engine,
             compiler,
             config: config.clone(),
+            tuning,
             fingerprint,
             ticker: Ticker::new(),
         })))
@@ -92,12 +106,18 @@ const HOST_STACK_BYTES: usize = 1 << 20;
 /// grows beyond it moves.
 const GC_HEAP_RESERVED_BYTES: u64 = 1 << 20;
 
-fn runtime_config(compiler: Compiler, config: &EngineConfig) -> wasmtime::Config {
+fn runtime_config(compiler: Compiler, config: &EngineConfig, tuning: Tuning) -> wasmtime::Config {
     let cranelift = compiler == Compiler::Cranelift;
+    let inlining = if tuning.inlining && cranelift {
+        wasmtime::Inlining::Yes
+    } else {
+        wasmtime::Inlining::No
+    };
     let mut runtime = wasmtime::Config::new();
     runtime
         .strategy(compiler.strategy())
-        .epoch_interruption(true)
+        .compiler_inlining(inlining)
+        .epoch_interruption(tuning.interruption)
         .consume_fuel(config.fuel)
         .max_wasm_stack(config.stack_bytes_max)
         .async_stack_size(config.stack_bytes_max.saturating_add(HOST_STACK_BYTES))
@@ -216,6 +236,7 @@ impl fmt::Debug for Wasmtime {
         f.debug_struct("Wasmtime")
             .field("compiler", &self.0.compiler)
             .field("config", &self.0.config)
+            .field("tuning", &self.0.tuning)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,8 @@
 //! The places of a module's exports, in wasmtime's terms.
 
-use engine_api::{Error, ExportKind, GlobalIndex, MemoryIndex, MemoryType, ModuleInfo, TableIndex};
+use engine_api::{
+    Error, ExportKind, GlobalIndex, MemoryIndex, MemoryType, ModuleInfo, Segment, TableIndex,
+};
 use module_bytes::Instrumented;
 use wasmtime::ModuleExport;
 
@@ -17,6 +19,15 @@ pub(crate) struct Exports {
     pub(crate) own_memories: Vec<(MemoryIndex, ModuleExport)>,
     /// All mutable globals that the module defines, exported or not.
     pub(crate) own_globals: Vec<(GlobalIndex, ModuleExport)>,
+    /// All tables that the module defines and that can change, exported or not.
+    pub(crate) own_tables: Vec<(TableIndex, ModuleExport)>,
+    /// The functions that a reference can be to, in ascending order of their indexes in the
+    /// function index space.
+    pub(crate) referable: Vec<(u32, ModuleExport)>,
+    /// The globals that say which segments were dropped.
+    pub(crate) flags: Vec<(Segment, ModuleExport)>,
+    /// The function that drops the segments whose flags are set, if there are flags.
+    pub(crate) drops: Option<ModuleExport>,
     /// The module's start function, which instrumentation made an export.
     pub(crate) start: Option<ModuleExport>,
     /// The indexes of all shared memories.
@@ -50,20 +61,14 @@ impl Exports {
         info: &ModuleInfo,
         instrumented: &Instrumented<'_>,
     ) -> Option<Self> {
-        let find = |name: &str| module.get_export_index(name);
-        let memories = instrumented.memories().iter();
-        let globals = instrumented.globals().iter();
         let mut exports = Self {
-            own_memories: memories
-                .map(|(index, name)| Some((*index, find(name)?)))
-                .collect::<Option<_>>()?,
-            own_globals: globals
-                .map(|(index, name)| Some((*index, find(name)?)))
-                .collect::<Option<_>>()?,
-            start: match instrumented.start() {
-                Some(name) => Some(find(name)?),
-                None => None,
-            },
+            own_memories: find_all(module, instrumented.memories())?,
+            own_globals: find_all(module, instrumented.globals())?,
+            own_tables: find_all(module, instrumented.tables())?,
+            referable: find_all(module, instrumented.functions())?,
+            flags: find_all(module, instrumented.flags())?,
+            drops: find_if(module, instrumented.drops())?,
+            start: find_if(module, instrumented.start())?,
             functions: Vec::with_capacity(info.functions().len()),
             memories: Vec::new(),
             tables: Vec::new(),
@@ -93,4 +98,18 @@ impl Exports {
             .collect();
         Some(exports)
     }
+}
+
+fn find_all<I: Copy>(
+    module: &wasmtime::Module,
+    names: &[(I, String)],
+) -> Option<Vec<(I, ModuleExport)>> {
+    let find = |(index, name): &(I, String)| Some((*index, module.get_export_index(name)?));
+    names.iter().map(find).collect()
+}
+
+/// `None` if there is a name, and no export of that name.
+#[expect(clippy::option_option, reason = "no name needs no export")]
+fn find_if(module: &wasmtime::Module, name: Option<&str>) -> Option<Option<ModuleExport>> {
+    name.map_or(Some(None), |name| module.get_export_index(name).map(Some))
 }

@@ -29,8 +29,16 @@ impl Instance for GuestAccess<Store<State>> {
         self.0.data().memory_bytes()
     }
 
+    fn growth_refused(&mut self) -> Option<u64> {
+        self.0.data().limiter.meter.take_refused()
+    }
+
     fn interrupter(&self) -> Result<Interrupter, Error> {
         let state = self.0.data();
+        if !state.engine.tuning.interruption {
+            let what = "interrupters with `Tuning::interruption` off";
+            return Err(state.engine.unsupported(what));
+        }
         if exports::hides_shared_memory(&state.info) {
             return Err(exports::unwakeable(&state.engine));
         }

@@ -28,6 +28,7 @@
 //! | `caller` | calls, memories, globals and tables, as host functions and owners see them |
 //! | `func_refs` | functions that the host holds references to |
 //! | `snapshot` | the state of an instance, captured and restored |
+//! | `references` | its references, as numbers that mean the same in every instance |
 //! | `imports` | the host's imports, made into objects that wasmtime links |
 //! | `convert` | types and values in both directions |
 //! | `traps` | wasmtime's errors, mapped by name |
@@ -45,6 +46,7 @@ mod instance;
 mod interrupt;
 mod limits;
 mod module;
+mod references;
 mod settings;
 mod shared_memory;
 mod snapshot;
@@ -52,4 +54,4 @@ mod state;
 mod traps;
 
 pub use engine::Wasmtime;
-pub use settings::Compiler;
+pub use settings::{Compiler, Tuning};

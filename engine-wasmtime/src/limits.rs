@@ -47,6 +47,17 @@ impl Limiter {
         self.memory_bytes_max.saturating_sub(self.shared_bytes)
     }
 
+    /// The limit of each table, in elements.
+    pub(crate) fn table_elements_max(&self) -> u64 {
+        self.table_elements_max
+    }
+
+    /// Notes that all memories, with the module's own shared ones, were refused this size.
+    fn note_refused(&self, memory_bytes: u64) {
+        let unshared = memory_bytes.saturating_sub(self.shared_bytes);
+        self.meter.note_refused(unshared);
+    }
+
     fn set_memory_bytes(&mut self, bytes: u64) {
         self.memory_bytes = bytes;
         self.meter.set(self.memory_bytes());
@@ -69,14 +80,10 @@ impl ResourceLimiter for Limiter {
             return Ok(true);
         }
         self.last_growth = 0;
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
         let growth = desired.saturating_sub(current) as u64;
-        let Some(memory_bytes) = self.memory_bytes.checked_add(growth) else {
-            return Ok(false);
-        };
-        if memory_bytes > self.memory_bytes_max {
+        let memory_bytes = self.memory_bytes.saturating_add(growth);
+        if memory_bytes > self.memory_bytes_max || maximum.is_some_and(|max| desired > max) {
+            self.note_refused(memory_bytes);
             return Ok(false);
         }
         self.set_memory_bytes(memory_bytes);
@@ -85,10 +92,16 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        if !self.in_gc_heap && error.to_string() != NEVER_ASKED {
-            self.set_memory_bytes(self.memory_bytes - self.last_growth);
-            self.last_growth = 0;
+        if self.in_gc_heap {
+            return Ok(());
         }
+        if error.to_string() == NEVER_ASKED {
+            self.meter.note_refused(u64::MAX);
+            return Ok(());
+        }
+        self.note_refused(self.memory_bytes);
+        self.set_memory_bytes(self.memory_bytes - self.last_growth);
+        self.last_growth = 0;
         Ok(())
     }
 
@@ -146,10 +159,37 @@ mod tests {
     }
 
     #[test]
+    fn every_refusal_is_noted_with_its_size_and_no_permission() {
+        let mut limiter = limiter(3 * PAGE_BYTES);
+        let pages = |count: u64| Some(count * PAGE_BYTES);
+        assert!(limiter.memory_growing(0, PAGE, None).unwrap());
+        assert_eq!(limiter.meter.take_refused(), None);
+        for desired in [7, 4, 5] {
+            assert!(!limiter.memory_growing(PAGE, desired * PAGE, None).unwrap());
+        }
+        assert_eq!(limiter.meter.take_refused(), pages(4), "the smallest");
+        assert_eq!(limiter.meter.take_refused(), None, "it was asked");
+        assert!(!limiter.memory_growing(PAGE, 2 * PAGE, Some(PAGE)).unwrap());
+        assert_eq!(limiter.meter.take_refused(), pages(2));
+        let never_asked = wasmtime::Error::msg(NEVER_ASKED);
+        limiter.memory_grow_failed(never_asked).unwrap();
+        assert_eq!(limiter.meter.take_refused(), Some(u64::MAX));
+        assert!(limiter.memory_growing(PAGE, 2 * PAGE, None).unwrap());
+        let failed = wasmtime::Error::msg("the system has no memory");
+        limiter.memory_grow_failed(failed).unwrap();
+        assert_eq!(limiter.meter.take_refused(), pages(2));
+        assert!(!limiter.table_growing(0, 11, None).unwrap());
+        assert_eq!(limiter.meter.take_refused(), None);
+    }
+
+    #[test]
     fn the_heap_of_externrefs_is_not_counted() {
         let mut limiter = limiter(0);
         limiter.in_gc_heap = true;
         assert!(limiter.memory_growing(0, PAGE, None).unwrap());
+        let failed = wasmtime::Error::msg("the system has no memory");
+        limiter.memory_grow_failed(failed).unwrap();
+        assert_eq!(limiter.meter.take_refused(), None);
         limiter.in_gc_heap = false;
         assert_eq!(limiter.memory_bytes(), 0);
         assert!(!limiter.memory_growing(0, PAGE, None).unwrap());

@@ -67,11 +67,16 @@ impl CompiledModule {
             let what = "fuel unless `EngineConfig::fuel` is set";
             return Err(self.engine.unsupported(what));
         }
+        if limits.deadline.is_some() && !self.engine.tuning.interruption {
+            let what = "deadlines with `Tuning::interruption` off";
+            return Err(self.engine.unsupported(what));
+        }
         if limits.deadline.is_some() && hides_shared_memory(&self.info) {
             return Err(unwakeable(&self.engine));
         }
         // The ticker also ends guests that wait in a shared memory.
-        if limits.deadline.is_some() || !self.exports.shared_memories.is_empty() {
+        let may_wait = self.engine.tuning.interruption && !self.exports.shared_memories.is_empty();
+        if limits.deadline.is_some() || may_wait {
             let started = self.engine.ticker.start(&self.engine.engine);
             started.map_err(|source| Error::Runtime {
                 engine: self.engine.id(),

@@ -29,12 +29,54 @@ impl Compiler {
     }
 }
 
+/// How code is generated, beyond what every engine can be told. The results of a guest are the same
+/// with any tuning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// Whether Cranelift replaces calls of small functions by their code. Compiling takes two to
+    /// three times as long, and code with many small functions runs in half of the time. Winch does
+    /// not inline. On by default.
+    pub inlining: bool,
+    /// Whether code is compiled that can be ended from outside. It compares two numbers at every
+    /// function entry and every loop, which costs up to a third of a guest's time. Without it,
+    /// deadlines and interrupters are refused ([`Capabilities::interruption`]), and a proxy waits
+    /// for a call however long it takes. Only for guests that are trusted to return. On by default.
+    pub interruption: bool,
+}
+
+impl Tuning {
+    /// This tuning with or without inlining.
+    #[must_use]
+    pub fn inlining(mut self, inlining: bool) -> Self {
+        self.inlining = inlining;
+        self
+    }
+
+    /// This tuning with or without interruption.
+    #[must_use]
+    pub fn interruption(mut self, interruption: bool) -> Self {
+        self.interruption = interruption;
+        self
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            inlining: true,
+            interruption: true,
+        }
+    }
+}
+
 /// An engine, as its modules and instances share it.
 pub(crate) struct Runtime {
     /// wasmtime's own engine.
     pub(crate) engine: wasmtime::Engine,
     pub(crate) compiler: Compiler,
     pub(crate) config: EngineConfig,
+    pub(crate) tuning: Tuning,
     pub(crate) fingerprint: String,
     pub(crate) ticker: Ticker,
 }
@@ -64,7 +106,7 @@ impl Runtime {
             tail_calls: cranelift,
             threads: has_threads(self.compiler),
             fuel: self.config.fuel,
-            interruption: true,
+            interruption: self.tuning.interruption,
             stack_limit: true,
             precompiled: true,
             nan_canonicalization: true,

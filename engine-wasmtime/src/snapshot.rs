@@ -3,7 +3,9 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use engine_api::{Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot};
+use engine_api::{
+    Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot, SnapshotParts, ValType,
+};
 use memory_image::Region;
 use wasmtime::{Extern, Global, RootScope, Store};
 
@@ -32,13 +34,21 @@ impl GuestAccess<Store<State>> {
             self.0.data_mut().images.insert(index, image.clone());
             images.push((index, image));
         }
+        let mut parts = SnapshotParts {
+            memories: images,
+            ..SnapshotParts::empty(info.hash())
+        };
         let mut store = RootScope::new(&mut self.0);
-        let mut values = Vec::with_capacity(globals.len());
         for (index, global) in globals {
-            let value = global.get(&mut store);
-            values.push((index, convert::from_wasmtime(&mut store, &value)?));
+            if !info.globals()[index.0 as usize].value.is_reference() {
+                let value = global.get(&mut store);
+                let value = convert::from_wasmtime(&mut store, &value)?;
+                parts.globals.push((index, value));
+            }
         }
-        Ok(Snapshot::new(info.hash(), images, values))
+        drop(store);
+        self.capture_references(&mut parts)?;
+        Ok(Snapshot::new(parts))
     }
 
     /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.
@@ -56,6 +66,9 @@ impl GuestAccess<Store<State>> {
             self.0.data_mut().images.insert(index, image.clone());
         }
         for (index, global) in self.mutable_globals() {
+            if self.global_type(index).is_reference() {
+                continue;
+            }
             let value = snapshot.global(index)?;
             let mut store = RootScope::new(&mut self.0);
             let value = convert::to_wasmtime(&mut store, value)?;
@@ -63,7 +76,7 @@ impl GuestAccess<Store<State>> {
                 .set(&mut store, value)
                 .map_err(|error| traps::failed(engine, "set a global", error))?;
         }
-        Ok(())
+        self.restore_references(snapshot)
     }
 
     /// Gives the pages of all memories back, in slices.
@@ -101,8 +114,12 @@ impl GuestAccess<Store<State>> {
         memories
     }
 
+    fn global_type(&self, global: GlobalIndex) -> ValType {
+        self.0.data().info.globals()[global.0 as usize].value
+    }
+
     /// Every mutable global, exported or not.
-    fn mutable_globals(&mut self) -> Vec<(GlobalIndex, Global)> {
+    pub(crate) fn mutable_globals(&mut self) -> Vec<(GlobalIndex, Global)> {
         let state = self.0.data();
         let exports = Arc::clone(&state.exports);
         let imported = (0..).zip(&state.globals[..state.info.imported_globals()]);

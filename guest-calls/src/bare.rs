@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::{
-    Arg, ArgKind, BoundInstance, CallError, CallFailure, Callee, Effect, ExportInfo, Handle,
-    ObjectTable, Policy, PolicyError, Results, ScopedCallee, SequenceNumber, new_handle_tag,
+    Arg, BoundInstance, CallError, CallFailure, Callee, Effect, ExportInfo, Handle, ObjectTable,
+    Policy, PolicyError, Results, ScopedCallee, SequenceNumber, new_handle_tag,
 };
 
 /// A module with its policy, from which bare instances are made. They are like those of a program
@@ -228,7 +228,7 @@ impl BareInstance {
             .iter()
             .map(
                 |kind| match created.args.iter().position(|own| own == kind) {
-                    Some(position) if !matches!(kind, ArgKind::Bytes(_)) => args
+                    Some(position) if !kind.takes_artifact() => args
                         .get(position)
                         .cloned()
                         .ok_or_else(|| CallError::Argument {

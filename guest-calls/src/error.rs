@@ -28,6 +28,17 @@ pub enum PolicyError {
         source: globset::Error,
     },
 
+    /// An export cannot return a status code that the policy names for it.
+    #[error("policy: `exhausted` of `{export}` names {code}, {reason}")]
+    StatusCode {
+        /// The export.
+        export: String,
+        /// The code in the policy.
+        code: i64,
+        /// Why it cannot be returned, and what can be named instead.
+        reason: String,
+    },
+
     /// The policy does not fit the module or itself.
     #[error("policy: {reason}")]
     Misfit {
@@ -165,8 +176,9 @@ pub enum CallError {
     },
 
     /// The guest ran out of memory. Where it was safe, a proxy has already repeated the call on a
-    /// clean generation.
-    #[error("`{export}` ran out of memory at {used_mib:.1} of {limit_mib:.1} MiB{}; raise the memory limit", if_retried(*.retried))]
+    /// clean generation. If the call had returned, its effect is gone nevertheless: it would not
+    /// have been the same on an emptier instance.
+    #[error("`{export}` ran out of memory at {used_mib:.1} of {limit_mib:.1} MiB{}{}; raise the memory limit", if_retried(*.retried), if_effects(*.side_effects))]
     OutOfMemory {
         /// The export.
         export: String,
@@ -176,6 +188,8 @@ pub enum CallError {
         limit_mib: f64,
         /// Whether this was the second attempt.
         retried: bool,
+        /// Whether host functions had run whose effects a repetition could double.
+        side_effects: bool,
     },
 
     /// The guest trapped, and its state is lost. A proxy rebuilds it from the journal before the
@@ -228,6 +242,7 @@ impl CallError {
             used_mib: mib(used),
             limit_mib: mib(limit),
             retried: false,
+            side_effects: false,
         }
     }
 }

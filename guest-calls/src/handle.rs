@@ -1,6 +1,8 @@
 //! The caller's stable names for guest objects.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The position of an entry in the journal: 1 for the first journaled call, and never reused.
@@ -91,6 +93,48 @@ impl fmt::Display for Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Handle({self})")
+    }
+}
+
+/// A map by handles.
+pub type HandleMap<T> = HashMap<Handle, T, BuildHasherDefault<HandleHasher>>;
+
+/// A set of handles.
+pub(crate) type HandleSet = HashSet<Handle, BuildHasherDefault<HandleHasher>>;
+
+/// The hash of a handle. Neither a guest nor a caller chooses the numbers in a handle, so it need
+/// not withstand chosen ones, and costs a few instructions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HandleHasher(u64);
+
+impl HandleHasher {
+    fn add(&mut self, number: u64) {
+        // The golden ratio as a fraction of 2^64 spreads numbers in a row.
+        self.0 = (self.0.rotate_left(26) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Hasher for HandleHasher {
+    #[inline]
+    fn finish(&self) -> u64 {
+        // A table takes its place from the low bits, which the product mixes least.
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.add(u64::from(*byte));
+        }
+    }
+
+    #[inline]
+    fn write_u32(&mut self, number: u32) {
+        self.add(u64::from(number));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        self.add(number);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod marshal;
 mod numbers;
+mod structs;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +12,8 @@ use engine_api::{
 };
 use smallvec::SmallVec;
 
-use crate::policy::plan::{ExportPlan, Plan};
-use crate::{
-    Arg, ArgKind, CallError, Handle, Object, ObjectTable, ResultKind, Results, SequenceNumber,
-    Value,
-};
+use crate::policy::plan::{ExportPlan, Plan, ResultPlan};
+use crate::{Arg, ArgKind, CallError, Handle, Object, ObjectTable, Results, SequenceNumber, Value};
 
 /// An instance, the plan of its module, and the objects that its handles name. It belongs to one
 /// thread at a time. It keeps no record of calls, and does not know what host functions do.
@@ -90,6 +88,16 @@ impl BoundInstance {
         }
     }
 
+    /// The growth of memories that was refused since this was last asked: see
+    /// [`Instance::growth_refused`].
+    #[inline]
+    pub fn growth_refused(&mut self) -> Option<u64> {
+        match &self.meter {
+            Some(meter) if !meter.is_growth_refused() => None,
+            _ => self.instance.growth_refused(),
+        }
+    }
+
     /// Calls a function with plain values: nothing is translated.
     ///
     /// # Errors
@@ -153,8 +161,16 @@ impl BoundInstance {
     /// Forgets the objects that a call used up.
     #[inline]
     pub fn forget_consumed(&mut self, plan: &ExportPlan, args: &[Arg<'_>]) {
-        for handle in consumed(plan, args) {
-            self.objects.remove(&handle);
+        for position in &plan.consumes {
+            match &args[*position] {
+                Arg::Handle(handle) => self.objects.remove(handle),
+                Arg::Handles(handles) => {
+                    for handle in *handles {
+                        self.objects.remove(handle);
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -208,18 +224,18 @@ impl BoundInstance {
     fn register(
         &mut self,
         sequence: SequenceNumber,
-        result: usize,
+        position: usize,
         raw: u64,
-        kind: &ResultKind,
-    ) -> Handle {
-        let result = u32::try_from(result).expect("results are counted in u32");
-        let handle = Handle::new(sequence, result, self.tag);
-        let ty = match kind {
-            ResultKind::Handle(ty) => ty.as_deref().map(Into::into),
-            _ => None,
-        };
+        result: &ResultPlan,
+    ) -> Value {
+        if raw == 0 {
+            return Value::Null;
+        }
+        let position = u32::try_from(position).expect("results are counted in u32");
+        let handle = Handle::new(sequence, position, self.tag);
+        let ty = result.object.clone();
         self.objects.insert(handle, Object { raw, ty });
-        handle
+        Value::Handle(handle)
     }
 }
 
@@ -278,7 +294,7 @@ fn main_memory(info: &ModuleInfo) -> Option<MemoryIndex> {
 /// The objects that a call uses up.
 #[must_use]
 #[inline]
-pub fn consumed(plan: &ExportPlan, args: &[Arg<'_>]) -> SmallVec<[Handle; 4]> {
+pub fn consumed(plan: &ExportPlan, args: &[Arg<'_>]) -> SmallVec<[Handle; 8]> {
     let consumed = plan.consumes.iter().map(|position| &args[*position]);
     consumed
         .flat_map(|arg| match arg {

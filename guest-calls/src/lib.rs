@@ -22,12 +22,12 @@ pub use bare::{Bare, BareInstance, memory_limit};
 pub use callee::{Callee, ScopedCallee};
 pub use error::{CallError, PolicyError};
 pub use export_info::ExportInfo;
-pub use handle::{Handle, Pointer, SequenceNumber, new_handle_tag};
+pub use handle::{Handle, HandleMap, Pointer, SequenceNumber, new_handle_tag};
 pub use instance::{BoundInstance, CallFailure, Ran, consumed};
 pub use objects::{Object, ObjectTable, Objects};
 pub use param::{Param, Shape};
 pub use policy::{
-    AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, ImportPolicy, ModulePolicy,
-    Ownership, PRESETS, Policy, ResultKind, Role, Width,
+    AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, FieldPolicy, ImportPolicy,
+    ModulePolicy, Ownership, PRESETS, Policy, ResultKind, Role, StructPolicy, Width,
 };
 pub use value::{Arg, OwnedArg, Results, Value};

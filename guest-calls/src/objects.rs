@@ -1,10 +1,10 @@
 //! The handle table of an instance: which guest object each handle names there.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Index;
 use std::sync::Arc;
 
 use crate::Handle;
+use crate::handle::{HandleMap, HandleSet};
 
 /// A guest object as one instance knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Object {
 }
 
 /// Objects by their handles.
-pub type Objects = HashMap<Handle, Object>;
+pub type Objects = HandleMap<Object>;
 
 /// A handle table. A table that comes from a checkpoint shares the checkpoint's objects and keeps
 /// only later changes, so a standby costs the same with ten objects or with a million.
@@ -24,7 +24,7 @@ pub type Objects = HashMap<Handle, Object>;
 pub struct ObjectTable {
     shared: Arc<Objects>,
     /// The shared objects that were freed.
-    freed: HashSet<Handle>,
+    freed: HandleSet,
     /// The objects that came later.
     own: Objects,
 }
@@ -60,7 +60,7 @@ impl ObjectTable {
     #[inline]
     pub fn remove(&mut self, handle: &Handle) {
         self.own.remove(handle);
-        if self.shared.contains_key(handle) {
+        if !self.shared.is_empty() && self.shared.contains_key(handle) {
             self.freed.insert(*handle);
         }
     }
@@ -117,7 +117,7 @@ mod tests {
         #[test]
         fn it_is_a_map_whatever_is_shared(steps in proptest::collection::vec((0_u8..12, 0_u8..4), 0..80)) {
             let mut table = ObjectTable::default();
-            let mut model = Objects::new();
+            let mut model = Objects::default();
             for (number, (at, step)) in steps.into_iter().enumerate() {
                 match step {
                     0 | 1 => {

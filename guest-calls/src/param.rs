@@ -77,10 +77,13 @@ impl Param<'_> {
             // A buffer is a buffer.
             | (Shape::Bytes(_) | Shape::Numbers(_), ArgKind::Bytes(_))
             | (Shape::Bytes(None), ArgKind::Numbers(..))
+            // Whether they are structs is checked in the call.
+            | (Shape::Bytes(_), ArgKind::Struct(_) | ArgKind::Structs(_))
             | (Shape::Text, ArgKind::Text(_))
             | (Shape::Pointer, ArgKind::Pointer)
             | (Shape::Pointers, ArgKind::Pointers) => true,
-            (Shape::Pointer, ArgKind::Handle(_)) => self.is_pure,
+            (Shape::Pointer, ArgKind::Handle(_) | ArgKind::Struct(_))
+            | (Shape::Pointers, ArgKind::Structs(_)) => self.is_pure,
             _ => false,
         }
     }
@@ -91,7 +94,7 @@ impl Param<'_> {
         match self.kind {
             ArgKind::Value => Shape::Val(self.ty),
             ArgKind::Handle(of) => Shape::Handle(of.clone()),
-            ArgKind::Bytes(_) => Shape::Bytes(None),
+            ArgKind::Bytes(_) | ArgKind::Struct(_) | ArgKind::Structs(_) => Shape::Bytes(None),
             ArgKind::Text(_) => Shape::Text,
             ArgKind::Numbers(width, _) => Shape::Numbers(*width),
             ArgKind::Handles(_) => Shape::Handles,
@@ -119,7 +122,9 @@ impl Shape {
         Some(match kind {
             ResultKind::Value => Shape::Val(ty),
             ResultKind::Handle(ty) => Shape::Handle(ty.clone()),
-            ResultKind::Bytes(_) => Shape::Bytes(None),
+            ResultKind::Bytes(_) | ResultKind::Struct(_) | ResultKind::Structs(_) => {
+                Shape::Bytes(None)
+            }
             ResultKind::Text(_) => Shape::Text,
             ResultKind::Numbers(width, _) => Shape::Numbers(*width),
             ResultKind::Pointer => Shape::Pointer,

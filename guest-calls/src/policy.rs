@@ -89,6 +89,9 @@ pub struct Policy {
     /// The exports: the first entry whose pattern matches a name decides.
     #[serde(default, rename = "export")]
     pub exports: Vec<ExportPolicy>,
+    /// The structs: objects that cross by value. A struct may have fields of those before it.
+    #[serde(default, rename = "struct", skip_serializing_if = "Vec::is_empty")]
+    pub structs: Vec<StructPolicy>,
     /// The imports: which host functions have no effect outside.
     #[serde(default, rename = "import")]
     pub imports: Vec<ImportPolicy>,
@@ -163,6 +166,11 @@ pub struct ExportPolicy {
     /// thread pool. The newest one counts, and replay has it alive at that point too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
+    /// Numbers that mean that the guest had no memory left, if the call returns one of them as its
+    /// result of kind `value`. Such a call is treated as one that ran out of memory: it is repeated
+    /// on a clean generation, and what it returns there is the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exhausted: Vec<i64>,
     /// A pure export `(handle) -> numbers, bytes or text`, called with each object after its
     /// creation; replay must give the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,6 +196,36 @@ pub struct ArtifactPolicy {
     /// on the module and the call's arguments, and on nothing that was called before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
+}
+
+/// A type of objects that cross by value: made from their fields, read field by field, and freed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StructPolicy {
+    /// Its name, for the kinds `struct:NAME` and `structs:NAME`.
+    pub name: String,
+    /// A pure export that makes one and gives it as a `pointer`. Its arguments are the fields
+    /// without `set`, in order.
+    pub new: String,
+    /// A pure export of a `pointer` that ends one.
+    pub free: String,
+    /// Its fields, in the order of its bytes.
+    pub fields: Vec<FieldPolicy>,
+    /// Do without the struct if the module lacks one of these exports. Nothing that the module has
+    /// may name it then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// A field of a struct.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldPolicy {
+    /// A pure export of a `pointer` that gives the field: a number, a buffer, a struct or structs.
+    pub get: String,
+    /// A pure export of a `pointer` and the field. Without it the struct's `new` takes the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
 }
 
 /// An entry for the imports that match a pattern.
@@ -290,6 +328,7 @@ mod tests {
             args = ["handle:srs", "bytes:moved", "value"]
             results = ["handle:index"]
             consumes = [0]
+            exhausted = [-1, 7]
             fingerprint = "digest"
             [[import]]
             match = "env.*"

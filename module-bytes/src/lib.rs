@@ -5,10 +5,11 @@
 //! | function or type | what it does |
 //! |---|---|
 //! | [`parse`] | reads imports, exports, types and indexes into an [`engine_api::ModuleInfo`] |
-//! | [`Instrumented`] | gives the bytes that an engine compiles: hidden state exported, the start function left to the engine |
+//! | [`Instrumented`] | gives the bytes that an engine compiles: hidden state exported, dropped segments flagged, the start function left to the engine |
 //! | [`features`] | says which proposals beyond the first release of WebAssembly a module needs, [`missing_features`] which of them an engine lacks |
 //! | [`obstacles`] | says which state of a module a checkpoint could not hold |
 
+mod code;
 mod features;
 mod format;
 mod instrument;

@@ -5,13 +5,14 @@ use std::fmt;
 use engine_api::{Error, GlobalIndex, MemoryIndex, TableIndex};
 use wasmparser::{
     AbstractHeapType, CompositeInnerType, FunctionBody, HeapType, KnownCustom, Name,
-    NameSectionReader, Operator, Parser, Payload, RefType, TypeRef, ValType,
+    NameSectionReader, Parser, Payload, RefType, TypeRef, ValType,
 };
 
+use crate::code::{Change, is_held};
 use crate::format::{invalid, refuse_other_formats};
 
-/// Why an instance of a module cannot be restored from a checkpoint, which holds its memories and
-/// its mutable globals: it has other state that can change.
+/// Why an instance of a module cannot be restored from a checkpoint: it has state that can change
+/// and that a checkpoint does not hold.
 ///
 /// Displayed, it is a sentence for the module's author, without the full stop. Names from the
 /// module are escaped, and long ones are cut.
@@ -36,40 +37,31 @@ pub enum Obstacle {
         /// The memory.
         memory: MemoryIndex,
     },
-    /// A table of references to something other than functions, such as objects of the host. An
-    /// image cannot hold these.
+    /// A table of references that are neither to functions nor to objects of the host, such as
+    /// `anyref`. What they refer to can change.
     ReferenceTable {
         /// The table.
         table: TableIndex,
         /// The type of its elements, as in the text format.
         element: String,
     },
-    /// A mutable global that holds a reference, to an object of the host or to a function of this
-    /// instance.
+    /// A mutable global of a reference type other than `funcref` and `externref`.
     ReferenceGlobal {
         /// The global.
         global: GlobalIndex,
         /// Its type, as in the text format.
         ty: String,
     },
-    /// Code that changes the elements or the size of a table. Each kind of instruction is reported
-    /// once.
+    /// Code that changes the elements or the size of a table of typed references. Each kind of
+    /// instruction is reported once.
     TableChange {
         /// The instruction: `table.set`, `table.grow`, `table.fill`, `table.copy`, `table.init`, or
         /// an atomic one.
         instruction: &'static str,
         /// The table that the first such instruction changes.
         table: TableIndex,
-        /// Where they are.
-        sites: Sites,
-    },
-    /// Code that drops a segment, which a restored instance would have again. Each kind of
-    /// instruction is reported once.
-    SegmentDrop {
-        /// The instruction: `data.drop` or `elem.drop`.
-        instruction: &'static str,
-        /// The segment that the first such instruction drops.
-        segment: u32,
+        /// The type of its elements, as in the text format.
+        element: String,
         /// Where they are.
         sites: Sites,
     },
@@ -108,32 +100,24 @@ impl fmt::Display for Obstacle {
             ),
             Obstacle::ReferenceTable { table, element } => write!(
                 f,
-                "table {} is of {element}, and a checkpoint does not hold what it refers to",
+                "table {} is of {element}, and a checkpoint holds only funcref and externref",
                 table.0
             ),
             Obstacle::ReferenceGlobal { global, ty } => write!(
                 f,
-                "global {} is mutable and of {ty}, and a checkpoint does not hold what it refers to",
+                "global {} is mutable and of {ty}, and a checkpoint holds only funcref and externref",
                 global.0
             ),
             Obstacle::TableChange {
                 instruction,
                 table,
+                element,
                 sites,
             } => write!(
                 f,
-                "{sites} changes table {} with `{instruction}`{}, and a checkpoint does not hold tables",
+                "{sites} changes table {} of {element} with `{instruction}`{}, and a checkpoint holds \
+                 only funcref and externref",
                 table.0,
-                sites.others()
-            ),
-            Obstacle::SegmentDrop {
-                instruction,
-                segment,
-                sites,
-            } => write!(
-                f,
-                "{sites} drops segment {segment} with `{instruction}`{}, and a restored instance has \
-                 its segments again",
                 sites.others()
             ),
         }
@@ -180,14 +164,15 @@ impl Sites {
 /// What stands in the way of a checkpoint of this module: nothing, or each reason once,
 /// declarations before code. It reads all of the code, which takes about as long as validation.
 ///
-/// A checkpoint holds the memories and the mutable globals. So these are no obstacles:
+/// A checkpoint holds the memories, the mutable globals, the tables that can change, and which
+/// segments were dropped. So these are no obstacles:
 ///
-/// * Tables of functions that no instruction changes: element segments fill them alike in each
-///   instance. A host function can change a table that is exported or imported; the code does not
-///   show that, and the proxy notices it when it happens.
+/// * Tables of `funcref` and `externref`, whatever changes them: instructions or host functions.
+/// * Tables of typed references to functions that no instruction changes: element segments fill
+///   them alike in each instance, and no host can reach them.
+/// * `data.drop` and `elem.drop`: a restored instance drops the same segments.
 /// * Several memories, 64-bit memories, imported memories and globals, and globals of every number
-///   and vector type: a checkpoint has them all.
-/// * `memory.init`: it writes to the memory. Only `data.drop` changes the segment.
+///   and vector type, of `funcref` and of `externref`: a checkpoint has them all.
 /// * Immutable globals of references, which are the same in each new instance.
 /// * Tags that the module defines: an exception ends with the call that it leaves.
 /// * Host functions, including those of WASI: their results are recorded, and their own state does
@@ -217,53 +202,18 @@ struct Search<'a> {
     types: u32,
     functions: u32,
     memories: u32,
-    tables: u32,
+    tables: Vec<RefType>,
     globals: u32,
 }
 
 /// A kind of instruction that was found, and where.
 struct Found {
-    change: LostChange,
+    instruction: &'static str,
+    table: u32,
+    element: RefType,
     sites: Sites,
     /// The last function with such an instruction, to count each function once.
     last: u32,
-}
-
-/// A change of state that a checkpoint does not hold: the instruction, and the table or segment.
-#[derive(Clone, Copy)]
-enum LostChange {
-    Table(&'static str, u32),
-    Drop(&'static str, u32),
-}
-
-impl LostChange {
-    fn of(operator: &Operator<'_>) -> Option<Self> {
-        Some(match *operator {
-            Operator::TableSet { table } => LostChange::Table("table.set", table),
-            Operator::TableGrow { table } => LostChange::Table("table.grow", table),
-            Operator::TableFill { table } => LostChange::Table("table.fill", table),
-            Operator::TableCopy { dst_table, .. } => LostChange::Table("table.copy", dst_table),
-            Operator::TableInit { table, .. } => LostChange::Table("table.init", table),
-            Operator::TableAtomicSet { table_index, .. } => {
-                LostChange::Table("table.atomic.set", table_index)
-            }
-            Operator::TableAtomicRmwXchg { table_index, .. } => {
-                LostChange::Table("table.atomic.rmw.xchg", table_index)
-            }
-            Operator::TableAtomicRmwCmpxchg { table_index, .. } => {
-                LostChange::Table("table.atomic.rmw.cmpxchg", table_index)
-            }
-            Operator::DataDrop { data_index } => LostChange::Drop("data.drop", data_index),
-            Operator::ElemDrop { elem_index } => LostChange::Drop("elem.drop", elem_index),
-            _ => return None,
-        })
-    }
-
-    fn instruction(self) -> &'static str {
-        match self {
-            LostChange::Table(instruction, _) | LostChange::Drop(instruction, _) => instruction,
-        }
-    }
 }
 
 impl<'a> Search<'a> {
@@ -341,17 +291,20 @@ impl<'a> Search<'a> {
     }
 
     fn table(&mut self, element: RefType) {
-        if !refers_to_function(element) {
+        if !is_held(element) && !refers_to_function(element) {
             self.declared.push(Obstacle::ReferenceTable {
-                table: TableIndex(self.tables),
+                table: TableIndex(u32::try_from(self.tables.len()).unwrap_or(u32::MAX)),
                 element: element.to_string(),
             });
         }
-        self.tables += 1;
+        self.tables.push(element);
     }
 
     fn global(&mut self, ty: wasmparser::GlobalType) {
-        if ty.mutable && matches!(ty.content_type, ValType::Ref(_)) {
+        if let ValType::Ref(reference) = ty.content_type
+            && ty.mutable
+            && !is_held(reference)
+        {
             self.declared.push(Obstacle::ReferenceGlobal {
                 global: GlobalIndex(self.globals),
                 ty: ty.content_type.to_string(),
@@ -363,17 +316,26 @@ impl<'a> Search<'a> {
     fn body(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
-            if let Some(change) = LostChange::of(&operators.read()?) {
-                self.found(change);
+            let change = Change::of(&operators.read()?);
+            let Some(Change::Table { instruction, table }) = change else {
+                continue;
+            };
+            // What other tables hold is an obstacle by itself.
+            let element = self.tables.get(table as usize).copied();
+            if let Some(element) = element
+                && !is_held(element)
+                && refers_to_function(element)
+            {
+                self.found(instruction, table, element);
             }
         }
         self.functions += 1;
         Ok(())
     }
 
-    fn found(&mut self, change: LostChange) {
+    fn found(&mut self, instruction: &'static str, table: u32, element: RefType) {
         let function = self.functions;
-        let same = |found: &&mut Found| found.change.instruction() == change.instruction();
+        let same = |found: &&mut Found| found.instruction == instruction;
         if let Some(found) = self.code.iter_mut().find(same) {
             found.sites.instructions += 1;
             found.sites.functions += usize::from(found.last != function);
@@ -381,7 +343,9 @@ impl<'a> Search<'a> {
             return;
         }
         self.code.push(Found {
-            change,
+            instruction,
+            table,
+            element,
             sites: Sites {
                 function,
                 name: None,
@@ -394,20 +358,11 @@ impl<'a> Search<'a> {
 
     fn finish(mut self) -> Vec<Obstacle> {
         self.name_functions();
-        let code = self.code.into_iter().map(|found| {
-            let sites = found.sites;
-            match found.change {
-                LostChange::Table(instruction, table) => Obstacle::TableChange {
-                    instruction,
-                    table: TableIndex(table),
-                    sites,
-                },
-                LostChange::Drop(instruction, segment) => Obstacle::SegmentDrop {
-                    instruction,
-                    segment,
-                    sites,
-                },
-            }
+        let code = self.code.into_iter().map(|found| Obstacle::TableChange {
+            instruction: found.instruction,
+            table: TableIndex(found.table),
+            element: found.element.to_string(),
+            sites: found.sites,
         });
         self.declared.extend(code);
         self.declared

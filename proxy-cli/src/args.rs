@@ -80,12 +80,12 @@ pub(crate) struct SubjectArgs {
     pub(crate) memory_limit: u64,
 
     /// The share of the limit at which a standby is prepared
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
+    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = parse_share, allow_negative_numbers = true)]
     pub(crate) warn: f64,
 
     /// The share of the limit at which the standby takes over, and at which the rotation of `bench`
     /// replaces an instance
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = parse_share, allow_negative_numbers = true)]
     pub(crate) critical: f64,
 
     /// Fill missing imports with stubs, whose calls fail
@@ -113,6 +113,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
 
+    /// How long a call near the memory limit may wait for a swap, or `off`
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_bound)]
+    pub(crate) hold_back: Duration,
+
     /// The calls to make, as JSON lines; see below
     #[arg(long, value_name = "F.jsonl")]
     pub(crate) workload: Option<PathBuf>,
@@ -121,12 +125,16 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = engines::default_name().unwrap_or("none"))]
     pub(crate) engine: String,
 
+    /// Begin on --engine, compile the module on this engine meanwhile, and swap over when it is done
+    #[arg(long, value_name = "ENGINE", conflicts_with = "without_proxy")]
+    pub(crate) tier_up: Option<String>,
+
     /// Stop after N calls, but not within a pinned scope; without a workload: make N proofs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) calls: Option<u64>,
 
     /// A directory that keeps objects as bytes for later runs, where the policy names artifacts
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "without_proxy")]
     pub(crate) artifacts: Option<PathBuf>,
 
     /// The limit for all files in that directory; the least recently used are deleted
@@ -147,6 +155,20 @@ pub(crate) struct RunArgs {
     /// After the last call, look for exports that the policy calls pure and that write
     #[arg(long, conflicts_with = "without_proxy")]
     pub(crate) audit: bool,
+
+    /// What to do about a call whose replay gives something else than its caller got
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "fail",
+        conflicts_with = "without_proxy"
+    )]
+    pub(crate) on_divergence: OnDivergence,
+
+    /// After the last call, write the bytes of the live objects into a directory, for those whose
+    /// policy names an artifact
+    #[arg(long, value_name = "DIR")]
+    pub(crate) export_objects: Option<PathBuf>,
 
     /// Run on a bare instance, to see what happens to it
     #[arg(long)]
@@ -232,6 +254,27 @@ impl From<WorkerExit> for bindgen_host::WorkerExit {
     }
 }
 
+/// What happens to an entry of the journal whose replay gives something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnDivergence {
+    /// No standby can be made from there on
+    Fail,
+    /// What the replay gives becomes the recorded result
+    Accept,
+    /// The entry is left out of the journal, with all that its call changed
+    Skip,
+}
+
+impl From<OnDivergence> for proxy_core::OnDivergence {
+    fn from(what: OnDivergence) -> Self {
+        match what {
+            OnDivergence::Fail => Self::Fail,
+            OnDivergence::Accept => Self::Accept,
+            OnDivergence::Skip => Self::Skip,
+        }
+    }
+}
+
 /// What to inspect.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
@@ -295,12 +338,28 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "write a size as in `64MiB`, `512KiB` or `1GiB`".to_owned())
 }
 
+/// A share of the memory limit: `0.7`.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a share of the memory limit from 0 to 1, as in `0.7`".to_owned())
+}
+
 /// A length of time: `500ms`, `10s`, `2m`.
 fn parse_time(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000)];
     quantity(text, &units)
         .map(Duration::from_millis)
         .ok_or_else(|| "write a time as in `500ms`, `10s` or `2m`".to_owned())
+}
+
+fn parse_bound(text: &str) -> Result<Duration, String> {
+    if text == "off" {
+        return Ok(Duration::ZERO);
+    }
+    parse_time(text).map_err(|error| format!("{error}, or `off`"))
 }
 
 /// A number above 0 with its unit, as a multiple of the unit that counts as 1.
@@ -332,6 +391,15 @@ mod tests {
         assert_eq!(parse_size("65536"), Ok(65_536));
         for wrong in ["", "MiB", "64 parsecs", "0", "-1", "99999999999GiB"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_are_numbers_from_0_to_1() {
+        assert_eq!(parse_share("0.7"), Ok(0.7));
+        assert_eq!(parse_share("1"), Ok(1.0));
+        for wrong in ["", "abc", "-1", "1.1", "70%", "NaN", "inf"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -90,6 +90,7 @@ impl Draft {
 impl Drafted {
     fn entry(&self) -> ExportPolicy {
         ExportPolicy {
+            exhausted: Vec::new(),
             pattern: emit::pattern_of(&self.name),
             role: self.role,
             args: self.args.clone(),

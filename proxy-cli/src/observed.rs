@@ -137,6 +137,9 @@ impl Observed {
                 }
             }
             Event::GenerationFreed { memory, .. } => self.note_memory(*memory),
+            Event::TierUpCompiled { engine, duration } => self
+                .console
+                .progress(&format!("compiled on {engine} in {duration:.1?}")),
             _ => {
                 if let Some(line) = self.warning(event) {
                     self.warn(&line);
@@ -186,6 +189,10 @@ impl Observed {
             ),
             Event::BreakerOpen { failures } => {
                 format!("{failures} standbys failed in a row: fewer attempts from now on")
+            }
+            Event::TierUpError { engine, error } => format!("no move to {engine}: {error}"),
+            Event::DivergenceAccepted { cut } | Event::DivergenceSkipped { cut } => {
+                format!("the journal was cut: {cut}")
             }
             Event::ArtifactRefused { export, reason } => {
                 format!("an artifact of `{export}` is not used again: {reason}")

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use proxy_core::{Audit, DebugInfo, History, Proxy};
+use proxy_core::{Audit, Cut, DebugInfo, History, Proxy};
 use serde_json::{Value, json};
 
 use crate::console::mib;
@@ -126,6 +126,7 @@ impl Report {
                 "entries": info.entries_verified + info.divergences,
                 "verified": info.entries_verified,
                 "diverged": info.divergences,
+                "cuts": info.cuts.iter().map(cut).collect::<Vec<_>>(),
             },
             "artifacts": {
                 "calls": info.artifact_hits,
@@ -155,6 +156,18 @@ impl Report {
             "given_up": made.given_up,
         })
     }
+}
+
+fn cut(cut: &Cut) -> Value {
+    json!({
+        "entry": cut.entry.0,
+        "export": cut.export,
+        "kind": cut.kind.name(),
+        "what": cut.what.name(),
+        "expected": cut.expected,
+        "got": cut.got,
+        "journal_last": cut.journal_last.0,
+    })
 }
 
 fn latency(times: &Histogram<u64>) -> Value {
@@ -271,6 +284,16 @@ impl Report {
                 f,
                 "  history  a checkpoint has the entries up to {base}, after {} folds; {} more are kept",
                 info.history_folds, info.journal_entries
+            )?;
+        }
+        for cut in &info.cuts {
+            writeln!(f, "  cut      {cut}")?;
+        }
+        if info.divergence.is_some() {
+            writeln!(
+                f,
+                "           no standby can be made; --on-divergence accept or skip goes on without \
+                 the old result"
             )?;
         }
         let artifacts = [

@@ -1,13 +1,14 @@
 //! `run`: puts the module, the proxy, the workload and the display together.
 
 pub(crate) mod calls;
+mod objects;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use proxy_core::{ArtifactStore, Audit, CheckpointPolicy, Proxy, Supervisor, Thresholds};
+use proxy_core::{ArtifactStore, Audit, CheckpointPolicy, Proxy, Supervisor, Thresholds, TierUp};
 
 use crate::args::RunArgs;
 use crate::console::{Console, mib};
@@ -30,6 +31,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let thresholds = args.subject.thresholds()?;
     let report_file = args.report.as_deref().map(output::create).transpose()?;
     let calls_planned = calls_max.unwrap_or(u64::MAX).min(job.workload.calls());
+    if let Some(directory) = &args.export_objects {
+        objects::prepare(directory)?;
+    }
     let console = Console::detect(calls_planned);
     let observed = Arc::new(Observed::new(console.clone())?);
     let proxy = build(args, &job, thresholds, &observed)?;
@@ -54,12 +58,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
             .then(|| Supervisor::start(&proxy, SUPERVISOR_INTERVAL))
             .transpose()
             .context("cannot start the supervisor's thread")?;
+        // The move goes on by itself, and events say how it ends.
+        let _tier_up = tier_up(args, &job, &proxy)?;
         calls::run(&bound, &proxy, &observed, calls_max)?
     };
+    let duration = started.elapsed();
+    if let Some(directory) = &args.export_objects {
+        objects::export(&proxy, directory, &console)?;
+    }
     let circumstances = Circumstances {
         module: job.name.clone(),
         calls_planned,
-        duration: started.elapsed(),
+        duration,
         rss_start,
         first_memory,
     };
@@ -112,6 +122,7 @@ fn build(
         .limits(args.subject.limits())
         .thresholds(thresholds)
         .drain_timeout(args.subject.drain_timeout)
+        .hold_back(args.hold_back)
         .enabled(!args.without_proxy)
         .artifacts(artifacts)
         .checkpoints(CheckpointPolicy {
@@ -119,9 +130,27 @@ fn build(
             ..CheckpointPolicy::default()
         })
         .audit(args.audit)
+        .on_divergence(args.on_divergence.into())
         .on_event(move |event| observed.on_event(event))
         .build()
+        .map_err(|error| match (&job.chosen, error) {
+            (Some(chosen), error @ proxy_core::Error::Policy(_)) => {
+                let misfit = format!("the {} does not fit `{}`", chosen.name, job.name);
+                anyhow::Error::new(error).context(misfit)
+            }
+            (_, error) => anyhow::Error::new(error),
+        })
         .with_context(|| format!("cannot run `{}` on {}", job.name, args.engine))
+}
+
+/// Starts to compile on the engine of `--tier-up`.
+fn tier_up(args: &RunArgs, job: &Subject, proxy: &Proxy) -> Result<Option<TierUp>> {
+    let Some(name) = &args.tier_up else {
+        return Ok(None);
+    };
+    let engine = engines::engine_for(name, &job.info, args.subject.options())?;
+    let tier_up = TierUp::start(proxy, engine).context("cannot start the thread that compiles")?;
+    Ok(Some(tier_up))
 }
 
 fn announce(console: &Console, args: &RunArgs, job: &Subject, proxy: &Proxy, calls: u64) {

@@ -1,9 +1,20 @@
 //! How much memory a generation may have, and how calls use it up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use engine_api::FuncIndex;
 
 use crate::Thresholds;
+use crate::locking::lock;
 use crate::memory::LargestGrowth;
+
+/// How long an export is not tried again after the first call of it that found no room, and at
+/// most.
+const MISFIT_PAUSE: Duration = Duration::from_secs(1);
+const MISFIT_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// The one memory limit of a proxy, with the thresholds that are shares of it.
 #[derive(Debug)]
@@ -13,6 +24,22 @@ pub(crate) struct Budget {
     /// The size of the active generation at which to wake the supervisor.
     wake_at: AtomicU64,
     largest_growth: LargestGrowth,
+    /// The size up to which the active generation grows by its working set, in bytes.
+    settled: AtomicU64,
+    /// The largest growth beyond that.
+    largest_leak: LargestGrowth,
+    /// The exports whose calls found no room beside the live state.
+    misfits: Misfits,
+}
+
+/// The exports whose calls ran out of memory on a generation that the live state alone filled.
+/// Each further attempt would cost a rebuild.
+#[derive(Debug, Default)]
+struct Misfits {
+    /// Whether there are any, for calls, which read it without the lock.
+    any: AtomicBool,
+    /// How many times each has failed, and until when it is not tried again.
+    exports: Mutex<HashMap<FuncIndex, (u32, Instant)>>,
 }
 
 impl Budget {
@@ -22,6 +49,9 @@ impl Budget {
             limit: AtomicU64::new(limit),
             wake_at: AtomicU64::new(u64::MAX),
             largest_growth: LargestGrowth::default(),
+            settled: AtomicU64::new(0),
+            largest_leak: LargestGrowth::default(),
+            misfits: Misfits::default(),
         }
     }
 
@@ -54,10 +84,65 @@ impl Budget {
         self.largest_growth.bytes()
     }
 
+    /// The largest growth of a recent single call beyond the working set, in bytes.
+    pub(crate) fn headroom(&self) -> u64 {
+        self.largest_leak.bytes()
+    }
+
+    /// Growth up to `bytes` is the working set of the active generation. If that is something new,
+    /// growth so far says nothing about growth beyond it.
+    pub(crate) fn settle_at(&self, bytes: u64, is_new: bool) {
+        self.settled.store(bytes, Ordering::Relaxed);
+        if is_new {
+            self.largest_leak.forget();
+        }
+    }
+
+    /// Whether a growth is at least half of the largest recent one.
+    pub(crate) fn is_large(&self, grown: u64) -> bool {
+        grown.saturating_mul(2) >= self.largest_growth()
+    }
+
     /// A call grew the memories to `bytes`. Returns whether to wake the supervisor.
     pub(crate) fn note_growth(&self, grown: u64, bytes: u64) -> bool {
         self.largest_growth.note(grown);
+        let settled = self.settled.load(Ordering::Relaxed);
+        match grown.min(bytes.saturating_sub(settled)) {
+            0 => {}
+            leaked => self.largest_leak.note(leaked),
+        }
         bytes >= self.wake_at.load(Ordering::Relaxed)
+    }
+
+    /// A call found no room beside the live state. The export is not tried again for 1 s, then 2 s,
+    /// and so on up to a minute, unless objects are freed.
+    pub(crate) fn note_misfit(&self, func: FuncIndex, now: Instant) {
+        let mut exports = lock(&self.misfits.exports);
+        let (failures, until) = exports.entry(func).or_insert((0, now));
+        let pause = MISFIT_PAUSE * 2_u32.pow((*failures).min(10));
+        *until = now + pause.min(MISFIT_PAUSE_MAX);
+        *failures += 1;
+        self.misfits.any.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a call of this export cannot fit into memories of this size, as far as is known.
+    #[inline]
+    pub(crate) fn is_misfit(&self, func: FuncIndex, bytes: u64) -> bool {
+        self.misfits.any.load(Ordering::Relaxed) && self.is_known_misfit(func, bytes)
+    }
+
+    #[cold]
+    fn is_known_misfit(&self, func: FuncIndex, bytes: u64) -> bool {
+        let exports = lock(&self.misfits.exports);
+        let is_pausing = |(_, until): &(u32, Instant)| Instant::now() < *until;
+        exports.get(&func).is_some_and(is_pausing) && self.is_exhausted(bytes)
+    }
+
+    /// Objects were freed: there may be room.
+    pub(crate) fn forget_misfits(&self) {
+        if self.misfits.any.swap(false, Ordering::Relaxed) {
+            lock(&self.misfits.exports).clear();
+        }
     }
 
     pub(crate) fn wake_at(&self, bytes: u64) {

@@ -133,9 +133,14 @@ pub(crate) struct Checkpoint {
     /// goes.
     pub(crate) history: Arc<[Applied]>,
     pub(crate) engine: EngineId,
-    uses: AtomicU32,
+    lineage: Lineage,
     is_verified: AtomicBool,
 }
+
+/// The checkpoints that continue one another from one replay: it counts the standbys made from any
+/// of them since one was last compared with a replay from nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lineage(Arc<AtomicU32>);
 
 impl Checkpoint {
     pub(crate) fn new(
@@ -144,6 +149,7 @@ impl Checkpoint {
         sequence: SequenceNumber,
         history: Arc<[Applied]>,
         engine: EngineId,
+        lineage: Lineage,
     ) -> Self {
         Self {
             snapshot,
@@ -151,12 +157,12 @@ impl Checkpoint {
             sequence,
             history,
             engine,
-            uses: AtomicU32::new(0),
+            lineage,
             is_verified: AtomicBool::new(false),
         }
     }
 
-    /// The same state, as what replays begin with.
+    /// The same state, as what replays begin with. What continues it is a lineage of its own.
     fn as_base(&self) -> Self {
         Self {
             is_verified: AtomicBool::new(true),
@@ -166,26 +172,38 @@ impl Checkpoint {
                 self.sequence,
                 Arc::new([]),
                 self.engine,
+                Lineage::default(),
             )
         }
     }
 
     pub(crate) fn note_use(&self) {
-        self.uses.fetch_add(1, Ordering::Relaxed);
+        self.lineage.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// It was found right. A checkpoint that continues it has its history too, so nothing of what
+    /// they share needs another look.
     pub(crate) fn note_verified(&self) {
-        self.uses.store(0, Ordering::Relaxed);
+        self.lineage.0.store(0, Ordering::Relaxed);
         self.is_verified.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was ever compared with a replay.
+    /// Whether it was itself compared with a replay.
     pub(crate) fn is_verified(&self) -> bool {
         self.is_verified.load(Ordering::Relaxed)
     }
 
     pub(crate) fn uses(&self) -> u32 {
-        self.uses.load(Ordering::Relaxed)
+        self.lineage.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// Whether one of them continues the other, or both a third.
+    pub(crate) fn is_akin(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lineage.0, &other.lineage.0)
     }
 
     /// How a replay from nothing differs from this, if it does.
@@ -352,9 +370,10 @@ impl Checkpoints {
         }
     }
 
-    /// It is never chosen again, and neither is one like it. `rejections` says how many there were.
+    /// It is never chosen again, and neither is one like it or one that continues it. `rejections`
+    /// says how many there were.
     pub(crate) fn reject(&mut self, checkpoint: &Arc<Checkpoint>, rejections: u64) {
-        self.kept.retain(|(kept, _)| !Arc::ptr_eq(kept, checkpoint));
+        self.kept.retain(|(kept, _)| !kept.is_akin(checkpoint));
         if let Ok(digest) = checkpoint.snapshot.digest() {
             self.rejected.push(digest);
         }
@@ -365,6 +384,17 @@ impl Checkpoints {
         }
     }
 
+    /// The journal changed at this entry: checkpoints that hold it are a view of the old one.
+    pub(crate) fn drop_from(&mut self, entry: SequenceNumber) {
+        self.kept.retain(|(kept, _)| kept.sequence < entry);
+    }
+
+    /// Forgets those after the base.
+    pub(crate) fn forget(&mut self) {
+        self.kept.clear();
+    }
+
+    /// Forgets all, the base too. For a proxy that is shut down.
     pub(crate) fn clear(&mut self) {
         self.base = None;
         self.kept.clear();

@@ -3,7 +3,6 @@
 //! Nothing here can lock what upkeep works on. The one way to it is [`Caretaker`].
 
 mod pinned;
-mod repetitions;
 mod typed;
 
 use std::sync::Arc;
@@ -18,12 +17,11 @@ use crate::event::Event;
 use crate::generation::{Failure, Generation, Recorded, RecordedInstance};
 use crate::journal::Entry;
 use crate::policy::plan::ExportPlan;
-use crate::shared::{Failed, Recall, Shared};
+use crate::shared::{Failed, Recall, Repetitions, Shared};
 use crate::value::{Arg, Results};
 use crate::{CallError, Error, SequenceNumber};
 
 pub use pinned::Pinned;
-use repetitions::Repetitions;
 pub use typed::Typed;
 
 /// The requests that calls make of upkeep.
@@ -76,7 +74,9 @@ impl DataPlane {
         if plan.role.is_journaled() {
             let span = tracing::debug_span!("journaled_call", export = &*plan.name);
             let _entered = span.enter();
-            let results = self.repeat(plan, |generation| self.journaled(generation, plan, args))?;
+            let results = self.repeat(plan, |generation, repetitions| {
+                self.journaled(generation, plan, args, repetitions)
+            })?;
             self.shared
                 .leave_artifact(plan, &results, || self.caretaker.tidy_up());
             let size = &self.shared.journal.size;
@@ -100,13 +100,16 @@ impl DataPlane {
         plan: &ExportPlan,
         run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
     ) -> Result<R, Error> {
-        self.repeat(plan, |generation| {
+        self.repeat(plan, |generation, repetitions| {
             let Some(mut guest) = generation.enter() else {
                 return Ok(None);
             };
             let started = guest.is_sampled().then(Instant::now);
             self.shared.pure_calls.note_export(plan.func);
-            let result = self.shared.guarded(plan, generation, &mut guest, &run)?;
+            let repetitions = Some(repetitions);
+            let result = self
+                .shared
+                .guarded(plan, generation, &mut guest, repetitions, &run)?;
             generation.count_call();
             drop(guest);
             if let Some(started) = started {
@@ -116,13 +119,39 @@ impl DataPlane {
         })
     }
 
+    /// How long a call may wait for a swap that is near, if it began at `held`. A thread inside a
+    /// guest or a hook of this proxy may not: the swap might wait for it.
+    #[cold]
+    fn may_wait(&self, held: &mut Option<Instant>) -> Option<Duration> {
+        self.shared.check_outside().ok()?;
+        self.shared
+            .holding
+            .left(*held.get_or_insert_with(Instant::now))
+    }
+
+    /// Waits for a swap that is near, with nothing in hand.
+    #[cold]
+    fn hold_back(&self, export: &Arc<str>, left: Duration) {
+        let started = Instant::now();
+        self.shared.ledger.counts.held_back.add(1);
+        // Whoever swaps may be asleep, and the generation that this call has just let go may be the
+        // one before, which has to be freed first.
+        self.caretaker.tidy_up();
+        let in_time = self.shared.holding.wait(left);
+        self.shared.ledger.emit(&Event::CallHeldBack {
+            export: Arc::clone(export),
+            waited: started.elapsed(),
+            in_time,
+        });
+    }
+
     /// Makes one attempt, and another on a clean generation if that may help. An attempt that finds
     /// its generation closed returns `None` and is made again on the next.
     #[inline]
     fn repeat<R>(
         &self,
         plan: &ExportPlan,
-        attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
+        attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
         let outcome = self.attempts(plan, attempt);
         if outcome.is_err() {
@@ -135,16 +164,24 @@ impl DataPlane {
     fn attempts<R>(
         &self,
         plan: &ExportPlan,
-        attempt: impl Fn(&Arc<Generation>) -> Result<Option<R>, Failed>,
+        attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
         let mut repetitions = Repetitions::default();
+        let mut held = None;
         loop {
             let active = self.shared.active.load();
             let Some(generation) = &*active else {
                 return Err(Error::ShutDown);
             };
+            if self.shared.holding.is_reached(generation.memory_bytes())
+                && let Some(left) = self.may_wait(&mut held)
+            {
+                drop(active);
+                self.hold_back(&plan.name, left);
+                continue;
+            }
             let inside = self.shared.enter_thread()?;
-            let outcome = attempt(generation);
+            let outcome = attempt(generation, repetitions);
             drop(inside);
             if let Ok(Some(result)) = outcome {
                 if generation.is_retired() {
@@ -199,6 +236,7 @@ impl DataPlane {
         generation: &Arc<Generation>,
         plan: &ExportPlan,
         args: &[Arg<'_>],
+        repetitions: Repetitions,
     ) -> Result<Option<Results>, Failed> {
         let recorded_args = Self::recordable(plan, args).map_err(Failed::for_good)?;
         let Some(mut guest) = generation.enter() else {
@@ -232,11 +270,13 @@ impl DataPlane {
                 Recall::Compute(computed) => key = computed,
             }
         }
-        let outcome = match answered {
-            Some(recorded) => Ok(*recorded),
-            None => self.shared.guarded(plan, generation, &mut guest, |guest| {
+        let outcome = if let Some(recorded) = answered {
+            Ok(*recorded)
+        } else {
+            let shared = &self.shared;
+            shared.guarded(plan, generation, &mut guest, Some(repetitions), |guest| {
                 guest.call_journaled(plan, args, sequence)
-            }),
+            })
         };
         let took = started.elapsed();
         let mut recorded = outcome?;
@@ -294,6 +334,7 @@ impl DataPlane {
         drop(journal);
         if shrank {
             self.shared.journal.note_freed();
+            self.shared.budget.forget_misfits();
         }
     }
 

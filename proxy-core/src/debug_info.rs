@@ -5,7 +5,9 @@ use std::fmt;
 use engine_api::EngineId;
 
 use crate::memory::mib;
-use crate::{ArtifactUsage, Checkpointed, History, SequenceNumber, SwapState, Swapped};
+use crate::{
+    ArtifactUsage, Checkpointed, Cut, Divergence, History, SequenceNumber, SwapState, Swapped,
+};
 
 /// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are
 /// in bytes.
@@ -47,6 +49,8 @@ pub struct DebugInfo {
     pub memory_limit: u64,
     /// The size of the active generation when it took over.
     pub memory_baseline: u64,
+    /// The memory that every generation takes again soon after it took over. It is no leak.
+    pub working_set: u64,
     /// The size of the standby, if there is one.
     pub standby_memory: Option<u64>,
     /// The largest growth of a recent single call.
@@ -89,8 +93,14 @@ pub struct DebugInfo {
     pub divergences: u64,
     /// Swaps that were not made because the policy's state digest differed.
     pub state_differences: u64,
+    /// The entry that keeps a standby from being made, if one does.
+    pub divergence: Option<Divergence>,
+    /// The entries whose divergence was settled, oldest first.
+    pub cuts: Vec<Cut>,
     /// Calls repeated on a clean generation.
     pub retries: u64,
+    /// Calls near the memory limit that waited for a swap, at most for the bound.
+    pub held_back: u64,
     /// Preparations that failed in a row.
     pub failures: u32,
     /// The last error of a preparation or swap.
@@ -123,7 +133,7 @@ impl fmt::Display for DebugInfo {
         )?;
         writeln!(
             f,
-            "generation {}{}: {:.1} of {:.1} MiB, baseline {:.1}, growing {:.2} MiB/s, by up to \
+            "generation {}{}: {:.1} of {:.1} MiB, baseline {:.1} and {:.1} at work, growing {:.2} MiB/s, by up to \
              {:.2} MiB in a call",
             self.generation,
             self.tainted
@@ -132,6 +142,7 @@ impl fmt::Display for DebugInfo {
             mib(self.memory),
             mib(self.memory_limit),
             mib(self.memory_baseline),
+            mib(self.working_set),
             self.growth_rate / crate::memory::MIB,
             mib(self.largest_growth),
         )?;
@@ -149,8 +160,8 @@ impl fmt::Display for DebugInfo {
         )?;
         write!(
             f,
-            "swaps: {}, {} of them emergencies; {} retries; {} generations alive",
-            self.swaps, self.emergencies, self.retries, self.generations_alive
+            "swaps: {}, {} of them emergencies; {} retries, {} calls held back; {} generations alive",
+            self.swaps, self.emergencies, self.retries, self.held_back, self.generations_alive
         )?;
         if let Some(base) = self.history_base {
             write!(
@@ -187,6 +198,12 @@ impl fmt::Display for DebugInfo {
                 f,
                 "\nstate exceeds budget: free objects or raise the memory limit"
             )?;
+        }
+        for cut in &self.cuts {
+            write!(f, "\ncut: {cut}")?;
+        }
+        if let Some(divergence) = &self.divergence {
+            write!(f, "\nno standby can be made: {divergence}")?;
         }
         if let Some(error) = &self.last_error {
             write!(f, "\nlast error, after {} failures: {error}", self.failures)?;

@@ -50,10 +50,12 @@ pub(crate) struct Degradation {
     jitter: RandomState,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct BudgetExceeded {
     state_mib: f64,
     threshold_mib: f64,
+    /// Live objects by type.
+    objects: Vec<(String, usize)>,
     until: Instant,
 }
 
@@ -70,12 +72,13 @@ impl Degradation {
 
     /// Whether a preparation may be tried.
     pub(crate) fn permit(&self, now: Instant) -> Result<(), Error> {
-        if let Some(exceeded) = self.budget_exceeded
+        if let Some(exceeded) = &self.budget_exceeded
             && now < exceeded.until
         {
             return Err(Error::StateExceedsBudget {
                 state_mib: exceeded.state_mib,
                 threshold_mib: exceeded.threshold_mib,
+                objects: exceeded.objects.clone(),
             });
         }
         match self.retry_at {
@@ -114,11 +117,16 @@ impl Degradation {
     }
 
     /// The live state alone is too large. Trying again would only burn time.
-    pub(crate) fn budget_exceeded(&mut self, now: Instant, state_mib: f64, threshold_mib: f64) {
+    pub(crate) fn budget_exceeded(
+        &mut self,
+        now: Instant,
+        (state_mib, threshold_mib, objects): (f64, f64, Vec<(String, usize)>),
+    ) {
         let until = now + self.patience.budget_pause;
         self.budget_exceeded = Some(BudgetExceeded {
             state_mib,
             threshold_mib,
+            objects,
             until,
         });
     }
@@ -178,7 +186,7 @@ mod tests {
     fn a_state_that_is_too_large_is_not_swapped_in_circles() {
         let mut degradation = Degradation::new(Patience::default());
         let now = Instant::now();
-        degradation.budget_exceeded(now, 50.0, 44.8);
+        degradation.budget_exceeded(now, (50.0, 44.8, vec![("store".to_owned(), 3)]));
         assert!(matches!(
             degradation.permit(now),
             Err(Error::StateExceedsBudget { .. })

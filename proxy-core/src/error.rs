@@ -81,6 +81,54 @@ pub enum Error {
     #[error(transparent)]
     StateDiffers(Box<StateDifference>),
 
+    /// Nothing is known of a divergence of this entry, or it is gone: a standby was made since, or
+    /// the entry was compacted away.
+    #[error("entry {entry} has not diverged, or does no longer; see `Proxy::divergence`")]
+    NotDiverged {
+        /// The entry.
+        entry: SequenceNumber,
+    },
+
+    /// An entry that diverged cannot be skipped: an object that it made is still needed.
+    #[error(
+        "entry {entry} made object {handle}, {}; accept the entry, or free the object first",
+        .needed_by.map_or_else(|| "which is alive".to_owned(), |by| format!("which entry {by} needs"))
+    )]
+    EntryNeeded {
+        /// The entry.
+        entry: SequenceNumber,
+        /// The object.
+        handle: Handle,
+        /// A later entry that needs the object; `None` if the object is alive.
+        needed_by: Option<SequenceNumber>,
+    },
+
+    /// A divergence cannot be settled in this way.
+    #[error("the divergence of entry {entry} cannot be settled so: {reason}")]
+    NotSettled {
+        /// The entry.
+        entry: SequenceNumber,
+        /// Why, and what can be done instead.
+        reason: String,
+    },
+
+    /// A standby ran out of memory while it applied the journal: its memory is laid out otherwise
+    /// than that of the generation that the calls were made on. The standby was discarded; the
+    /// active generation goes on.
+    #[error(
+        "the standby ran out of memory while replaying entry {entry} (`{export}`), at {used_mib:.1} of {limit_mib:.1} MiB; raise the memory limit or free objects"
+    )]
+    StandbyOutOfMemory {
+        /// The entry that it could not apply.
+        entry: SequenceNumber,
+        /// The export that it calls.
+        export: String,
+        /// The size of its memories, in MiB.
+        used_mib: f64,
+        /// The memory limit, in MiB.
+        limit_mib: f64,
+    },
+
     /// The preparation of a standby took too long. The active generation goes on.
     #[error("the preparation was given up after {:.1}s at entry {applied} of {last}; raise the prepare timeout", .after.as_secs_f64())]
     PreparationTimeout {
@@ -99,15 +147,19 @@ pub enum Error {
         source: Box<Error>,
     },
 
-    /// The live state alone is larger than the warning threshold: a swap would not help.
+    /// The live state alone is larger than the warning threshold: a swap would not help. Calls of
+    /// an export that found no room in it are refused for a while, or until an object is freed.
     #[error(
-        "state exceeds budget: after replay the state takes {state_mib:.1} MiB, the warning threshold is at {threshold_mib:.1} MiB; free objects or raise the memory limit"
+        "state exceeds budget: after replay the state takes {state_mib:.1} MiB, the warning threshold is at {threshold_mib:.1} MiB; {}; free objects or raise the memory limit",
+        listed(.objects)
     )]
     StateExceedsBudget {
         /// The size of the state, in MiB.
         state_mib: f64,
         /// Where the threshold is, in MiB.
         threshold_mib: f64,
+        /// The types of the live objects, as the policy names them, and how many there are of each.
+        objects: Vec<(String, usize)>,
     },
 
     /// Too many preparations failed in a row, or the last one failed a moment ago.
@@ -184,6 +236,23 @@ pub enum Error {
     /// The engine refused the module, its imports or its limits.
     #[error(transparent)]
     Engine(Box<engine_api::Error>),
+}
+
+/// The most numerous types of live objects, in words.
+fn listed(objects: &[(String, usize)]) -> String {
+    const SHOWN: usize = 5;
+    if objects.is_empty() {
+        return "no object is alive".to_owned();
+    }
+    let shown = objects.iter().take(SHOWN);
+    let shown: Vec<_> = shown
+        .map(|(ty, count)| format!("{count} of `{ty}`"))
+        .collect();
+    let more = match objects.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(", and of {more} more types"),
+    };
+    format!("alive are {}{more}", shown.join(", "))
 }
 
 impl From<engine_api::Error> for Error {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_api::EngineId;
+
 use crate::{
-    ArtifactFault, Checkpointed, Divergence, Prepared, Reason, SequenceNumber, StateDifference,
-    Swapped,
+    ArtifactFault, Checkpointed, Cut, Divergence, Prepared, Reason, SequenceNumber,
+    StateDifference, Swapped,
 };
 
 /// Something that happened. Sizes are in bytes.
@@ -150,12 +152,31 @@ pub enum Event {
         /// The generation's number.
         generation: u64,
     },
+    /// The new results of an entry that diverged became the recorded ones.
+    DivergenceAccepted {
+        /// What was done.
+        cut: Cut,
+    },
+    /// An entry that diverged was left out of the journal.
+    DivergenceSkipped {
+        /// What was done.
+        cut: Cut,
+    },
     /// A call is repeated on a clean generation.
     CallRetried {
         /// The export.
         export: Arc<str>,
         /// Why: `out_of_memory`, or a trap's name.
         reason: &'static str,
+    },
+    /// A call near the memory limit waited for a swap.
+    CallHeldBack {
+        /// The export, or `a pinned scope`.
+        export: Arc<str>,
+        /// How long it waited.
+        waited: Duration,
+        /// Whether it was released within the bound.
+        in_time: bool,
     },
     /// The live state alone is larger than the warning threshold.
     StateExceedsBudget {
@@ -226,6 +247,21 @@ pub enum Event {
         /// The export.
         export: Arc<str>,
     },
+    /// The module is compiled on the engine that the proxy tiers up to. A standby and a swap
+    /// follow.
+    TierUpCompiled {
+        /// The engine.
+        engine: EngineId,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// The proxy does not tier up, and stays on its engine.
+    TierUpError {
+        /// The engine that it does not move to.
+        engine: EngineId,
+        /// Why.
+        error: String,
+    },
     /// The proxy was switched on or off.
     Switched {
         /// Whether it is on now.
@@ -256,7 +292,10 @@ impl Event {
             Event::GenerationTainted { .. } => "generation-tainted",
             Event::GenerationFreed { .. } => "generation-freed",
             Event::DrainKilled { .. } => "drain-killed",
+            Event::DivergenceAccepted { .. } => "divergence-accepted",
+            Event::DivergenceSkipped { .. } => "divergence-skipped",
             Event::CallRetried { .. } => "call-retried",
+            Event::CallHeldBack { .. } => "call-held-back",
             Event::StateExceedsBudget { .. } => "state-exceeds-budget",
             Event::BreakerOpen { .. } => "breaker-open",
             Event::JournalCompacted { .. } => "journal-compacted",
@@ -267,6 +306,8 @@ impl Event {
             Event::ArtifactRefused { .. } => "artifact-refused",
             Event::ArtifactUnusable { .. } => "artifact-unusable",
             Event::UnlistedExport { .. } => "unlisted-export",
+            Event::TierUpCompiled { .. } => "tier-up-compiled",
+            Event::TierUpError { .. } => "tier-up-error",
             Event::Switched { .. } => "switched",
         }
     }

@@ -12,16 +12,17 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use engine_api::{EngineId, Imports, Interrupter, Limits, Module};
+use engine_api::{EngineId, Imports, Interrupter, Limits, Module, Val};
 
 use crate::artifact_store::EntryArtifacts;
 use crate::checkpoint::{Applied, Checkpoint, How};
 use crate::lane::{Lane, LaneGuard};
 use crate::live_generations::{LiveGenerations, Member};
 use crate::policy::plan::Plan;
-use crate::{Divergence, DivergenceKind, Error, SequenceNumber};
+use crate::working_set::Life;
+use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
-pub(crate) use recorded::{Failure, Recorded, RecordedInstance, Records};
+pub(crate) use recorded::{Exhaustion, Failure, Recorded, RecordedInstance, Records};
 
 pub(crate) use crate::locking::lock;
 
@@ -54,7 +55,19 @@ pub(crate) struct Generation {
     memory_bytes: AtomicU64,
     /// Their size when it began to serve, in bytes.
     fresh_bytes: AtomicU64,
+    growths: Growths,
     member: Member,
+}
+
+/// The large growths of a generation. Only the thread inside writes it.
+#[derive(Default)]
+struct Growths {
+    /// The size after the last one, in bytes.
+    after: AtomicU64,
+    /// The call that it came in, from 1.
+    call: AtomicU64,
+    /// The most calls from one to the next.
+    gap: AtomicU64,
 }
 
 impl Generation {
@@ -84,9 +97,11 @@ impl Generation {
     fn of(
         blueprint: &Blueprint,
         number: u64,
-        guest: RecordedInstance,
+        mut guest: RecordedInstance,
         live: &Arc<LiveGenerations>,
     ) -> Self {
+        // What the start function met is no call's.
+        guest.take_exhaustion();
         Self {
             number,
             engine: blueprint.engine,
@@ -97,6 +112,7 @@ impl Generation {
             memory_bytes: AtomicU64::new(guest.memory_bytes()),
             fresh_bytes: AtomicU64::new(guest.memory_bytes()),
             guest: Lane::new(guest),
+            growths: Growths::default(),
             member: Member::new(live),
         }
     }
@@ -199,6 +215,11 @@ impl Generation {
         self.member.count_call();
     }
 
+    /// How many calls it has served.
+    pub(crate) fn calls(&self) -> u64 {
+        self.member.calls()
+    }
+
     /// Their size when it began to serve, in bytes.
     pub(crate) fn fresh_bytes(&self) -> u64 {
         self.fresh_bytes.load(Ordering::Relaxed)
@@ -215,6 +236,30 @@ impl Generation {
         bytes.saturating_sub(before)
     }
 
+    /// Notes a growth that was large, to this size.
+    pub(crate) fn note_large_growth(&self, bytes: u64) {
+        let Growths { after, call, gap } = &self.growths;
+        let now = self.member.calls() + 1;
+        let before = call.swap(now, Ordering::Relaxed);
+        gap.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
+        after.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How it has grown since it began to serve.
+    pub(crate) fn life(&self, ran_out: bool) -> Life {
+        let Growths { after, call, gap } = &self.growths;
+        let calls = self.member.calls();
+        Life {
+            grown: after
+                .load(Ordering::Relaxed)
+                .saturating_sub(self.fresh_bytes()),
+            calls,
+            quiet: calls.saturating_sub(call.load(Ordering::Relaxed)),
+            gap: gap.load(Ordering::Relaxed),
+            ran_out,
+        }
+    }
+
     /// Applies entries in order, and checks that each gives the same as before. Returns how many of
     /// their objects were made from artifacts.
     ///
@@ -227,23 +272,37 @@ impl Generation {
         artifacts: &EntryArtifacts,
     ) -> Result<u64, Error> {
         let mut guest = self.enter_standby();
+        let plan = Arc::clone(&guest.bound.plan);
         let mut imported = 0;
         for entry in entries {
-            let artifact = artifacts.of(entry);
-            let how = guest
-                .apply(entry, artifact.as_deref())
-                .map_err(|divergence| {
-                    self.set_taint(divergence.to_string());
-                    Error::Divergence(Box::new(divergence))
-                })?;
+            let how = guest.apply(entry, &plan, artifacts).map_err(|divergence| {
+                self.set_taint(divergence.to_string());
+                self.note_memory(guest.memory_bytes());
+                Error::Divergence(Box::new(divergence))
+            })?;
             imported += u64::from(matches!(how, How::Imported(_)));
             guest.history.push(entry, how);
         }
+        guest.end_replay();
+        // What the entries met is no later call's.
+        guest.take_exhaustion();
         self.note_memory(guest.memory_bytes());
         // Entries are applied to standbys alone: this is the size that it begins to serve with.
         self.fresh_bytes
             .store(guest.memory_bytes(), Ordering::Relaxed);
         Ok(imported)
+    }
+
+    /// Applies one more entry, and returns it with the results that it gives here.
+    ///
+    /// # Errors
+    ///
+    /// A divergence, if it gives none that can be recorded.
+    pub(crate) fn reapply(
+        &self,
+        entry: &crate::journal::Entry,
+    ) -> Result<crate::journal::Entry, Divergence> {
+        self.enter_standby().reapply(entry)
     }
 
     /// Counts the entries up to this one as applied: those that were not are about freed objects.
@@ -260,12 +319,14 @@ impl Generation {
     /// [`Error::Divergence`] at the first entry that gives something else.
     pub(crate) fn apply_like(&self, history: &[Applied]) -> Result<(), Error> {
         let mut guest = self.enter_standby();
+        let plan = Arc::clone(&guest.bound.plan);
         for applied in history {
             guest
-                .apply_like(applied)
+                .apply_like(applied, &plan)
                 .map_err(|divergence| Error::Divergence(Box::new(divergence)))?;
             guest.history.push(&applied.entry, applied.how.clone());
         }
+        guest.end_replay();
         Ok(())
     }
 
@@ -273,11 +334,25 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCheckpoint`] if its state is not in memories and globals alone;
-    /// [`Error::Engine`].
+    /// [`Error::NoCheckpoint`] if it has state that no snapshot holds; [`Error::Engine`].
     pub(crate) fn capture(&self) -> Result<Checkpoint, Error> {
         let mut guest = self.enter_standby();
         guest.capture(self.engine)
+    }
+
+    /// Whether the last entry ended as a failed allocation ends.
+    pub(crate) fn ended_in_allocation(&self) -> bool {
+        self.enter_standby().ended_in_allocation()
+    }
+
+    /// The types of the objects alive in a standby, and how many there are of each, most first.
+    pub(crate) fn live_objects(&self) -> Vec<(String, usize)> {
+        self.enter_standby().live_objects()
+    }
+
+    /// What each live object says of itself, of those that `history` created with a fingerprint.
+    pub(crate) fn fingerprints(&self, history: &[Applied]) -> Vec<(Handle, Option<Vec<Val>>)> {
+        self.enter_standby().fingerprints(history)
     }
 
     /// The number of entries in its history.

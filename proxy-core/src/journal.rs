@@ -6,18 +6,21 @@
 //! care where they come from.
 
 mod compaction;
+mod cut;
 mod digest;
 mod entry;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use guest_calls::HandleMap;
 
 use crate::{CallError, Error, Handle, HistoryBound, SequenceNumber};
 
 pub(crate) use compaction::{Weight, parted};
+pub use cut::{Cut, CutKind};
 pub use entry::Entry;
 pub(crate) use entry::{GuestWrite, HostCall, ResultRecord};
 
@@ -27,7 +30,7 @@ pub(crate) struct Journal {
     /// Ordered by sequence number; compaction leaves gaps.
     entries: Vec<Arc<Entry>>,
     /// The objects that entries created, and by which entry they were freed.
-    objects: HashMap<Handle, Option<SequenceNumber>>,
+    objects: HandleMap<Option<SequenceNumber>>,
     last: SequenceNumber,
     live: usize,
     frees_since_compaction: usize,
@@ -48,6 +51,8 @@ pub(crate) struct Journal {
     checkpoints: Vec<SequenceNumber>,
     /// The newest entry that the instance for the next checkpoint has applied.
     scratch: Option<SequenceNumber>,
+    /// The entries whose divergence was settled.
+    cuts: Vec<Cut>,
 }
 
 impl Journal {

@@ -76,6 +76,8 @@ shown! {
         failed_calls;
         /// Their metric, [`RETRIES`], has the reason as another label.
         retries;
+        held_back "wasm_proxy_calls_held_back_total"
+            "Calls near the memory limit that waited for a swap";
         swaps "wasm_proxy_swaps_total" "Swaps, emergencies included";
         emergencies "wasm_proxy_emergency_swaps_total" "Swaps because a generation died";
         /// Entries replayed and found equal.
@@ -85,6 +87,7 @@ shown! {
         divergences "wasm_proxy_replay_divergences_total" "Replays that gave something else";
         state_differences "wasm_proxy_state_differences_total"
             "Swaps that were not made because the state digest differed";
+        cuts "wasm_proxy_journal_cuts_total" "Entries whose divergence was accepted or skipped";
         prepare_failures "wasm_proxy_prepare_failures_total" "Standbys that failed";
         checkpoints "wasm_proxy_checkpoints_total" "Checkpoints taken";
         checkpoints_rejected "wasm_proxy_checkpoints_rejected_total"
@@ -240,6 +243,9 @@ impl Ledger {
             Event::ReplayDivergence { .. } => counts.divergences.add(1),
             Event::StateDiffers { .. } => counts.state_differences.add(1),
             Event::HistoryFolded { .. } => counts.folds.add(1),
+            Event::DivergenceAccepted { .. } | Event::DivergenceSkipped { .. } => {
+                counts.cuts.add(1);
+            }
             Event::ArtifactUsed { .. } => counts.artifact_hits.add(1),
             Event::ArtifactRefused { .. } => counts.artifact_refusals.add(1),
             Event::ArtifactUnusable { .. } => counts.artifact_faults.add(1),
@@ -275,10 +281,12 @@ impl Ledger {
             | Event::ArtifactKept { .. }
             | Event::ArtifactUsed { .. }
             | Event::HistoryFolded { .. }
+            | Event::CallHeldBack { .. }
             | Event::JournalCompacted { .. } => tracing::debug!(proxy, name, ?event),
             Event::StandbyPrepareComplete(_)
             | Event::SwapComplete(_)
             | Event::CheckpointsRefused { .. }
+            | Event::TierUpCompiled { .. }
             | Event::Switched { .. } => tracing::info!(proxy, name, ?event),
             _ => tracing::warn!(proxy, name, ?event),
         }

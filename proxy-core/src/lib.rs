@@ -42,7 +42,8 @@
 //! # }
 //! ```
 //!
-//! Nothing here starts a thread: a [`Supervisor`] at the edge does, and calls [`Proxy::tick`].
+//! Nothing here starts a thread but what the edge asks for: a [`Supervisor`], which calls
+//! [`Proxy::tick`], and a [`TierUp`], which moves to better code.
 //! Engines come from outside, through `engine-api`. `docs/swap-protocol.md` says why no call is
 //! lost, `docs/policy.md` what a policy can say.
 
@@ -56,6 +57,7 @@ mod error;
 mod event;
 mod gate;
 mod generation;
+mod holding;
 mod hooks;
 mod journal;
 mod lane;
@@ -70,9 +72,11 @@ mod reports;
 mod shared;
 mod state;
 mod supervisor;
+mod tier_up;
 mod upkeep;
 mod val_bytes;
 mod wakeup;
+mod working_set;
 
 /// The scripted engine, which unit tests share with integration tests, names this crate so.
 #[cfg(test)]
@@ -90,16 +94,19 @@ pub use event::{Event, Listener};
 pub use guest_calls::typed::{TypedArgs, TypedResults};
 pub use guest_calls::{
     AllocatorPolicy, Arg, ArgKind, ArtifactPolicy, Bare, BareInstance, CallError, Callee, Effect,
-    ExportInfo, ExportPolicy, Handle, ImportPolicy, ModulePolicy, Ownership, PRESETS, Pointer,
-    Policy, PolicyError, ResultKind, Results, Role, ScopedCallee, SequenceNumber, Value, Width,
-    args,
+    ExportInfo, ExportPolicy, FieldPolicy, Handle, ImportPolicy, ModulePolicy, Ownership, PRESETS,
+    Pointer, Policy, PolicyError, ResultKind, Results, Role, ScopedCallee, SequenceNumber,
+    StructPolicy, Value, Width, args,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
-pub use journal::Entry;
+pub use journal::{Cut, CutKind, Entry};
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
 pub use reports::{
     Audit, Checkpointed, Compacted, Observation, Prepared, ReplayReport, Source, Swapped,
 };
+pub use shared::LiveObject;
 pub use state::SwapState;
 pub use supervisor::Supervisor;
+pub use tier_up::TierUp;
+pub use upkeep::OnDivergence;

@@ -55,6 +55,11 @@ impl Member {
         member
     }
 
+    /// How many calls it has served.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     /// Counts a call. Only the thread in the generation's lane may do so, so no other thread writes
     /// meanwhile.
     #[inline]

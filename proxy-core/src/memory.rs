@@ -105,9 +105,9 @@ fn share(limit: u64, share: f64) -> u64 {
 pub(crate) struct Situation {
     pub(crate) used: u64,
     pub(crate) limit: u64,
-    /// The size of the active generation when it took over.
+    /// The size of the active generation when it took over, and the working set on top of it.
     pub(crate) baseline: u64,
-    /// The largest growth of a recent single call.
+    /// The largest growth of a recent single call, as far as it was beyond the working set.
     pub(crate) headroom: u64,
     /// Bytes per second.
     pub(crate) growth_rate: f64,
@@ -138,6 +138,8 @@ pub enum Reason {
     Prediction,
     /// A caller asked for it.
     Manual,
+    /// Better code is ready: [`TierUp`](crate::TierUp).
+    TierUp,
     /// The active generation died.
     Emergency,
 }
@@ -151,6 +153,7 @@ impl Reason {
             Reason::Headroom => "headroom",
             Reason::Prediction => "prediction",
             Reason::Manual => "manual",
+            Reason::TierUp => "tier-up",
             Reason::Emergency => "emergency",
         }
     }
@@ -160,6 +163,10 @@ impl Situation {
     /// Where the swap is due, in bytes, and why there.
     fn swap_at(&self, thresholds: Thresholds) -> (u64, Reason) {
         let critical = thresholds.critical_bytes(self.limit);
+        if self.baseline >= critical {
+            // A swap there would give nothing back.
+            return (self.baseline.midpoint(self.limit), Reason::Threshold);
+        }
         let with_headroom = self.limit.saturating_sub(self.kept_free());
         if with_headroom < critical {
             (with_headroom, Reason::Headroom)
@@ -218,6 +225,14 @@ impl Situation {
         } else {
             self.prepare_at(thresholds).0
         }
+    }
+
+    /// The size from which on a call would better wait for a swap that is near: the memory cannot
+    /// grow once more as it did, and the swap is due.
+    pub(crate) fn hold_from(&self, thresholds: Thresholds) -> u64 {
+        let growth = self.headroom.max(engine_api::PAGE_BYTES);
+        let last = self.limit.saturating_sub(growth).saturating_add(1);
+        last.max(self.swap_at(thresholds).0)
     }
 
     pub(crate) fn decide(&self, thresholds: Thresholds) -> Decision {
@@ -306,6 +321,12 @@ impl LargestGrowth {
         }
     }
 
+    pub(crate) fn forget(&self) {
+        self.current.store(0, Ordering::Relaxed);
+        self.previous.store(0, Ordering::Relaxed);
+        self.count.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.current
             .load(Ordering::Relaxed)
@@ -382,6 +403,26 @@ mod tests {
             ..huge
         };
         assert_eq!(decide(huge), Decision::Nothing);
+    }
+
+    #[test]
+    fn a_working_set_is_no_reason_to_swap() {
+        let set = |percent, used, headroom| Situation {
+            baseline: LIMIT / 100 * percent,
+            headroom: LIMIT / 100 * headroom,
+            standby_ready: true,
+            ..at(used)
+        };
+        for (situation, expected) in [
+            (set(10, 56, 46), Decision::Swap(Reason::Headroom)),
+            (set(56, 56, 0), Decision::Nothing),
+            (set(56, 81, 20), Decision::Swap(Reason::Headroom)),
+            (set(56, 91, 2), Decision::Swap(Reason::Threshold)),
+            (set(94, 94, 0), Decision::Nothing),
+            (set(94, 97, 0), Decision::Swap(Reason::Threshold)),
+        ] {
+            assert_eq!(decide(situation), expected, "{situation:?}");
+        }
     }
 
     #[test]

@@ -16,13 +16,13 @@ use guest_calls::typed::{TypedArgs, TypedResults};
 
 use crate::data_plane::{DataPlane, Pinned, Typed};
 use crate::event::Event;
-use crate::generation::Generation;
-use crate::shared::Shared;
+use crate::generation::{Generation, lock};
+use crate::shared::{LiveObject, Shared};
 use crate::upkeep::Upkeep;
 use crate::value::{Arg, Results};
 use crate::{
-    Audit, CallError, Checkpointed, Compacted, DebugInfo, Error, ExportInfo, Prepared,
-    ReplayReport, SequenceNumber, Swapped,
+    Audit, CallError, Checkpointed, Compacted, Cut, CutKind, DebugInfo, Divergence, Error,
+    ExportInfo, Handle, Prepared, ReplayReport, SequenceNumber, Swapped,
 };
 
 pub use builder::Builder;
@@ -173,6 +173,73 @@ impl Proxy {
         entries.iter().map(|entry| entry.digest()).collect()
     }
 
+    /// The entry that kept the last standby from being made, if one did: its replay gave something
+    /// else than its caller got. Until somebody settles that, the active generation cannot be
+    /// replaced.
+    #[must_use]
+    pub fn divergence(&self) -> Option<Divergence> {
+        lock(&self.shared.divergence).clone()
+    }
+
+    /// Settles a divergence: what a fresh instance gives now becomes what the journal has recorded.
+    /// The call is made once more on an instance of its own for that. Its caller got something
+    /// else, and that stays so; the cut is remembered. Checkpoints that hold the entry are dropped,
+    /// and the next preparation begins at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotDiverged`]; [`Error::NotSettled`] if the call does not return on a fresh
+    /// instance, asks the host for something else, or makes other objects than before;
+    /// [`Error::Divergence`] if an earlier entry diverges; [`Error::Engine`];
+    /// [`Error::Passthrough`]. Nothing has changed then.
+    ///
+    /// ```
+    /// # #[path = "../tests/fake/proxied.rs"] mod fake;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let proxy = fake::counter_proxy()?;
+    /// if let Some(divergence) = proxy.divergence() {
+    ///     let cut = proxy.accept_divergence(divergence.entry)?;
+    ///     println!("{cut}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn accept_divergence(&self, entry: SequenceNumber) -> Result<Cut, Error> {
+        self.upkeep.settle_divergence(entry, CutKind::Accepted)
+    }
+
+    /// Settles a divergence: the entry is left out of the journal. What its call changed is missing
+    /// from every later generation, and an object that it freed lives on there; the cut is
+    /// remembered. Checkpoints that hold the entry are dropped, and the next preparation begins at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotDiverged`]; [`Error::EntryNeeded`] if an object that it made is alive, or if a
+    /// later entry needs one; [`Error::NotSettled`] if the instantiation itself differs;
+    /// [`Error::Passthrough`]. Nothing has changed then.
+    pub fn skip_divergence(&self, entry: SequenceNumber) -> Result<Cut, Error> {
+        self.upkeep.settle_divergence(entry, CutKind::Skipped)
+    }
+
+    /// The objects that are alive, in the order of their creation.
+    #[must_use]
+    pub fn live_objects(&self) -> Vec<LiveObject> {
+        self.shared.live_objects()
+    }
+
+    /// The bytes of an object, by the `artifact` export that the policy names for the call that
+    /// made it. The active generation gives them: this works while no standby can be made.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::NoArtifact`]; [`CallError::FreedHandle`]; otherwise as [`Proxy::call`].
+    pub fn export_object(&self, object: Handle) -> Result<Vec<u8>, Error> {
+        let export = self.shared.artifact_export(object)?;
+        let results = self.call(&export, &[Arg::Handle(object)])?;
+        Ok(results.bytes()?)
+    }
+
     /// Switches the proxy on or off. While it is off, calls go to the current generation, nothing
     /// is prepared, swapped or repeated, and calls fail if that generation dies. The journal is
     /// still kept, so nothing is lost when it is switched on again.
@@ -306,6 +373,7 @@ impl Proxy {
             memory: self.memory_bytes(),
             memory_limit: shared.budget.limit(),
             memory_baseline: status.baseline,
+            working_set: status.working_set,
             standby_memory: status.standby_memory,
             largest_growth: shared.budget.largest_growth(),
             growth_rate: status.growth_rate,
@@ -326,7 +394,10 @@ impl Proxy {
             artifact_faults: counts.artifact_faults.get(),
             divergences: counts.divergences.get(),
             state_differences: counts.state_differences.get(),
+            divergence: self.divergence(),
+            cuts: shared.journal.lock().cuts().to_vec(),
             retries: counts.retries.get(),
+            held_back: counts.held_back.get(),
             failures: status.failures,
             last_error: last.error,
             state_exceeds_budget: status.state_exceeds_budget,
@@ -346,17 +417,19 @@ impl Proxy {
         self.upkeep.shutdown()
     }
 
-    pub(crate) fn upkeep(&self) -> &Upkeep {
+    pub(crate) fn upkeep(&self) -> &Arc<Upkeep> {
         &self.upkeep
     }
 
-    /// Waits until something is due for the supervisor, or `timeout` has passed.
+    /// Waits until something is due for the supervisor, or `timeout` has passed. Work aside is due
+    /// after a rest.
     pub(crate) fn wait(&self, timeout: Duration) {
-        self.shared.wakeup.wait(timeout);
+        self.shared.wakeup.wait(self.upkeep.rest(timeout));
     }
 
     pub(crate) fn supervise(&self, supervised: bool) {
         self.shared.wakeup.supervise(supervised);
+        self.shared.holding.release();
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {

@@ -6,6 +6,7 @@
 //! began, so a nested one comes after the one around it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_api::{
@@ -20,7 +21,12 @@ use crate::policy::plan::Plan;
 
 /// The recorder of one generation. Its lock is never held while guest or host code runs.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(Mutex<Tape>);
+pub(crate) struct Recorder {
+    tape: Mutex<Tape>,
+    /// Whether a replay of no host calls has begun and none was made since: then there is nothing
+    /// on the tape, and replays of entries in a row need not look.
+    is_silent: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Tape {
@@ -79,11 +85,38 @@ impl Recorder {
             replayed: calls.iter().cloned().collect(),
             ..Tape::default()
         };
+        let is_silent = mode == Mode::Replay && calls.is_empty();
+        self.is_silent.store(is_silent, Ordering::Release);
     }
 
-    /// Ends the recording or replay. Host functions run live from here on.
+    /// As [`Recorder::begin_replay`], for the next of entries in a row.
+    #[inline]
+    pub(crate) fn continue_replay(&self, calls: &[HostCall]) {
+        if !(calls.is_empty() && self.is_silent()) {
+            self.begin_replay(calls);
+        }
+    }
+
+    /// Whether a replay of no host calls has begun, and none was made.
+    #[inline]
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Acquire)
+    }
+
+    /// Ends the recording or replay. Host functions run live from here on. Whether they had side
+    /// effects is known until the next call begins.
     pub(crate) fn finish(&self) -> Recording {
-        let tape = std::mem::take(&mut *self.tape());
+        let mut place = self.tape();
+        let side_effects = place.side_effects;
+        let tape = std::mem::replace(
+            &mut *place,
+            Tape {
+                side_effects,
+                ..Tape::default()
+            },
+        );
+        drop(place);
+        self.is_silent.store(false, Ordering::Release);
         Recording {
             calls: tape.recorded,
             fault: tape.fault,
@@ -108,7 +141,7 @@ impl Recorder {
     }
 
     fn tape(&self) -> std::sync::MutexGuard<'_, Tape> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The imports as the guest gets them: every host function through the recorder.
@@ -152,6 +185,7 @@ impl Recorder {
     ) -> Result<(), Error> {
         let mode = {
             let mut tape = self.tape();
+            self.is_silent.store(false, Ordering::Release);
             if tape.mode != Mode::Replay {
                 tape.host_ran = true;
                 tape.side_effects |= effect == policy::Effect::External;

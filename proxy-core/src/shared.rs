@@ -5,12 +5,15 @@
 //! is written has a lock of its own, held for moments, or none.
 
 mod artifacts;
+mod exhaustion;
 mod failure;
 mod journal;
+mod objects;
 mod pure_calls;
+mod repetitions;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -18,19 +21,23 @@ use engine_api::{EngineId, FuncIndex, ModuleInfo};
 
 use crate::budget::Budget;
 use crate::event::Event;
-use crate::generation::{Failure, Generation, RecordedInstance};
+use crate::generation::{Exhaustion, Failure, Generation, RecordedInstance};
+use crate::holding::Holding;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::reentrancy::Entered;
 use crate::value::Arg;
 use crate::wakeup::Wakeup;
-use crate::{CallError, Error, SequenceNumber};
+use crate::{CallError, Divergence, Error, SequenceNumber};
 
 pub(crate) use artifacts::{Artifacts, Recall};
+pub(crate) use exhaustion::Exhaustions;
 pub(crate) use failure::Failed;
 pub(crate) use journal::SharedJournal;
+pub use objects::LiveObject;
 pub(crate) use pure_calls::{PureCall, PureCalls, PureLog};
+pub(crate) use repetitions::Repetitions;
 
 /// The facts that never change.
 pub(crate) struct Config {
@@ -40,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Duration,
     /// The tag in the proxy's handles.
     pub(crate) tag: u32,
+    /// The largest size that the engine and the module allow the memories, in bytes.
+    pub(crate) memory_bytes_max: u64,
     /// Whether host functions exist that could call the proxy back.
     pub(crate) has_host_functions: bool,
     pub(crate) first_engine: EngineId,
@@ -54,8 +63,12 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Artifacts,
     pub(crate) pure_calls: PureCalls,
     pub(crate) budget: Budget,
+    pub(crate) exhaustions: Exhaustions,
+    /// The entry that kept the last standby from being made, until one is made or it is settled.
+    pub(crate) divergence: Mutex<Option<Divergence>>,
     pub(crate) ledger: Ledger,
     pub(crate) wakeup: Wakeup,
+    pub(crate) holding: Holding,
     pub(crate) live_generations: Arc<LiveGenerations>,
     pub(crate) enabled: AtomicBool,
 }
@@ -69,47 +82,83 @@ impl Shared {
         self.enabled.load(Ordering::Acquire)
     }
 
-    /// Runs guest code, and settles what it left behind: size, taint, error.
+    /// Runs guest code, and settles what it left behind: size, taint, error. `repetitions` are those
+    /// of a caller's call so far, or `None` for a call that the proxy makes for itself: that one is
+    /// not repeated, whatever it met.
     #[inline]
     pub(crate) fn guarded<R>(
         &self,
         plan: &ExportPlan,
         generation: &Generation,
         guest: &mut RecordedInstance,
+        repetitions: Option<Repetitions>,
         run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
     ) -> Result<R, Failed> {
+        self.check_fit(plan, guest)?;
         let unwinding = TaintOnUnwind(generation);
         let outcome = run(guest);
         std::mem::forget(unwinding);
         let bytes = guest.memory_bytes();
+        let exhaustion = guest.take_exhaustion();
+        let is_repeated = repetitions.is_some_and(Repetitions::any);
         match outcome {
-            Ok(result) => {
+            Ok(result) if exhaustion.is_none() && !is_repeated => {
                 self.note_memory(generation, bytes);
                 Ok(result)
             }
-            Err(failure) => {
-                // Not noted yet, so this is the size that the call before left.
-                let clean = generation.memory_bytes() <= generation.fresh_bytes();
-                self.note_memory(generation, bytes);
-                Err(Failed {
-                    clean,
-                    ..self.failed(plan, generation, bytes, failure)
-                })
+            outcome => {
+                let ended = Ended {
+                    bytes,
+                    exhaustion,
+                    side_effects: guest.had_side_effects(),
+                    repetitions,
+                };
+                self.settle(plan, generation, &ended, outcome)
             }
         }
+    }
+
+    #[cold]
+    fn settle<R>(
+        &self,
+        plan: &ExportPlan,
+        generation: &Generation,
+        ended: &Ended,
+        outcome: Result<R, Failure>,
+    ) -> Result<R, Failed> {
+        // Not noted yet, so this is the size that the call before left.
+        let clean = generation.memory_bytes() <= generation.fresh_bytes();
+        let has_returned = outcome.as_ref().err().is_none_or(Failure::has_returned);
+        let exhausted = if has_returned {
+            self.ran_out(plan, generation, ended)
+        } else {
+            None
+        };
+        self.note_memory(generation, ended.bytes);
+        if let Some(failed) = exhausted {
+            return Err(Failed { clean, ..failed });
+        }
+        outcome.map_err(|failure| Failed {
+            clean,
+            ..self.failed(plan, generation, ended, failure)
+        })
     }
 
     #[inline]
     fn note_memory(&self, generation: &Generation, bytes: u64) {
         let grown = generation.note_memory(bytes);
         if grown > 0 {
-            self.note_growth(grown, bytes);
+            self.note_growth(generation, grown, bytes);
         }
     }
 
     #[cold]
-    fn note_growth(&self, grown: u64, bytes: u64) {
-        if self.budget.note_growth(grown, bytes) {
+    fn note_growth(&self, generation: &Generation, grown: u64, bytes: u64) {
+        let is_due = self.budget.note_growth(grown, bytes);
+        if self.budget.is_large(grown) {
+            generation.note_large_growth(bytes);
+        }
+        if is_due {
             self.wakeup.wake();
         }
     }
@@ -123,8 +172,8 @@ impl Shared {
         args: &[Arg<'_>],
         outcome: &Result<R, Failure>,
     ) {
-        if self.pure_calls.is_logging() && outcome.as_ref().err().is_none_or(Failure::has_returned)
-        {
+        let failure = outcome.as_ref().err();
+        if self.pure_calls.is_logging() && failure.is_none_or(Failure::leaves_guest_whole) {
             let (after, repeatable) = (guest.applied(), !guest.host_ran());
             self.pure_calls.log_call(plan, args, after, repeatable);
         }
@@ -136,7 +185,8 @@ impl Shared {
         let _inside = self.enter_thread().ok()?;
         let plan = self.config.plan.export(func);
         self.pure_calls.note_export(func);
-        let outcome = self.guarded(plan, generation, &mut guest, |guest| guest.report(func));
+        let report = |guest: &mut RecordedInstance| guest.report(func);
+        let outcome = self.guarded(plan, generation, &mut guest, None, report);
         outcome.ok().flatten()
     }
 
@@ -177,6 +227,17 @@ impl Shared {
             Ok(())
         }
     }
+}
+
+/// What the guest code of a call left behind, besides its outcome.
+pub(crate) struct Ended {
+    /// The size of the memories, in bytes.
+    pub(crate) bytes: u64,
+    pub(crate) exhaustion: Option<Exhaustion>,
+    /// Whether host functions with effects outside had run.
+    pub(crate) side_effects: bool,
+    /// How often the call had been repeated, if it may be.
+    pub(crate) repetitions: Option<Repetitions>,
 }
 
 /// Taints the generation if a panic unwinds through guest code. That is a bug of the engine, which

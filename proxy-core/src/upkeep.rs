@@ -4,8 +4,10 @@
 //! Locks are taken in this order: upkeep's state, a generation's lane, the turn, the journal. The
 //! locks of `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
 
+mod aside;
 mod audit;
 mod checkpointing;
+mod divergence;
 mod drain;
 mod graveyard;
 mod history;
@@ -13,6 +15,7 @@ mod prepare;
 mod replay;
 mod state_digest;
 mod swap;
+mod tier_up;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -26,12 +29,18 @@ use crate::hooks::SwapHooks;
 use crate::memory::{Decision, GrowthRate, MIB, Situation};
 use crate::shared::Shared;
 use crate::state::Step;
+use crate::working_set::WorkingSet;
 use crate::{Checkpointed, Error, HistoryBound, Patience, Reason, SequenceNumber, SwapState};
 
+use aside::Aside;
+pub use divergence::OnDivergence;
 use drain::Draining;
 use graveyard::Graveyard;
 pub(crate) use history::first_look_at;
 use prepare::Standby;
+
+/// How long nothing about checkpoints is tried in the background after it failed.
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// The one owner of standbys, checkpoints and old generations.
 pub(crate) struct Upkeep {
@@ -51,6 +60,7 @@ pub(crate) struct Options {
     pub(crate) hooks: Vec<Arc<dyn SwapHooks>>,
     /// The length at which the user is told that the journal is long.
     pub(crate) history_bound: HistoryBound,
+    pub(crate) on_divergence: OnDivergence,
 }
 
 /// State that one thread at a time works on.
@@ -62,11 +72,18 @@ pub(crate) struct State {
     draining: Option<Draining>,
     degradation: Degradation,
     checkpoints: Checkpoints,
-    /// No checkpoint is tried in the background before this moment.
+    /// Nothing about checkpoints is begun in the background before this moment.
     checkpoint_pause: Option<Instant>,
     /// Whether a checkpoint should take the place of the journal's entries.
     fold_due: bool,
+    /// The instance in the making that serves nobody, if there is one.
+    aside: Option<Aside>,
+    /// How long the last slice of work on it took, while there is more to do.
+    aside_took: Option<Duration>,
     memory: Memory,
+    /// The size of the last standby made from nothing, or from the base alone, unless objects were
+    /// freed since.
+    replayed_bytes: Option<u64>,
     /// How long the last preparation took, if there was one.
     prepare_time: Option<Duration>,
     /// The dead generation that an attempt was made to replace.
@@ -83,6 +100,14 @@ struct Memory {
     /// What the module reports as used.
     reported: u64,
     growth: GrowthRate,
+    working_set: WorkingSet,
+}
+
+impl Memory {
+    /// Its size when it took over, and the working set on top of it.
+    fn settled(&self) -> u64 {
+        self.baseline.saturating_add(self.working_set.bytes())
+    }
 }
 
 /// A copy of what debug information shows of the state, whose lock can be held for long.
@@ -91,6 +116,7 @@ pub(crate) struct Status {
     pub(crate) state: SwapState,
     pub(crate) standby_memory: Option<u64>,
     pub(crate) baseline: u64,
+    pub(crate) working_set: u64,
     pub(crate) growth_rate: f64,
     pub(crate) failures: u32,
     pub(crate) state_exceeds_budget: bool,
@@ -99,6 +125,8 @@ pub(crate) struct Status {
     pub(crate) checkpoint_obstacles: Vec<String>,
     pub(crate) history: History,
     pub(crate) history_base: Option<SequenceNumber>,
+    /// How long to rest before the next slice of work aside, if there is more to do.
+    aside_rest: Option<Duration>,
 }
 
 impl State {
@@ -117,11 +145,15 @@ impl State {
             checkpoints,
             checkpoint_pause: None,
             fold_due: false,
+            aside: None,
+            aside_took: None,
             memory: Memory {
                 baseline,
                 reported: 0,
                 growth: GrowthRate::default(),
+                working_set: WorkingSet::default(),
             },
+            replayed_bytes: None,
             prepare_time: None,
             mourned: None,
             newest: 1,
@@ -133,6 +165,13 @@ impl State {
         let next = self.swap.after(step);
         debug_assert!(next.is_some(), "{step:?} in state {}", self.swap);
         self.swap = next.unwrap_or(SwapState::Idle);
+    }
+
+    /// Whether a standby of this size is larger than the state needs, as far as is known: by an
+    /// eighth and more.
+    fn is_swollen(&self, bytes: u64) -> bool {
+        self.replayed_bytes
+            .is_none_or(|replayed| bytes > replayed.saturating_add(replayed / 8))
     }
 
     /// The size of the standby, in bytes.
@@ -186,6 +225,13 @@ impl Upkeep {
         lock(&self.status).clone()
     }
 
+    /// How long a supervisor rests after a tick, at most `interval`. While there is work aside, as
+    /// long as its last slice took: such work takes half of a processor at the most.
+    pub(crate) fn rest(&self, interval: Duration) -> Duration {
+        let rest = lock(&self.status).aside_rest;
+        rest.map_or(interval, |rest| rest.min(interval))
+    }
+
     /// Locks the state for a request of the user's, while that makes sense.
     ///
     /// # Errors
@@ -215,6 +261,7 @@ impl Upkeep {
         self.look_at_length(&mut state);
         if self.shared.journal.take_freed() {
             state.degradation.state_shrank();
+            state.replayed_bytes = None;
         }
         // Loaded under the lock: the thread before may have replaced a dead generation.
         let Some(active) = self.shared.active.load_full() else {
@@ -245,6 +292,8 @@ impl Upkeep {
             } else {
                 self.act(&mut state, situation, now);
             }
+        } else {
+            self.drop_aside(&mut state);
         }
         self.publish(&state);
     }
@@ -264,8 +313,19 @@ impl Upkeep {
             Decision::Nothing => self.maintain_checkpoints(state),
             Decision::Prepare(reason) => {
                 let is_free = state.draining.is_none() && state.degradation.permit(now).is_ok();
-                if is_free && self.prepare(state, reason, now).is_ok() {
+                if !is_free {
+                    self.work_aside(state);
+                    return;
+                }
+                // From here on a swap is near, with or without a supervisor.
+                let hold_from = situation.hold_from(self.shared.budget.thresholds);
+                self.shared.holding.hold_from(hold_from);
+                if self.prepare(state, reason, now).is_ok() {
                     self.swap_if_due(state, now);
+                }
+                if !self.shared.wakeup.is_supervised() {
+                    // Nobody knows when the next tick will be.
+                    self.shared.holding.release();
                 }
             }
             Decision::Swap(reason) => {
@@ -292,9 +352,10 @@ impl Upkeep {
         let situation = Situation {
             used,
             limit: self.shared.budget.limit(),
-            baseline: memory.baseline,
-            headroom: self.shared.budget.largest_growth(),
-            growth_rate: memory.growth.sample(now, used),
+            baseline: memory.settled(),
+            headroom: self.shared.budget.headroom(),
+            // The way back to the working set is no trend.
+            growth_rate: memory.growth.sample(now, used.max(memory.settled())),
             // Before the first preparation, the time that the journaled calls took is the best
             // guess.
             prepare_time: state
@@ -311,7 +372,20 @@ impl Upkeep {
             situation.wake_at(self.shared.budget.thresholds)
         };
         self.shared.budget.wake_at(wake_at);
+        if is_paused || !self.shared.is_enabled() {
+            self.shared.holding.release();
+        } else if self.shared.wakeup.is_supervised() {
+            let hold_from = situation.hold_from(self.shared.budget.thresholds);
+            self.shared.holding.hold_from(hold_from);
+        }
         situation
+    }
+
+    /// Looks at a generation that has just begun to serve: when to look again.
+    fn watch_new(&self, state: &mut State) {
+        if let Some(active) = self.shared.active.load_full() {
+            self.situation(state, &active, Instant::now());
+        }
     }
 
     /// Asks the module how much memory it uses, if it can say and no call is inside.
@@ -384,6 +458,7 @@ impl Upkeep {
             state: state.swap,
             standby_memory: state.standby_memory(),
             baseline: state.memory.baseline,
+            working_set: state.memory.working_set.bytes(),
             growth_rate: state.memory.growth.bytes_per_second(),
             failures: state.degradation.failures(),
             state_exceeds_budget: state.degradation.exceeds_budget(),
@@ -392,6 +467,7 @@ impl Upkeep {
             checkpoint_obstacles: state.checkpoints.obstacles().to_vec(),
             history: state.checkpoints.history(),
             history_base: state.checkpoints.base().map(|base| base.sequence),
+            aside_rest: state.aside_took,
         };
     }
 
@@ -416,6 +492,7 @@ impl Upkeep {
             state.step(Step::Discard);
         }
         self.shared.journal.forget_applied();
+        self.shared.holding.release();
     }
 }
 

@@ -20,6 +20,11 @@ impl Wakeup {
         self.changed.notify_all();
     }
 
+    /// Whether a supervisor should look at what is due.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_supervised() && *lock(&self.is_due)
+    }
+
     /// Waits until something is due or `timeout` has passed.
     pub(crate) fn wait(&self, timeout: Duration) {
         let is_due = lock(&self.is_due);

@@ -9,13 +9,18 @@ mod fake;
 mod proxy {
     mod artifact_files;
     mod artifacts;
+    mod aside;
     mod audit;
     mod bare;
     mod calls;
     mod checkpoints;
     mod compaction;
+    mod crowded;
+    mod cuts;
     mod degradation;
     mod divergence;
+    mod exhaustion;
+    mod hold_back;
     mod history;
     mod hooks;
     mod host;
@@ -31,5 +36,7 @@ mod proxy {
     mod supervisor;
     mod swap;
     mod things;
+    mod tier_up;
+    mod working_set;
     mod world;
 }

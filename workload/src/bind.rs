@@ -196,14 +196,9 @@ impl Binder<'_> {
         self.check_enclosing(&info, enclosing)?;
         ensure!(
             call.args.len() == info.args.len(),
-            "`{}` takes {} {}, got {}",
+            "`{}` takes {}, got {}",
             info.name,
-            info.args.len(),
-            if info.args.len() == 1 {
-                "argument"
-            } else {
-                "arguments"
-            },
+            taken(&info.args),
             call.args.len()
         );
         let mut args = Vec::with_capacity(call.args.len());
@@ -268,6 +263,16 @@ impl Binder<'_> {
                 .context("put the calls that share the pointer into {\"pinned\":[...]}");
         }
         Ok(())
+    }
+}
+
+/// The arguments that an export takes, in words.
+fn taken(args: &[ArgKind]) -> String {
+    let kinds: Vec<String> = args.iter().map(|kind| format!("`{kind}`")).collect();
+    match args.len() {
+        0 => "no arguments".to_owned(),
+        1 => format!("1 argument ({}, says the policy)", kinds[0]),
+        count => format!("{count} arguments ({}, says the policy)", kinds.join(", ")),
     }
 }
 

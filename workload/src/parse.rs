@@ -26,6 +26,8 @@ impl Workload {
     /// What is wrong with it, with the line.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let mut steps = Vec::new();
+        // Some editors begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') || line.starts_with("//") {

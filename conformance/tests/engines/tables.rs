@@ -330,3 +330,24 @@ fn imported_and_own_functions_are_called_through_one_table(
         assert_eq!(trap_of(call(8, 0, 0)), Trap::TableOutOfBounds);
     }
 }
+
+#[apply(every_engine)]
+fn an_element_that_the_host_sets_in_a_table_of_fixed_size_is_called(engine: &EngineUnderTest) {
+    let mut instance = engine.instantiate(
+        r#"(module
+            (table $t (export "table") 2 2 funcref)
+            (func $seven (result i32) (i32.const 7))
+            (elem declare func $seven)
+            (func (export "reference") (result funcref) (ref.func $seven))
+            (func (export "call") (param i32) (result i32)
+                (call_indirect $t (result i32) (local.get 0))))"#,
+    );
+    let table = instance.table_index("table").unwrap();
+    let reference = instance.invoke("reference", &[]).unwrap().remove(0);
+    instance.table_set(table, 1, &reference).unwrap();
+    let called = instance.invoke("call", &[Val::I32(1)]).unwrap();
+    assert_eq!(called, [Val::I32(7)]);
+    instance.table_set(table, 1, &NULL).unwrap();
+    let trap = trap_of(instance.invoke("call", &[Val::I32(1)]));
+    assert_eq!(trap, Trap::IndirectCallToNull);
+}

@@ -1,7 +1,7 @@
 //! Replay gives identical results, on every engine and between all of them.
 
 use conformance::prelude::*;
-use proxy_core::{Proxy, args};
+use proxy_core::{Proxy, Reason, TierUp, args};
 
 use super::guests;
 
@@ -74,6 +74,22 @@ fn a_running_module_moves_to_every_other_engine(engine: &EngineUnderTest) {
             .unwrap();
         assert_eq!(value, b"was here");
     }
+}
+
+#[apply(every_engine)]
+fn a_running_module_tiers_up_to_every_other_engine(engine: &EngineUnderTest) {
+    let (proxy, store) = guests::kv(engine);
+    let before = proxy.call("store_digest", args![store]).unwrap();
+    for target in engines::all() {
+        let moving = TierUp::start(&proxy, Arc::clone(target.remembering())).unwrap();
+        let swapped = moving.wait().unwrap();
+        assert_eq!(
+            (swapped.reason, proxy.engine()),
+            (Reason::TierUp, target.id())
+        );
+        assert_eq!(proxy.call("store_digest", args![store]).unwrap(), before);
+    }
+    assert_eq!(proxy.debug_info().divergences, 0);
 }
 
 #[apply(every_engine)]

@@ -2,6 +2,8 @@
 
 use engine_api::{Engine, EngineConfig, Error, Imports, InstanceExt, Limits, Precompiled, Val};
 
+use engine_wasmtime::{Compiler, Tuning, Wasmtime};
+
 use crate::{SPIN, engines, engines_with, instance, wat};
 
 /// For each capability a module that needs it.
@@ -179,5 +181,35 @@ fn precompiled_modules_load_into_an_engine_of_the_same_fingerprint_only() {
                 Err(Error::Precompiled { .. })
             ));
         }
+    }
+}
+
+#[test]
+fn inlining_changes_code_and_fingerprint_but_no_result() {
+    let text = r#"(module
+        (func $half (param i32) (result i32) (i32.shr_u (local.get 0) (i32.const 1)))
+        (func (export "quarter") (param i32) (result i32)
+            (call $half (call $half (local.get 0)))))"#;
+    let wasm = wat(text);
+    let [with, without] = [true, false].map(|inlining| {
+        let tuning = Tuning::default().inlining(inlining);
+        Wasmtime::with_tuning(Compiler::Cranelift, &EngineConfig::default(), tuning).unwrap()
+    });
+    assert_eq!(
+        with.fingerprint(),
+        Wasmtime::cranelift().unwrap().fingerprint()
+    );
+    assert_ne!(with.fingerprint(), without.fingerprint());
+    let precompiled = with.compile(&wasm).unwrap().precompiled().unwrap();
+    assert!(matches!(
+        without.load(&wasm, &precompiled),
+        Err(Error::Precompiled { .. })
+    ));
+    for engine in [with, without] {
+        let mut guest = instance(&engine, text);
+        assert_eq!(
+            guest.invoke("quarter", &[Val::I32(40)]).unwrap(),
+            [Val::I32(10)]
+        );
     }
 }

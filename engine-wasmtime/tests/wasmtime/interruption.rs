@@ -6,6 +6,8 @@ use engine_api::{
     Engine, EngineConfig, Error, Extern, Imports, InstanceExt, Limits, MemoryType, Trap, Val,
 };
 
+use engine_wasmtime::{Compiler, Tuning, Wasmtime};
+
 use crate::{SPIN, compile, engines, engines_with, instance, limited, trap_of};
 
 #[test]
@@ -82,6 +84,34 @@ fn a_guest_that_waits_for_another_thread_is_ended_too() {
         std::thread::sleep(Duration::from_millis(200));
         interrupter.interrupt();
         assert_eq!(waiting.join().unwrap(), Trap::Interrupted);
+    }
+}
+
+#[test]
+fn without_interruption_deadlines_and_interrupters_are_refused_and_fuel_still_ends_a_call() {
+    let config = EngineConfig {
+        fuel: true,
+        ..EngineConfig::default()
+    };
+    let tuning = Tuning::default().interruption(false);
+    for compiler in [Compiler::Cranelift, Compiler::Winch] {
+        let engine = Wasmtime::with_tuning(compiler, &config, tuning).unwrap();
+        assert!(!engine.capabilities().interruption);
+        let limits = Limits {
+            deadline: Some(Duration::from_secs(1)),
+            ..Limits::default()
+        };
+        let outcome = limited(&engine, SPIN, &limits).map(drop);
+        assert!(matches!(outcome, Err(Error::Unsupported { .. })));
+        let limits = Limits {
+            fuel: Some(10_000),
+            ..Limits::default()
+        };
+        let mut guest = limited(&engine, SPIN, &limits).unwrap();
+        let outcome = guest.interrupter().map(drop);
+        assert!(matches!(outcome, Err(Error::Unsupported { .. })));
+        assert_eq!(guest.invoke("work", &[Val::I32(9)]).unwrap(), [Val::I32(7)]);
+        assert_eq!(trap_of(guest.invoke("spin", &[])), Trap::OutOfFuel);
     }
 }
 

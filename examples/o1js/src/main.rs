@@ -1,6 +1,7 @@
 //! The unmodified o1js prover behind wasm-proxy: endless proofs on a module that loses memory
 //! with every pool of threads. `README.md` beside this crate says where the module comes from.
 
+mod against_node;
 mod bare;
 mod circuit;
 mod prover;
@@ -72,6 +73,13 @@ struct Args {
     /// A directory where the reference string is kept as bytes: the next run reads it.
     #[arg(long, conflicts_with = "bare")]
     artifacts: Option<PathBuf>,
+    /// Only measure the processor's time for a proof: on every engine, or the one that is named,
+    /// and under Node, in turns. So many rounds, each with the proofs of `--proofs`.
+    #[arg(long, value_name = "ROUNDS", conflicts_with_all = ["bare", "cycle_pool", "compare", "swaps", "walk"])]
+    against_node: Option<u32>,
+    /// Another circuit to measure with the same code; may be repeated.
+    #[arg(long, value_name = "FILE", requires = "against_node")]
+    also_circuit: Vec<PathBuf>,
     /// Write the report as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -86,6 +94,11 @@ fn main() -> Result<ExitCode> {
             args.module.display()
         )
     })?;
+    if let Some(rounds) = args.against_node {
+        let measured = against_node::measure(&args, rounds, &wasm)?;
+        write_json(&args, &measured)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut options = Options::default();
     if args.abandon_workers {
         options.worker_exit = WorkerExit::Abandon;
@@ -105,16 +118,21 @@ fn main() -> Result<ExitCode> {
     }
     report.end();
     println!("{report}");
-    if let Some(path) = &args.report {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json + "\n")
-            .with_context(|| format!("cannot write `{}`", path.display()))?;
-    }
+    write_json(&args, &report)?;
     Ok(if report.is_success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Writes what was measured where `--report` says.
+fn write_json(args: &Args, measured: &impl serde::Serialize) -> Result<()> {
+    let Some(path) = &args.report else {
+        return Ok(());
+    };
+    let json = serde_json::to_string_pretty(measured)?;
+    std::fs::write(path, json + "\n").with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn limits(args: &Args) -> Limits {
@@ -169,16 +187,9 @@ fn proxy(
     module: &Arc<dyn Module>,
     swaps: &Arc<Mutex<Vec<Swap>>>,
 ) -> Result<Proxy> {
-    let mut policy = Policy::preset("o1js")?;
+    let policy = Policy::preset("o1js")?;
     let artifacts = match &args.artifacts {
-        Some(path) => {
-            // By the preset only replays read it, because with a pool it is computed as quickly.
-            let exports = policy.exports.iter_mut();
-            for artifact in exports.filter_map(|export| export.artifact.as_mut()) {
-                artifact.live = true;
-            }
-            ArtifactStore::directory(path)?
-        }
+        Some(path) => ArtifactStore::directory(path)?,
         None => ArtifactStore::memory(),
     };
     let seen = Arc::clone(swaps);

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use engine_api::{FuncIndex, GuestError, Val, ValType};
 use smallvec::SmallVec;
 
+use super::structs::{Encoded, are_structs};
 use super::{BoundInstance, CallFailure, Ran};
+use crate::param::Param;
 use crate::policy::plan::{ExportPlan, ResultPlan};
 use crate::{
     Arg, ArgKind, CallError, Handle, Ownership, Pointer, ResultKind, Results, SequenceNumber, Value,
@@ -13,10 +15,22 @@ use crate::{
 
 /// A buffer in the guest: where it is, how many bytes, and their alignment.
 #[derive(Clone, Copy)]
-struct Buffer {
-    pointer: u32,
+pub(super) struct Buffer {
+    pub(super) pointer: u32,
     len: u32,
     align: u32,
+}
+
+impl Buffer {
+    /// A buffer of the guest's that was copied out, and so lies in its memory.
+    pub(super) fn returned(pointer: u64, len: usize, align: u32) -> Self {
+        let fits = "it was found in a memory with 32-bit addresses";
+        Self {
+            pointer: u32::try_from(pointer).expect(fits),
+            len: u32::try_from(len).expect(fits),
+            align,
+        }
+    }
 }
 
 /// Bytes that a return pointer has room for.
@@ -37,8 +51,8 @@ impl BoundInstance {
         sequence: SequenceNumber,
         scope: Option<u64>,
     ) -> Result<Ran, CallFailure> {
-        if let Some(ty) = plan.numeric
-            && let Some(ran) = self.run_numbers(plan, ty, args)?
+        if let Some(ty) = plan.slots
+            && let Some(ran) = self.run_slots(plan, ty, args, sequence)?
         {
             return Ok(ran);
         }
@@ -75,7 +89,7 @@ impl BoundInstance {
 
     /// Calls the function with the arguments that callers see, and returns the results that they
     /// see.
-    fn call_raw(
+    pub(super) fn call_raw(
         &mut self,
         plan: &ExportPlan,
         mut vals: SmallVec<[Val; 8]>,
@@ -96,7 +110,8 @@ impl BoundInstance {
             return Ok(raw);
         };
         self.call_plain(plan.func, &vals, &mut [])?;
-        let bytes = self.copy_out(plan, at.into(), 4 * raw.len() as u64)?;
+        let mut bytes = Vec::new();
+        self.copy_out(plan, at.into(), 4 * raw.len() as u64, &mut bytes)?;
         self.move_stack(RETURN_BYTES)?;
         for (slot, word) in raw.iter_mut().zip(bytes.chunks_exact(4)) {
             *slot = Val::I32(i32::from_le_bytes(word.try_into().expect("chunks of four")));
@@ -150,7 +165,7 @@ impl BoundInstance {
                 return Err(CallFailure::Refused(plan.misfit(param, arg.kind())));
             }
             match arg {
-                Arg::Handle(handle) => self.check_handle(plan, *handle, param.kind)?,
+                Arg::Handle(handle) => self.check_handle(plan, *handle, param.kind).map(drop)?,
                 Arg::Handles(handles) => {
                     for handle in *handles {
                         self.check_handle(plan, *handle, param.kind)?;
@@ -162,18 +177,34 @@ impl BoundInstance {
                         check_scope(plan, *pointer, scope)?;
                     }
                 }
-                Arg::Val(_) | Arg::Bytes(_) | Arg::Text(_) => {}
+                Arg::Bytes(bytes) => self.check_structs(plan, param, bytes)?,
+                Arg::Val(_) | Arg::Text(_) => {}
             }
         }
         Ok(())
     }
 
-    fn check_handle(
+    fn check_structs(
+        &self,
+        plan: &ExportPlan,
+        param: Param<'_>,
+        bytes: &[u8],
+    ) -> Result<(), CallFailure> {
+        let is_struct = matches!(param.kind, ArgKind::Struct(_) | ArgKind::Structs(_));
+        if !is_struct || are_structs(&self.plan, param.kind, bytes) {
+            return Ok(());
+        }
+        let got = format!("{} bytes that are none", bytes.len());
+        Err(CallFailure::Refused(plan.misfit(param, got)))
+    }
+
+    /// The address of an object, if it is of the type that the parameter takes.
+    pub(super) fn check_handle(
         &self,
         plan: &ExportPlan,
         handle: Handle,
         kind: &ArgKind,
-    ) -> Result<(), CallFailure> {
+    ) -> Result<u64, CallFailure> {
         if handle.tag != self.tag {
             return Err(CallFailure::Refused(CallError::ForeignHandle { handle }));
         }
@@ -192,7 +223,7 @@ impl BoundInstance {
                     got: got.to_owned(),
                 }))
             }
-            _ => Ok(()),
+            _ => Ok(object.raw),
         }
     }
 
@@ -218,6 +249,17 @@ impl BoundInstance {
             (Arg::Pointer(pointer), _) => {
                 vals.push(raw_to_val(pointer.bits, ty));
                 return Ok(());
+            }
+            (Arg::Bytes(bytes), ArgKind::Struct(name)) => {
+                let of = self.plan.struct_named(name);
+                let address = self.make_struct(of, &mut Encoded::new(bytes))?;
+                vals.push(raw_to_val(address, ty));
+                return Ok(());
+            }
+            (Arg::Bytes(bytes), ArgKind::Structs(name)) => {
+                let of = self.plan.struct_named(name);
+                let words = self.make_structs(of, &mut Encoded::new(bytes))?;
+                (Cow::Owned(words), 4, Ownership::Guest)
             }
             (Arg::Bytes(bytes), ArgKind::Bytes(ownership)) => {
                 (Cow::Borrowed(*bytes), 1, *ownership)
@@ -256,7 +298,12 @@ impl BoundInstance {
         Ok(())
     }
 
-    fn copy_in(&mut self, bytes: &[u8], len: u32, align: u32) -> Result<Buffer, CallFailure> {
+    pub(super) fn copy_in(
+        &mut self,
+        bytes: &[u8],
+        len: u32,
+        align: u32,
+    ) -> Result<Buffer, CallFailure> {
         let mut buffer = Buffer {
             // Not null, which guests take for absence, and never read.
             pointer: align,
@@ -283,7 +330,7 @@ impl BoundInstance {
         Ok(buffer)
     }
 
-    fn free(&mut self, buffer: Buffer) -> Result<(), CallFailure> {
+    pub(super) fn free(&mut self, buffer: Buffer) -> Result<(), CallFailure> {
         if buffer.len == 0 {
             return Ok(());
         }
@@ -304,11 +351,8 @@ impl BoundInstance {
     ) -> Result<Value, CallFailure> {
         let (ownership, width, is_text) = match &result.kind {
             ResultKind::Value => return Ok(Value::Val(raw[0].clone())),
-            kind @ ResultKind::Handle(_) => {
-                return Ok(match val_to_raw(&raw[0]) {
-                    0 => Value::Null,
-                    bits => Value::Handle(self.register(sequence, position, bits, kind)),
-                });
+            ResultKind::Handle(_) => {
+                return Ok(self.register(sequence, position, val_to_raw(&raw[0]), result));
             }
             ResultKind::Pointer => {
                 let scope = scope.expect("`check` refuses pointers outside a scope");
@@ -318,29 +362,37 @@ impl BoundInstance {
                 };
                 return Ok(Value::Pointer(pointer));
             }
+            ResultKind::Struct(name) => {
+                let of = self.plan.struct_named(name);
+                return Ok(match val_to_raw(&raw[0]) {
+                    0 => Value::Null,
+                    address => Value::Bytes(self.read_struct(of, address)?),
+                });
+            }
+            ResultKind::Structs(name) => {
+                let of = self.plan.struct_named(name);
+                let (pointer, count) = returned_buffer(result, raw);
+                if pointer == 0 {
+                    return Ok(Value::Null);
+                }
+                let mut bytes = Vec::new();
+                self.read_structs(plan, of, (pointer, count), &mut bytes)?;
+                return Ok(Value::Bytes(bytes));
+            }
             ResultKind::Bytes(ownership) => (*ownership, 1, false),
             ResultKind::Text(ownership) => (*ownership, 1, true),
             ResultKind::Numbers(width, ownership) => (*ownership, width.bytes(), false),
             ResultKind::Error => unreachable!("it is looked at before all others"),
         };
-        let (pointer, len) = if result.pair {
-            (val_to_raw(&raw[0]), val_to_raw(&raw[1]))
-        } else {
-            let packed = val_to_raw(&raw[0]);
-            (packed & u64::from(u32::MAX), packed >> 32)
-        };
+        let (pointer, len) = returned_buffer(result, raw);
         if pointer == 0 {
             return Ok(Value::Null);
         }
         let len = len.saturating_mul(u64::from(width));
-        let bytes = self.copy_out(plan, pointer, len)?;
+        let mut bytes = Vec::new();
+        self.copy_out(plan, pointer, len, &mut bytes)?;
         if ownership == Ownership::Host {
-            let fits = "`copy_out` found it in a memory with 32-bit addresses";
-            self.free(Buffer {
-                pointer: u32::try_from(pointer).expect(fits),
-                len: u32::try_from(len).expect(fits),
-                align: width,
-            })?;
+            self.free(Buffer::returned(pointer, bytes.len(), width))?;
         }
         if !is_text {
             return Ok(Value::Bytes(bytes));
@@ -351,8 +403,14 @@ impl BoundInstance {
         }
     }
 
-    /// Checks before it allocates: a guest may claim 4 GiB.
-    fn copy_out(&self, plan: &ExportPlan, pointer: u64, len: u64) -> Result<Vec<u8>, CallFailure> {
+    /// Appends what the guest returned. It checks before it allocates: a guest may claim 4 GiB.
+    pub(super) fn copy_out(
+        &self,
+        plan: &ExportPlan,
+        pointer: u64,
+        len: u64,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), CallFailure> {
         let garbled = |error: engine_api::Error| self.garbled(plan.func, &error.to_string());
         let memory = self
             .memory
@@ -365,14 +423,22 @@ impl BoundInstance {
                 size,
             }));
         }
-        let mut bytes = vec![0; usize::try_from(len).expect("it is at most 4 GiB")];
+        let (at, len) = (
+            bytes.len(),
+            usize::try_from(len).expect("it is at most 4 GiB"),
+        );
+        if at == 0 {
+            // Fresh pages are zero already.
+            *bytes = vec![0; len];
+        } else {
+            bytes.resize(at + len, 0);
+        }
         self.instance
-            .memory_read(memory, pointer, &mut bytes)
-            .map_err(garbled)?;
-        Ok(bytes)
+            .memory_read(memory, pointer, &mut bytes[at..])
+            .map_err(garbled)
     }
 
-    fn garbled(&self, func: FuncIndex, what: &str) -> CallFailure {
+    pub(super) fn garbled(&self, func: FuncIndex, what: &str) -> CallFailure {
         CallFailure::Garbled(CallError::GuestData {
             export: self.plan.export(func).name.to_string(),
             what: what.to_owned(),
@@ -387,6 +453,15 @@ fn failed(plan: &ExportPlan, raw: &[Val]) -> Option<i32> {
         [.., Val::I32(reference), Val::I32(flag)] if fallible && *flag != 0 => Some(*reference),
         _ => None,
     }
+}
+
+/// Where a buffer is that a function returned, and its length.
+pub(super) fn returned_buffer(result: &ResultPlan, raw: &[Val]) -> (u64, u64) {
+    if result.pair {
+        return (val_to_raw(&raw[0]), val_to_raw(&raw[1]));
+    }
+    let packed = val_to_raw(&raw[0]);
+    (packed & u64::from(u32::MAX), packed >> 32)
 }
 
 fn check_scope(plan: &ExportPlan, pointer: Pointer, scope: Option<u64>) -> Result<(), CallFailure> {
@@ -425,7 +500,7 @@ pub(super) fn raw_to_val(raw: u64, ty: ValType) -> Val {
     }
 }
 
-fn val_to_raw(val: &Val) -> u64 {
+pub(super) fn val_to_raw(val: &Val) -> u64 {
     match val {
         Val::I32(value) => u64::from(value.cast_unsigned()),
         Val::I64(value) => value.cast_unsigned(),

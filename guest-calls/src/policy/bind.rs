@@ -2,6 +2,7 @@
 
 mod export;
 mod services;
+mod structs;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use super::plan::{Plan, refuse, similar};
 use crate::PolicyError;
 use export::{bind_export, fits_params};
 use services::{bind_allocator, bind_number, bind_service, bind_state_digest, check_services};
+use structs::bind_structs;
 
 impl Plan {
     /// Binds a policy to a module.
@@ -54,6 +56,7 @@ impl Plan {
             exports.push(Arc::new(plan));
         }
         check_services(&exports)?;
+        let structs = bind_structs(&policy.structs, &exports, info)?;
         let service = |name: &Option<String>, usual: &str, ty: FuncType| {
             bind_service(name.as_deref(), usual, &ty, info)
         };
@@ -87,6 +90,7 @@ impl Plan {
             state_digest,
             strict: policy.strict,
             imports,
+            structs,
         })
     }
 }

@@ -98,6 +98,11 @@ pub enum ArgKind {
     Pointer,
     /// An array of raw pointers of the same pinned scope, in two parameters as for handles.
     Pointers,
+    /// A struct of this type, given as bytes, or null. The guest takes it over.
+    Struct(String),
+    /// An array of structs of this type, given as bytes. It takes two parameters, as for handles,
+    /// and the guest takes over the array and the structs.
+    Structs(String),
 }
 
 /// The meaning of a result.
@@ -115,15 +120,22 @@ pub enum ResultKind {
     Numbers(Width, Ownership),
     /// A raw pointer, valid in the pinned scope.
     Pointer,
+    /// A struct of this type, read as bytes and freed, or null.
+    Struct(String),
+    /// An array of structs of this type, read as bytes and freed, in the forms of a buffer; its
+    /// length is the number of structs.
+    Structs(String),
     /// Whether the call failed, as wasm-bindgen returns it: two i32 results, the number of an error
     /// object, and 1 if there is one. Only after all others.
     Error,
 }
 
 const ARG_KINDS: &str = "value, zero, handle, handle:TYPE, handles, handles:TYPE, bytes, string, \
-                         u16s, u32s, u64s, each also with :moved, pointer, pointers";
+                         u16s, u32s, u64s, each also with :moved, pointer, pointers, \
+                         struct:TYPE, structs:TYPE";
 const RESULT_KINDS: &str = "value, handle, handle:TYPE, bytes, string, u16s, u32s, u64s, each of \
-                            these four also with :borrowed, pointer, error";
+                            these four also with :borrowed, pointer, struct:TYPE, structs:TYPE, \
+                            error";
 
 impl fmt::Display for ArgKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,6 +151,8 @@ impl fmt::Display for ArgKind {
             ArgKind::Zero => f.write_str("zero"),
             ArgKind::Pointer => f.write_str("pointer"),
             ArgKind::Pointers => f.write_str("pointers"),
+            ArgKind::Struct(ty) => write!(f, "struct:{ty}"),
+            ArgKind::Structs(ty) => write!(f, "structs:{ty}"),
         }
     }
 }
@@ -166,6 +180,10 @@ impl FromStr for ArgKind {
                     (.., Some(("handles", ty))) if !ty.is_empty() => {
                         ArgKind::Handles(Some(ty.to_owned()))
                     }
+                    (.., Some(("struct", ty))) if !ty.is_empty() => ArgKind::Struct(ty.to_owned()),
+                    (.., Some(("structs", ty))) if !ty.is_empty() => {
+                        ArgKind::Structs(ty.to_owned())
+                    }
                     _ => {
                         return Err(format!(
                             "no kind of argument `{other}`; there are: {ARG_KINDS}"
@@ -187,6 +205,8 @@ impl fmt::Display for ResultKind {
             ResultKind::Text(ownership) => ownership.write(f, "string", BORROWED),
             ResultKind::Numbers(width, ownership) => ownership.write(f, width.name(), BORROWED),
             ResultKind::Pointer => f.write_str("pointer"),
+            ResultKind::Struct(ty) => write!(f, "struct:{ty}"),
+            ResultKind::Structs(ty) => write!(f, "structs:{ty}"),
             ResultKind::Error => f.write_str("error"),
         }
     }
@@ -203,11 +223,19 @@ impl FromStr for ResultKind {
             "error" => ResultKind::Error,
             other => {
                 let (name, ownership) = Ownership::read(other, BORROWED);
-                match (name, Width::of(name), other.strip_prefix("handle:")) {
+                match (name, Width::of(name), other.split_once(':')) {
                     ("bytes", ..) => ResultKind::Bytes(ownership),
                     ("string", ..) => ResultKind::Text(ownership),
                     (_, Some(width), _) => ResultKind::Numbers(width, ownership),
-                    (.., Some(ty)) if !ty.is_empty() => ResultKind::Handle(Some(ty.to_owned())),
+                    (.., Some(("handle", ty))) if !ty.is_empty() => {
+                        ResultKind::Handle(Some(ty.to_owned()))
+                    }
+                    (.., Some(("struct", ty))) if !ty.is_empty() => {
+                        ResultKind::Struct(ty.to_owned())
+                    }
+                    (.., Some(("structs", ty))) if !ty.is_empty() => {
+                        ResultKind::Structs(ty.to_owned())
+                    }
                     _ => {
                         return Err(format!(
                             "no kind of result `{other}`; there are: {RESULT_KINDS}"

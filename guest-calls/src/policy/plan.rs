@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use engine_api::{FuncIndex, FuncType, ModuleInfo, NumericType, ValType};
+use engine_api::{FuncIndex, FuncType, ModuleInfo, NumericType, Val, ValType};
 use globset::GlobMatcher;
 
 use super::{ArgKind, Effect, Ownership, ResultKind, Role};
-use crate::{CallError, PolicyError};
+use crate::{CallError, PolicyError, Value};
 
 /// How to call one export.
 #[derive(Debug)]
@@ -36,16 +36,52 @@ pub struct ExportPlan {
     pub changes: Changes,
     /// The type of an object that must be alive, though it is not passed.
     pub needs: Option<Arc<str>>,
+    /// The results that mean that the guest had no memory left.
+    pub exhausted: Option<StatusCodes>,
     /// The export that gives a created object's fingerprint.
     pub fingerprint: Option<FuncIndex>,
     /// How a created object becomes bytes and comes back.
     pub artifact: Option<ArtifactPlan>,
     /// Numbers in, numbers out: the function's own type in one word, to call it by slots.
     pub numeric: Option<NumericType>,
+    /// The same where arguments and results may be objects too: an address is a number.
+    pub(crate) slots: Option<NumericType>,
     /// Whether an entry of the policy matched.
     pub listed: bool,
     /// Whether the warning that none did has been given.
     pub warned: AtomicBool,
+}
+
+/// The results of a call which mean that the guest had no memory left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusCodes {
+    /// The position of the number among the results.
+    pub(crate) position: usize,
+    pub(crate) codes: Vec<i64>,
+}
+
+impl StatusCodes {
+    /// Whether the call that gave these results had no memory left.
+    #[must_use]
+    pub fn are_in(&self, results: &[Value]) -> bool {
+        let Some(Value::Val(number)) = results.get(self.position) else {
+            return false;
+        };
+        match number {
+            Val::I32(code) => self.codes.contains(&i64::from(*code)),
+            Val::I64(code) => self.codes.contains(code),
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::float_cmp,
+                reason = "binding has refused codes that no f64 is equal to"
+            )]
+            Val::F64(bits) => {
+                let number = f64::from_bits(*bits);
+                self.codes.iter().any(|code| *code as f64 == number)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The exports that turn an object into bytes and back.
@@ -75,6 +111,17 @@ pub struct ResultPlan {
     pub kind: ResultKind,
     /// Two i32 results: for bytes and text instead of one i64, for errors always.
     pub pair: bool,
+    /// The type of the object, if the policy names one: each object that the export makes shares
+    /// the name.
+    pub(crate) object: Option<Arc<str>>,
+}
+
+impl ResultPlan {
+    /// The type of the object that it is, if the policy names one.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        self.object.as_deref()
+    }
 }
 
 /// The guest's allocator, resolved.
@@ -104,6 +151,41 @@ pub struct Plan {
     /// Whether exports that no entry matches are refused.
     pub strict: bool,
     pub(super) imports: Vec<(GlobMatcher, Effect)>,
+    pub(crate) structs: Vec<StructPlan>,
+}
+
+/// A type of objects that cross by value, resolved.
+#[derive(Debug)]
+pub(crate) struct StructPlan {
+    pub(crate) name: String,
+    pub(crate) new: FuncIndex,
+    pub(crate) free: FuncIndex,
+    pub(crate) fields: Vec<FieldPlan>,
+}
+
+/// A field of a struct, resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct FieldPlan {
+    pub(crate) get: FuncIndex,
+    /// `None` if the struct's constructor takes the field.
+    pub(crate) set: Option<FuncIndex>,
+    pub(crate) kind: FieldKind,
+}
+
+/// What a field is, as its getter says. Structs are named by their position in the plan, and are
+/// before the struct that has the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldKind {
+    /// A number of this type.
+    Val(ValType),
+    /// A buffer of numbers of this many bytes, and who frees it once it is read.
+    Buffer(u32, Ownership),
+    /// Text, and who frees it.
+    Text(Ownership),
+    /// A struct or null.
+    Struct(usize),
+    /// An array of structs.
+    Structs(usize),
 }
 
 impl Plan {
@@ -111,6 +193,52 @@ impl Plan {
     pub(crate) fn allocator(&self) -> &AllocatorPlan {
         let bound = "the policy was bound with one";
         self.allocator.as_ref().expect(bound)
+    }
+
+    /// The position of a struct. Binding refuses kinds of structs that the policy does not have.
+    pub(crate) fn struct_named(&self, name: &str) -> usize {
+        let position = self.structs.iter().position(|plan| plan.name == name);
+        position.expect("the policy was bound with it")
+    }
+
+    /// What an object's bytes are, if they are structs: two policies that differ there cannot read
+    /// each other's bytes. Empty for plain bytes.
+    #[must_use]
+    pub fn artifact_layout(&self, artifact: ArtifactPlan) -> Vec<u8> {
+        let result = self.export(artifact.export).results.first();
+        match result.map(|result| &result.kind) {
+            Some(ResultKind::Struct(name) | ResultKind::Structs(name)) => {
+                let mut layout = b"structs".to_vec();
+                self.layout(self.struct_named(name), &mut layout);
+                layout
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn layout(&self, of: usize, layout: &mut Vec<u8>) {
+        for field in &self.structs[of].fields {
+            match field.kind {
+                FieldKind::Val(ty) => {
+                    layout.push(1);
+                    layout.extend(ty.to_string().bytes());
+                }
+                FieldKind::Buffer(width, _) => {
+                    layout.push(2);
+                    layout.extend(width.to_le_bytes());
+                }
+                FieldKind::Text(_) => layout.push(3),
+                FieldKind::Struct(of) => {
+                    layout.push(4);
+                    self.layout(of, layout);
+                }
+                FieldKind::Structs(of) => {
+                    layout.push(5);
+                    self.layout(of, layout);
+                }
+            }
+        }
+        layout.push(0);
     }
 
     /// The effect of a host function outside the guest.
@@ -160,9 +288,23 @@ impl ArgKind {
             | ArgKind::Text(_)
             | ArgKind::Numbers(..)
             | ArgKind::Handles(_)
-            | ArgKind::Pointers => 2,
-            ArgKind::Value | ArgKind::Zero | ArgKind::Handle(_) | ArgKind::Pointer => 1,
+            | ArgKind::Pointers
+            | ArgKind::Structs(_) => 2,
+            ArgKind::Value
+            | ArgKind::Zero
+            | ArgKind::Handle(_)
+            | ArgKind::Pointer
+            | ArgKind::Struct(_) => 1,
         }
+    }
+
+    /// Whether an artifact's bytes can go there.
+    #[must_use]
+    pub fn takes_artifact(&self) -> bool {
+        matches!(
+            self,
+            ArgKind::Bytes(_) | ArgKind::Struct(_) | ArgKind::Structs(_)
+        )
     }
 }
 
@@ -172,13 +314,20 @@ impl ResultKind {
     pub(crate) fn width(&self, ty: ValType) -> usize {
         match self {
             ResultKind::Error => 2,
-            ResultKind::Bytes(_) | ResultKind::Text(_) | ResultKind::Numbers(..)
-                if ty == ValType::I32 =>
-            {
-                2
-            }
+            _ if self.is_buffer() && ty == ValType::I32 => 2,
             _ => 1,
         }
+    }
+
+    /// Whether it is a pointer and a length.
+    pub(crate) fn is_buffer(&self) -> bool {
+        matches!(
+            self,
+            ResultKind::Bytes(_)
+                | ResultKind::Text(_)
+                | ResultKind::Numbers(..)
+                | ResultKind::Structs(_)
+        )
     }
 }
 
@@ -223,6 +372,7 @@ impl ExportPlan {
                     ResultKind::Bytes(Ownership::Host)
                         | ResultKind::Text(Ownership::Host)
                         | ResultKind::Numbers(_, Ownership::Host)
+                        | ResultKind::Structs(_)
                 )
             });
         let references = self

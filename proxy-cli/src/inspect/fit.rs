@@ -56,7 +56,8 @@ fn lacking(can: Capabilities, info: &ModuleInfo, features: &[Feature]) -> Vec<St
             Feature::Memory64 => !can.memory64,
             Feature::TailCalls => !can.tail_calls,
             Feature::Threads => !can.threads && shared,
-            Feature::RelaxedSimd => true,
+            // No engine here takes them.
+            Feature::RelaxedSimd | Feature::Exceptions | Feature::Gc => true,
             // Part of every engine, or too fine for a capability: the compiler decides.
             _ => false,
         })
@@ -105,6 +106,28 @@ mod tests {
             check_policy(&draft.policy(), &info).unwrap();
             let toml = draft.to_toml("guest");
             check_policy(&toml.parse().unwrap(), &info).unwrap_or_else(|e| panic!("{e}\n{toml}"));
+        }
+    }
+
+    /// A module that is compiled and one that is too large for it, each with one of the features that
+    /// no engine here takes.
+    #[test]
+    fn no_engine_runs_what_none_compiles_however_large_the_module_is() {
+        let large = format!("(data \"{}\")", "0".repeat(COMPILED_BYTES_MAX));
+        for unknown in ["(tag)", "(type (struct (field i32)))"] {
+            for rest in ["", &large] {
+                let wasm = wat::parse_str(format!("(module {unknown} {rest})")).unwrap();
+                let info = module_bytes::parse(&wasm).unwrap();
+                let features = module_bytes::features(&wasm).unwrap();
+                for listed in engines::compiled_in() {
+                    let verdict = verdict(listed.name, &wasm, &info, &features);
+                    assert!(
+                        verdict.starts_with("no: "),
+                        "{unknown} on {}: {verdict}",
+                        listed.name
+                    );
+                }
+            }
         }
     }
 

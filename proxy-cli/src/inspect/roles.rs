@@ -70,7 +70,7 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, chosen: &ChosenPol
             args: entry.and_then(|entry| entry.args.clone()),
             results: entry.and_then(|entry| entry.results.clone()),
             why: match (entry, policy.strict) {
-                (Some(entry), _) => format!("by `{}`", shortened(&entry.pattern)),
+                (Some(entry), _) => decided_by(entry),
                 (None, true) => "not listed: calls are refused".to_owned(),
                 (None, false) => "not listed: journaled, to be safe".to_owned(),
             },
@@ -105,6 +105,16 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, chosen: &ChosenPol
         );
     }
     Ok(())
+}
+
+/// The pattern that decides, and the results that mean that the guest had no memory left.
+fn decided_by(entry: &ExportPolicy) -> String {
+    let mut why = format!("by `{}`", shortened(&entry.pattern));
+    if !entry.exhausted.is_empty() {
+        let codes: Vec<String> = entry.exhausted.iter().map(ToString::to_string).collect();
+        let _ = write!(why, ", no memory if it returns {}", codes.join(" or "));
+    }
+    why
 }
 
 /// Whether an entry is for functions of this type, as in the binding: an entry may name the number

@@ -117,9 +117,21 @@ fn options_that_make_no_sense_are_refused() {
             .assert_code(2)
             .assert_says(&format!("--features {}", listed.feature));
     }
+    wasm_proxy(&["run", "--calls", "1", "--tier-up", "v8"])
+        .assert_code(2)
+        .assert_says(engines()[0]);
+    wasm_proxy(&["run", "--tier-up", engines()[0], "--without-proxy"]).assert_code(2);
     wasm_proxy(&["run", "--warn", "0.95"])
         .assert_code(2)
         .assert_says("the first smaller");
+    for share in ["abc", "-1", "70%"] {
+        wasm_proxy(&["run", "--warn", share])
+            .assert_code(2)
+            .assert_says("as in `0.7`");
+    }
+    wasm_proxy(&["run", "--artifacts", "kept", "--without-proxy"])
+        .assert_code(2)
+        .assert_says("cannot be used with '--without-proxy'");
     wasm_proxy(&["run", "--memory-limit", "much"])
         .assert_code(2)
         .assert_says("64MiB");
@@ -162,9 +174,33 @@ fn a_policy_that_does_not_fit_is_refused() {
             wasm_proxy(args)
                 .assert_code(2)
                 .assert_says(needle)
+                .assert_says(&policy)
                 .assert_says("--emit-policy");
         }
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_mistake() {
+    let folder = Folder::new();
+    let chain = guest("prebuilt/chain.wasm");
+    let mut files = ["policies/chain.toml", "workloads/chain.jsonl"].map(guest);
+    for (file, name) in files.iter_mut().zip(["p.toml", "w.jsonl"]) {
+        let marked = format!("\u{feff}{}", fs::read_to_string(&*file).unwrap());
+        *file = folder.file(name, marked);
+    }
+    let [policy, workload] = &files;
+    let args = [
+        "run",
+        &chain,
+        "--policy",
+        policy,
+        "--workload",
+        workload,
+        "--calls",
+        "5",
+    ];
+    wasm_proxy(&args).assert_code(0);
 }
 
 #[test]
@@ -197,7 +233,10 @@ fn a_missing_import_is_named_with_the_way_to_a_stub() {
 fn arguments_of_the_wrong_type_are_refused_before_anything_runs() {
     refused(
         "{\"call\":\"counter_new\"}",
-        &["w.jsonl:1", "takes 1 argument, got 0"],
+        &[
+            "w.jsonl:1",
+            "takes 1 argument (`value`, says the policy), got 0",
+        ],
     );
     refused(
         "{\"call\":\"counter_new\",\"args\":[1.5]}",

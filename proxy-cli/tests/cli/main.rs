@@ -4,6 +4,8 @@ mod artifacts;
 mod bad_input;
 mod bench;
 mod bindgen;
+mod divergence;
+mod exhaustion;
 mod inspect;
 mod lists;
 mod main_job;

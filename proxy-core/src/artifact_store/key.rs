@@ -38,6 +38,10 @@ pub(crate) fn of_call(
         let name = service.map(|func| &*bound.export(func).name);
         part(&mut hasher, name.unwrap_or_default().as_bytes());
     }
+    let layout = bound.artifact_layout(artifact);
+    if !layout.is_empty() {
+        part(&mut hasher, &layout);
+    }
     // Where the results end and the arguments begin.
     part(&mut hasher, &(plan.results.len() as u64).to_le_bytes());
     for result in &plan.results {
@@ -78,6 +82,8 @@ fn arg_kind(kind: &ArgKind) -> Vec<u8> {
         ArgKind::Pointers => vec![7, 0],
         ArgKind::Handles(ty) => typed(8, ty.as_deref()),
         ArgKind::Zero => vec![9, 0],
+        ArgKind::Struct(ty) => typed(11, Some(ty)),
+        ArgKind::Structs(ty) => typed(12, Some(ty)),
     }
 }
 
@@ -90,6 +96,8 @@ fn result_kind(kind: &ResultKind) -> Vec<u8> {
         ResultKind::Numbers(width, ownership) => vec![5, numbers(*width, *ownership)],
         ResultKind::Pointer => vec![6, 0],
         ResultKind::Error => vec![10, 0],
+        ResultKind::Struct(ty) => typed(11, Some(ty)),
+        ResultKind::Structs(ty) => typed(12, Some(ty)),
     }
 }
 
@@ -137,6 +145,8 @@ mod tests {
             (ArgKind::Pointers, b"\x07\0"),
             (ArgKind::Handles(srs()), b"\x08\x01srs"),
             (ArgKind::Zero, b"\x09\0"),
+            (ArgKind::Struct("point".to_owned()), b"\x0b\x01point"),
+            (ArgKind::Structs("point".to_owned()), b"\x0c\x01point"),
         ];
         for (kind, bytes) in args {
             assert_eq!(arg_kind(&kind), bytes, "{kind}");

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::{Closed, DataPlane, Repetitions};
+use super::{Closed, DataPlane};
 use crate::generation::{Generation, lock};
 use crate::policy::plan::ExportPlan;
-use crate::shared::Shared;
+use crate::shared::{Repetitions, Shared};
 use crate::value::{Arg, Results};
 use crate::{CallError, Error};
 
@@ -15,8 +15,9 @@ pub struct Pinned<'a> {
     shared: &'a Shared,
     generation: &'a Arc<Generation>,
     scope: u64,
-    /// Whether the scope is run for the second time.
-    retried: bool,
+    /// How often the scope has been run before.
+    /// `None` where nobody would run it again.
+    repetitions: Option<Repetitions>,
     /// The last failure that a clean generation might mend: why, and whether this one was clean.
     mendable: Mutex<Option<(&'static str, bool)>>,
 }
@@ -34,14 +35,22 @@ impl DataPlane {
     ) -> Result<T, E> {
         let shared = &*self.shared;
         let mut repetitions = Repetitions::default();
+        let mut held = None;
         loop {
             let Some(generation) = shared.active.load_full() else {
                 return Err(Error::ShutDown.into());
             };
+            if shared.holding.is_reached(generation.memory_bytes())
+                && let Some(left) = self.may_wait(&mut held)
+            {
+                drop(generation);
+                self.hold_back(&SCOPE.into(), left);
+                continue;
+            }
             let outcome = if generation.taint().is_some() {
                 None
             } else {
-                let pinned = Pinned::new(shared, &generation, repetitions.any());
+                let pinned = Pinned::new(shared, &generation, Some(repetitions));
                 let outcome = scope(&pinned);
                 let mendable = *lock(&pinned.mendable);
                 let repeat = match mendable {
@@ -72,13 +81,17 @@ impl DataPlane {
 }
 
 impl<'a> Pinned<'a> {
-    pub(crate) fn new(shared: &'a Shared, generation: &'a Arc<Generation>, retried: bool) -> Self {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        generation: &'a Arc<Generation>,
+        repetitions: Option<Repetitions>,
+    ) -> Self {
         let scope = SCOPES.fetch_add(1, Ordering::Relaxed);
         Self {
             shared,
             generation,
             scope,
-            retried,
+            repetitions,
             mendable: Mutex::new(None),
         }
     }
@@ -110,7 +123,7 @@ impl<'a> Pinned<'a> {
         if let Some(kill) = self.generation.killed() {
             let failed = self.shared.killed(plan.name.to_string(), kill, false);
             *lock(&self.mendable) = failed.mendable();
-            return Err(failed.into_error(self.retried));
+            return Err(failed.into_error(self.is_repeated()));
         }
         let Some(mut guest) = self.generation.enter_pinned() else {
             *lock(&self.mendable) = Some(("generation_lost", false));
@@ -120,25 +133,33 @@ impl<'a> Pinned<'a> {
             });
         };
         self.shared.pure_calls.note_export(plan.func);
-        let outcome = self
-            .shared
-            .guarded(plan, self.generation, &mut guest, |guest| {
+        let outcome = self.shared.guarded(
+            plan,
+            self.generation,
+            &mut guest,
+            self.repetitions,
+            |guest| {
                 let outcome = guest.call_pure(plan, args, Some(self.scope));
                 self.shared.log_pure_call(guest, plan, args, &outcome);
                 outcome
-            });
+            },
+        );
         if outcome.is_ok() {
             self.generation.count_call();
         }
         outcome.map_err(|failed| {
             *lock(&self.mendable) = failed.mendable();
-            let error = failed.into_error(self.retried);
+            let error = failed.into_error(self.is_repeated());
             if matches!(error, Error::UnknownHandle { .. }) {
                 // The object is younger than the swap; the generation that serves now has it.
                 *lock(&self.mendable) = Some(("stale_generation", false));
             }
             error
         })
+    }
+
+    fn is_repeated(&self) -> bool {
+        self.repetitions.is_some_and(Repetitions::any)
     }
 
     /// The number of the generation: 1 for the first, one more after each swap.

@@ -49,7 +49,10 @@ impl DataPlane {
         R::check(&plan)?;
         // An audit is told of every call with its arguments.
         let is_logged = self.shared.pure_calls.is_logging();
-        let is_alone = plan.role == Role::Pure && plan.needs.is_none() && !is_logged;
+        let is_alone = plan.role == Role::Pure
+            && plan.needs.is_none()
+            && plan.exhausted.is_none()
+            && !is_logged;
         let numeric = plan.numeric.filter(|_| is_alone);
         Ok(Typed {
             proxy: Arc::clone(self),

@@ -6,7 +6,6 @@ use smallvec::SmallVec;
 use super::recorded::{Failure, Recorded, RecordedInstance};
 use crate::artifact_store::{CreatedObjects, Stored};
 use crate::journal::ResultRecord;
-use crate::policy::ArgKind;
 use crate::policy::plan::{ArtifactPlan, ExportPlan};
 use crate::recorder::Recording;
 use crate::value::Arg;
@@ -24,7 +23,15 @@ impl RecordedInstance {
         stored: &Stored,
     ) -> Result<Result<Recorded, String>, Failure> {
         let artifact = plan.artifact.expect("only such calls have bytes");
-        let recorded = self.made_from(plan, args, artifact, stored.content.bytes(), sequence)?;
+        let recorded = match self.made_from(plan, args, artifact, stored.content.bytes(), sequence)
+        {
+            // The call's own arguments were accepted before, so it is the bytes that are not.
+            Err(Failure::Call {
+                failure: CallFailure::Refused(error),
+                ..
+            }) => return Ok(Err(error.to_string())),
+            outcome => outcome?,
+        };
         let object = recorded.records.iter().find_map(|record| match record {
             ResultRecord::Object(handle, _) => Some(*handle),
             _ => None,
@@ -70,7 +77,7 @@ impl RecordedInstance {
             .args
             .iter()
             .map(|kind| match plan.args.iter().position(|own| own == kind) {
-                Some(position) if !matches!(kind, ArgKind::Bytes(_)) => args[position].clone(),
+                Some(position) if !kind.takes_artifact() => args[position].clone(),
                 _ => Arg::Bytes(bytes),
             })
             .collect();

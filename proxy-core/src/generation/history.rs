@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::Error;
-use crate::checkpoint::{Applied, How};
-use crate::journal::{Entry, GuestWrite, HostCall};
+use crate::checkpoint::{Applied, Checkpoint, How, Lineage};
+use crate::journal::Entry;
 
 /// The entries that a standby has applied, in order.
 #[derive(Debug)]
@@ -12,30 +11,30 @@ pub(crate) struct History {
     /// Those of the checkpoint that it came from, or that was taken of it.
     shared: Arc<[Applied]>,
     own: Vec<Applied>,
-    /// Why it has state outside memories and globals, if it does.
-    obstacle: Option<String>,
+    /// The checkpoints that share it.
+    lineage: Lineage,
     /// Whether a checkpoint may be taken, which needs the history.
     is_kept: bool,
 }
 
 impl History {
-    /// The history of a fresh instance, whose start function made these host calls. If no
-    /// checkpoint will be taken, nothing is kept: entries would outlive their compaction.
-    pub(crate) fn begin(genesis: &[HostCall], is_kept: bool) -> Self {
+    /// The history of a fresh instance. If no checkpoint will be taken, nothing is kept: entries
+    /// would outlive their compaction.
+    pub(crate) fn begin(is_kept: bool) -> Self {
         Self {
             shared: Arc::new([]),
             own: Vec::new(),
-            obstacle: changes_table(genesis).then(|| obstacle("the start function")),
+            lineage: Lineage::default(),
             is_kept,
         }
     }
 
     /// The history of an instance made from a checkpoint.
-    pub(crate) fn after(checkpoint: &Arc<[Applied]>) -> Self {
+    pub(crate) fn after(checkpoint: &Checkpoint) -> Self {
         Self {
-            shared: Arc::clone(checkpoint),
+            shared: Arc::clone(&checkpoint.history),
             own: Vec::new(),
-            obstacle: None,
+            lineage: checkpoint.lineage().clone(),
             is_kept: true,
         }
     }
@@ -43,9 +42,6 @@ impl History {
     pub(crate) fn push(&mut self, entry: &Arc<Entry>, how: How) {
         if !self.is_kept {
             return;
-        }
-        if self.obstacle.is_none() && changes_table(&entry.host_calls) {
-            self.obstacle = Some(obstacle(&format!("entry {}", entry.sequence)));
         }
         self.own.push(Applied {
             entry: Arc::clone(entry),
@@ -58,17 +54,13 @@ impl History {
         self.shared.len() + self.own.len()
     }
 
+    /// What a checkpoint of it belongs to.
+    pub(crate) fn lineage(&self) -> Lineage {
+        self.lineage.clone()
+    }
+
     /// All of it, for a checkpoint.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoCheckpoint`].
-    pub(crate) fn share(&mut self) -> Result<Arc<[Applied]>, Error> {
-        if let Some(obstacle) = &self.obstacle {
-            return Err(Error::NoCheckpoint {
-                reasons: obstacle.clone(),
-            });
-        }
+    pub(crate) fn share(&mut self) -> Arc<[Applied]> {
         if !self.own.is_empty() {
             self.shared = self
                 .shared
@@ -77,7 +69,7 @@ impl History {
                 .chain(self.own.drain(..))
                 .collect();
         }
-        Ok(Arc::clone(&self.shared))
+        Arc::clone(&self.shared)
     }
 
     /// Drops everything, and keeps nothing from here on.
@@ -86,19 +78,4 @@ impl History {
         self.shared = Arc::new([]);
         self.own = Vec::new();
     }
-}
-
-/// Whether one of them changed a table. The analysis of the module looks at its own instructions,
-/// and host functions reach tables too.
-fn changes_table(calls: &[HostCall]) -> bool {
-    calls.iter().flat_map(|call| &call.writes).any(|effect| {
-        matches!(
-            effect,
-            GuestWrite::GrowTable { .. } | GuestWrite::SetElement { .. }
-        )
-    })
-}
-
-fn obstacle(who: &str) -> String {
-    format!("a host function changed a table in {who}, and a checkpoint does not hold tables")
 }

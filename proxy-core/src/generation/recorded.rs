@@ -1,14 +1,15 @@
 //! The inside of a generation: an instance, with a record of what its calls did.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Snapshot, Val};
+use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Snapshot, Trap, Val};
 use guest_calls::{BoundInstance, CallFailure, ObjectTable, Ran};
 use smallvec::SmallVec;
 
 use super::Blueprint;
 use super::history::History;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Applied, Checkpoint};
 use crate::journal::{HostCall, ResultRecord};
 use crate::policy::plan::ExportPlan;
 use crate::recorder::{Recorder, Recording, is_live_reference};
@@ -23,6 +24,10 @@ pub(crate) struct RecordedInstance {
     records_host: bool,
     applied: SequenceNumber,
     calls: u32,
+    /// Whether the last call that returned gave a status code for exhaustion.
+    gave_status_code: bool,
+    /// Whether the last replayed call ended as a failed allocation ends.
+    pub(super) ended_in_allocation: bool,
     /// The entries applied to it while it was a standby.
     pub(super) history: History,
 }
@@ -41,6 +46,15 @@ pub(crate) enum Failure {
     },
     /// The call returned, but the guest's state is lost or cannot be recorded.
     Harmed(String),
+}
+
+/// Why a call that returned counts as one that ran out of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exhaustion {
+    /// The memories were refused to become so many bytes large together.
+    GrowthRefused(u64),
+    /// The call gave a number that the policy calls exhaustion.
+    StatusCode,
 }
 
 /// A journaled call that returned: its results, and what the entry keeps.
@@ -88,7 +102,6 @@ impl RecordedInstance {
             let export = "the start function".to_owned();
             return Err(CallError::GuestData { export, what }.into());
         }
-        let host_calls = genesis.unwrap_or(&recording.calls);
         let plan = Arc::clone(&blueprint.plan);
         let guest = Self {
             bound: BoundInstance::new(instance, plan, ObjectTable::default(), blueprint.proxy),
@@ -96,7 +109,9 @@ impl RecordedInstance {
             records_host: imports.iter().next().is_some(),
             applied: SequenceNumber::ZERO,
             calls: 0,
-            history: History::begin(host_calls, blueprint.checkpoints),
+            gave_status_code: false,
+            ended_in_allocation: false,
+            history: History::begin(blueprint.checkpoints),
         };
         Ok((guest, recording.calls))
     }
@@ -118,15 +133,24 @@ impl RecordedInstance {
             records_host: imports.iter().next().is_some(),
             applied: checkpoint.sequence,
             calls: 0,
-            history: History::after(&checkpoint.history),
+            gave_status_code: false,
+            ended_in_allocation: false,
+            history: History::after(checkpoint),
         })
     }
 
     /// A checkpoint of the state. It must be taken right after entries were applied, before
     /// anything else runs.
     pub(super) fn capture(&mut self, engine: EngineId) -> Result<Checkpoint, Error> {
-        let history = self.history.share()?;
-        let snapshot = self.bound.instance.capture()?;
+        let snapshot = self.bound.instance.capture();
+        let snapshot = snapshot.map_err(|error| match error {
+            // It has state that no snapshot holds, and will have it again.
+            engine_api::Error::Unsupported { .. } => Error::NoCheckpoint {
+                reasons: error.to_string(),
+            },
+            error => error.into(),
+        })?;
+        let history = self.history.share();
         let objects = self.bound.objects.share();
         Ok(Checkpoint::new(
             snapshot,
@@ -134,7 +158,56 @@ impl RecordedInstance {
             self.applied,
             history,
             engine,
+            self.history.lineage(),
         ))
+    }
+
+    pub(super) fn ended_in_allocation(&self) -> bool {
+        self.ended_in_allocation
+    }
+
+    /// The types of the live objects, and how many there are of each, most first.
+    pub(crate) fn live_objects(&self) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, object) in self.bound.objects.iter() {
+            *counts
+                .entry(object.ty.as_deref().unwrap_or("object"))
+                .or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts
+            .into_iter()
+            .map(|(ty, count)| (ty.to_owned(), count))
+            .collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
+    /// What each live object that has a fingerprint says now, in the order of creation; `None` if it
+    /// fails to say. Host functions do not answer.
+    pub(super) fn fingerprints(&mut self, history: &[Applied]) -> Vec<(Handle, Option<Vec<Val>>)> {
+        let mut fingerprints = Vec::new();
+        for entry in history.iter().map(|applied| &*applied.entry) {
+            let Some(func) = self.bound.plan.export(entry.func).fingerprint else {
+                continue;
+            };
+            for (handle, _) in entry.creates() {
+                if self.bound.objects.get(&handle).is_none() {
+                    continue;
+                }
+                self.recorder.begin_replay(&[]);
+                let said = self.attempt(|bound| bound.fingerprint(func, handle));
+                let is_alone = self.recorder.finish().mismatch.is_none();
+                let said = said.ok().filter(|_| is_alone).map(|said| {
+                    let mut digests = Vec::new();
+                    for record in ResultRecord::all_of(&said, &self.bound.objects) {
+                        record.digest_into(&mut digests);
+                    }
+                    digests
+                });
+                fingerprints.push((handle, said));
+            }
+        }
+        fingerprints
     }
 
     /// Gives the memory back, in slices. Nothing may run here afterwards.
@@ -202,6 +275,7 @@ impl RecordedInstance {
             }
             bound.run(plan, args, SequenceNumber::ZERO, scope)
         })?;
+        self.note_status_code(plan, &ran);
         ran.accepted(plan).map_err(|failure| self.failed(failure))
     }
 
@@ -241,6 +315,28 @@ impl RecordedInstance {
     /// Its memories and globals as they are now.
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot, Error> {
         Ok(self.bound.instance.capture()?)
+    }
+
+    #[inline]
+    fn note_status_code(&mut self, plan: &ExportPlan, ran: &Ran) {
+        if let Some(codes) = &plan.exhausted {
+            self.gave_status_code = codes.are_in(ran.results.as_slice());
+        }
+    }
+
+    /// Whether guest code that ran since this was last asked met its limit and went on.
+    #[inline]
+    pub(crate) fn take_exhaustion(&mut self) -> Option<Exhaustion> {
+        let gave_status_code = std::mem::take(&mut self.gave_status_code);
+        match self.bound.growth_refused() {
+            Some(bytes) => Some(Exhaustion::GrowthRefused(bytes)),
+            None => gave_status_code.then_some(Exhaustion::StatusCode),
+        }
+    }
+
+    /// Whether host functions with effects outside ran in the last call.
+    pub(crate) fn had_side_effects(&self) -> bool {
+        self.records_host && self.recorder.had_side_effects()
     }
 
     /// Runs what is not journaled: host functions run and nothing is kept. Without host functions
@@ -327,12 +423,26 @@ impl RecordedInstance {
         args: &[Arg<'_>],
         sequence: SequenceNumber,
     ) -> Result<Recorded, Failure> {
-        let (needs, ran) = self.attempt(|bound| {
+        let (needs, ran) = self.begin(plan, args, sequence)?;
+        self.settle(plan, args, sequence, needs, ran)
+    }
+
+    /// Runs a journaled call, and settles nothing yet. Returns the object that it needed, too.
+    pub(super) fn begin(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        sequence: SequenceNumber,
+    ) -> Result<(Option<Handle>, Ran), Failure> {
+        self.attempt(|bound| {
             plan.check_args(args)?;
             let needs = bound.needed(plan)?;
             Ok((needs, bound.run(plan, args, sequence, None)?))
-        })?;
-        self.settle(plan, args, sequence, needs, ran)
+        })
+    }
+
+    pub(super) fn note_applied(&mut self, sequence: SequenceNumber) {
+        self.applied = sequence;
     }
 
     /// Makes the record of a journaled call that returned, and updates the handle table.
@@ -356,6 +466,7 @@ impl RecordedInstance {
                 }
             }
         }
+        self.note_status_code(plan, &ran);
         self.bound.forget_consumed(plan, args);
         self.applied = sequence;
         Ok(Recorded {
@@ -370,12 +481,38 @@ impl RecordedInstance {
 }
 
 impl Failure {
-    /// Whether the guest ran and is whole: it gave an error of its own, or something unreadable.
-    pub(crate) fn has_returned(&self) -> bool {
+    /// Whether the guest is whole after it: it gave an error of its own, or something unreadable.
+    pub(crate) fn leaves_guest_whole(&self) -> bool {
         let Failure::Call { failure, .. } = self else {
             return false;
         };
         matches!(failure, CallFailure::Rejected(_) | CallFailure::Garbled(_))
+    }
+
+    /// Whether the guest's function returned, and gave an error of its own.
+    pub(crate) fn has_returned(&self) -> bool {
+        matches!(
+            self,
+            Failure::Call {
+                failure: CallFailure::Rejected(_),
+                ..
+            }
+        )
+    }
+
+    /// Whether a failed allocation ends a call like this: guests panic and abort alike.
+    pub(crate) fn may_be_allocation(&self) -> bool {
+        let Failure::Call { failure, .. } = self else {
+            return false;
+        };
+        match failure {
+            CallFailure::Exhausted => true,
+            CallFailure::Ended(source) => matches!(
+                **source,
+                engine_api::Error::Trap(Trap::Unreachable | Trap::MemoryOutOfBounds)
+            ),
+            _ => false,
+        }
     }
 
     pub(crate) fn describe(&self) -> String {

@@ -16,11 +16,10 @@
 //! that is not needed now is not needed later, because new entries name only live objects. The
 //! caller must keep the horizons from changing meanwhile.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_calls::OwnedArg;
+use guest_calls::{HandleMap, OwnedArg};
 use smallvec::SmallVec;
 
 use super::{Entry, Journal};
@@ -125,7 +124,8 @@ pub(crate) fn needed(
     horizons: &[SequenceNumber],
     base: SequenceNumber,
 ) -> Vec<bool> {
-    let mut lives: HashMap<Handle, Life> = HashMap::with_capacity(entries.len());
+    let mut lives: HandleMap<Life> = HandleMap::default();
+    lives.reserve(entries.len());
     for (position, entry) in entries.iter().enumerate() {
         for (handle, _) in entry.creates() {
             lives.entry(handle).or_default().created = Some(position);

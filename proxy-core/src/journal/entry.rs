@@ -7,7 +7,7 @@ use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
 use guest_calls::{ObjectTable, OwnedArg, Ran};
 use smallvec::{SmallVec, smallvec};
 
-use crate::policy::plan::Changes;
+use crate::policy::plan::{Changes, ExportPlan};
 use crate::{Handle, SequenceNumber, Value};
 
 /// A call that returned, with everything needed to repeat it on another instance and to compare
@@ -192,6 +192,30 @@ impl ResultRecord {
             Value::Text(text) => ResultRecord::buffer(text.as_bytes()),
         };
         ran.results.as_slice().iter().map(record).collect()
+    }
+
+    /// Whether a call gave just what these records say. Records of what it gave would be equal.
+    pub(crate) fn are(records: &[Self], ran: &Ran, plan: &ExportPlan) -> bool {
+        if let Some(message) = &ran.rejected {
+            let got = blake3::hash(message.as_bytes());
+            return matches!(records, [ResultRecord::Error { hash }] if got == *hash);
+        }
+        let values = ran.results.as_slice();
+        let is = |(position, (record, value)): (usize, (&Self, &Value))| match (record, value) {
+            (ResultRecord::Val(record), Value::Val(value)) => record == value,
+            (ResultRecord::Object(record, ty), Value::Handle(handle)) => {
+                record == handle && ty.as_deref() == plan.results[position].object()
+            }
+            (ResultRecord::Null, Value::Null | Value::Pointer(_)) => true,
+            (ResultRecord::Buffer { len, hash }, Value::Bytes(bytes)) => {
+                *len == bytes.len() && blake3::hash(bytes) == *hash
+            }
+            (ResultRecord::Buffer { len, hash }, Value::Text(text)) => {
+                *len == text.len() && blake3::hash(text.as_bytes()) == *hash
+            }
+            _ => false,
+        };
+        records.len() == values.len() && records.iter().zip(values).enumerate().all(is)
     }
 
     pub(crate) fn buffer(bytes: &[u8]) -> Self {

@@ -1,8 +1,8 @@
 //! Building a proxy.
 
 use std::env;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -14,17 +14,18 @@ use crate::budget::Budget;
 use crate::checkpoint::Checkpoints;
 use crate::event::Listener;
 use crate::generation::{Blueprint, Generation};
+use crate::holding::Holding;
 use crate::hooks::SwapHooks;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::Plan;
-use crate::shared::{Artifacts, Config, PureCalls, Shared, SharedJournal};
+use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJournal};
 use crate::upkeep::{Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
 use crate::{
-    ArtifactStore, CheckpointPolicy, Error, Event, History, HistoryBound, Patience, Policy,
-    Thresholds,
+    ArtifactStore, CheckpointPolicy, Error, Event, History, HistoryBound, OnDivergence, Patience,
+    Policy, Thresholds,
 };
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
@@ -63,11 +64,13 @@ pub struct Builder {
     digest_patience: Duration,
     audit: bool,
     history_bound: HistoryBound,
+    hold_back: Duration,
     enabled: bool,
     checkpoints: CheckpointPolicy,
     hooks: Vec<Arc<dyn SwapHooks>>,
     listeners: Vec<Listener>,
     artifacts: ArtifactStore,
+    on_divergence: OnDivergence,
 }
 
 /// Overrides [`Builder::enabled`] when it is set: the operator's way to switch the proxy off.
@@ -90,11 +93,13 @@ impl Builder {
             digest_patience: Duration::from_secs(1),
             audit: false,
             history_bound: HistoryBound::default(),
+            hold_back: Duration::from_millis(100),
             enabled: true,
             checkpoints: CheckpointPolicy::default(),
             hooks: Vec::new(),
             listeners: Vec::new(),
             artifacts: ArtifactStore::memory(),
+            on_divergence: OnDivergence::default(),
         }
     }
 
@@ -180,6 +185,18 @@ impl Builder {
         self
     }
 
+    /// How long a call may be held back for a swap that is near. The default is 100 ms; zero for
+    /// never.
+    ///
+    /// A call is held back if the memory could not grow once more as the largest recent call grew
+    /// it, and a standby is being prepared or waits for the supervisor. Otherwise it would run into
+    /// the limit and wait for an emergency. It holds nothing that a swap or another call needs. A
+    /// preparation that takes longer than the bound holds nobody back any more.
+    pub fn hold_back(mut self, bound: Duration) -> Self {
+        self.hold_back = bound;
+        self
+    }
+
     /// Whether the proxy starts switched on, as is the default; see [`Proxy::set_enabled`]. The
     /// environment variable `WASM_PROXY_ENABLED` (`true` or `false`, `1` or `0`) overrides it.
     pub fn enabled(mut self, enabled: bool) -> Self {
@@ -211,6 +228,13 @@ impl Builder {
     /// is [`ArtifactStore::memory`]. Proxies that are given clones of one store share its contents.
     pub fn artifacts(mut self, store: ArtifactStore) -> Self {
         self.artifacts = store;
+        self
+    }
+
+    /// What to do about an entry whose replay gives something else. The default is to do nothing:
+    /// no standby can be made until somebody settles it.
+    pub fn on_divergence(mut self, what: OnDivergence) -> Self {
+        self.on_divergence = what;
         self
     }
 
@@ -256,6 +280,7 @@ impl Builder {
             plan: Arc::clone(&plan),
             proxy: tag,
         };
+        let exhaustions = Exhaustions::new(info.functions().len());
         let live_generations = Arc::new(LiveGenerations::default());
         let (first, genesis) = Generation::create(&blueprint, 1, None, &live_generations)?;
         let checkpoints = Checkpoints::new(self.checkpoints, obstacles.clone());
@@ -270,6 +295,7 @@ impl Builder {
                 info,
                 plan,
                 drain_timeout: self.drain_timeout,
+                memory_bytes_max: memory_limit,
                 tag,
                 first_engine: self.engine.id(),
             },
@@ -279,6 +305,9 @@ impl Builder {
             pure_calls,
             budget: Budget::new(self.thresholds, memory_limit),
             wakeup: Wakeup::default(),
+            exhaustions,
+            divergence: Mutex::default(),
+            holding: Holding::new(self.hold_back),
             live_generations,
             enabled: AtomicBool::new(enabled),
         });
@@ -292,6 +321,7 @@ impl Builder {
             digest_patience: self.digest_patience,
             hooks: self.hooks,
             history_bound: self.history_bound,
+            on_divergence: self.on_divergence,
         };
         let upkeep = Arc::new(Upkeep::new(Arc::clone(&shared), options, state));
         let caretaker = Arc::clone(&upkeep);

@@ -94,6 +94,17 @@ fn proxy() -> Proxy {
 }
 
 #[test]
+fn a_replay_makes_records_of_what_calls_gave_only_where_it_is_something_else() {
+    let proxy = proxy();
+    for _ in 0..20 {
+        proxy.call("rename", args![]).unwrap();
+    }
+    let before = ResultRecord::made();
+    proxy.prepare_standby().unwrap();
+    assert_eq!(ResultRecord::made(), before);
+}
+
+#[test]
 fn a_pure_call_that_returns_a_buffer_makes_no_record_for_the_journal() {
     let proxy = proxy();
     let seven = 7_i64.to_le_bytes();

@@ -105,7 +105,7 @@ impl Shared {
         let Some(stored) = self.find_artifact(&plan.name, key) else {
             return compute;
         };
-        let outcome = self.guarded(plan, generation, guest, |guest| {
+        let outcome = self.guarded(plan, generation, guest, None, |guest| {
             guest.recall(plan, args, sequence, &stored)
         });
         match outcome {
@@ -174,7 +174,7 @@ impl Shared {
         }
         let export = self.config.plan.export(artifact.export);
         self.pure_calls.note_export(artifact.export);
-        let outcome = self.guarded(export, &active, &mut guest, |guest| {
+        let outcome = self.guarded(export, &active, &mut guest, None, |guest| {
             guest.call_pure(export, &[Arg::Handle(handle)], None)
         });
         drop(guest);
@@ -201,7 +201,7 @@ impl Shared {
     /// computed.
     pub(crate) fn supply_artifacts(&self, entries: &[Arc<Entry>]) {
         self.artifacts.of_entries.sweep();
-        for entry in entries {
+        for entry in self.with_artifacts(entries) {
             if let Some(artifact) = self.artifacts.of_entries.of(entry)
                 && artifact.is_open()
                 && let Some(key) = artifact.key()
@@ -217,9 +217,19 @@ impl Shared {
         }
     }
 
+    /// The entries of exports that have artifacts: nothing is looked up for the others.
+    fn with_artifacts<'e>(
+        &self,
+        entries: &'e [Arc<Entry>],
+    ) -> impl Iterator<Item = &'e Arc<Entry>> {
+        let plan = &self.config.plan;
+        let may_have = |entry: &&Arc<Entry>| plan.export(entry.func).artifact.is_some();
+        entries.iter().filter(may_have)
+    }
+
     /// After a replay: keeps what it exported, and refuses bytes that failed in it.
     pub(crate) fn note_artifacts(&self, entries: &[Arc<Entry>]) {
-        for entry in entries {
+        for entry in self.with_artifacts(entries) {
             let Some(artifact) = self.artifacts.of_entries.of(entry) else {
                 continue;
             };
@@ -255,10 +265,12 @@ impl Shared {
     /// After a replay that diverged: whether it was an artifact's doing. Then the proxy does
     /// without the artifacts of that export, and another replay may well succeed.
     pub(crate) fn can_do_without_artifact(&self, error: &Error) -> bool {
-        let Error::Divergence(divergence) = error else {
-            return false;
+        let failed = match error {
+            Error::Divergence(divergence) => divergence.entry,
+            Error::StandbyOutOfMemory { entry, .. } => *entry,
+            _ => return false,
         };
-        let Some(entry) = self.journal.lock().entry(divergence.entry) else {
+        let Some(entry) = self.journal.lock().entry(failed) else {
             return false;
         };
         let artifact = self.artifacts.of_entries.of(&entry);

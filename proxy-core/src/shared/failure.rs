@@ -1,10 +1,13 @@
 //! Failed calls: what they mean for the generation and for the caller.
 
+use std::time::Instant;
+
 use engine_api::{MemoryType, Trap};
 use guest_calls::CallFailure;
 
-use super::Shared;
-use crate::generation::{Failure, Generation, Kill};
+use super::{Ended, Shared};
+use crate::generation::{Failure, Generation, Kill, RecordedInstance};
+use crate::memory::mib;
 use crate::policy::plan::ExportPlan;
 use crate::{CallError, Error};
 
@@ -52,9 +55,10 @@ impl Shared {
         &self,
         plan: &ExportPlan,
         generation: &Generation,
-        bytes: u64,
+        ended: &Ended,
         failure: Failure,
     ) -> Failed {
+        let bytes = ended.bytes;
         let export = plan.name.to_string();
         let (failure, side_effects) = match failure {
             Failure::Call {
@@ -79,6 +83,7 @@ impl Shared {
             }
             CallFailure::Exhausted => {
                 self.taint(generation, "its allocator has nothing left".to_owned());
+                self.note_misfit(plan, generation);
                 Failed {
                     error: self.out_of_memory(export, bytes),
                     retry: (!side_effects && self.leaves_room(generation))
@@ -86,24 +91,24 @@ impl Shared {
                     clean: true,
                 }
             }
-            CallFailure::Ended(source) => {
-                self.ended(export, generation, bytes, source, side_effects)
-            }
+            CallFailure::Ended(source) => self.ended(plan, generation, ended, *source),
         }
     }
 
     fn ended(
         &self,
-        export: String,
+        plan: &ExportPlan,
         generation: &Generation,
-        bytes: u64,
-        source: Box<engine_api::Error>,
-        side_effects: bool,
+        ended: &Ended,
+        source: engine_api::Error,
     ) -> Failed {
-        let trap = match *source {
+        let export = plan.name.to_string();
+        let (bytes, side_effects) = (ended.bytes, ended.side_effects);
+        let trap = match source {
             engine_api::Error::Trap(trap) => trap,
             engine_api::Error::Host { .. } | engine_api::Error::HostPanicked { .. } => {
                 self.taint(generation, source.to_string());
+                let source = Box::new(source);
                 return Failed::for_good(CallError::HostFailed { export, source });
             }
             // The engine refused before anything ran.
@@ -111,23 +116,26 @@ impl Shared {
             | engine_api::Error::Signature { .. }
             | engine_api::Error::ValueType { .. }
             | engine_api::Error::ForeignReference => {
-                return Failed::for_good(Error::Engine(source));
+                return Failed::for_good(Error::Engine(Box::new(source)));
             }
             _ => {
                 self.taint(generation, source.to_string());
-                return Failed::for_good(Error::Engine(source));
+                return Failed::for_good(Error::Engine(Box::new(source)));
             }
         };
         if let (Trap::Interrupted, Some(kill)) = (trap, generation.killed()) {
             return self.killed(export, kill, side_effects);
         }
-        let out_of_memory = self.is_exhausted(trap, bytes);
+        let out_of_memory = self.is_exhausted(trap, ended);
         let cause = if out_of_memory {
             "out of memory".to_owned()
         } else {
             trap.to_string()
         };
         self.taint(generation, format!("{cause} in `{export}`"));
+        if out_of_memory {
+            self.note_misfit(plan, generation);
+        }
         let error = if out_of_memory && !side_effects {
             self.out_of_memory(export, bytes)
         } else {
@@ -153,9 +161,35 @@ impl Shared {
         }
     }
 
+    /// A call ran out of memory. If the state alone fills the memory, so will the next.
+    fn note_misfit(&self, plan: &ExportPlan, generation: &Generation) {
+        if !self.leaves_room(generation) {
+            self.budget.note_misfit(plan.func, Instant::now());
+        }
+    }
+
+    /// Refuses a call that found no room beside the live state a moment ago: it would only cost
+    /// another rebuild.
+    #[inline]
+    pub(crate) fn check_fit(
+        &self,
+        plan: &ExportPlan,
+        guest: &RecordedInstance,
+    ) -> Result<(), Failed> {
+        let bytes = guest.memory_bytes();
+        if !self.budget.is_misfit(plan.func, bytes) {
+            return Ok(());
+        }
+        Err(Failed::for_good(Error::StateExceedsBudget {
+            state_mib: mib(bytes),
+            threshold_mib: mib(self.budget.warn_bytes()),
+            objects: guest.live_objects(),
+        }))
+    }
+
     /// Whether a generation began below the warning threshold. If not, the state alone fills the
     /// memory, and another attempt on a rebuilt one would end in the same way.
-    fn leaves_room(&self, generation: &Generation) -> bool {
+    pub(super) fn leaves_room(&self, generation: &Generation) -> bool {
         generation.fresh_bytes() < self.budget.warn_bytes()
     }
 
@@ -173,16 +207,21 @@ impl Shared {
         }
     }
 
-    /// Whether a trap at this size is most likely a failed allocation: guests panic and abort
-    /// alike.
-    fn is_exhausted(&self, trap: Trap, bytes: u64) -> bool {
+    /// Whether a trap is most likely a failed allocation: growth was refused before it, or the
+    /// memories are so large that it may have been. Guests panic and abort alike.
+    fn is_exhausted(&self, trap: Trap, ended: &Ended) -> bool {
         let may_be = matches!(trap, Trap::Unreachable | Trap::MemoryOutOfBounds);
-        let can_grow = |memory: &MemoryType| memory.pages_max != Some(memory.pages_min);
-        let info = &self.config.info;
-        may_be && info.memories().iter().any(can_grow) && self.budget.is_exhausted(bytes)
+        let is_refused = ended.exhaustion.is_some();
+        may_be && self.can_grow() && (is_refused || self.budget.is_exhausted(ended.bytes))
     }
 
-    fn out_of_memory(&self, export: String, bytes: u64) -> Error {
+    /// Whether some memory of the module may grow at all.
+    pub(super) fn can_grow(&self) -> bool {
+        let can_grow = |memory: &MemoryType| memory.pages_max != Some(memory.pages_min);
+        self.config.info.memories().iter().any(can_grow)
+    }
+
+    pub(super) fn out_of_memory(&self, export: String, bytes: u64) -> Error {
         CallError::out_of_memory(export, bytes, self.budget.limit()).into()
     }
 }

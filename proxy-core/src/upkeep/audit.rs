@@ -14,7 +14,7 @@ use guest_calls::{CallFailure, OwnedArg};
 use smallvec::SmallVec;
 
 use super::Upkeep;
-use super::replay::{Entries, Noted, Replay};
+use super::replay::{BATCH, Entries, Noted, Replay};
 use crate::checkpoint::Checkpoint;
 use crate::generation::{Blueprint, Failure, Generation, lock};
 use crate::journal::ResultRecord;
@@ -201,7 +201,7 @@ impl Upkeep {
         let calls: Vec<&PureCall> = case.log.calls.iter().filter(|call| is_made(call)).collect();
         let mut count = calls.len();
         loop {
-            match self.replayed(case, &calls[..count])? {
+            match self.replayed_with(case, &calls[..count])? {
                 Ok((generation, refused)) => {
                     let snapshot = if captures && case.active.is_some() {
                         generation.enter_standby().snapshot().ok()
@@ -222,7 +222,7 @@ impl Upkeep {
 
     /// A generation with the entries and these pure calls among them, and how many of the calls
     /// were refused; or the position of the call that ended the instance.
-    fn replayed(
+    fn replayed_with(
         &self,
         case: &Case,
         calls: &[&PureCall],
@@ -235,7 +235,8 @@ impl Upkeep {
             let entries = &case.entries;
             let due = entries.partition_point(|entry| entry.sequence <= call.after);
             if due > applied {
-                replay.run(Entries::These(&entries[applied..due]), |_| Ok(true))?;
+                let entries = &mut Entries::these(entries[applied..due].to_vec());
+                replay.run(entries, BATCH, |_| Ok(true))?;
                 applied = due;
             }
             match self.repeat_pure(&replay.generation, call) {
@@ -244,7 +245,8 @@ impl Upkeep {
                 Repeated::Ended => return Ok(Err(position)),
             }
         }
-        replay.run(Entries::These(&case.entries[applied..]), |_| Ok(true))?;
+        let rest = &mut Entries::these(case.entries[applied..].to_vec());
+        replay.run(rest, BATCH, |_| Ok(true))?;
         Ok(Ok((replay.generation, refused)))
     }
 

@@ -3,21 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::replay::{Entries, Noted, Replay};
-use super::{State, Upkeep};
+use super::aside::{Aside, Scratch, Verdict, Verification};
+use super::{PAUSE, State, Upkeep};
 use crate::checkpoint::Checkpoint;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation};
 use crate::state::Step;
-use crate::{Checkpointed, Error, Reason, SequenceNumber, Source, SwapState};
-
-/// The verdict on a checkpoint that was compared with a replay.
-enum Verdict {
-    Same,
-    Differs(String),
-    /// It gave way to a call that waits for upkeep.
-    GaveWay,
-}
+use crate::{Checkpointed, Entry, Error, Reason, SequenceNumber, Source, SwapState};
 
 impl Upkeep {
     pub(crate) fn checkpoint_manually(&self) -> Result<Checkpointed, Error> {
@@ -34,8 +26,7 @@ impl Upkeep {
         outcome
     }
 
-    /// The newest checkpoint, if a standby can be made from one. A checkpoint that is due for
-    /// comparison with a replay is compared first, if there is time.
+    /// The newest checkpoint, if a standby can be made from one.
     pub(super) fn choose_checkpoint(
         &self,
         state: &mut State,
@@ -46,14 +37,33 @@ impl Upkeep {
             return state.checkpoints.base().cloned();
         }
         if reason == Reason::Manual {
-            if state.checkpoints.is_verification_due() {
-                self.verify_checkpoint(state);
-            }
+            self.verify_by_hand(state);
             if self.would_outgrow(state) {
                 return None;
             }
         }
+        if self.is_outrun(state) {
+            self.forget_checkpoints(state);
+        }
         state.checkpoints.newest().cloned()
+    }
+
+    /// Whether the newest checkpoint's tail takes longer than a replay of what is alive: most of what
+    /// it holds is gone, and its holes would be in the standby. Nothing replaces a base.
+    fn is_outrun(&self, state: &State) -> bool {
+        let Some(newest) = state.checkpoints.newest_after_base() else {
+            return false;
+        };
+        self.compact_tail(newest.sequence);
+        let took =
+            |entries: &[Arc<Entry>]| entries.iter().map(|entry| entry.took).sum::<Duration>();
+        let tail = self
+            .shared
+            .journal
+            .lock()
+            .after(newest.sequence, usize::MAX);
+        let tail = took(&tail);
+        state.checkpoints.is_long(tail) && took(&self.shared.journal.live_entries().0) < tail
     }
 
     /// Takes a checkpoint of a new standby, if one is due, before anything else runs on it. A
@@ -93,82 +103,47 @@ impl Upkeep {
         self.keep_checkpoint(state, &generation, Instant::now())
     }
 
-    fn checkpoint_thoroughly(&self, state: &mut State) -> Result<Checkpointed, Error> {
-        match self.checkpoint_to_continue(state, false)? {
-            Some(taken) => Ok(taken),
-            None => unreachable!("it does not give way"),
+    /// A checkpoint of an instance made for this alone, at once.
+    pub(super) fn checkpoint_thoroughly(&self, state: &mut State) -> Result<Checkpointed, Error> {
+        if let Some(Aside::Scratch(_)) = &state.aside {
+            // It would be the same, but late.
+            self.drop_aside(state);
         }
+        let continued = self.continued_by_next(state);
+        let begun = self.begin_scratch(state, continued);
+        let mut scratch = begun.inspect_err(|error| self.checkpoint_failed(error))?;
+        let outcome = scratch.finish();
+        self.scratched(state, &scratch, outcome)
     }
 
-    /// A checkpoint of an instance made for this alone, which continues the newest one unless its
-    /// history would be too long. `None` if it gave way.
-    pub(super) fn checkpoint_to_continue(
-        &self,
-        state: &mut State,
-        gives_way: bool,
-    ) -> Result<Option<Checkpointed>, Error> {
-        let continues = !self.would_outgrow(state);
-        self.checkpoint_aside(state, continues, gives_way)
+    /// The checkpoint that the next one continues, unless that one is to be made from nothing.
+    pub(super) fn continued_by_next(&self, state: &mut State) -> Option<Arc<Checkpoint>> {
+        if self.would_outgrow(state) {
+            return None;
+        }
+        state.checkpoints.newest().cloned()
     }
 
-    /// A checkpoint of an instance made for this alone, from the newest checkpoint or else from
-    /// nothing. `None` if it gave way to a call that waits for a dead generation to be replaced.
-    fn checkpoint_aside(
+    /// Takes the checkpoint of an instance made for this.
+    pub(super) fn scratched(
         &self,
         state: &mut State,
-        continues: bool,
-        gives_way: bool,
-    ) -> Result<Option<Checkpointed>, Error> {
-        let started = Instant::now();
-        let blueprint = state.blueprint.clone();
-        let continues = continues || state.checkpoints.base().is_some();
-        let base = state.checkpoints.newest().filter(|_| continues).cloned();
-        let scratch = self.scratch(&blueprint, base.as_ref(), gives_way);
+        scratch: &Scratch,
+        outcome: Result<(), Error>,
+    ) -> Result<Checkpointed, Error> {
         self.shared.journal.lock().hold_scratch(None);
-        match scratch {
-            Ok(None) => Ok(None),
-            Ok(Some(generation)) => {
-                let taken = self.keep_checkpoint(state, &generation, started)?;
-                if base.is_none() {
-                    self.forget_older(state);
-                }
-                Ok(Some(taken))
+        if let Err(error) = outcome {
+            if let (Some(continued), Error::Divergence(_)) = (scratch.continued(), &error) {
+                self.reject(state, continued, error.to_string());
             }
-            Err(error) => {
-                if let (Some(base), Error::Divergence(_)) = (&base, &error) {
-                    self.reject(state, base, error.to_string());
-                }
-                self.checkpoint_failed(&error);
-                Err(error)
-            }
+            self.checkpoint_failed(&error);
+            return Err(error);
         }
-    }
-
-    /// An instance that has applied the journal, and serves no calls. `None` if it gave way.
-    fn scratch(
-        &self,
-        blueprint: &Blueprint,
-        base: Option<&Arc<Checkpoint>>,
-        gives_way: bool,
-    ) -> Result<Option<Generation>, Error> {
-        let go_on = |_: &Replay<'_>| Ok(!(gives_way && self.is_urgent()));
-        // The rest of an old generation would be one instance too many.
-        self.graveyard.wait();
-        let base = base.map(|base| &**base);
-        let mut replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::AsScratch)?;
-        if base.is_none() {
-            // Entries that older checkpoints alone need are left out.
-            let (live, last) = self.shared.journal.live_entries();
-            replay.note(&mut self.shared.journal.lock(), last);
-            if !replay.run(Entries::These(&live), go_on)? {
-                return Ok(None);
-            }
-            replay.skip_to(last);
+        let taken = self.keep_checkpoint(state, scratch.generation(), scratch.started())?;
+        if scratch.continued().is_none() {
+            self.forget_older(state);
         }
-        // What callers journal meanwhile is left to the tail: it might never end.
-        let target = self.shared.journal.lock().last();
-        let is_done = replay.run(Entries::JournalUpTo(target), go_on)?;
-        Ok(is_done.then_some(replay.generation))
+        Ok(taken)
     }
 
     fn keep_checkpoint(
@@ -204,7 +179,7 @@ impl Upkeep {
         Ok(taken)
     }
 
-    fn checkpoint_failed(&self, error: &Error) {
+    pub(super) fn checkpoint_failed(&self, error: &Error) {
         self.shared.ledger.emit(&Event::CheckpointError {
             error: error.to_string(),
         });
@@ -218,26 +193,57 @@ impl Upkeep {
             .is_none_or(|active| active.taint().is_some())
     }
 
-    /// When nothing else is due: compares the newest checkpoint with a replay, or takes a newer
-    /// one.
+    /// When nothing else is due: begins to compare the newest checkpoint with a replay, or to make
+    /// a newer one, and goes on with what was begun.
     pub(super) fn maintain_checkpoints(&self, state: &mut State) {
+        if state.aside.is_none() {
+            self.begin_aside(state);
+        }
+        self.work_aside(state);
+    }
+
+    fn begin_aside(&self, state: &mut State) {
         let is_free = state.swap == SwapState::Idle && state.draining.is_none();
-        if !state.checkpoints.are_taken() || !is_free || self.is_urgent() {
+        let is_paused = state
+            .checkpoint_pause
+            .is_some_and(|until| Instant::now() < until);
+        if !state.checkpoints.are_taken() || !is_free || is_paused || self.is_urgent() {
             return;
         }
-        if state.checkpoints.is_verification_due() {
-            self.verify_checkpoint(state);
-            return;
+        let begun = if state.checkpoints.is_verification_due() {
+            self.begin_due_verification(state)
+        } else {
+            self.begin_due_checkpoint(state)
+        };
+        match begun {
+            Ok(aside) => state.aside = aside,
+            Err(error) => {
+                self.checkpoint_failed(&error);
+                state.checkpoint_pause = Some(Instant::now() + PAUSE);
+            }
         }
-        let newest = state.checkpoints.newest();
-        let since = newest.map_or(SequenceNumber::ZERO, |newest| newest.sequence);
+    }
+
+    fn begin_due_verification(&self, state: &State) -> Result<Option<Aside>, Error> {
+        let Some(newest) = state.checkpoints.newest_after_base().cloned() else {
+            return Ok(None);
+        };
+        let begun = self.begin_verification(state, newest)?;
+        Ok(Some(Aside::Verification(begun)))
+    }
+
+    fn begin_due_checkpoint(&self, state: &mut State) -> Result<Option<Aside>, Error> {
+        let newest = state.checkpoints.newest().cloned();
+        let since = newest
+            .as_ref()
+            .map_or(SequenceNumber::ZERO, |newest| newest.sequence);
         let (entries, behind) = {
             let journal = self.shared.journal.lock();
             (journal.len(), journal.count_after(since))
         };
         let is_stale = state.checkpoints.base().is_none()
             && (self.shared.journal.is_held_by_the_dead() || self.would_outgrow(state));
-        let is_wanted = if state.checkpoints.newest().is_some() {
+        let is_wanted = if newest.is_some() {
             is_stale
                 || state
                     .checkpoints
@@ -247,13 +253,12 @@ impl Upkeep {
             // date at once.
             state.newest > 1 && entries > 0
         };
-        let is_paused = state
-            .checkpoint_pause
-            .is_some_and(|until| Instant::now() < until);
-        if is_wanted && !is_paused {
-            let outcome = self.checkpoint_aside(state, !is_stale, true);
-            state.checkpoint_pause = outcome.is_err().then(|| Instant::now() + PAUSE);
+        if !is_wanted {
+            return Ok(None);
         }
+        let continued = newest.filter(|_| !is_stale);
+        let begun = self.begin_scratch(state, continued)?;
+        Ok(Some(Aside::Scratch(begun)))
     }
 
     /// Whether a history of this length has too many entries that nothing alive needs.
@@ -281,51 +286,65 @@ impl Upkeep {
         self.is_outgrown(state, with_tail())
     }
 
-    /// Repeats the history of the newest checkpoint on a fresh instance, and compares.
-    pub(super) fn verify_checkpoint(&self, state: &mut State) {
-        let Some(checkpoint) = state.checkpoints.newest_after_base().cloned() else {
+    /// Before a standby is made by hand: finishes the verification that is due, if no supervisor
+    /// does, for as long as a preparation may take. The rest is left to the next opportunity.
+    fn verify_by_hand(&self, state: &mut State) {
+        if self.shared.wakeup.is_supervised() {
             return;
-        };
-        let started = Instant::now();
-        let base = state.checkpoints.base().cloned();
-        match self.compare(&state.blueprint, base.as_deref(), &checkpoint) {
-            Ok(Verdict::GaveWay) => {}
+        }
+        let end = Instant::now() + self.options.prepare_timeout;
+        if state.aside.is_none() && state.checkpoints.is_verification_due() {
+            match self.begin_due_verification(state) {
+                Ok(begun) => state.aside = begun,
+                Err(error) => self.checkpoint_failed(&error),
+            }
+        }
+        while let Some(Aside::Verification(_)) = &state.aside
+            && Instant::now() < end
+            && !self.is_urgent()
+        {
+            self.advance_aside(state, end);
+        }
+    }
+
+    /// Settles a verification that ended.
+    pub(super) fn verified(
+        &self,
+        state: &mut State,
+        verification: &Verification,
+        outcome: Result<Verdict, Error>,
+    ) {
+        let checkpoint = &verification.checkpoint;
+        match outcome {
             Ok(Verdict::Same) => {
                 checkpoint.note_verified();
                 self.shared.ledger.emit(&Event::CheckpointVerified {
                     sequence: checkpoint.sequence,
                     entries: checkpoint.history.len(),
-                    duration: started.elapsed(),
+                    duration: verification.started.elapsed(),
                 });
             }
             Ok(Verdict::Differs(difference)) => {
-                let reason = format!("a replay from nothing gives {difference}");
-                self.reject(state, &checkpoint, reason);
+                let from = if state.checkpoints.base().is_some() {
+                    "the base"
+                } else {
+                    "nothing"
+                };
+                let reason = format!("a replay from {from} gives {difference}");
+                self.reject(state, checkpoint, reason);
             }
             Err(error @ Error::Divergence(_)) => {
-                self.reject(state, &checkpoint, error.to_string());
+                self.reject(state, checkpoint, error.to_string());
             }
-            Err(error) => self.checkpoint_failed(&error),
+            Err(error) => {
+                self.checkpoint_failed(&error);
+                state.checkpoint_pause = Some(Instant::now() + PAUSE);
+            }
         }
     }
 
-    fn compare(
-        &self,
-        blueprint: &Blueprint,
-        base: Option<&Checkpoint>,
-        checkpoint: &Arc<Checkpoint>,
-    ) -> Result<Verdict, Error> {
-        self.graveyard.wait();
-        let mut replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::Nowhere)?;
-        let go_on = |_: &Replay<'_>| Ok(!self.is_urgent());
-        if !replay.run(Entries::Like(&checkpoint.history), go_on)? {
-            return Ok(Verdict::GaveWay);
-        }
-        let difference = checkpoint.difference(&replay.generation.capture()?)?;
-        Ok(difference.map_or(Verdict::Same, Verdict::Differs))
-    }
-
-    /// Rejects a checkpoint that differed from a replay.
+    /// Rejects a checkpoint that differed from a replay, those that continue it, and what is made
+    /// from it.
     pub(super) fn reject(&self, state: &mut State, checkpoint: &Arc<Checkpoint>, reason: String) {
         if state.checkpoints.is_base(checkpoint) {
             // It was verified, and nothing is left to make its state from.
@@ -337,6 +356,13 @@ impl Upkeep {
         });
         let rejections = self.shared.ledger.counts.checkpoints_rejected.get();
         state.checkpoints.reject(checkpoint, rejections);
+        if state
+            .aside
+            .as_ref()
+            .is_some_and(|aside| aside.is_about(checkpoint))
+        {
+            self.drop_aside(state);
+        }
         self.hold_journal(state);
     }
 
@@ -345,6 +371,14 @@ impl Upkeep {
         state.checkpoints.settle();
         self.hold_journal(state);
         self.shared.compact(self.shared.journal.standby_applied());
+    }
+
+    /// No checkpoint is of use any more, but for the base: the next one is made from that, or from
+    /// nothing.
+    pub(super) fn forget_checkpoints(&self, state: &mut State) {
+        self.drop_aside(state);
+        state.checkpoints.forget();
+        self.hold_journal(state);
     }
 
     /// Makes the journal keep what standbys from the current checkpoints will need.
@@ -374,6 +408,3 @@ impl Upkeep {
         state.step(Step::Prepare);
     }
 }
-
-/// How long no checkpoint is tried in the background after one failed.
-pub(super) const PAUSE: Duration = Duration::from_mins(1);

@@ -125,8 +125,10 @@ impl Upkeep {
         self.shared.wakeup.wake();
         let mut state = lock(&self.state);
         self.discard(&mut state);
+        self.drop_aside(&mut state);
         active.retire();
         active.send_away();
+        self.shared.holding.release();
         let since = Instant::now();
         let mut left = vec![active];
         left.extend(state.draining.take().map(|draining| draining.generation));

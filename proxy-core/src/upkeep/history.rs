@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::checkpointing::PAUSE;
-use super::{State, Upkeep};
+use super::aside::{Aside, SLICE};
+use super::{PAUSE, State, Upkeep};
 use crate::checkpoint::{Checkpoint, History};
 use crate::event::Event;
 use crate::{Compacted, Error, HistoryBound, SequenceNumber, SwapState};
 
 /// A fold is due at this length, or at the bound of the warning if that is lower. It replays what
-/// it drops twice and looks at all of the memory, so it should not come too often.
+/// it drops twice and looks at all of the memory, so it should not come too often. At the double of
+/// it callers wait for the fold.
 const FOLD_AT: HistoryBound = HistoryBound {
     entries: 8_192,
     bytes: 16 << 20,
@@ -37,8 +38,8 @@ impl Upkeep {
         let (entries_before, bytes_before) = (size.entries(), size.bytes());
         self.shared.compact(self.shared.journal.standby_applied());
         let folded = match state.checkpoints.history() {
-            History::Checkpoint => self.fold(&mut state, false),
-            History::Full => Ok(false),
+            History::Checkpoint => self.fold_by_hand(&mut state),
+            History::Full => Ok(()),
         };
         self.publish(&state);
         folded?;
@@ -69,102 +70,155 @@ impl Upkeep {
         self.shared.journal.lock().look_again_when_doubled();
     }
 
-    /// Folds the journal if that is due and nothing else is. Returns whether there was a fold to
-    /// make.
-    pub(super) fn fold_if_due(&self, state: &mut State) -> bool {
+    /// Whether upkeep may work on a fold that is due.
+    fn can_fold(&self, state: &State) -> bool {
         let is_free = matches!(state.swap, SwapState::Idle | SwapState::Ready)
             && state.draining.is_none()
             && !self.is_urgent();
         let is_paused = state
             .checkpoint_pause
             .is_some_and(|until| Instant::now() < until);
-        if !state.fold_due || !state.checkpoints.are_taken() || !is_free || is_paused {
+        state.fold_due && state.checkpoints.are_taken() && is_free && !is_paused
+    }
+
+    /// Works for a slice on a fold that is due. Returns whether there was one.
+    pub(super) fn fold_if_due(&self, state: &mut State) -> bool {
+        if !self.can_fold(state) {
             return false;
         }
-        // If callers journal faster than folds replay, the journal would only grow.
+        let started = Instant::now();
+        // If callers journal faster than work aside replays, the journal would only grow.
         let size = &self.shared.journal.size;
         let is_too_long = first_look_at(History::Checkpoint, self.options.history_bound)
             .doubled()
             .is_reached(size.entries(), size.bytes());
-        let _held = is_too_long.then(|| self.shared.journal.hold_back());
+        let (held, time) = if is_too_long {
+            let held = self.shared.journal.hold_back();
+            (Some(held), self.options.prepare_timeout)
+        } else {
+            (None, SLICE)
+        };
         // An error has been reported by an event where it arose.
-        let outcome = self.fold(state, true);
-        state.checkpoint_pause = outcome.is_err().then(|| Instant::now() + PAUSE);
+        if self.advance_fold(state, started + time).is_err() {
+            state.checkpoint_pause = Some(Instant::now() + PAUSE);
+        }
+        drop(held);
+        let goes_on = state.aside.is_some() || self.can_fold(state);
+        state.aside_took = goes_on.then(|| started.elapsed());
         true
     }
 
-    /// Takes a checkpoint that has most of the journal, unless there is one, verifies it, and lets
-    /// it take the place of the entries up to it. Returns whether it did, or gave way to a call
-    /// that waits for a dead generation to be replaced.
+    /// Goes on with a fold until `end`, or until something else is due.
+    fn advance_fold(&self, state: &mut State, end: Instant) -> Result<(), Error> {
+        while self.can_fold(state) {
+            if state.aside.is_none() {
+                self.step_fold(state)?;
+            }
+            self.advance_aside(state, end);
+            if state.aside.is_some() || Instant::now() >= end {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the newest checkpoint take the place of the entries up to it if it was verified; or
+    /// else begins to verify it; or to make one, if the newest has less than half of the journal.
+    fn step_fold(&self, state: &mut State) -> Result<(), Error> {
+        if self.is_folded(state) {
+            state.fold_due = false;
+            return Ok(());
+        }
+        let newest = state.checkpoints.newest_after_base().cloned();
+        let is_near = |checkpoint: &Arc<Checkpoint>| {
+            let journal = self.shared.journal.lock();
+            2 * journal.count_after(checkpoint.sequence) <= journal.len()
+        };
+        let Some(checkpoint) = newest.filter(is_near) else {
+            let continued = self.continued_by_next(state);
+            let begun = self.begin_scratch(state, continued);
+            let begun = begun.inspect_err(|error| self.checkpoint_failed(error))?;
+            state.aside = Some(Aside::Scratch(begun));
+            return Ok(());
+        };
+        if checkpoint.is_verified() {
+            return self.put_in_place(state, &checkpoint);
+        }
+        let begun = self.begin_verification(state, checkpoint);
+        let begun = begun.inspect_err(|error| self.checkpoint_failed(error))?;
+        state.aside = Some(Aside::Verification(begun));
+        Ok(())
+    }
+
+    /// Whether there is nothing after the base.
+    fn is_folded(&self, state: &State) -> bool {
+        let base = state.checkpoints.base();
+        let since = base.map_or(SequenceNumber::ZERO, |base| base.sequence);
+        self.shared.journal.lock().count_after(since) == 0
+    }
+
+    /// Takes a checkpoint that has all of the journal, unless there is one, verifies it, and lets it
+    /// take the place of the entries up to it.
     ///
     /// # Errors
     ///
-    /// [`Error::NoCheckpoint`], also if the checkpoint was rejected; [`Error::Divergence`].
-    fn fold(&self, state: &mut State, gives_way: bool) -> Result<bool, Error> {
+    /// [`Error::NoCheckpoint`], also if the checkpoint was rejected or its verification took longer
+    /// than a preparation may; [`Error::Divergence`].
+    fn fold_by_hand(&self, state: &mut State) -> Result<(), Error> {
         state.checkpoints.check_taken()?;
-        let base = state.checkpoints.base();
-        let since = base.map_or(SequenceNumber::ZERO, |base| base.sequence);
-        if self.shared.journal.lock().count_after(since) == 0 {
+        if self.is_folded(state) {
             state.fold_due = false;
-            return Ok(false);
+            return Ok(());
         }
-        let Some(checkpoint) = self.checkpoint_to_fold(state, gives_way)? else {
-            return Ok(false);
+        let has_all = |checkpoint: &Arc<Checkpoint>| {
+            self.shared.journal.lock().count_after(checkpoint.sequence) == 0
+        };
+        if !state.checkpoints.newest_after_base().is_some_and(has_all) {
+            self.checkpoint_thoroughly(state)?;
+        }
+        let Some(checkpoint) = state.checkpoints.newest_after_base().cloned() else {
+            return Err(no_fold("it is gone"));
         };
         if !checkpoint.is_verified() {
-            self.verify_checkpoint(state);
+            self.verify_now(state, &checkpoint)?;
         }
-        let is_kept = state
-            .checkpoints
-            .newest()
-            .is_some_and(|newest| Arc::ptr_eq(newest, &checkpoint));
-        if !is_kept {
-            return Err(Error::NoCheckpoint {
-                reasons: "it differed from a replay; see the event `checkpoint-rejected`"
-                    .to_owned(),
-            });
+        let newest = state.checkpoints.newest_after_base();
+        if !newest.is_some_and(|newest| Arc::ptr_eq(newest, &checkpoint)) {
+            return Err(no_fold(
+                "it differed from a replay; see the event `checkpoint-rejected`",
+            ));
         }
         if !checkpoint.is_verified() {
-            if gives_way {
-                return Ok(false);
-            }
-            return Err(Error::NoCheckpoint {
-                reasons: "its comparison with a replay did not end; see the event \
-                          `checkpoint-error`, and try again"
-                    .to_owned(),
-            });
+            return Err(no_fold(
+                "its comparison with a replay did not end; see the event `checkpoint-error`, raise \
+                 the prepare timeout, or try again",
+            ));
         }
-        self.catch_up_to(state, checkpoint.sequence)?;
-        self.replace_history(state, &checkpoint);
-        Ok(true)
+        self.put_in_place(state, &checkpoint)
     }
 
-    /// The newest checkpoint if it has at least half of the journal, or else a newer one. `None` if
-    /// that gave way.
-    fn checkpoint_to_fold(
-        &self,
-        state: &mut State,
-        gives_way: bool,
-    ) -> Result<Option<Arc<Checkpoint>>, Error> {
-        let is_near = |checkpoint: &Arc<Checkpoint>| {
-            let journal = self.shared.journal.lock();
-            // By hand, what has come since counts too.
-            let behind = journal.count_after(checkpoint.sequence);
-            if gives_way {
-                2 * behind <= journal.len()
-            } else {
-                behind == 0
-            }
-        };
-        if let Some(newest) = state
-            .checkpoints
-            .newest_after_base()
-            .filter(|one| is_near(one))
-        {
-            return Ok(Some(Arc::clone(newest)));
+    /// Goes on with the verification of a checkpoint, or begins it, for as long as a preparation may
+    /// take. The rest is left aside.
+    fn verify_now(&self, state: &mut State, checkpoint: &Arc<Checkpoint>) -> Result<(), Error> {
+        let is_begun = matches!(&state.aside, Some(Aside::Verification(begun))
+            if Arc::ptr_eq(&begun.checkpoint, checkpoint));
+        if !is_begun {
+            self.drop_aside(state);
+            let begun = self.begin_verification(state, Arc::clone(checkpoint));
+            let begun = begun.inspect_err(|error| self.checkpoint_failed(error))?;
+            state.aside = Some(Aside::Verification(begun));
         }
-        let taken = self.checkpoint_to_continue(state, gives_way)?;
-        Ok(taken.and_then(|_| state.checkpoints.newest_after_base().cloned()))
+        let end = Instant::now() + self.options.prepare_timeout;
+        while state.aside.is_some() && Instant::now() < end && !self.is_urgent() {
+            self.advance_aside(state, end);
+        }
+        Ok(())
+    }
+
+    fn put_in_place(&self, state: &mut State, checkpoint: &Arc<Checkpoint>) -> Result<(), Error> {
+        self.catch_up_to(state, checkpoint.sequence)?;
+        self.replace_history(state, checkpoint);
+        Ok(())
     }
 
     /// A standby that waits must have what the journal drops.
@@ -187,6 +241,8 @@ impl Upkeep {
 
     /// Drops the entries that a verified checkpoint has, from the journal and from its history.
     fn replace_history(&self, state: &mut State, checkpoint: &Arc<Checkpoint>) {
+        // The history of an instance aside begins before the new base.
+        self.drop_aside(state);
         if let Some(standby) = &mut state.standby {
             // Its history begins with what is dropped here.
             standby.generation.forget_history();
@@ -202,5 +258,11 @@ impl Upkeep {
         self.shared
             .ledger
             .emit(&Event::HistoryFolded { sequence, entries });
+    }
+}
+
+fn no_fold(reason: &str) -> Error {
+    Error::NoCheckpoint {
+        reasons: reason.to_owned(),
     }
 }

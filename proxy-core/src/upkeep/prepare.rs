@@ -27,6 +27,9 @@ pub(super) struct Standby {
     pub(super) is_touched: bool,
 }
 
+/// In an emergency a standby with little room is replaced only by a replay that takes no longer.
+const EMERGENCY_REPLAY_MAX: Duration = Duration::from_secs(1);
+
 /// A tail of up to this many entries is left to the swap itself.
 const TAIL: usize = 32;
 
@@ -80,7 +83,7 @@ impl Upkeep {
         let started = Instant::now();
         let base = base.as_deref();
         let mut replay = Replay::begin(&self.shared, &blueprint, 0, base, Noted::Nowhere)?;
-        replay.run(Entries::These(&entries), |_| Ok(true))?;
+        replay.run(&mut Entries::these(entries), BATCH, |_| Ok(true))?;
         if let Some(said) = &said {
             self.compare_state(said, &replay.generation)?;
         }
@@ -101,11 +104,13 @@ impl Upkeep {
         reason: Reason,
         now: Instant,
     ) -> Result<Prepared, Error> {
-        let blueprint = state.blueprint.clone();
-        self.prepare_from(state, blueprint, reason, now)
+        self.settling(state, |state| {
+            let blueprint = state.blueprint.clone();
+            self.prepare_from(state, blueprint, reason, now)
+        })
     }
 
-    fn prepare_from(
+    pub(super) fn prepare_from(
         &self,
         state: &mut State,
         blueprint: Blueprint,
@@ -130,23 +135,46 @@ impl Upkeep {
             .ledger
             .emit(&Event::StandbyPrepareStart { reason, entries });
         let mut outcome = self.replay(state, &blueprint, checkpoint.as_ref(), reason, started);
-        if let (Some(checkpoint), Err(error)) = (&checkpoint, &outcome)
-            && !matches!(error, Error::StateExceedsBudget { .. })
-            && !state.checkpoints.is_base(checkpoint)
+        if let Err(error) = &outcome
+            && state.swap == SwapState::Preparing
+            && self.make_room(state, error)
         {
-            // The journal is the truth, and is replayed without the checkpoint.
-            self.restore_failed(state, checkpoint, error);
-            let base = state.checkpoints.base().cloned();
-            self.begin_replay(base.as_deref());
-            outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
+            outcome = self.replay(state, &blueprint, checkpoint.as_ref(), reason, started);
+        }
+        let base = state.checkpoints.base().cloned();
+        let after_base = checkpoint.filter(|one| !state.checkpoints.is_base(one));
+        match (&after_base, &outcome) {
+            (Some(checkpoint), Err(error)) => {
+                // The journal is the truth, and is replayed without the checkpoint.
+                self.restore_failed(state, checkpoint, error);
+                self.begin_replay(base.as_deref());
+                outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
+            }
+            (Some(_), Ok((generation, ..)))
+                if self.is_crowded(state, generation.memory_bytes(), reason) =>
+            {
+                // What came and went since has left its holes in the checkpoint, or on top of it.
+                drop(outcome);
+                state.step(Step::Discard);
+                state.step(Step::Prepare);
+                self.forget_checkpoints(state);
+                self.begin_replay(base.as_deref());
+                outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
+            }
+            _ => {}
         }
         // Only for failures before it began to catch up: later ones are left to the next attempt.
         while let Err(error) = &outcome
             && state.swap == SwapState::Preparing
             && self.shared.can_do_without_artifact(error)
         {
-            let base = state.checkpoints.base().cloned();
             outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
+        }
+        if reason != Reason::Emergency
+            && let Ok((generation, ..)) = &outcome
+            && let Err(error) = self.check_budget(generation)
+        {
+            outcome = Err(error);
         }
         match outcome {
             Ok((generation, entries, source)) => {
@@ -157,6 +185,7 @@ impl Upkeep {
                 if self.shared.config.plan.state_digest.is_none() {
                     state.degradation.succeeded();
                 }
+                *lock(&self.shared.divergence) = None;
                 let prepared = Prepared {
                     generation: generation.number,
                     duration,
@@ -205,13 +234,13 @@ impl Upkeep {
         started: Instant,
     ) -> Result<(Generation, usize, Source), Error> {
         state.newest += 1;
-        let (shared, number) = (&*self.shared, state.newest);
+        let (shared, number) = (&self.shared, state.newest);
         let base = checkpoint.map(|checkpoint| &**checkpoint);
         let mut replay = Replay::begin(shared, blueprint, number, base, Noted::AsStandby)?;
         let source = base.map_or(Source::Replay, |base| Source::Checkpoint(base.sequence));
         let replayed = Instant::now();
         let target = shared.journal.lock().last();
-        replay.run(Entries::JournalUpTo(target), |replay| {
+        replay.run(&mut Entries::JournalUpTo(target), BATCH, |replay| {
             if started.elapsed() <= self.options.prepare_timeout {
                 self.compact_if_due();
                 return Ok(true);
@@ -232,13 +261,24 @@ impl Upkeep {
         }
         // A call that waits for a dead generation to be replaced must not wait for a checkpoint
         // too.
-        if reason != Reason::Emergency {
+        let bytes = generation.memory_bytes();
+        if checkpoint.is_none_or(|checkpoint| state.checkpoints.is_base(checkpoint)) {
+            state.replayed_bytes = Some(bytes);
+        }
+        if reason != Reason::Emergency && !self.is_crowded(state, bytes, reason) {
             self.checkpoint_fresh(state, &generation, source, tail);
         }
-        if reason != Reason::Emergency {
-            self.check_budget(&generation)?;
-        }
         Ok((generation, count, source))
+    }
+
+    /// Whether a standby of this size is past the warning threshold from its first moment, and one
+    /// made from nothing may be smaller. A call that waits for it does not wait for a long replay.
+    fn is_crowded(&self, state: &State, bytes: u64, reason: Reason) -> bool {
+        if bytes < self.shared.budget.warn_bytes() || !state.is_swollen(bytes) {
+            return false;
+        }
+        let entries = self.shared.journal.size.entries();
+        reason != Reason::Emergency || state.checkpoints.expected(entries) <= EMERGENCY_REPLAY_MAX
     }
 
     /// Applies what callers journaled meanwhile, until the tail is short. If callers journal as
@@ -343,6 +383,7 @@ impl Upkeep {
         Err(Error::StateExceedsBudget {
             state_mib: mib(state),
             threshold_mib: mib(threshold),
+            objects: generation.live_objects(),
         })
     }
 
@@ -350,6 +391,7 @@ impl Upkeep {
     pub(super) fn report_divergence(&self, error: &Error) {
         if let Error::Divergence(divergence) = error {
             let divergence = (**divergence).clone();
+            *lock(&self.shared.divergence) = Some(divergence.clone());
             self.shared
                 .ledger
                 .emit(&Event::ReplayDivergence { divergence });
@@ -360,11 +402,11 @@ impl Upkeep {
         if let Error::StateExceedsBudget {
             state_mib,
             threshold_mib,
-        } = error
+            objects,
+        } = &error
         {
-            state
-                .degradation
-                .budget_exceeded(now, state_mib, threshold_mib);
+            let exceeded = (*state_mib, *threshold_mib, objects.clone());
+            state.degradation.budget_exceeded(now, exceeded);
             self.shared.ledger.note_error(&error);
             self.publish(state);
             return error;
@@ -385,7 +427,9 @@ impl Upkeep {
         debug_assert_eq!(state.swap, SwapState::Idle);
         self.publish(state);
         match error {
-            error @ (Error::Divergence(_) | Error::PreparationTimeout { .. }) => error,
+            error @ (Error::Divergence(_)
+            | Error::PreparationTimeout { .. }
+            | Error::StandbyOutOfMemory { .. }) => error,
             error => Error::Preparation {
                 source: Box::new(error),
             },

@@ -6,20 +6,43 @@ use std::sync::Arc;
 use crate::checkpoint::{Applied, Checkpoint};
 use crate::generation::{Blueprint, Generation};
 use crate::journal::Journal;
+use crate::memory::mib;
 use crate::shared::Shared;
-use crate::{Entry, Error, SequenceNumber};
+use crate::{DivergenceKind, Entry, Error, SequenceNumber};
 
 /// Entries are applied in batches, between which the replay can end early.
 pub(super) const BATCH: usize = 256;
 
-/// The entries that a replay applies.
-#[derive(Clone, Copy)]
-pub(super) enum Entries<'e> {
+/// The entries that a replay applies, and how far it is.
+pub(super) enum Entries {
     /// The rest of the journal, up to this entry.
     JournalUpTo(SequenceNumber),
-    These(&'e [Arc<Entry>]),
+    These(Vec<Arc<Entry>>, Position),
     /// The history of another instance, applied in the same way.
-    Like(&'e [Applied]),
+    Like(Arc<[Applied]>, Position),
+}
+
+/// How many entries of a list have been applied.
+#[derive(Default)]
+pub(super) struct Position(usize);
+
+impl Position {
+    /// The next `count` entries.
+    fn advance<T>(&mut self, entries: &[T], count: usize) -> std::ops::Range<usize> {
+        let from = self.0;
+        self.0 = entries.len().min(from.saturating_add(count));
+        from..self.0
+    }
+}
+
+impl Entries {
+    pub(super) fn these(entries: Vec<Arc<Entry>>) -> Self {
+        Self::These(entries, Position::default())
+    }
+
+    pub(super) fn like(history: &Arc<[Applied]>) -> Self {
+        Self::Like(Arc::clone(history), Position::default())
+    }
 }
 
 /// Where progress is noted, so compaction keeps what the instance still needs.
@@ -31,8 +54,8 @@ pub(super) enum Noted {
 }
 
 /// An instance in the making.
-pub(super) struct Replay<'a> {
-    shared: &'a Shared,
+pub(super) struct Replay {
+    shared: Arc<Shared>,
     noted: Noted,
     pub(super) generation: Generation,
     /// The newest entry of the journal that was applied.
@@ -41,10 +64,10 @@ pub(super) struct Replay<'a> {
     pub(super) count: usize,
 }
 
-impl<'a> Replay<'a> {
+impl Replay {
     /// An instance that is fresh, or in the state of a checkpoint.
     pub(super) fn begin(
-        shared: &'a Shared,
+        shared: &Arc<Shared>,
         blueprint: &Blueprint,
         number: u64,
         checkpoint: Option<&Checkpoint>,
@@ -60,7 +83,7 @@ impl<'a> Replay<'a> {
             (generation, SequenceNumber::ZERO)
         };
         Ok(Self {
-            shared,
+            shared: Arc::clone(shared),
             noted,
             generation,
             applied,
@@ -68,55 +91,62 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// Applies entries, and asks after each batch whether to go on. Returns whether all were
-    /// applied.
+    /// Applies entries, `batch` at a time, and asks after each batch whether to go on. Returns
+    /// whether all were applied; if not, a later call goes on from there.
     ///
     /// # Errors
     ///
     /// [`Error::Divergence`]; what `go_on` returns.
     pub(super) fn run(
         &mut self,
-        entries: Entries<'_>,
+        entries: &mut Entries,
+        batch: usize,
         go_on: impl Fn(&Self) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        match entries {
-            Entries::These(entries) => {
-                for batch in entries.chunks(BATCH) {
-                    apply(self.shared, &self.generation, batch)?;
-                    self.count += batch.len();
-                    if !go_on(self)? {
-                        return Ok(false);
-                    }
-                }
+        loop {
+            let applied = self.apply_next(entries, batch)?;
+            self.count += applied;
+            if applied == 0 {
+                return Ok(true);
             }
-            Entries::Like(history) => {
-                for batch in history.chunks(BATCH) {
-                    self.generation.apply_like(batch)?;
-                    self.count += batch.len();
-                    if !go_on(self)? {
-                        return Ok(false);
-                    }
-                }
-            }
-            Entries::JournalUpTo(target) => {
-                while self.applied < target {
-                    let batch = {
-                        let mut journal = self.shared.journal.lock();
-                        let batch = journal.after(self.applied, BATCH);
-                        let Some(last) = batch.last() else { break };
-                        self.note(&mut journal, last.sequence);
-                        batch
-                    };
-                    apply(self.shared, &self.generation, &batch)?;
-                    self.applied = batch.last().map_or(self.applied, |last| last.sequence);
-                    self.count += batch.len();
-                    if !go_on(self)? {
-                        return Ok(false);
-                    }
-                }
+            if !go_on(self)? {
+                return Ok(false);
             }
         }
-        Ok(true)
+    }
+
+    /// Applies the next entries, and returns how many there were.
+    fn apply_next(&mut self, entries: &mut Entries, count: usize) -> Result<usize, Error> {
+        match entries {
+            Entries::These(entries, position) => {
+                let batch = &entries[position.advance(entries, count)];
+                apply(&self.shared, &self.generation, batch)?;
+                Ok(batch.len())
+            }
+            Entries::Like(history, position) => {
+                let batch = &history[position.advance(history, count)];
+                self.generation.apply_like(batch)?;
+                Ok(batch.len())
+            }
+            Entries::JournalUpTo(target) if self.applied < *target => {
+                let batch = {
+                    let mut journal = self.shared.journal.lock();
+                    let batch = journal.after(self.applied, count);
+                    if let Some(last) = batch.last() {
+                        self.note(&mut journal, last.sequence);
+                    }
+                    batch
+                };
+                apply(&self.shared, &self.generation, &batch)?;
+                self.applied = batch.last().map_or(self.applied, |last| last.sequence);
+                Ok(batch.len())
+            }
+            Entries::JournalUpTo(_) => Ok(0),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Counts the entries up to this one as applied: those that were not are about freed objects.
@@ -147,6 +177,28 @@ pub(super) fn apply(
     applied
 }
 
+/// A standby that ran out of memory departs from the original, and yet the module may be as
+/// deterministic as any: its memory is laid out otherwise, because entries about freed objects are
+/// left out.
+fn explained(shared: &Shared, generation: &Generation, error: Error) -> Error {
+    let bytes = generation.memory_bytes();
+    match error {
+        Error::Divergence(divergence)
+            if divergence.what == DivergenceKind::Outcome
+                && generation.ended_in_allocation()
+                && shared.budget.is_exhausted(bytes) =>
+        {
+            Error::StandbyOutOfMemory {
+                entry: divergence.entry,
+                export: divergence.export,
+                used_mib: mib(bytes),
+                limit_mib: mib(shared.budget.limit()),
+            }
+        }
+        error => error,
+    }
+}
+
 /// Applies entries without a look at the artifact store, whose directory may be slow. The next
 /// replay keeps what was exported.
 pub(super) fn apply_alone(
@@ -154,7 +206,8 @@ pub(super) fn apply_alone(
     generation: &Generation,
     entries: &[Arc<Entry>],
 ) -> Result<(), Error> {
-    let imported = generation.apply(entries, shared.artifacts.of_entries())?;
+    let applied = generation.apply(entries, shared.artifacts.of_entries());
+    let imported = applied.map_err(|error| explained(shared, generation, error))?;
     shared.ledger.counts.imported.add(imported);
     shared.ledger.counts.verified.add(entries.len() as u64);
     Ok(())

@@ -74,7 +74,7 @@ impl Upkeep {
         let Some(standby) = &state.standby else {
             return Err(Error::NoStandby);
         };
-        let pinned = Pinned::new(&self.shared, &standby.generation, false);
+        let pinned = Pinned::new(&self.shared, &standby.generation, None);
         for hooks in &self.options.hooks {
             let outcome = self.run_hook(|| pollster::block_on(hooks.before_swap(context, &pinned)));
             match outcome {
@@ -188,15 +188,32 @@ impl Upkeep {
         }
         state.checkpoints.settle();
         self.hold_journal(state);
+        let is_new = self.learn_working_set(state, &old);
         state.memory.growth.rebase();
         state.memory.baseline = swapped.memory_after;
         state.memory.reported = 0;
+        self.shared.budget.settle_at(state.memory.settled(), is_new);
         state.draining = Some(Draining {
             generation: old,
             since: Instant::now(),
         });
+        self.watch_new(state);
+        if self.shared.wakeup.is_supervised() {
+            self.shared.holding.look_again();
+        } else {
+            self.shared.holding.release();
+        }
         self.publish(state);
         self.shared.ledger.emit(&Event::SwapComplete(swapped));
+    }
+
+    /// Learns from how the old generation grew. Returns whether that is something new.
+    fn learn_working_set(&self, state: &mut State, old: &Generation) -> bool {
+        let ran_out = old.taint().is_some() && self.shared.budget.is_exhausted(old.memory_bytes());
+        let working_set = &mut state.memory.working_set;
+        let before = working_set.bytes();
+        working_set.learn(old.life(ran_out));
+        working_set.bytes() != before
     }
 
     fn after_swap(&self, state: &mut State, context: &SwapContext) {

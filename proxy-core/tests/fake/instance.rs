@@ -9,7 +9,7 @@ use std::time::Instant;
 use engine_api::{
     Caller, Engine, EngineId, Error, FuncIndex, GlobalIndex, HostFunc, Instance, Interrupt,
     Interrupter, Limits, MemoryImage, MemoryIndex, MemoryMeter, ModuleInfo, NumericType,
-    PAGE_BYTES, Slot, Snapshot, TableIndex, Trap, Val,
+    PAGE_BYTES, Slot, Snapshot, SnapshotParts, TableIndex, Trap, Val,
 };
 
 use super::{Behaviour, FakeModule, Probe, address, unsupported};
@@ -23,6 +23,8 @@ pub(crate) struct FakeInstance {
     pub(crate) objects: HashMap<u32, i64>,
     /// Numbers that the module keeps, by name.
     pub(crate) counters: HashMap<&'static str, i64>,
+    /// Whether it has state that no snapshot holds.
+    pub(crate) has_unheld_state: bool,
     heap_end: u64,
     /// Freed blocks by their size.
     freed: HashMap<u32, Vec<u32>>,
@@ -33,6 +35,7 @@ pub(crate) struct FakeInstance {
     hosts: HashMap<(String, String), HostFunc>,
     limits: Limits,
     pages_max: u64,
+    growth_refused: Option<u64>,
     interruption: Option<Arc<Interruption>>,
     deadline: Option<Instant>,
     depth: u32,
@@ -64,6 +67,7 @@ impl FakeInstance {
             memory: Vec::new(),
             objects: HashMap::new(),
             counters: HashMap::new(),
+            has_unheld_state: false,
             heap_end: 4096
                 + if script.snapshots {
                     0
@@ -78,6 +82,7 @@ impl FakeInstance {
             hosts,
             limits,
             pages_max: script.memory.and_then(|(_, max)| max).unwrap_or(1 << 16),
+            growth_refused: None,
             interruption: script.interruption.then(Arc::default),
             deadline: None,
             depth: 0,
@@ -319,6 +324,10 @@ impl Caller for FakeInstance {
         let bytes = pages.saturating_mul(PAGE_BYTES);
         let limit = self.limits.memory_bytes_max.unwrap_or(u64::MAX);
         if pages > self.pages_max || bytes > limit {
+            let smallest = self
+                .growth_refused
+                .map_or(bytes, |before| before.min(bytes));
+            self.growth_refused = Some(smallest);
             return Err(Error::Growth {
                 current,
                 delta: pages_delta,
@@ -403,6 +412,10 @@ impl Instance for FakeInstance {
         self.memory.len() as u64
     }
 
+    fn growth_refused(&mut self) -> Option<u64> {
+        self.growth_refused.take()
+    }
+
     fn interrupter(&self) -> Result<Interrupter, Error> {
         match &self.interruption {
             Some(interruption) => Ok(Interrupter::new(Arc::clone(interruption) as _)),
@@ -415,10 +428,16 @@ impl Instance for FakeInstance {
     }
 
     fn capture(&mut self) -> Result<Snapshot, Error> {
+        if self.has_unheld_state {
+            return Err(unsupported(self.engine, "snapshots of this"));
+        }
         let memories = [&self.memory[..], self.describe().as_bytes()].map(MemoryImage::of_bytes);
-        let memories = (0..).map(MemoryIndex).zip(memories).collect();
         let globals = (0..).map(GlobalIndex).zip(self.globals.iter().cloned());
-        Ok(Snapshot::new(self.info.hash(), memories, globals.collect()))
+        Ok(Snapshot::new(SnapshotParts {
+            memories: (0..).map(MemoryIndex).zip(memories).collect(),
+            globals: globals.collect(),
+            ..SnapshotParts::empty(self.info.hash())
+        }))
     }
 
     fn discard_memories(&mut self) {

@@ -50,6 +50,7 @@ pub(crate) struct Script {
     compiler: &'static str,
     interruption: bool,
     snapshots: bool,
+    replays_alike: bool,
 }
 
 impl Script {
@@ -65,6 +66,7 @@ impl Script {
             compiler: "script",
             interruption: true,
             snapshots: false,
+            replays_alike: true,
         }
     }
 
@@ -196,6 +198,12 @@ impl Script {
     /// Lets instances be captured and restored. All of them put objects at the same addresses.
     pub(crate) fn snapshots(mut self) -> Self {
         self.snapshots = true;
+        self
+    }
+
+    /// Says that the same calls do not leave the same bytes in every instance.
+    pub(crate) fn replays_unlike(mut self) -> Self {
+        self.replays_alike = false;
         self
     }
 
@@ -462,6 +470,10 @@ impl Module for FakeModule {
         } else {
             Err(unsupported(self.engine.id(), "snapshots"))
         }
+    }
+
+    fn replays_alike(&self) -> bool {
+        self.engine.script.replays_alike
     }
 
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {

@@ -237,10 +237,13 @@ fn a_standby_on_demand_is_refused_where_the_state_exceeds_the_budget() {
     let Error::StateExceedsBudget {
         state_mib,
         threshold_mib,
+        ref objects,
     } = error
     else {
         panic!("{error}");
     };
+    assert_eq!(*objects, [("hold".to_owned(), 75)]);
+    assert!(error.to_string().contains("75 of `hold`"), "{error}");
     assert!(state_mib > threshold_mib);
     assert_eq!(engine.probe().live(), 1);
     assert!(matches!(proxy.swap(), Err(Error::NoStandby)));

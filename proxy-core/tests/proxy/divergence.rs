@@ -147,6 +147,8 @@ fn other_host_calls_are_found() {
             "[I32(2)] instead of `env.answer` with [I32(1)]",
         ),
         (asking(|number| number, one), "no further host call"),
+        // In a row of entries that made none.
+        (asking(|number| number - 1, one), "no further host call"),
         (asking(|number| 2 - number, one), "1 fewer"),
     ] {
         let (proxy, engine) = world.build();

@@ -73,11 +73,11 @@ fn two_hundred_thousand_changes_of_the_module_leave_a_short_journal() {
             bytes = bytes.max(info.journal_bytes);
         }
     }
-    // A fold is due at 8,192 entries, and waits for a tick.
-    assert!(longest < 10_000, "{longest}");
-    assert!(bytes < 8 << 20, "{bytes}");
+    // A fold is due at 8,192 entries and done aside; at the double of it, the next tick does it.
+    assert!(longest < 18_000, "{longest}");
+    assert!(bytes < 16 << 20, "{bytes}");
     let info = proxy.debug_info();
-    assert!(info.history_folds >= 20, "{info}");
+    assert!(info.history_folds >= 11, "{info}");
     assert_eq!((info.swaps, info.emergencies), (10, 5));
     assert_eq!((info.divergences, info.checkpoints_rejected), (0, 0));
     assert_eq!(info.last_swap.unwrap().reason, Reason::Emergency);

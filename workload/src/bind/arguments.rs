@@ -36,7 +36,7 @@ impl Binder<'_> {
                 }
                 BoundArg::Handles(self.listed(names, &ArgKind::Handle(of.clone()), param)?)
             }
-            (Argument::Pointers(names), ArgKind::Pointers) => {
+            (Argument::Pointers(names), _) if param.takes(&Shape::Pointers) => {
                 BoundArg::Pointers(self.listed(names, &ArgKind::Pointer, param)?)
             }
             (Argument::Named(name), _) => BoundArg::Variable(self.variable(name, param)?),
@@ -156,6 +156,12 @@ fn needed(kind: &ArgKind, ty: ValType) -> String {
         ArgKind::Pointers => {
             "a list of raw pointers of the same pinned scope, {\"pointers\":[\"name\",\"other\"]},"
                 .to_owned()
+        }
+        ArgKind::Struct(of) => {
+            format!("a struct of type `{of}` as bytes, {{\"bytes\":\"<base64>\"}},")
+        }
+        ArgKind::Structs(of) => {
+            format!("structs of type `{of}` as bytes, {{\"bytes\":\"<base64>\"}},")
         }
         ArgKind::Zero => unreachable!("the binding leaves out what is always zero"),
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
 
-use super::super::plan::{ArtifactPlan, Changes, ExportPlan, ResultPlan, refuse};
+use super::super::plan::{ArtifactPlan, Changes, ExportPlan, ResultPlan, StatusCodes, refuse};
 use crate::{ArgKind, ExportPolicy, PolicyError, ResultKind, Role};
 
 pub(super) fn bind_export(
@@ -27,6 +27,7 @@ pub(super) fn bind_export(
     let value = ResultPlan {
         kind: ResultKind::Value,
         pair: false,
+        object: None,
     };
     let results = match kinds {
         Some(kinds) => bind_results(kinds, name, &ty)?,
@@ -43,12 +44,23 @@ pub(super) fn bind_export(
         .map(|fingerprint| bind_named(fingerprint, name, "its fingerprint", info))
         .transpose()?;
     let needs = entry.and_then(|entry| entry.needs.as_deref());
+    let exhausted = entry
+        .filter(|entry| !entry.exhausted.is_empty())
+        .map(|entry| bind_exhausted(&entry.exhausted, name, &results, &ty))
+        .transpose()?;
     let plain = !return_pointer
         && zeros == 0
         && args.iter().all(|kind| *kind == ArgKind::Value)
         && results
             .iter()
             .all(|result| result.kind == ResultKind::Value);
+    let in_slots = !return_pointer
+        && args
+            .iter()
+            .all(|kind| matches!(kind, ArgKind::Value | ArgKind::Handle(_)))
+        && results
+            .iter()
+            .all(|result| matches!(result.kind, ResultKind::Value | ResultKind::Handle(_)));
     Ok(ExportPlan {
         name: name.into(),
         func,
@@ -60,12 +72,61 @@ pub(super) fn bind_export(
         results,
         changes,
         needs: needs.map(Into::into),
+        exhausted,
         fingerprint,
         artifact: bind_artifact(entry, name, info)?,
         numeric: ty.numeric().filter(|_| plain),
+        slots: wasm_ty.numeric().filter(|_| in_slots),
         ty,
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
+    })
+}
+
+/// The status codes of an export: they fit its one number.
+fn bind_exhausted(
+    codes: &[i64],
+    name: &str,
+    results: &[ResultPlan],
+    ty: &FuncType,
+) -> Result<StatusCodes, PolicyError> {
+    let refused = |code: i64, reason: String| PolicyError::StatusCode {
+        export: name.to_owned(),
+        code,
+        reason,
+    };
+    let numbers = results.iter().enumerate();
+    let mut numbers = numbers.filter(|(_, result)| result.kind == ResultKind::Value);
+    let (Some((position, _)), None) = (numbers.next(), numbers.next()) else {
+        let reason = format!(
+            "and it returns {ty}: name codes only for exports with one result of kind `value`, in \
+             an entry of their own"
+        );
+        return Err(refused(codes[0], reason));
+    };
+    let width = |result: &ResultPlan| if result.pair { 2 } else { 1 };
+    let before: usize = results[..position].iter().map(width).sum();
+    let number = ty.results()[before];
+    for code in codes {
+        let fits = match number {
+            ValType::I32 => i32::try_from(*code).is_ok(),
+            ValType::I64 => true,
+            // Every whole number up to this one is an f64.
+            ValType::F64 => code.unsigned_abs() <= 1 << 53,
+            _ => false,
+        };
+        if !fits {
+            let reason = match number {
+                ValType::I32 => "which is no i32; write codes above 2147483647 as negative numbers",
+                ValType::F64 => "which is no f64; name one that is",
+                _ => "but its result is neither i32, i64 nor f64; leave `exhausted` out",
+            };
+            return Err(refused(*code, reason.to_owned()));
+        }
+    }
+    Ok(StatusCodes {
+        position,
+        codes: codes.to_vec(),
     })
 }
 
@@ -151,10 +212,7 @@ fn bind_results(
     let mut wasm = ty.results();
     let mut plans = Vec::with_capacity(kinds.len());
     for (position, kind) in kinds.iter().enumerate() {
-        let buffer = matches!(
-            kind,
-            ResultKind::Bytes(_) | ResultKind::Text(_) | ResultKind::Numbers(..)
-        );
+        let buffer = kind.is_buffer();
         if *kind == ResultKind::Error && position + 1 < kinds.len() {
             return Err(refuse(format!(
                 "`{name}`: a result of kind `error` comes after all others"
@@ -178,9 +236,14 @@ fn bind_results(
             }
         };
         wasm = &wasm[width..];
+        let object = match kind {
+            ResultKind::Handle(ty) => ty.as_deref().map(Into::into),
+            _ => None,
+        };
         plans.push(ResultPlan {
             kind: kind.clone(),
             pair,
+            object,
         });
     }
     if wasm.is_empty() {
@@ -209,10 +272,13 @@ fn bind_named(
 /// The words of four bytes that a guest leaves at a return pointer, which has room for four.
 fn return_slots(kinds: &[ResultKind], name: &str) -> Result<Vec<ValType>, PolicyError> {
     let words = |kind: &ResultKind| match kind {
-        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer => 1,
+        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer | ResultKind::Struct(_) => {
+            1
+        }
         ResultKind::Bytes(_)
         | ResultKind::Text(_)
         | ResultKind::Numbers(..)
+        | ResultKind::Structs(_)
         | ResultKind::Error => 2,
     };
     let count: usize = kinds.iter().map(words).sum();

@@ -153,7 +153,13 @@ pub(super) fn check_services(exports: &[Arc<ExportPlan>]) -> Result<(), PolicyEr
             &exports[artifact.export.0 as usize],
             &exports[artifact.import.0 as usize],
         );
-        let is_bytes = |kind: &ArgKind| matches!(kind, ArgKind::Bytes(_));
+        let given = export.results.first().map(|result| &result.kind);
+        let is_bytes = |kind: &ArgKind| match (kind, given) {
+            (ArgKind::Bytes(_), Some(ResultKind::Bytes(_))) => true,
+            (ArgKind::Struct(own), Some(ResultKind::Struct(given)))
+            | (ArgKind::Structs(own), Some(ResultKind::Structs(given))) => own == given,
+            _ => false,
+        };
         let is_known = |kind: &ArgKind| plan.args.contains(kind);
         let imports = import.role == Role::Create
             && import.args.iter().filter(|kind| is_bytes(kind)).count() == 1
@@ -167,17 +173,22 @@ pub(super) fn check_services(exports: &[Arc<ExportPlan>]) -> Result<(), PolicyEr
             && import.handle_results() == plan.handle_results();
         let exports = export.role == Role::Pure
             && matches!(export.args.as_slice(), [ArgKind::Handle(_)])
-            && matches!(export.results.first(), Some(result) if matches!(result.kind, ResultKind::Bytes(_)));
+            && matches!(
+                given,
+                Some(ResultKind::Bytes(_) | ResultKind::Struct(_) | ResultKind::Structs(_))
+            );
         if !exports {
             return Err(refuse(format!(
-                "`{name}`: artifact.export `{}` must be `pure`, take one handle and give bytes",
+                "`{name}`: artifact.export `{}` must be `pure`, take one handle and give bytes \
+                 or structs",
                 export.name
             )));
         }
         if !imports {
             return Err(refuse(format!(
-                "`{name}`: artifact.import `{}` must be `create`, take bytes and nothing else that \
-                 `{name}` does not take, and give an object of the same type",
+                "`{name}`: artifact.import `{}` must be `create`, take the bytes or structs that \
+                 artifact.export gives and nothing else that `{name}` does not take, and give an \
+                 object of the same type",
                 import.name
             )));
         }

@@ -1,7 +1,7 @@
-use engine_api::FuncIndex;
+use engine_api::{FuncIndex, Val};
 
 use crate::policy::plan::Plan;
-use crate::{Policy, PolicyError, Role};
+use crate::{Policy, PolicyError, Role, Value};
 
 fn bind(policy: &str) -> Result<Plan, PolicyError> {
     let wasm = wat::parse_str(
@@ -249,4 +249,65 @@ fn a_state_digest_is_a_pure_export_without_arguments() {
         let error = complaint(policy);
         assert!(error.contains(needle), "{error}");
     }
+}
+
+#[test]
+fn a_status_code_fits_the_one_number_of_its_export() {
+    let wasm = wat::parse_str(
+        r#"(module
+            (memory (export "memory") 1)
+            (func (export "i32") (result i32) i32.const 0)
+            (func (export "i64") (result i64) i64.const 0)
+            (func (export "f64") (result f64) f64.const 0)
+            (func (export "f32") (result f32) f32.const 0)
+            (func (export "none"))
+            (func (export "two") (result i32 i32) i32.const 0 i32.const 0)
+            (func (export "made") (result i32 i64) i32.const 0 i64.const 0))"#,
+    )
+    .unwrap();
+    let info = module_bytes::parse(&wasm).unwrap();
+    let bind = |export: &str, codes: &str, more: &str| {
+        let policy = format!(
+            "[[export]]\nmatch='{export}'\nrole='mutate'\nexhausted={codes}\n{more}\n\
+             [[export]]\nmatch='*'\nrole='pure'"
+        );
+        Plan::bind(&policy.parse::<Policy>()?, &info)
+    };
+    let gives = |export: &str, codes: &str, more: &str, results: &[Value]| {
+        let plan = bind(export, codes, more).unwrap();
+        let plan = plan.named(&info, export).unwrap();
+        plan.exhausted.as_ref().unwrap().are_in(results)
+    };
+    let number = |val: Val| [Value::Val(val)];
+    assert!(gives("i32", "[7, -1]", "", &number(Val::I32(-1))));
+    assert!(!gives("i32", "[7]", "", &number(Val::I32(-1))));
+    assert!(gives(
+        "i64",
+        "[-9223372036854775808]",
+        "",
+        &number(Val::I64(i64::MIN))
+    ));
+    assert!(gives("f64", "[0]", "", &number(Val::from(-0.0_f64))));
+    assert!(!gives("f64", "[0]", "", &number(Val::from(f64::NAN))));
+    assert!(!gives("i32", "[7]", "", &[]), "the guest gave an error");
+    let made = [Value::Null, Value::Val(Val::I64(7))];
+    assert!(gives("made", "[7]", "results=['handle', 'value']", &made));
+    for (export, codes, needle) in [
+        ("i32", "[2147483648]", "no i32"),
+        ("f64", "[9007199254740993]", "no f64"),
+        ("f32", "[7]", "neither i32, i64 nor f64"),
+        ("none", "[7]", "in an entry of their own"),
+        ("two", "[7]", "in an entry of their own"),
+    ] {
+        let error = bind(export, codes, "").unwrap_err();
+        assert!(
+            matches!(&error, PolicyError::StatusCode { export: told, .. } if told == export),
+            "{error}"
+        );
+        assert!(error.to_string().contains(needle), "{error}");
+    }
+    assert!(matches!(
+        bind("i32", "['7']", ""),
+        Err(PolicyError::Syntax(_))
+    ));
 }

@@ -1,0 +1,118 @@
+//! Where calls wait, for a bounded time and with nothing in hand, for a swap that is near: a call
+//! near the memory limit would run into it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::locking::lock;
+
+/// The size at which calls wait for the swap, and where they wait.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    /// How long a call waits at most. Zero for not at all.
+    bound: Duration,
+    /// `u64::MAX` while no swap is near.
+    from: AtomicU64,
+    /// How often calls were released.
+    releases: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Holding {
+    pub(crate) fn new(bound: Duration) -> Self {
+        Self {
+            bound,
+            from: AtomicU64::new(u64::MAX),
+            releases: Mutex::new(0),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Whether a call should wait, if the memories have this size. One load and one compare.
+    #[inline]
+    pub(crate) fn is_reached(&self, bytes: u64) -> bool {
+        bytes >= self.from.load(Ordering::Relaxed)
+    }
+
+    /// A swap is near: from this size on, calls wait for it.
+    pub(crate) fn hold_from(&self, bytes: u64) {
+        if !self.bound.is_zero() {
+            self.from.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// No swap is near any more: lets all calls go on.
+    pub(crate) fn release(&self) {
+        if self.from.swap(u64::MAX, Ordering::Relaxed) != u64::MAX {
+            self.look_again();
+        }
+    }
+
+    /// A swap took place: lets the calls that wait look at the generation that serves now.
+    pub(crate) fn look_again(&self) {
+        *lock(&self.releases) += 1;
+        self.changed.notify_all();
+    }
+
+    /// How long a call that began to wait at `since` may still do so.
+    pub(crate) fn left(&self, since: Instant) -> Option<Duration> {
+        let left = self.bound.saturating_sub(since.elapsed());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Waits until it makes sense to look again. If that takes longer than `left`, lets the others go
+    /// on too: the swap is not as near as it seemed. Returns whether it was in time.
+    pub(crate) fn wait(&self, left: Duration) -> bool {
+        let releases = lock(&self.releases);
+        if self.from.load(Ordering::Relaxed) == u64::MAX {
+            return true;
+        }
+        // The next swap may be near at once, so it is the release that counts.
+        let before = *releases;
+        let (guard, timeout) = self
+            .changed
+            .wait_timeout_while(releases, left, |releases| *releases == before)
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(guard);
+        if timeout.timed_out() {
+            self.release();
+        }
+        !timeout.timed_out()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_held_from_a_size_on_until_they_are_released() {
+        let holding = Holding::new(Duration::from_hours(1));
+        assert!(!holding.is_reached(u64::MAX - 1));
+        holding.hold_from(100);
+        assert!(!holding.is_reached(99));
+        assert!(holding.is_reached(100));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| holding.wait(Duration::from_hours(1)));
+            holding.release();
+            assert!(waiting.join().unwrap());
+        });
+        assert!(!holding.is_reached(100));
+    }
+
+    #[test]
+    fn after_the_bound_all_go_on() {
+        let holding = Holding::new(Duration::from_millis(1));
+        holding.hold_from(100);
+        assert!(!holding.wait(Duration::from_millis(1)));
+        assert!(!holding.is_reached(100));
+    }
+
+    #[test]
+    fn a_bound_of_zero_holds_nobody() {
+        let holding = Holding::new(Duration::ZERO);
+        holding.hold_from(100);
+        assert!(!holding.is_reached(100));
+    }
+}

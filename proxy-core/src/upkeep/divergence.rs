@@ -1,0 +1,175 @@
+//! The way out of a divergence: its new results are accepted, or its entry is skipped.
+//!
+//! Without one, an entry that diverged keeps every later standby from being made. Somebody has to
+//! decide, because callers have got results that no replay gives. What they got stays what it was.
+
+use std::sync::Arc;
+
+use super::replay::{BATCH, Entries, Noted, Replay};
+use super::{State, Upkeep};
+use crate::event::Event;
+use crate::generation::lock;
+use crate::{Cut, CutKind, Divergence, Entry, Error, Prepared, SequenceNumber};
+
+/// What a proxy does about an entry that diverges while a standby is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDivergence {
+    /// The standby fails, until somebody calls [`Proxy::accept_divergence`] or
+    /// [`Proxy::skip_divergence`].
+    ///
+    /// [`Proxy::accept_divergence`]: crate::Proxy::accept_divergence
+    /// [`Proxy::skip_divergence`]: crate::Proxy::skip_divergence
+    #[default]
+    Fail,
+    /// As [`Proxy::accept_divergence`](crate::Proxy::accept_divergence), at once.
+    Accept,
+    /// As [`Proxy::skip_divergence`](crate::Proxy::skip_divergence), at once.
+    Skip,
+}
+
+impl OnDivergence {
+    fn cut(self) -> Option<CutKind> {
+        match self {
+            OnDivergence::Fail => None,
+            OnDivergence::Accept => Some(CutKind::Accepted),
+            OnDivergence::Skip => Some(CutKind::Skipped),
+        }
+    }
+}
+
+impl Upkeep {
+    pub(crate) fn settle_divergence(
+        &self,
+        entry: SequenceNumber,
+        kind: CutKind,
+    ) -> Result<Cut, Error> {
+        let mut state = self.by_hand()?;
+        let outcome = self.cut(&mut state, entry, kind);
+        self.publish(&state);
+        outcome
+    }
+
+    /// Prepares a standby. What diverges is settled, if the proxy may do so, and the preparation
+    /// begins again. Each round settles a later entry than the one before.
+    pub(super) fn settling(
+        &self,
+        state: &mut State,
+        prepare: impl Fn(&mut State) -> Result<Prepared, Error>,
+    ) -> Result<Prepared, Error> {
+        let mut settled = SequenceNumber::ZERO;
+        loop {
+            let outcome = prepare(state);
+            let (Some(kind), Err(Error::Divergence(divergence))) =
+                (self.options.on_divergence.cut(), &outcome)
+            else {
+                return outcome;
+            };
+            let entry = divergence.entry;
+            if entry <= settled || self.cut(state, entry, kind).is_err() {
+                return outcome;
+            }
+            settled = entry;
+        }
+    }
+
+    fn cut(&self, state: &mut State, entry: SequenceNumber, kind: CutKind) -> Result<Cut, Error> {
+        let known = lock(&self.shared.divergence).clone();
+        let divergence = known
+            .filter(|divergence| divergence.entry == entry)
+            .ok_or(Error::NotDiverged { entry })?;
+        if entry == SequenceNumber::ZERO {
+            let reason = "the instantiation itself differs; start anew".to_owned();
+            return Err(Error::NotSettled { entry, reason });
+        }
+        // A standby has applied the entry as it was, and so may what is done aside.
+        self.discard(state);
+        self.drop_aside(state);
+        self.shared.compact(SequenceNumber(u64::MAX));
+        let cut = match kind {
+            CutKind::Accepted => self.accept(state, divergence)?,
+            CutKind::Skipped => self.skip(divergence)?,
+        };
+        // What was taken before the entry is a view of the journal still.
+        state.checkpoints.drop_from(entry);
+        self.hold_journal(state);
+        self.shared.artifacts.of_entries().sweep();
+        *lock(&self.shared.divergence) = None;
+        state.degradation.succeeded();
+        self.shared.ledger.emit(&match kind {
+            CutKind::Accepted => Event::DivergenceAccepted { cut: cut.clone() },
+            CutKind::Skipped => Event::DivergenceSkipped { cut: cut.clone() },
+        });
+        self.shared.wakeup.wake();
+        Ok(cut)
+    }
+
+    fn skip(&self, divergence: Divergence) -> Result<Cut, Error> {
+        let mut journal = self.shared.journal.lock();
+        let entry = divergence.entry;
+        let skipped = journal.entry(entry).ok_or(Error::NotDiverged { entry })?;
+        if let Some((handle, needed_by)) = journal.needed_of(&skipped) {
+            return Err(Error::EntryNeeded {
+                entry,
+                handle,
+                needed_by,
+            });
+        }
+        let cut = journal.cut_of(divergence, CutKind::Skipped);
+        journal.settle(cut.clone(), None);
+        Ok(cut)
+    }
+
+    fn accept(&self, state: &State, divergence: Divergence) -> Result<Cut, Error> {
+        let outcome = self.replayed(state, divergence.entry);
+        self.shared.journal.lock().hold_scratch(None);
+        let (recorded, replayed) = outcome.inspect_err(|error| self.report_divergence(error))?;
+        let entry = divergence.entry;
+        if recorded.results == replayed.results && recorded.fingerprints == replayed.fingerprints {
+            return Err(Error::NotDiverged { entry });
+        }
+        if !recorded.creates().eq(replayed.creates()) {
+            let reason = "it makes other objects than its caller got; skip it, or start anew";
+            return Err(Error::NotSettled {
+                entry,
+                reason: reason.to_owned(),
+            });
+        }
+        let mut journal = self.shared.journal.lock();
+        let cut = journal.cut_of(divergence, CutKind::Accepted);
+        journal.settle(cut.clone(), Some(replayed));
+        Ok(cut)
+    }
+
+    /// An entry as the journal has it, and with the results that a fresh instance gives, or one from
+    /// the base.
+    fn replayed(
+        &self,
+        state: &State,
+        sequence: SequenceNumber,
+    ) -> Result<(Arc<Entry>, Entry), Error> {
+        let mut entries = self.shared.journal.entries();
+        entries.retain(|entry| entry.sequence <= sequence);
+        let recorded = entries
+            .pop()
+            .filter(|entry| entry.sequence == sequence)
+            .ok_or(Error::NotDiverged { entry: sequence })?;
+        // The rest of an old generation would be one instance too many.
+        self.graveyard.wait();
+        let (blueprint, base) = (&state.blueprint, state.checkpoints.base());
+        let base = base.map(|base| &**base);
+        let mut replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::AsScratch)?;
+        replay.note(&mut self.shared.journal.lock(), sequence);
+        replay.run(&mut Entries::these(entries), BATCH, |_| Ok(true))?;
+        let replayed = replay.generation.reapply(&recorded).map_err(|divergence| {
+            Error::NotSettled {
+                entry: sequence,
+                reason: format!(
+                    "a replay gives no result that could be recorded ({}); skip it, or start anew",
+                    divergence.got
+                ),
+            }
+        })?;
+        Ok((recorded, replayed))
+    }
+}
