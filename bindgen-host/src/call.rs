@@ -294,13 +294,14 @@ impl Call<'_> {
     }
 
     /// The imports of the outer module, and the guest as they see it.
-    pub(crate) fn outside(&mut self) -> (&System, Facade<'_>) {
+    pub(crate) fn outside(&mut self) -> Result<(&System, Facade<'_>), Error> {
         let realm = &self.thread.realm;
-        (&realm.system, Facade::new(&realm.surface, self.caller))
+        realm.call_outside(&self.served.name)?;
+        Ok((&realm.system, Facade::new(&realm.surface, self.caller)))
     }
 
     pub(crate) fn console(&mut self, level: Level, line: &str) -> ImportOutcome {
-        let (system, mut facade) = self.outside();
+        let (system, mut facade) = self.outside()?;
         system.console(&mut facade, level, line)?;
         Ok(Out::Nothing)
     }

@@ -23,6 +23,11 @@ pub enum HostError {
     #[error("{0}")]
     Pool(String),
 
+    /// A snapshot was taken or restored while a pool runs, and the pool cannot be stopped and started
+    /// again like this. Stop it first, or do without snapshots.
+    #[error("{0}")]
+    Restart(String),
+
     /// Workers did not arrive or end in time. Ask for fewer, or see what keeps them.
     #[error("{0}")]
     Late(String),

@@ -27,6 +27,16 @@ impl Heap {
         }
     }
 
+    /// A heap of these slots, of which these are free.
+    pub(crate) fn of(slots: Vec<Option<Js>>, free: Vec<u32>) -> Self {
+        Self { slots, free }
+    }
+
+    /// All slots, and those that are free, the next one last.
+    pub(crate) fn parts(&self) -> (&[Option<Js>], &[u32]) {
+        (&self.slots, &self.free)
+    }
+
     /// Puts an object into a free slot, which it returns.
     pub(crate) fn add(&mut self, js: Js) -> u32 {
         if let Some(slot) = self.free.pop() {

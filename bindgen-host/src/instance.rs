@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use engine_api::{
     Caller, EngineId, Error, ExternRef, FuncIndex, GuestError, Instance, Interrupt, Interrupter,
-    MemoryMeter, ModuleInfo, NumericType, Slot, Snapshot, Val,
+    MemoryMeter, ModuleInfo, NumericType, SharedMemory, Slot, Snapshot, Val,
 };
 
 use crate::call::from_externref;
 use crate::error::HostError;
+use crate::image::{PoolImage, RealmImage, ThreadsImage};
+use crate::link::Started;
 use crate::pool::{self, Pool};
 use crate::realm::{Realm, Thread};
 use crate::surface::{Abi, Added};
@@ -24,19 +26,110 @@ pub(crate) struct HostedInstance {
     thread: Arc<Thread>,
     pools_started: i32,
     engine: EngineId,
+    _memory: Option<OwnMemory>,
+}
+
+/// The memory that the host made for an instance. Dropped after everything that uses it, it gives
+/// its pages back a few MiB at a time.
+struct OwnMemory(SharedMemory);
+
+impl Drop for OwnMemory {
+    fn drop(&mut self) {
+        // Somebody who still has the memory keeps it, and it goes as a whole when that ends.
+        let _ = self.0.discard();
+    }
 }
 
 impl HostedInstance {
     pub(crate) fn new(realm: Arc<Realm>, engine: EngineId) -> Result<Self, Error> {
-        let started = realm.instantiate(false)?;
-        Ok(Self {
+        let started = realm.instantiate(false, || {})?;
+        Ok(Self::of(realm, started, engine))
+    }
+
+    /// An instance in the state of a snapshot, with objects and a pool of its own.
+    pub(crate) fn restored(
+        realm: Arc<Realm>,
+        engine: EngineId,
+        snapshot: &Snapshot,
+    ) -> Result<Self, Error> {
+        let image = snapshot
+            .host()
+            .and_then(|host| host.as_any().downcast_ref());
+        let image: &RealmImage = image.ok_or_else(|| Error::Snapshot {
+            reason: "it holds no realm: it was taken without the host for wasm-bindgen".to_owned(),
+        })?;
+        let (heap, objects) = image.copy();
+        let started = realm.restore(&snapshot.clone().with_objects(objects), heap)?;
+        let mut restored = Self::of(realm, started, engine);
+        restored.realm.set_builder(image.threads.builder);
+        restored.pools_started = image.threads.pools_started;
+        if let Some(pool) = image.threads.pool {
+            restored.realm.set_outside_closed(true);
+            let resumed = restored.resume_pool(pool);
+            restored.realm.set_outside_closed(false);
+            resumed?;
+        }
+        Ok(restored)
+    }
+
+    fn of(realm: Arc<Realm>, started: Started, engine: EngineId) -> Self {
+        Self {
             pool: None,
             main: started.instance,
-            realm,
             thread: started.thread,
             pools_started: 0,
             engine,
-        })
+            _memory: realm.memory.clone().map(OwnMemory),
+            realm,
+        }
+    }
+
+    /// Stops the pool, if one runs, for a snapshot.
+    fn rest_pool(&mut self) -> Result<Option<PoolImage>, Error> {
+        let Some(pool) = &self.pool else {
+            return Ok(None);
+        };
+        if let Some(fault) = self.realm.fault() {
+            return Err(fault);
+        }
+        let exports = self.realm.surface.pool.as_ref();
+        if exports.is_none_or(|exports| exports.exit.is_none()) {
+            return Err(Error::Unsupported {
+                engine: self.engine,
+                what: "snapshots while a pool runs that cannot be stopped: the module exports no \
+                       `exitThreadPool`"
+                    .to_owned(),
+            });
+        }
+        let image = PoolImage {
+            number: pool.number,
+            threads: pool.threads(),
+        };
+        pool.tidy_up();
+        self.stop_pool(image.number)?;
+        Ok(Some(image))
+    }
+
+    /// Starts a pool like this, under the same number. Without its pool the instance is lost.
+    fn resume_pool(&mut self, image: PoolImage) -> Result<(), Error> {
+        let PoolImage { number, threads } = image;
+        pool::check(threads)?;
+        let started = Pool::start(&self.realm, &mut *self.main, &self.thread, number, threads);
+        let started = started.map_err(|error| self.realm.fault().unwrap_or(error));
+        self.pool = Some(started.inspect_err(|_| self.realm.interrupt())?);
+        Ok(())
+    }
+
+    /// The state while no thread of a pool is in the memory.
+    fn capture_at_rest(&mut self, pool: Option<PoolImage>) -> Result<Snapshot, Error> {
+        let snapshot = self.main.capture()?;
+        let threads = ThreadsImage {
+            builder: self.realm.builder(),
+            pools_started: self.pools_started,
+            pool,
+        };
+        let image = RealmImage::of(&self.thread.heap(), snapshot.objects(), threads);
+        Ok(snapshot.with_host(Arc::new(image)))
     }
 
     fn call_added(
@@ -197,20 +290,23 @@ impl Instance for HostedInstance {
         self.main.fuel_left()
     }
 
+    /// A pool that runs is stopped meanwhile, and started again. Its workers then give back their
+    /// memory, whatever the options say: this end is not the guest's, so neither is its leak.
     fn capture(&mut self) -> Result<Snapshot, Error> {
-        Err(snapshots_unsupported(self.engine))
+        let pool = self.rest_pool()?;
+        let captured = self.capture_at_rest(pool);
+        let Some(pool) = pool else { return captured };
+        self.realm.take_called_outside();
+        self.resume_pool(pool)?;
+        if self.realm.take_called_outside() {
+            let message = "the start of the running pool asks for what is outside of the realm, \
+                           which a restored instance could not ask again";
+            return Err(HostError::Restart(message.to_owned()).ends(THREAD_POOL_START));
+        }
+        captured
     }
 
     fn discard_memories(&mut self) {
         self.main.discard_memories();
-    }
-}
-
-/// A snapshot has the guest's memories. The guest's objects and threads are the host's.
-pub(crate) fn snapshots_unsupported(engine: EngineId) -> Error {
-    Error::Unsupported {
-        engine,
-        what: "snapshots of a wasm-bindgen module, whose objects and threads are with the host"
-            .to_owned(),
     }
 }

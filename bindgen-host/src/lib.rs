@@ -55,6 +55,7 @@ mod engine;
 mod error;
 mod facade;
 mod heap;
+mod image;
 mod imports;
 mod instance;
 mod link;
@@ -64,6 +65,7 @@ mod pool;
 mod realm;
 mod surface;
 mod system;
+mod turns;
 mod value;
 
 pub use coverage::{Coverage, hosted_info, served};

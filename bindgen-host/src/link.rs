@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use engine_api::{Error, Extern, ExternType, Imports, Instance, Limits, TableType, Val};
+use engine_api::{Error, Extern, ExternType, Imports, Instance, Limits, Snapshot, TableType, Val};
 
 use crate::call::{self, Served};
 use crate::facade::Facade;
+use crate::heap::Heap;
 use crate::realm::{Realm, Thread};
 use crate::{imports, names};
 
@@ -21,10 +22,16 @@ impl Realm {
     /// Makes an instance for one more thread, under the guest's limits. A worker has no deadline,
     /// because its one call lasts as long as its pool.
     ///
+    /// `before_start` runs before the guest's start function, in which a worker allocates.
+    ///
     /// The instance can be interrupted before it runs anything: the guest's start function waits
     /// for a lock, and a thread that died at its start never gives it back.
-    pub(crate) fn instantiate(self: &Arc<Self>, is_worker: bool) -> Result<Started, Error> {
-        let thread = Arc::new(Thread::new(self));
+    pub(crate) fn instantiate(
+        self: &Arc<Self>,
+        is_worker: bool,
+        before_start: impl FnOnce(),
+    ) -> Result<Started, Error> {
+        let thread = Arc::new(Thread::new(self, Heap::new()));
         let imports = self.imports(&thread);
         let limits = Limits {
             deadline: self.limits.deadline.filter(|_| !is_worker),
@@ -36,6 +43,7 @@ impl Realm {
             Err(error) if is_worker => return Err(error),
             Err(_) => None,
         };
+        before_start();
         if let Some((start, takes_stack)) = self.surface.start {
             // The main thread keeps the stack that the linker gave it. Only workers use the
             // argument.
@@ -53,6 +61,23 @@ impl Realm {
         })
     }
 
+    /// Makes the main thread's instance in the state of a snapshot, with this heap.
+    pub(crate) fn restore(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        heap: Heap,
+    ) -> Result<Started, Error> {
+        let thread = Arc::new(Thread::new(self, heap));
+        let imports = self.imports(&thread);
+        let instance = self.module.restore(&imports, &self.limits, snapshot)?;
+        let interrupter = instance.interrupter().ok();
+        Ok(Started {
+            instance,
+            thread,
+            registered: interrupter.and_then(|interrupter| self.register(interrupter)),
+        })
+    }
+
     fn imports(self: &Arc<Self>, thread: &Arc<Thread>) -> Imports {
         let mut imports = Imports::new();
         for import in self.surface.inner.imports() {
@@ -61,7 +86,9 @@ impl Realm {
                 // The user's functions go before the host's.
                 (_, Some(Extern::Func(function))) => {
                     let (inner, realm) = (function.clone(), Arc::clone(self));
+                    let called = name.to_owned();
                     let function = function.replaced(move |caller, args, results| {
+                        realm.call_outside(&called)?;
                         inner.invoke(&mut Facade::new(&realm.surface, caller), args, results)
                     });
                     imports.define(module, name, Extern::Func(function));

@@ -9,7 +9,7 @@ use engine_api::{
 };
 
 use crate::Options;
-use crate::instance::{HostedInstance, snapshots_unsupported};
+use crate::instance::HostedInstance;
 use crate::realm::Realm;
 use crate::surface::Surface;
 
@@ -22,6 +22,20 @@ pub(crate) struct HostedModule {
 }
 
 impl HostedModule {
+    /// The realm of a new guest.
+    fn realm(&self, imports: &Imports, limits: &Limits) -> Result<Arc<Realm>, Error> {
+        let memory = self.shared_memory(imports, limits)?;
+        let realm = Realm::new(
+            &self.module,
+            &self.surface,
+            &self.options,
+            imports,
+            limits,
+            memory,
+        )?;
+        Ok(Arc::new(realm))
+    }
+
     /// The memory that all threads of one guest share, unless the user gives one.
     fn shared_memory(
         &self,
@@ -62,32 +76,35 @@ impl Module for HostedModule {
     }
 
     fn instantiate(&self, imports: &Imports, limits: &Limits) -> Result<Box<dyn Instance>, Error> {
-        let memory = self.shared_memory(imports, limits)?;
-        let realm = Arc::new(Realm::new(
-            &self.module,
-            &self.surface,
-            &self.options,
-            imports,
-            limits,
-            memory,
-        )?);
+        let realm = self.realm(imports, limits)?;
         Ok(Box::new(HostedInstance::new(realm, self.engine.id())?))
     }
 
     fn snapshots(&self) -> Result<(), Error> {
-        Err(snapshots_unsupported(self.engine.id()))
-    }
-
-    fn replays_alike(&self) -> bool {
-        self.module.replays_alike()
+        self.module.snapshots()
     }
 
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
         self.module.obstacles(wasm)
     }
 
-    fn restore(&self, _: &Imports, _: &Limits, _: &Snapshot) -> Result<Box<dyn Instance>, Error> {
-        Err(snapshots_unsupported(self.engine.id()))
+    /// Workers allocate side by side, each time in another order.
+    fn replays_alike(&self) -> bool {
+        self.surface.pool.is_none() && self.module.replays_alike()
+    }
+
+    fn restore(
+        &self,
+        imports: &Imports,
+        limits: &Limits,
+        snapshot: &Snapshot,
+    ) -> Result<Box<dyn Instance>, Error> {
+        let realm = self.realm(imports, limits)?;
+        Ok(Box::new(HostedInstance::restored(
+            realm,
+            self.engine.id(),
+            snapshot,
+        )?))
     }
 }
 

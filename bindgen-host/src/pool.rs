@@ -7,6 +7,7 @@
 //! calls `build` when every worker has arrived, and never waits for a worker that did not come.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use engine_api::{Error, FuncIndex, FuncType, Instance, Interrupt, Val, ValType};
 use crate::error::{HostError, describe};
 use crate::heap;
 use crate::realm::{Realm, Thread};
+use crate::turns::{Turn, Turns};
 use crate::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 
 /// The native stack of a worker's thread. The engine's limit is for the guest's frames; the
@@ -45,7 +47,16 @@ fn breaks_abi(message: impl Into<String>) -> Error {
 pub(crate) struct Pool {
     pub(crate) number: i32,
     realm: Arc<Realm>,
+    /// Whether its workers give back their memory when they end.
+    tidies: Arc<AtomicBool>,
+    order: Arc<Order>,
     workers: Vec<Worker>,
+}
+
+/// The order in which workers allocate their stacks, and give them back.
+struct Order {
+    starts: Turns,
+    ends: Turns,
 }
 
 struct Worker {
@@ -94,6 +105,13 @@ impl Pool {
         let mut pool = Self {
             number,
             realm: Arc::clone(realm),
+            tidies: Arc::new(AtomicBool::new(
+                realm.options.worker_exit == WorkerExit::Destroy,
+            )),
+            order: Arc::new(Order {
+                starts: Turns::new(asked_for),
+                ends: Turns::new(asked_for),
+            }),
             workers: Vec::new(),
         };
         pool.gather(asked_for)?;
@@ -135,11 +153,13 @@ impl Pool {
         let (begin, may_begin) = mpsc::channel();
         let (end, done) = mpsc::channel();
         let realm = Arc::clone(&self.realm);
+        let tidies = Arc::clone(&self.tidies);
+        let order = Arc::clone(&self.order);
         let thread = std::thread::Builder::new()
             .name(format!("guest worker {number}"))
             .stack_size(THREAD_STACK_BYTES)
             .spawn(move || {
-                work(&realm, number, &arrive, &may_begin);
+                work(&realm, number, &tidies, &order, &arrive, &may_begin);
                 drop(end);
             })
             .map_err(|source| {
@@ -152,6 +172,16 @@ impl Pool {
             done,
             thread: Some(thread),
         })
+    }
+
+    /// The number of its threads.
+    pub(crate) fn threads(&self) -> i32 {
+        i32::try_from(self.workers.len()).expect("`check` has bounded it")
+    }
+
+    /// Lets the workers give back their memory at their end, whatever the options say.
+    pub(crate) fn tidy_up(&self) {
+        self.tidies.store(true, Ordering::Release);
     }
 
     /// Ends the pool by the guest's own export, and joins every worker.
@@ -199,10 +229,16 @@ impl Worker {
 fn work(
     realm: &Arc<Realm>,
     number: u32,
+    tidies: &AtomicBool,
+    order: &Order,
     arrive: &Sender<Result<(), Error>>,
     may_begin: &Receiver<u32>,
 ) {
-    let mut started = match realm.instantiate(true) {
+    let end = order.ends.of(number);
+    let start = order.starts.of(number);
+    let started = realm.instantiate(true, || start.wait());
+    drop(start);
+    let mut started = match started {
         Ok(started) => started,
         Err(error) => {
             tracing::debug!(number, error = describe(&error), "a worker did not arrive");
@@ -213,20 +249,27 @@ fn work(
     let _ = arrive.send(Ok(()));
     // An error of the channel means that the pool could not be started.
     if let Ok(receiver) = may_begin.recv()
-        && let Err(error) = serve(realm, &mut *started.instance, receiver)
+        && let Err(error) = serve(realm, &mut *started.instance, receiver, tidies, &end)
     {
         realm.worker_failed(number, error);
     }
     realm.unregister(started.registered);
 }
 
-fn serve(realm: &Realm, instance: &mut dyn Instance, receiver: u32) -> Result<(), Error> {
+fn serve(
+    realm: &Realm,
+    instance: &mut dyn Instance,
+    receiver: u32,
+    tidies: &AtomicBool,
+    end: &Turn<'_>,
+) -> Result<(), Error> {
     let surface = &realm.surface;
     let exports = surface.pool.as_ref().expect("a pool has its exports");
     instance.call(exports.start_worker, &[Val::from(receiver)], &mut [])?;
-    if let (WorkerExit::Destroy, Some((destroy, params))) =
-        (realm.options.worker_exit, surface.thread_destroy)
+    if let (true, Some((destroy, params))) =
+        (tidies.load(Ordering::Acquire), surface.thread_destroy)
     {
+        end.wait();
         // Zeros name the block and the stack of the calling thread.
         instance.call(destroy, &vec![Val::I32(0); params], &mut [])?;
     }

@@ -1,6 +1,6 @@
 //! The state that the host keeps for a guest, and for each of the guest's threads.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine_api::{Error, Imports, Interrupt, Interrupter, Limits, Module, SharedMemory};
@@ -24,7 +24,16 @@ pub(crate) struct Realm {
     pub(crate) memory: Option<SharedMemory>,
     /// The address of the guest's pool builder, from the argument of `startWorkers`; 0 for none.
     builder: AtomicU32,
+    outside: Outside,
     running: Mutex<Running>,
+}
+
+/// Whether functions outside of the realm may be called. While a pool starts again for a snapshot
+/// they may not: a proxy records what they answer, and does not record that start.
+#[derive(Default)]
+struct Outside {
+    closed: AtomicBool,
+    called: AtomicBool,
 }
 
 /// The instances that can be interrupted, and the first failure of a worker.
@@ -55,8 +64,35 @@ impl Realm {
             limits: limits.clone(),
             memory,
             builder: AtomicU32::new(0),
+            outside: Outside::default(),
             running: Mutex::default(),
         })
+    }
+
+    /// A function outside of the realm is called. An error while there must be no such call.
+    pub(crate) fn call_outside(&self, name: &str) -> Result<(), Error> {
+        self.outside.called.store(true, Ordering::Release);
+        if !self.outside.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let message = format!(
+            "the pool of the snapshot is not started again: its start calls `{name}`, which would \
+             answer something else"
+        );
+        Err(HostError::Restart(message).ends(name))
+    }
+
+    /// Whether a function outside of the realm was called since the last call of this.
+    pub(crate) fn take_called_outside(&self) -> bool {
+        self.outside.called.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn set_outside_closed(&self, closed: bool) {
+        self.outside.closed.store(closed, Ordering::Release);
+    }
+
+    pub(crate) fn builder(&self) -> u32 {
+        self.builder.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_builder(&self, pointer: u32) {
@@ -140,10 +176,10 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    pub(crate) fn new(realm: &Arc<Realm>) -> Self {
+    pub(crate) fn new(realm: &Arc<Realm>, heap: Heap) -> Self {
         Self {
             realm: Arc::clone(realm),
-            heap: Mutex::new(Heap::new()),
+            heap: Mutex::new(heap),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_api::FuncIndex;
 
@@ -53,6 +53,30 @@ pub(crate) enum Global {
 pub(crate) struct Bag {
     pub(crate) elements: Vec<Js>,
     pub(crate) fields: BTreeMap<String, Js>,
+}
+
+/// A guest decides how deep its objects are nested, so they are dropped one after the other and not
+/// one inside of the other.
+impl Drop for Bag {
+    fn drop(&mut self) {
+        let mut contents = self.take_contents();
+        while let Some(js) = contents.pop() {
+            if let Js::Object(object) = js
+                && let Some(Object::Bag(bag)) = Arc::into_inner(object)
+            {
+                let mut bag = bag.into_inner().unwrap_or_else(PoisonError::into_inner);
+                contents.append(&mut bag.take_contents());
+            }
+        }
+    }
+}
+
+impl Bag {
+    fn take_contents(&mut self) -> Vec<Js> {
+        let mut contents = std::mem::take(&mut self.elements);
+        contents.extend(std::mem::take(&mut self.fields).into_values());
+        contents
+    }
 }
 
 #[derive(Debug)]

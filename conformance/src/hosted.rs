@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bindgen_host::{BindgenHost, Options, WorkerExit};
-use engine_api::{Engine, Error, Imports, Instance, Limits};
+use engine_api::{Engine, Error, Imports, Instance, Limits, Module};
 use proxy_core::{Builder, Policy, Proxy};
 
 use crate::engines::EngineUnderTest;
@@ -101,6 +101,33 @@ impl Hosted {
     ) -> Result<Box<dyn Instance>, Error> {
         let module = self.engine.compile(self.wasm)?;
         module.instantiate(imports, limits)
+    }
+
+    /// The compiled module.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::compile`].
+    pub fn compile(&self) -> Result<Arc<dyn Module>, Error> {
+        self.engine.compile(self.wasm)
+    }
+
+    /// The module's bytes with another name of the same length for one of its exports.
+    #[must_use]
+    #[track_caller]
+    pub fn with_renamed_export(&self, name: &str, renamed: &str) -> Vec<u8> {
+        assert_eq!(name.len(), renamed.len());
+        let mut wasm = self.wasm.to_vec();
+        let windows = wasm.windows(name.len());
+        let found: Vec<_> = windows
+            .enumerate()
+            .filter_map(|(at, bytes)| (bytes == name.as_bytes()).then_some(at))
+            .collect();
+        assert!(!found.is_empty(), "no `{name}` in the module");
+        for at in found {
+            wasm[at..at + name.len()].copy_from_slice(renamed.as_bytes());
+        }
+        wasm
     }
 
     /// A builder of a proxy.

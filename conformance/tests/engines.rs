@@ -36,6 +36,7 @@ mod engines {
     mod precompiled;
     mod references;
     mod shared_memory;
+    mod shared_snapshots;
     mod snapshot_references;
     mod snapshots;
     mod stack;

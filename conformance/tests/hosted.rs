@@ -6,6 +6,7 @@
 )]
 
 mod hosted {
+    mod checkpoints;
     mod pool;
     mod realm;
 }

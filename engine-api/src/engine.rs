@@ -129,11 +129,13 @@ pub trait Module: Send + Sync + fmt::Debug {
     /// The start function does not run, and no host function is called. The memories share the
     /// snapshot's pages until somebody writes to them, if the system supports that. Objects of the
     /// host are shared with the snapshot ([`Snapshot::with_objects`] puts others in their places).
+    /// A shared memory among the imports loses what it held.
     ///
     /// # Errors
     ///
     /// As [`Module::instantiate`]; [`Error::Snapshot`] for a snapshot of another module;
-    /// [`Error::Image`]; [`Error::Unsupported`].
+    /// [`Error::Image`]; [`Error::Unsupported`], also for a shared memory that another instance has
+    /// too.
     fn restore(
         &self,
         imports: &Imports,

@@ -230,16 +230,19 @@ pub trait Instance: Caller + Send {
     /// since it was restored or last captured are shared with that snapshot, and not copied again.
     /// Tables that can change are copied, 8 bytes for each element.
     ///
+    /// A shared memory is captured if no other instance has it at that moment. Other threads may
+    /// hold the [`crate::SharedMemory`]: their accesses wait.
+    ///
     /// # Errors
     ///
     /// [`Error::Image`]; [`Error::Unsupported`] if
-    /// [`Module::snapshots`](crate::Module::snapshots) refuses, and for state that no snapshot
-    /// holds: shared memories, and references to functions of other instances.
+    /// [`Module::snapshots`](crate::Module::snapshots) refuses, for a shared memory that other
+    /// instances have too, and for references to functions of other instances.
     fn capture(&mut self) -> Result<Snapshot, Error>;
 
     /// Gives the memories' pages back to the system, a few MiB at a time: no other thread waits for
     /// long. Afterwards the instance is useless, and dropping it is quick. Shared memories stay,
-    /// because other instances may have them.
+    /// because others may have them; see [`crate::SharedMemory::discard`].
     fn discard_memories(&mut self);
 }
 

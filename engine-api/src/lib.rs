@@ -64,8 +64,9 @@
 //! requires that each memory lies in a reservation of its own, that base and size are whole pages,
 //! and that nothing of the guest runs or is borrowed meanwhile. An engine remembers the last image
 //! of each memory and gives it to the next capture, which then copies only the changes. A restored
-//! memory first grows to its image's size, under the limits. [`ModuleInfo::check_snapshots`]
-//! refuses shared memories. [`Module::obstacles`] is `module_bytes::obstacles` in words;
+//! memory first grows to its image's size, under the limits. A shared memory is moved only while
+//! its [`Attachments`] say that no other instance has it, and are held, which keeps every other
+//! thread away from it. [`Module::obstacles`] is `module_bytes::obstacles` in words;
 //! [`Module::snapshots`] refuses if the host of the instances stands in the way.
 //!
 //! **References are written as numbers.** A snapshot names a function by its index, and an object of
@@ -121,7 +122,7 @@ pub use module_hash::ModuleHash;
 pub use module_info::{Export, ExportKind, FunctionInfo, Import, ModuleContents, ModuleInfo};
 pub use numbers::{NumericType, Slot};
 pub use precompiled::Precompiled;
-pub use shared_memory::{SharedMemory, SharedMemoryBacking};
+pub use shared_memory::{Access, Attachment, Attachments, Held, SharedMemory, SharedMemoryBacking};
 pub use snapshot::{
     DroppedSegments, HostState, Objects, Reference, Segment, Snapshot, SnapshotParts,
 };

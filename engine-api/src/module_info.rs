@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    EngineId, Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex,
-    MemoryType, ModuleHash, NumericType, Slot, TableIndex, TableType, Val, ValType,
+    Error, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, MemoryIndex, MemoryType,
+    ModuleHash, NumericType, Slot, TableIndex, TableType, Val, ValType,
 };
 
 /// An import of a module.
@@ -243,22 +243,6 @@ impl ModuleInfo {
         let globals = (0..).map(GlobalIndex).zip(self.globals());
         let mutable = globals.filter(|(_, ty)| ty.mutable);
         mutable.map(|(index, ty)| (index, ty.value))
-    }
-
-    /// For engines: refuses snapshots of a module with state that no snapshot holds: shared
-    /// memories.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unsupported`].
-    pub fn check_snapshots(&self, engine: EngineId) -> Result<(), Error> {
-        match self.memories().iter().position(|memory| memory.shared) {
-            None => Ok(()),
-            Some(index) => Err(Error::Unsupported {
-                engine,
-                what: format!("snapshots of shared memory {index}"),
-            }),
-        }
     }
 
     /// For engines: refuses to set an immutable global, and to set a global to a value of another

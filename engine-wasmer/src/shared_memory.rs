@@ -10,8 +10,10 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use engine_api::{
-    AtomicBytes, Error, MemoryType, PAGE_BYTES, SharedMemory, SharedMemoryBacking, memory_range,
+    AtomicBytes, Attachment, Attachments, Error, MemoryType, PAGE_BYTES, SharedMemory,
+    SharedMemoryBacking, memory_range,
 };
+use memory_image::Region;
 use wasmer_compiler::Tunables;
 use wasmer_types::{MemoryError, MemoryStyle, Pages};
 use wasmer_vm::{
@@ -50,6 +52,8 @@ pub(crate) struct SharedState {
     refusals: AtomicU64,
     /// The size that it was refused last, in bytes.
     refused_bytes: AtomicU64,
+    /// The instances that have it.
+    pub(crate) attachments: Arc<Attachments>,
     waiters: Mutex<HashMap<u32, VecDeque<Arc<Waiter>>>>,
 }
 
@@ -70,6 +74,7 @@ impl SharedState {
             refusals: AtomicU64::new(0),
             refused_bytes: AtomicU64::new(0),
             memory,
+            attachments: Arc::default(),
             waiters: Mutex::new(HashMap::new()),
         })
     }
@@ -95,6 +100,12 @@ impl SharedState {
         let wanted = self.bytes().saturating_add(bytes);
         self.refused_bytes.store(wanted, Ordering::Relaxed);
         self.refusals.fetch_add(1, Ordering::Release);
+    }
+
+    /// The largest size in bytes.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        let pages = self.memory.ty().maximum;
+        pages.map_or(u64::MAX, |pages| u64::from(pages.0) * PAGE_BYTES)
     }
 
     /// The bytes of an access, if all of them are inside the memory.
@@ -233,11 +244,27 @@ impl SharedMemoryBacking for Backing {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let _access = self.0.attachments.access();
         self.0.read(offset, buffer)
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let _access = self.0.attachments.access();
         self.0.write(offset, bytes)
+    }
+
+    fn discard(&self) -> bool {
+        let Some(_held) = self.0.attachments.hold(0) else {
+            return false;
+        };
+        let bytes = usize::try_from(self.0.bytes());
+        let Some(Ok(region)) = bytes.ok().map(|bytes| Region::new(self.0.base, bytes)) else {
+            return false;
+        };
+        // SAFETY: `region` is the whole of a memory in a reservation of its own. No instance has
+        // it, and while it is held none gets it and no handle accesses it.
+        unsafe { memory_image::discard(region) };
+        true
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -250,6 +277,7 @@ pub(crate) struct AttachedMemory {
     memory: VMSharedMemory,
     state: Arc<SharedState>,
     watched: Arc<Watched>,
+    _attachment: Attachment,
 }
 
 impl AttachedMemory {
@@ -258,6 +286,7 @@ impl AttachedMemory {
             memory: state.memory.clone(),
             state: Arc::clone(state),
             watched: Arc::clone(watched),
+            _attachment: state.attachments.attach(),
         }
     }
 }

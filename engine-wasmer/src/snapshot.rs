@@ -1,27 +1,32 @@
 //! Captures the state of an instance, and puts it into a new one.
 
+use std::sync::Arc;
+
 use engine_api::{
-    Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot, SnapshotParts,
+    Error, GlobalIndex, Held, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot, SnapshotParts,
 };
 use memory_image::Region;
 use wasmer_types::{ExportIndex, Pages};
 use wasmer_vm::{InternalStoreHandle, LinearMemory, VMExtern, VMMemory};
 
+use crate::shared_memory::SharedState;
 use crate::state::{InstanceState, lookup};
 
 impl InstanceState {
     pub(crate) fn capture(&self) -> Result<Snapshot, Error> {
         let info = &self.compiled.info;
-        info.check_snapshots(self.compiled.settings.id())?;
         let mut images: Vec<(MemoryIndex, MemoryImage)> = Vec::new();
         for (index, memory) in self.all_memories() {
-            let since = self.images.borrow().get(&index).cloned();
             let region = self.region(memory)?;
+            let _held = self.hold(index, memory)?;
+            let since = self.images.borrow().get(&index).cloned();
             // SAFETY: `region` is the whole of a memory of this guest, as wasmer has it at this
             // moment. No guest code runs, as its instance is borrowed by `&mut`, and wasmer keeps
-            // no references into memories. Each lies in a reservation of its own, of which wasmer
+            // no references into memories. A shared memory is in no other instance and is held, so
+            // no other thread can access it. Each lies in a reservation of its own, of which wasmer
             // asks only that it can be accessed and unmapped. `since` is the image that was last
-            // mapped there, by this function or by `restore`.
+            // mapped there, by this function or by `restore`: only the instance that has a memory
+            // alone maps any.
             let image = unsafe { MemoryImage::capture(region, since.as_ref()) }?;
             self.images.borrow_mut().insert(index, image.clone());
             images.push((index, image));
@@ -40,8 +45,8 @@ impl InstanceState {
     /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.
     pub(crate) fn restore(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let info = &self.compiled.info;
-        info.check_snapshots(self.compiled.settings.id())?;
         for (index, memory) in self.all_memories() {
+            let _held = self.hold(index, memory)?;
             let image = snapshot.memory(index)?;
             // SAFETY: the borrow ends with the expression.
             let size = u64::from(unsafe { memory.get(self.objects()).size().0 }) * PAGE_BYTES;
@@ -59,14 +64,11 @@ impl InstanceState {
         self.restore_references(snapshot)
     }
 
-    /// Gives the pages of all memories back, in slices.
+    /// Gives the pages of all unshared memories back, in slices.
     pub(crate) fn discard_pages(&self) {
-        // Other instances may have a shared memory too.
-        if !self.parts().shared.is_empty() {
-            return;
-        }
         for (_, memory) in self.all_memories() {
-            if let Ok(region) = self.region(memory) {
+            let is_shared = self.shared(memory).is_some();
+            if let (false, Ok(region)) = (is_shared, self.region(memory)) {
                 // SAFETY: as in `capture`.
                 unsafe { memory_image::discard(region) };
             }
@@ -87,6 +89,28 @@ impl InstanceState {
         })
     }
 
+    /// Keeps everybody else away from a memory, if this instance has it alone.
+    fn hold(
+        &self,
+        index: MemoryIndex,
+        memory: InternalStoreHandle<VMMemory>,
+    ) -> Result<Option<Held<'_>>, Error> {
+        let Some(shared) = self.shared(memory) else {
+            return Ok(None);
+        };
+        shared.attachments.hold(1).map(Some).ok_or_else(|| {
+            let what = format!("snapshots while others have shared memory {} too", index.0);
+            self.compiled.settings.unsupported(what)
+        })
+    }
+
+    /// The shared memory behind a memory of this guest, if it is one.
+    fn shared(&self, memory: InternalStoreHandle<VMMemory>) -> Option<&Arc<SharedState>> {
+        // SAFETY: the borrow ends with the expression; a memory's definition is initialised.
+        let base = unsafe { memory.get(self.objects()).vmmemory().as_ref().base };
+        self.parts().shared.iter().find(|shared| shared.is_at(base))
+    }
+
     /// Where a memory lies at this moment.
     fn region(&self, memory: InternalStoreHandle<VMMemory>) -> Result<Region, Error> {
         // SAFETY: the borrows end with the expressions; a memory's definition is initialised.
@@ -104,10 +128,15 @@ impl InstanceState {
         if missing == 0 {
             return Ok(());
         }
+        let (size, limit) = match self.shared(memory) {
+            // Its maximum is its only limit.
+            Some(shared) => (shared.bytes(), shared.bytes_max()),
+            None => (self.account.bytes(), self.account.bytes_max),
+        };
         let refused = || Error::Limit {
             what: "bytes of memory",
-            needed: self.account.bytes().saturating_add(missing),
-            limit: self.account.bytes_max,
+            needed: size.saturating_add(missing),
+            limit,
         };
         let pages = u32::try_from(missing / PAGE_BYTES).map_err(|_| refused())?;
         // SAFETY: the borrow ends with the expression, and growing runs no guest code.

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use engine_api::{Error, Extern, HostFunc, Imports, ModuleInfo, TableType};
+use engine_api::{Error, Extern, HostFunc, Imports, MemoryIndex, ModuleInfo, TableType};
 use wasmtime::{AsContextMut, Func, Store, ValRaw};
 
 use crate::caller::GuestAccess;
@@ -67,19 +67,25 @@ pub(crate) fn make(
     types: &[ImportType],
     given: &[&Extern],
 ) -> Result<Vec<wasmtime::Extern>, Error> {
-    let (mut memories, mut tables, mut globals) = (0, 0, 0);
+    let (mut memories, mut tables, mut globals) = (0_u32, 0, 0);
     let mut externs = Vec::with_capacity(given.len());
     for (given, ty) in given.iter().zip(types) {
         let made = make_one(store, ty, given)?;
         let state = store.data_mut();
         match &made {
             wasmtime::Extern::Memory(memory) => {
-                state.memories[memories] = Some(Memory::Unshared(*memory));
+                state.memories[memories as usize] = Some(Memory::Unshared(*memory));
                 memories += 1;
             }
             wasmtime::Extern::SharedMemory(memory) => {
                 state.clock.watch_memory(memory);
-                state.memories[memories] = Some(Memory::Shared(memory.clone()));
+                state.memories[memories as usize] = Some(Memory::Shared(memory.clone()));
+                if let Extern::SharedMemory(given) = given
+                    && let Some(backing) = given.backing::<Backing>()
+                {
+                    let attachment = backing.attachments.attach();
+                    state.attachments.insert(MemoryIndex(memories), attachment);
+                }
                 memories += 1;
             }
             wasmtime::Extern::Table(table) => {

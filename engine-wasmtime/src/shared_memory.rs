@@ -2,10 +2,14 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64};
 
-use engine_api::{AtomicBytes, Error, MemoryType, SharedMemory, SharedMemoryBacking, memory_range};
+use engine_api::{
+    AtomicBytes, Attachments, Error, MemoryType, SharedMemory, SharedMemoryBacking, memory_range,
+};
+use memory_image::Region;
 
 use crate::settings::Runtime;
 use crate::{convert, traps};
@@ -15,6 +19,8 @@ pub(crate) struct Backing {
     pub(crate) memory: wasmtime::SharedMemory,
     /// The engine that made it. Only code of this engine matches the memory's guard pages.
     pub(crate) engine: wasmtime::Engine,
+    /// The instances that have it.
+    pub(crate) attachments: Arc<Attachments>,
 }
 
 impl SharedMemoryBacking for Backing {
@@ -23,11 +29,29 @@ impl SharedMemoryBacking for Backing {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let _access = self.attachments.access();
         read(&self.memory, offset, buffer)
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let _access = self.attachments.access();
         write(&self.memory, offset, bytes)
+    }
+
+    fn discard(&self) -> bool {
+        let Some(_held) = self.attachments.hold(0) else {
+            return false;
+        };
+        let Ok(region) = region(&self.memory) else {
+            return false;
+        };
+        #[expect(unsafe_code, reason = "the memory's pages are given back; see SAFETY")]
+        // SAFETY: `region` is the whole of a memory in a reservation of its own. No instance has
+        // it, and while it is held none gets it and no handle accesses it.
+        unsafe {
+            memory_image::discard(region);
+        }
+        true
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -49,8 +73,15 @@ pub(crate) fn new(engine: &Runtime, ty: MemoryType) -> Result<SharedMemory, Erro
     let backing = Backing {
         memory,
         engine: engine.engine.clone(),
+        attachments: Arc::default(),
     };
     Ok(SharedMemory::new(engine.id(), ty, Arc::new(backing)))
+}
+
+/// Where a memory lies at this moment.
+pub(crate) fn region(memory: &wasmtime::SharedMemory) -> Result<Region, Error> {
+    let bytes = memory.data();
+    Ok(Region::new(NonNull::from(bytes).cast(), bytes.len())?)
 }
 
 /// Copies bytes out of a memory to which other threads may be writing.

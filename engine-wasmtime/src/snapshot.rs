@@ -4,32 +4,35 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use engine_api::{
-    Error, GlobalIndex, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot, SnapshotParts, ValType,
+    Attachments, Error, GlobalIndex, Held, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot,
+    SnapshotParts, ValType,
 };
 use memory_image::Region;
 use wasmtime::{Extern, Global, RootScope, Store};
 
 use crate::caller::{FindExport, GuestAccess};
-use crate::convert;
 use crate::state::{Memory, State};
-use crate::traps;
+use crate::{convert, shared_memory, traps};
 
 impl GuestAccess<Store<State>> {
     pub(crate) fn capture_state(&mut self) -> Result<Snapshot, Error> {
         let info = Arc::clone(&self.0.data().info);
-        info.check_snapshots(self.0.data().engine.id())?;
         let memories = self.all_memories();
         let globals = self.mutable_globals();
         let mut images: Vec<(MemoryIndex, MemoryImage)> = Vec::with_capacity(memories.len());
         for (index, memory) in memories {
+            let attachments = self.attachments(index);
+            let _held = self.hold(index, attachments.as_deref())?;
             let since = self.0.data().images.get(&index).cloned();
-            let region = self.region(memory)?;
+            let region = self.region(&memory)?;
             #[expect(unsafe_code, reason = "the memory is moved into an image; see SAFETY")]
             // SAFETY: `region` is the whole of a memory of this store, as its engine has it at this
             // moment. Nothing runs in the store and nothing of it is borrowed: we have it by
-            // `&mut`. Each memory lies in a reservation of its own, as the engine is not configured
-            // to pool them. `since` is the image that was last mapped there, by this function or by
-            // `restore_state`.
+            // `&mut`. A shared memory is in no other store and is held, so no other thread can
+            // access it; one of the module's own cannot be given to another store. Each memory lies
+            // in a reservation of its own, as the engine is not configured to pool them. `since` is
+            // the image that was last mapped there, by this function or by `restore_state`: only
+            // the store that has a memory alone maps any.
             let image = unsafe { MemoryImage::capture(region, since.as_ref()) }?;
             self.0.data_mut().images.insert(index, image.clone());
             images.push((index, image));
@@ -54,12 +57,16 @@ impl GuestAccess<Store<State>> {
     /// Puts the state of a snapshot of the same module into the instance, in which nothing has run.
     pub(crate) fn restore_state(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let engine = self.0.data().engine.id();
-        self.0.data().info.check_snapshots(engine)?;
         for (index, memory) in self.all_memories() {
+            let attachments = self.attachments(index);
+            let _held = self.hold(index, attachments.as_deref())?;
             let image = snapshot.memory(index)?;
-            let size = memory.data_size(&self.0) as u64;
-            self.grow(memory, snapshot.growth(index, size)?)?;
-            let region = self.region(memory)?;
+            let size = match &memory {
+                Memory::Unshared(memory) => memory.data_size(&self.0),
+                Memory::Shared(memory) => memory.data_size(),
+            };
+            self.grow(&memory, snapshot.growth(index, size as u64)?)?;
+            let region = self.region(&memory)?;
             #[expect(unsafe_code, reason = "an image is mapped over the memory; see SAFETY")]
             // SAFETY: as in `capture_state`.
             unsafe { image.restore(region) }?;
@@ -79,14 +86,11 @@ impl GuestAccess<Store<State>> {
         self.restore_references(snapshot)
     }
 
-    /// Gives the pages of all memories back, in slices.
+    /// Gives the pages of all unshared memories back, in slices.
     pub(crate) fn discard_pages(&mut self) {
-        // Other instances may have a shared memory too.
-        if !self.0.data().exports.shared_memories.is_empty() {
-            return;
-        }
         for (_, memory) in self.all_memories() {
-            if let Ok(region) = self.region(memory) {
+            let is_shared = matches!(memory, Memory::Shared(_));
+            if let (false, Ok(region)) = (is_shared, self.region(&memory)) {
                 #[expect(unsafe_code, reason = "the memory's pages are given back; see SAFETY")]
                 // SAFETY: as in `capture_state`.
                 unsafe {
@@ -96,20 +100,25 @@ impl GuestAccess<Store<State>> {
         }
     }
 
-    /// Every linear memory, exported or not, of a module without shared ones.
-    fn all_memories(&mut self) -> Vec<(MemoryIndex, wasmtime::Memory)> {
+    /// Every linear memory, exported or not.
+    fn all_memories(&mut self) -> Vec<(MemoryIndex, Memory)> {
         let state = self.0.data();
         let exports = Arc::clone(&state.exports);
         let imported = (0..).zip(&state.memories[..state.info.imported_memories()]);
         let mut memories: Vec<_> = imported
-            .map(|(index, memory)| match memory {
-                Some(Memory::Unshared(memory)) => (MemoryIndex(index), *memory),
-                _ => unreachable!("an imported memory is there from the start"),
+            .map(|(index, memory)| {
+                let memory = memory.clone();
+                let memory = memory.expect("an imported memory is there from the start");
+                (MemoryIndex(index), memory)
             })
             .collect();
         for (index, export) in &exports.own_memories {
-            let memory = self.0.find_export(export).and_then(Extern::into_memory);
-            memories.push((*index, memory.expect("the module exports it")));
+            let memory = match self.0.find_export(export) {
+                Some(Extern::Memory(memory)) => Memory::Unshared(memory),
+                Some(Extern::SharedMemory(memory)) => Memory::Shared(memory),
+                _ => unreachable!("the module exports it"),
+            };
+            memories.push((*index, memory));
         }
         memories
     }
@@ -139,10 +148,14 @@ impl GuestAccess<Store<State>> {
     }
 
     /// Grows a memory by the bytes that its image has more, under the limits.
-    fn grow(&mut self, memory: wasmtime::Memory, missing: u64) -> Result<(), Error> {
+    fn grow(&mut self, memory: &Memory, missing: u64) -> Result<(), Error> {
         if missing == 0 {
             return Ok(());
         }
+        let memory = match memory {
+            Memory::Unshared(memory) => memory,
+            Memory::Shared(memory) => return grow_shared(memory, missing),
+        };
         let limit = self.0.data().limiter.memory_bytes_max();
         let needed = self.0.data().limiter.memory_bytes().saturating_add(missing);
         let grown = memory.grow(&mut self.0, missing / PAGE_BYTES);
@@ -153,9 +166,49 @@ impl GuestAccess<Store<State>> {
         })
     }
 
+    /// All instances that have a shared memory which this one imports.
+    fn attachments(&self, memory: MemoryIndex) -> Option<Arc<Attachments>> {
+        let attachment = self.0.data().attachments.get(&memory)?;
+        Some(Arc::clone(attachment.all()))
+    }
+
+    /// Keeps everybody else away from a memory, if this instance has it alone.
+    fn hold<'a>(
+        &self,
+        memory: MemoryIndex,
+        attachments: Option<&'a Attachments>,
+    ) -> Result<Option<Held<'a>>, Error> {
+        let Some(attachments) = attachments else {
+            return Ok(None);
+        };
+        let held = attachments.hold(1);
+        held.map(Some).ok_or_else(|| Error::Unsupported {
+            engine: self.0.data().engine.id(),
+            what: format!("snapshots while others have shared memory {} too", memory.0),
+        })
+    }
+
     /// Where a memory lies at this moment.
-    fn region(&self, memory: wasmtime::Memory) -> Result<Region, Error> {
+    fn region(&self, memory: &Memory) -> Result<Region, Error> {
+        let memory = match memory {
+            Memory::Unshared(memory) => memory,
+            Memory::Shared(memory) => return shared_memory::region(memory),
+        };
         let base = NonNull::new(memory.data_ptr(&self.0)).unwrap_or(NonNull::dangling());
         Ok(Region::new(base, memory.data_size(&self.0))?)
     }
+}
+
+/// Grows a shared memory, whose maximum is its only limit.
+fn grow_shared(memory: &wasmtime::SharedMemory, missing: u64) -> Result<(), Error> {
+    let grown = memory.grow(missing / PAGE_BYTES);
+    grown.map(drop).map_err(|_| Error::Limit {
+        what: "bytes of memory",
+        needed: memory.data_size() as u64 + missing,
+        limit: memory
+            .ty()
+            .maximum()
+            .unwrap_or(0)
+            .saturating_mul(PAGE_BYTES),
+    })
 }

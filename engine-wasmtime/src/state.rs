@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use engine_api::{Limits, MemoryImage, MemoryIndex, ModuleInfo, Val};
+use engine_api::{Attachment, Limits, MemoryImage, MemoryIndex, ModuleInfo, Val};
 use wasmtime::{Func, Global, Table, ValRaw};
 
 use crate::exports::Exports;
@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) scratch: Scratch,
     /// The image that each memory was last restored from or captured to.
     pub(crate) images: HashMap<MemoryIndex, MemoryImage>,
+    /// What says that this instance has the shared memories that it imports.
+    pub(crate) attachments: HashMap<MemoryIndex, Attachment>,
 }
 
 impl State {
@@ -70,6 +72,7 @@ impl State {
             externrefs_passed: 0,
             scratch: Scratch::default(),
             images: HashMap::new(),
+            attachments: HashMap::new(),
         }
     }
 

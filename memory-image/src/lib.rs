@@ -18,7 +18,7 @@
 //!
 //! 1. *Nobody looks.* The caller vouches that a [`Region`] is a guest's linear memory with no guest
 //!    code running in it, and that no reference into it exists (an engine has its instance by
-//!    `&mut`). Between calls, compiled code keeps no address in the memory except the base, which
+//!    `&mut`, and a shared memory by no other instance, with all handles held back). Between calls, compiled code keeps no address in the memory except the base, which
 //!    stays the same.
 //! 2. *The memory owns the reservation.* The region lies in one reservation that its engine made
 //!    and will unmap as a whole, whatever is mapped there by then. The engine requires only that

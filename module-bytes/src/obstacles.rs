@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use engine_api::{Error, GlobalIndex, MemoryIndex, TableIndex};
+use engine_api::{Error, GlobalIndex, TableIndex};
 use wasmparser::{
     AbstractHeapType, CompositeInnerType, FunctionBody, HeapType, KnownCustom, Name,
     NameSectionReader, Parser, Payload, RefType, TypeRef, ValType,
@@ -30,12 +30,6 @@ pub enum Obstacle {
     CollectedType {
         /// The first such type, in the type index space.
         index: u32,
-    },
-    /// A shared memory, imported or not. Other threads may write to it while its image is taken,
-    /// and the image does not hold the threads.
-    SharedMemory {
-        /// The memory.
-        memory: MemoryIndex,
     },
     /// A table of references that are neither to functions nor to objects of the host, such as
     /// `anyref`. What they refer to can change.
@@ -92,11 +86,6 @@ impl fmt::Display for Obstacle {
             Obstacle::CollectedType { index } => write!(
                 f,
                 "type {index} is garbage-collected, and a checkpoint does not hold such objects"
-            ),
-            Obstacle::SharedMemory { memory } => write!(
-                f,
-                "memory {} is shared, and other threads may write it while its image is taken",
-                memory.0
             ),
             Obstacle::ReferenceTable { table, element } => write!(
                 f,
@@ -173,6 +162,8 @@ impl Sites {
 /// * `data.drop` and `elem.drop`: a restored instance drops the same segments.
 /// * Several memories, 64-bit memories, imported memories and globals, and globals of every number
 ///   and vector type, of `funcref` and of `externref`: a checkpoint has them all.
+/// * Shared memories: an engine takes the image at a moment when no other instance has the memory,
+///   and refuses at any other.
 /// * Immutable globals of references, which are the same in each new instance.
 /// * Tags that the module defines: an exception ends with the call that it leaves.
 /// * Host functions, including those of WASI: their results are recorded, and their own state does
@@ -201,7 +192,6 @@ struct Search<'a> {
     names: Option<NameSectionReader<'a>>,
     types: u32,
     functions: u32,
-    memories: u32,
     tables: Vec<RefType>,
     globals: u32,
 }
@@ -237,11 +227,6 @@ impl<'a> Search<'a> {
                     self.table(table?.ty.element_type);
                 }
             }
-            Payload::MemorySection(section) => {
-                for memory in section {
-                    self.memory(memory?.shared);
-                }
-            }
             Payload::GlobalSection(section) => {
                 for global in section {
                     self.global(global?.ty);
@@ -262,7 +247,7 @@ impl<'a> Search<'a> {
         match ty {
             TypeRef::Func(_) | TypeRef::FuncExact(_) => self.functions += 1,
             TypeRef::Table(ty) => self.table(ty.element_type),
-            TypeRef::Memory(ty) => self.memory(ty.shared),
+            TypeRef::Memory(_) => {}
             TypeRef::Global(ty) => self.global(ty),
             TypeRef::Tag(_) => self.declared.push(Obstacle::ImportedTag {
                 module: module.to_owned(),
@@ -279,15 +264,6 @@ impl<'a> Search<'a> {
                 .push(Obstacle::CollectedType { index: self.types });
         }
         self.types += 1;
-    }
-
-    fn memory(&mut self, shared: bool) {
-        if shared {
-            self.declared.push(Obstacle::SharedMemory {
-                memory: MemoryIndex(self.memories),
-            });
-        }
-        self.memories += 1;
     }
 
     fn table(&mut self, element: RefType) {

@@ -1,5 +1,6 @@
 //! Objects, arrays and errors.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use engine_api::{FuncType, ValType};
@@ -83,7 +84,7 @@ fn global(global: Global) -> Js {
 fn bag(elements: Vec<Js>) -> Object {
     Object::Bag(Mutex::new(Bag {
         elements,
-        ..Bag::default()
+        fields: BTreeMap::new(),
     }))
 }
 

@@ -42,21 +42,21 @@ fn random(call: &mut Call<'_>) -> ImportOutcome {
         let array = if node { call.take(1)? } else { call.object(1)? };
         let view = bytes_of(&array)?;
         let mut bytes = call.read_view(&view)?;
-        let (system, mut facade) = call.outside();
+        let (system, mut facade) = call.outside()?;
         system.random(&mut facade, &mut bytes)?;
         call.write_view(&view, 0, &bytes)?;
         return Ok(Out::Js(array));
     }
     let (pointer, len) = (call.u32(0), call.u32(1));
     let mut bytes = call.bytes(pointer, len)?;
-    let (system, mut facade) = call.outside();
+    let (system, mut facade) = call.outside()?;
     system.random(&mut facade, &mut bytes)?;
     call.write(pointer.into(), &bytes)?;
     Ok(Out::Nothing)
 }
 
 fn now(call: &mut Call<'_>) -> ImportOutcome {
-    let (system, mut facade) = call.outside();
+    let (system, mut facade) = call.outside()?;
     Ok(Out::F64(system.clock(&mut facade)?))
 }
 

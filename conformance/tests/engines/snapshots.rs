@@ -266,20 +266,6 @@ fn vectors_and_wide_memories_are_in_a_snapshot_where_the_engine_has_them(engine:
 }
 
 #[apply(every_engine)]
-fn state_that_a_snapshot_cannot_hold_is_refused(engine: &EngineUnderTest) {
-    let shared = r#"(module (memory (export "memory") 1 1 shared) (func (export "f")))"#;
-    let Some(module) = engine.module_if(engine.capabilities().threads, shared) else {
-        return;
-    };
-    let mut instance = module
-        .instantiate(&Imports::new(), &Limits::default())
-        .unwrap();
-    let error = refused(instance.capture());
-    assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
-    instance.invoke("f", &[]).unwrap();
-}
-
-#[apply(every_engine)]
 fn memory_given_back_can_be_dropped_but_not_missed(engine: &EngineUnderTest) {
     let (mut original, _) = stateful(engine);
     invoke(&mut original, "grow", &[50]);

@@ -16,12 +16,12 @@ use anyhow::{Context, Result, bail};
 use bindgen_host::{Options, WorkerExit};
 use clap::Parser;
 use engine_api::{Engine, Limits, Module};
-use proxy_core::{ArtifactStore, Event, Policy, Proxy, Supervisor};
+use proxy_core::{ArtifactStore, Event, Policy, Prepared, Proxy, Source, Supervisor};
 
 use bare::Bare;
 use circuit::Circuit;
 use prover::{Pool, Prover};
-use report::{Report, Swap};
+use report::{Moved, Report, Swap};
 
 /// Proofs with the unmodified o1js prover.
 #[derive(Debug, Parser)]
@@ -66,6 +66,12 @@ struct Args {
     /// proving.
     #[arg(long, default_value_t = 0)]
     swaps: u32,
+    /// At the end, replay the whole journal this often, to compare with the standbys of `--swaps`.
+    #[arg(long, default_value_t = 0, conflicts_with = "bare")]
+    replays: u32,
+    /// At the end, swap to this engine, and make and verify a proof there.
+    #[arg(long, conflicts_with = "bare", value_name = "ENGINE")]
+    move_to: Option<String>,
     /// Before the run, check for every export of the module that the policy lists it, and that the
     /// proxy reaches it with the arguments that it takes.
     #[arg(long)]
@@ -99,15 +105,11 @@ fn main() -> Result<ExitCode> {
         write_json(&args, &measured)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut options = Options::default();
-    if args.abandon_workers {
-        options.worker_exit = WorkerExit::Abandon;
-    }
     let name = match &args.engine {
         Some(name) => name,
         None => engines::default_name()?,
     };
-    let engine = engines::hosting_engine(name, options)?;
+    let engine = engines::hosting_engine(name, options(&args))?;
     let started = Instant::now();
     let module = engine.compile(&wasm)?;
     let mut report = Report::new(name, started.elapsed());
@@ -133,6 +135,14 @@ fn write_json(args: &Args, measured: &impl serde::Serialize) -> Result<()> {
     };
     let json = serde_json::to_string_pretty(measured)?;
     std::fs::write(path, json + "\n").with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+fn options(args: &Args) -> Options {
+    let mut options = Options::default();
+    if args.abandon_workers {
+        options.worker_exit = WorkerExit::Abandon;
+    }
+    options
 }
 
 fn limits(args: &Args) -> Limits {
@@ -247,7 +257,19 @@ fn run(
     }
     drop(supervisor);
     if args.swaps > 0 {
-        report.prepared = swap_while_proving(args.swaps, &proxy, &prover)?;
+        swap_while_proving(args.swaps, &proxy, &prover, report)?;
+    }
+    for _ in 0..args.replays {
+        report
+            .by_replay
+            .push(proxy.verify_on(Arc::clone(engine))?.duration.into());
+    }
+    if let Some(name) = &args.move_to {
+        let engine = engines::hosting_engine(name, options(args))?;
+        let prepared = prepare(&proxy, Some(&engine))?.0;
+        proxy.swap()?;
+        let verified = prover.prove()?;
+        report.moved = Some(Moved::new(name, &prepared, verified));
     }
     report.memory = proxy.memory_bytes();
     let info = proxy.debug_info();
@@ -335,13 +357,33 @@ fn compare(
     Ok(())
 }
 
-/// Prepares standbys and swaps to them while another thread goes on proving. Returns the time of
-/// each preparation.
+/// Makes a standby, when the generation before the active one has gone: it is freed when its last
+/// proof is done. Returns how long the standby took.
+fn prepare(proxy: &Proxy, on: Option<&Arc<dyn Engine>>) -> Result<(Prepared, Duration)> {
+    loop {
+        let started = Instant::now();
+        let prepared = match on {
+            Some(engine) => proxy.prepare_standby_on(Arc::clone(engine)),
+            None => proxy.prepare_standby(),
+        };
+        match prepared {
+            Ok(prepared) => return Ok((prepared, started.elapsed())),
+            Err(proxy_core::Error::StillDraining) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Prepares standbys and swaps to them while another thread goes on proving. Notes the time of each
+/// preparation.
 fn swap_while_proving(
     swaps: u32,
     proxy: &Proxy,
     prover: &Prover<'_>,
-) -> Result<Vec<report::Milliseconds>> {
+    report: &mut Report,
+) -> Result<()> {
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let proving = scope.spawn(|| {
@@ -352,22 +394,17 @@ fn swap_while_proving(
             }
             Ok(proofs)
         });
-        let mut prepared = Vec::new();
         let swapped = (|| {
             for _ in 0..swaps {
-                // The generation before is freed when its last proof is done.
-                let mut started = Instant::now();
-                while let Err(error) = proxy.prepare_standby() {
-                    if !matches!(error, proxy_core::Error::StillDraining) {
-                        return Err(error.into());
-                    }
-                    std::thread::sleep(Duration::from_millis(10));
-                    started = Instant::now();
-                }
-                prepared.push(started.elapsed().into());
+                let (prepared, took) = prepare(proxy, None)?;
+                let times = match prepared.source {
+                    Source::Checkpoint(_) => &mut report.from_checkpoints,
+                    _ => &mut report.by_replay,
+                };
+                times.push(took.into());
                 proxy.swap()?;
             }
-            Ok(prepared)
+            Ok(())
         })();
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         let proofs = proving

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use proxy_core::{Prepared, Source};
 use serde::Serialize;
 
 /// A time, for reports.
@@ -21,6 +22,25 @@ pub(crate) struct Swap {
     pub(crate) pause_us: f64,
     pub(crate) memory_before: u64,
     pub(crate) memory_after: u64,
+}
+
+/// The swap to another engine.
+#[derive(Debug, Serialize)]
+pub(crate) struct Moved {
+    engine: String,
+    from_checkpoint: bool,
+    /// Whether a proof that was made there verifies.
+    verified: bool,
+}
+
+impl Moved {
+    pub(crate) fn new(engine: &str, prepared: &Prepared, verified: bool) -> Self {
+        Self {
+            engine: engine.to_owned(),
+            from_checkpoint: matches!(prepared.source, Source::Checkpoint(_)),
+            verified,
+        }
+    }
 }
 
 /// Threads and mappings of this process.
@@ -71,7 +91,11 @@ pub(crate) struct Report {
     pub(crate) compared_bare: Vec<Milliseconds>,
     /// The median proof time behind the proxy, divided by that on a bare instance.
     proxy_to_bare: Option<f64>,
-    pub(crate) prepared: Vec<Milliseconds>,
+    /// Standbys made from a checkpoint.
+    pub(crate) from_checkpoints: Vec<Milliseconds>,
+    /// Standbys made by replay, and replays that were asked for.
+    pub(crate) by_replay: Vec<Milliseconds>,
+    pub(crate) moved: Option<Moved>,
     /// While the first generation and its pool exist.
     before: Process,
     /// After all generations were freed.
@@ -111,14 +135,21 @@ impl Report {
     }
 
     pub(crate) fn is_success(&self) -> bool {
-        self.failed == 0 && self.unverified == 0
+        let moved = self.moved.as_ref().is_none_or(|moved| moved.verified);
+        self.failed == 0 && self.unverified == 0 && moved
     }
 }
 
 fn median(times: &[Milliseconds]) -> Option<f64> {
+    percentile(times, 50)
+}
+
+/// The time that this many of 100 do not exceed.
+fn percentile(times: &[Milliseconds], percent: usize) -> Option<f64> {
     let mut times: Vec<f64> = times.iter().map(|time| time.0).collect();
     times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied()
+    let at = times.len() * percent / 100;
+    times.get(at.min(times.len().saturating_sub(1))).copied()
 }
 
 impl fmt::Display for Report {
@@ -177,13 +208,31 @@ impl fmt::Display for Report {
                 "proof time behind the proxy: {ratio:.3} of that on a bare instance"
             )?;
         }
-        if !self.prepared.is_empty() {
-            let times: Vec<String> = self
-                .prepared
-                .iter()
-                .map(|ms| format!("{:.0}", ms.0))
-                .collect();
-            writeln!(f, "standbys prepared in {} ms", times.join(", "))?;
+        for (source, times) in [
+            ("from a checkpoint", &self.from_checkpoints),
+            ("by replay", &self.by_replay),
+        ] {
+            if let (Some(p50), Some(p99)) = (percentile(times, 50), percentile(times, 99)) {
+                let count = times.len();
+                writeln!(
+                    f,
+                    "{count} standbys {source}: {p50:.2} ms in the median, {p99:.2} ms at the 99th \
+                     percentile"
+                )?;
+            }
+        }
+        if let Some(moved) = &self.moved {
+            let source = if moved.from_checkpoint {
+                "from the checkpoint"
+            } else {
+                "by replay"
+            };
+            let outcome = if moved.verified {
+                "a proof verifies"
+            } else {
+                "a proof does not verify"
+            };
+            writeln!(f, "moved to {} {source}: {outcome}", moved.engine)?;
         }
         write!(
             f,

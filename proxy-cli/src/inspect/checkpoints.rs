@@ -13,16 +13,7 @@ pub(super) fn checkpoints(text: &mut String, wasm: &[u8], info: &ModuleInfo) -> 
         let _ = writeln!(text, "checkpoints: no engine takes the module: {error}");
         return Ok(());
     }
-    let mut reasons = Vec::new();
-    if bindgen_host::is_bindgen(info) {
-        reasons.push(
-            "the module is made by wasm-bindgen: its objects are the host's, and a checkpoint does \
-             not hold them"
-                .to_owned(),
-        );
-    }
-    let obstacles = module_bytes::obstacles(wasm)?;
-    reasons.extend(obstacles.iter().map(ToString::to_string));
+    let reasons = module_bytes::obstacles(wasm)?;
     if reasons.is_empty() {
         let _ = writeln!(text, "checkpoints: possible");
         return Ok(());
