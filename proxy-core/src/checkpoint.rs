@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use engine_api::{EngineId, Snapshot};
+use engine_api::{EngineId, Module, Snapshot};
 use guest_calls::Objects;
 
 use crate::artifact_store::Content;
@@ -36,6 +36,39 @@ pub struct CheckpointPolicy {
     pub history: History,
 }
 
+impl CheckpointPolicy {
+    /// Refuses to keep the history as a checkpoint where there is none, or none that a replay can
+    /// prove byte by byte: entries must not go for a state of which less is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HistoryNeedsCheckpoints`].
+    pub(crate) fn check_history(
+        &self,
+        obstacles: &[String],
+        module: &dyn Module,
+    ) -> Result<(), Error> {
+        if self.history == History::Full {
+            return Ok(());
+        }
+        let mut obstacles = obstacles.to_vec();
+        if !self.enabled {
+            obstacles.push("they are switched off (CheckpointPolicy::enabled)".to_owned());
+        }
+        if !module.replays_alike() {
+            obstacles.push(
+                "the module's threads run side by side, so no two replays have the same bytes and \
+                 a checkpoint cannot be compared with one byte by byte"
+                    .to_owned(),
+            );
+        }
+        if obstacles.is_empty() {
+            return Ok(());
+        }
+        Err(Error::HistoryNeedsCheckpoints { obstacles })
+    }
+}
+
 /// How much of the past a proxy keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum History {
@@ -43,7 +76,8 @@ pub enum History {
     #[default]
     Full,
     /// A verified checkpoint, and the entries after it: for a module whose journal would only grow.
-    /// Every standby is made from that checkpoint. Modules without checkpoints are refused.
+    /// Every standby is made from that checkpoint. Modules without checkpoints are refused, and so
+    /// are those whose threads run side by side: no replay proves their checkpoints byte by byte.
     Checkpoint,
 }
 
@@ -289,6 +323,11 @@ impl Checkpoints {
     /// How much of the past is kept.
     pub(crate) fn history(&self) -> History {
         self.policy.history
+    }
+
+    /// As [`CheckpointPolicy::check_history`], for a module of another engine.
+    pub(crate) fn check_history(&self, module: &dyn Module) -> Result<(), Error> {
+        self.policy.check_history(&[], module)
     }
 
     /// The checkpoint that replays begin with, if entries were dropped.

@@ -179,7 +179,7 @@ pub enum Error {
         reasons: String,
     },
 
-    /// The history is to be kept as a checkpoint, and this module has none.
+    /// The history is to be kept as a checkpoint, and this module has none that a replay can prove.
     #[error(
         "`History::Checkpoint` needs checkpoints: {}; keep the full history, which is the default",
         .obstacles.join("; ")

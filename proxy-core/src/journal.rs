@@ -12,9 +12,11 @@ mod entry;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_api::FuncIndex;
 use guest_calls::HandleMap;
 
 use crate::{CallError, Error, Handle, HistoryBound, SequenceNumber};
@@ -45,6 +47,8 @@ pub(crate) struct Journal {
     /// Entries up to this one were dropped, because a checkpoint has taken their place. Zero if
     /// none were.
     base: SequenceNumber,
+    /// The makers of the objects that were alive in that checkpoint.
+    makers: BTreeMap<Handle, Maker>,
     /// Host calls of the first instantiation, which answer those of every later one.
     genesis: Vec<HostCall>,
     /// The newest entries of the checkpoints.
@@ -53,6 +57,14 @@ pub(crate) struct Journal {
     scratch: Option<SequenceNumber>,
     /// The entries whose divergence was settled.
     cuts: Vec<Cut>,
+}
+
+/// What is known of an object whose entry a checkpoint has taken the place of.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    pub(crate) func: FuncIndex,
+    pub(crate) export: Arc<str>,
+    pub(crate) ty: Option<Arc<str>>,
 }
 
 impl Journal {
@@ -175,6 +187,22 @@ impl Journal {
         self.took += entry.took;
         self.bytes += entry.bytes();
         self.entries.push_mut(Arc::new(entry))
+    }
+
+    /// The makers of the objects that were alive in the checkpoint that has taken the place of older
+    /// entries, in the order of creation. Some may have been freed since.
+    pub(crate) fn makers(&self) -> &BTreeMap<Handle, Maker> {
+        &self.makers
+    }
+
+    /// The export that made an object, if that is still known.
+    pub(crate) fn maker(&self, object: Handle) -> Option<(FuncIndex, Arc<str>)> {
+        if let Some(maker) = self.makers.get(&object) {
+            return Some((maker.func, Arc::clone(&maker.export)));
+        }
+        let entry = self.entry(object.sequence())?;
+        let made = entry.creates().any(|(made, _)| made == object);
+        made.then(|| (entry.func, Arc::clone(&entry.export)))
     }
 
     /// Why a handle that a generation does not know cannot be used. All handles of this proxy come

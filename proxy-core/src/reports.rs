@@ -119,8 +119,8 @@ pub struct Audit {
     /// The pure exports that answer differently in two replays of the same calls, or ended an
     /// instance when they were asked, so nothing can be said of their answers.
     pub undecided: Vec<String>,
-    /// Where the active generation's memories and globals differ from those that journaled calls
-    /// alone make: a hint, since a pure call may leave traces that no call can notice. `None` if
+    /// Where the active generation's memories, tables and globals differ from those that journaled
+    /// calls alone make: a hint, since a pure call may leave traces that no call can notice. `None` if
     /// they cannot be compared.
     pub memory: Option<Vec<String>>,
 }

@@ -20,8 +20,8 @@ mod proxy {
     mod degradation;
     mod divergence;
     mod exhaustion;
-    mod hold_back;
     mod history;
+    mod hold_back;
     mod hooks;
     mod host;
     mod hostile;

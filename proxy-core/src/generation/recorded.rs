@@ -312,7 +312,7 @@ impl RecordedInstance {
         self.records_host && self.recorder.host_ran()
     }
 
-    /// Its memories and globals as they are now.
+    /// Its memories, tables and globals as they are now.
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot, Error> {
         Ok(self.bound.instance.capture()?)
     }

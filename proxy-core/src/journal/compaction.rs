@@ -22,7 +22,7 @@ use std::time::Duration;
 use guest_calls::{HandleMap, OwnedArg};
 use smallvec::SmallVec;
 
-use super::{Entry, Journal};
+use super::{Entry, Journal, Maker};
 use crate::policy::plan::Changes;
 use crate::{Handle, SequenceNumber};
 
@@ -71,11 +71,22 @@ impl Journal {
         }
     }
 
-    /// Forgets the objects that these entries freed. Those that they created and that are alive are
-    /// still known: a checkpoint has them.
+    /// Forgets the objects that these entries, oldest first, freed. Those that they created and that
+    /// are alive are still known, with their makers: a checkpoint has them.
     pub(crate) fn forget_freed(&mut self, gone: &[Arc<Entry>]) {
-        for handle in gone.iter().flat_map(|entry| &entry.frees) {
-            self.objects.remove(handle);
+        for entry in gone {
+            for (handle, ty) in entry.creates() {
+                let maker = Maker {
+                    func: entry.func,
+                    export: Arc::clone(&entry.export),
+                    ty: ty.clone(),
+                };
+                self.makers.insert(handle, maker);
+            }
+            for handle in &entry.frees {
+                self.objects.remove(handle);
+                self.makers.remove(handle);
+            }
         }
     }
 

@@ -24,8 +24,8 @@ use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJou
 use crate::upkeep::{Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
 use crate::{
-    ArtifactStore, CheckpointPolicy, Error, Event, History, HistoryBound, OnDivergence, Patience,
-    Policy, Thresholds,
+    ArtifactStore, CheckpointPolicy, Error, Event, HistoryBound, OnDivergence, Patience, Policy,
+    Thresholds,
 };
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
@@ -249,9 +249,9 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::Policy`] if the policy does not fit the module; [`Error::HistoryNeedsCheckpoints`]
-    /// if the history is to be a checkpoint and the module has none; [`Error::Engine`] if the engine
-    /// refuses the module, the imports or the limits, or the [compiled form](Builder::compiled) is
-    /// another module's.
+    /// if the history is to be a checkpoint and the module has none, or has threads;
+    /// [`Error::Engine`] if the engine refuses the module, the imports or the limits, or the
+    /// [compiled form](Builder::compiled) is another module's.
     pub fn build(self) -> Result<Proxy, Error> {
         let enabled = enabled_by_environment(env::var(ENABLED_VARIABLE).ok().as_deref())?
             .unwrap_or(self.enabled);
@@ -269,7 +269,7 @@ impl Builder {
         let tag = new_handle_tag();
         let memory_limit = memory_limit(&self.limits, &info);
         let obstacles = checkpoint_obstacles(&self.checkpoints, &module, &self.wasm)?;
-        check_history(&self.checkpoints, &obstacles)?;
+        self.checkpoints.check_history(&obstacles, &*module)?;
         let first_look = first_look_at(self.checkpoints.history, self.history_bound);
         let blueprint = Blueprint {
             checkpoints: self.checkpoints.enabled && obstacles.is_empty(),
@@ -347,18 +347,6 @@ fn checkpoint_obstacles(
         return Ok(vec![error.to_string()]);
     }
     Ok(module.obstacles(wasm)?)
-}
-
-/// Refuses to keep the history as a checkpoint where there is none.
-fn check_history(policy: &CheckpointPolicy, obstacles: &[String]) -> Result<(), Error> {
-    let mut obstacles = obstacles.to_vec();
-    if !policy.enabled {
-        obstacles.push("they are switched off (CheckpointPolicy::enabled)".to_owned());
-    }
-    if policy.history == History::Full || obstacles.is_empty() {
-        return Ok(());
-    }
-    Err(Error::HistoryNeedsCheckpoints { obstacles })
 }
 
 fn enabled_by_environment(value: Option<&str>) -> Result<Option<bool>, Error> {

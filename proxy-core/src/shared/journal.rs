@@ -244,14 +244,14 @@ impl SharedJournal {
         let mut gone = self.entries();
         gone.truncate(gone.partition_point(|entry| entry.sequence <= base));
         let weight = Weight::of(&gone);
+        for slice in gone.chunks(SLICE) {
+            self.lock().forget_freed(slice);
+        }
         let before = {
             let mut journal = self.lock();
             journal.begin_at(base, look_at);
             journal.replace_up_to(base, Vec::new(), weight)
         };
-        for slice in gone.chunks(SLICE) {
-            self.lock().forget_freed(slice);
-        }
         drop(before);
         gone.len()
     }

@@ -32,7 +32,7 @@ struct Case {
     base: Option<Arc<Checkpoint>>,
     entries: Vec<Arc<Entry>>,
     log: PureLog,
-    /// The active generation's memories and globals, if they can be captured.
+    /// The active generation's memories, tables and globals, if they can be captured.
     active: Option<Snapshot>,
 }
 
@@ -298,7 +298,7 @@ fn describe(answer: &Answer) -> String {
 }
 
 /// Where the active state differs from the one that journaled calls alone make: the first byte of
-/// each memory, and every global.
+/// each memory, every global, and the first element of each table.
 fn hints(active: &Snapshot, alone: &Snapshot) -> Result<Vec<String>, Error> {
     let mut hints = Vec::new();
     for ((index, ours), (_, theirs)) in active.memories().iter().zip(alone.memories()) {
@@ -321,6 +321,29 @@ fn hints(active: &Snapshot, alone: &Snapshot) -> Result<Vec<String>, Error> {
                 "global {} is {ours:?}, and {theirs:?} after the journaled calls",
                 index.0
             ));
+        }
+    }
+    for ((index, ours), (_, theirs)) in active.references().iter().zip(alone.references()) {
+        if ours != theirs {
+            hints.push(format!(
+                "global {} is {ours:?}, and {theirs:?} after the journaled calls",
+                index.0
+            ));
+        }
+    }
+    for ((index, ours), (_, theirs)) in active.tables().iter().zip(alone.tables()) {
+        let (active, alone) = (ours.len(), theirs.len());
+        if active != alone {
+            hints.push(format!(
+                "table {} has {active} elements, and {alone} after the journaled calls",
+                index.0
+            ));
+        } else if let Some(at) = ours
+            .iter()
+            .zip(&**theirs)
+            .position(|(own, other)| own != other)
+        {
+            hints.push(format!("table {} from element {at} on", index.0));
         }
     }
     Ok(hints)

@@ -437,8 +437,10 @@ impl Upkeep {
     }
 }
 
-/// Refuses an engine that cannot begin with the checkpoint that has taken the place of entries.
+/// Refuses an engine that cannot begin with the checkpoint that has taken the place of entries, or
+/// whose later checkpoints could not.
 fn check_base(state: &State, blueprint: &Blueprint) -> Result<(), Error> {
+    state.checkpoints.check_history(&*blueprint.module)?;
     if state.checkpoints.base().is_some()
         && let Err(error) = blueprint.module.snapshots()
     {

@@ -107,7 +107,9 @@ impl Upkeep {
         let plan = Arc::clone(self.shared.config.plan.export(func));
         let outcome = self
             .shared
-            .guarded(&plan, generation, guest, None, |guest| guest.state_digest(&plan));
+            .guarded(&plan, generation, guest, None, |guest| {
+                guest.state_digest(&plan)
+            });
         outcome.map_err(|failed| failed.error)
     }
 
