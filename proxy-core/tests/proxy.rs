@@ -12,6 +12,7 @@ mod proxy {
     mod aside;
     mod audit;
     mod bare;
+    mod base;
     mod calls;
     mod checkpoints;
     mod compaction;

@@ -215,10 +215,13 @@ impl Upkeep {
     /// Forgets entries that need not be applied, and returns how many there are to apply.
     fn begin_replay(&self, checkpoint: Option<&Checkpoint>) -> usize {
         let applied = checkpoint.map_or(SequenceNumber::ZERO, |one| one.sequence);
-        if checkpoint.is_some() {
+        let base = self.shared.journal.lock().base();
+        if applied > base {
             self.compact_tail(applied);
         } else {
-            self.shared.compact(SequenceNumber(u64::MAX));
+            // No checkpoint may need them any more.
+            let horizon = checkpoint.map_or(SequenceNumber(u64::MAX), |_| applied);
+            self.shared.compact(horizon);
         }
         self.shared.journal.note_applied(applied);
         self.shared.journal.lock().count_after(applied)

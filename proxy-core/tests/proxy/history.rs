@@ -16,12 +16,12 @@ use super::world::{
 use crate::fake::FakeEngine;
 
 /// A verified checkpoint takes the place of what came before it.
-const FOLDING: CheckpointPolicy = CheckpointPolicy {
+pub(super) const FOLDING: CheckpointPolicy = CheckpointPolicy {
     history: History::Checkpoint,
     ..EAGER
 };
 
-fn build(world: &World, entries: usize) -> (Proxy, FakeEngine) {
+pub(super) fn build(world: &World, entries: usize) -> (Proxy, FakeEngine) {
     let engine = world.script.engine();
     let builder = world.builder(&engine).checkpoints(FOLDING);
     let bytes = u64::MAX;
@@ -32,11 +32,11 @@ fn build(world: &World, entries: usize) -> (Proxy, FakeEngine) {
     (proxy.unwrap(), engine)
 }
 
-fn folding(world: &World) -> (Proxy, FakeEngine) {
+pub(super) fn folding(world: &World) -> (Proxy, FakeEngine) {
     build(world, usize::MAX)
 }
 
-fn prepared_from(proxy: &Proxy) -> (Source, usize) {
+pub(super) fn prepared_from(proxy: &Proxy) -> (Source, usize) {
     let prepared = proxy.prepare_standby().unwrap();
     (prepared.source, prepared.entries)
 }
