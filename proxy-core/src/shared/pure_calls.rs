@@ -45,6 +45,8 @@ pub(crate) struct PureLog {
 pub(crate) struct PureCalls {
     /// By function: whether it was called since the last swap. Empty if that is not noted.
     called: Box<[AtomicBool]>,
+    /// Whether a swap was not made because one of them has written, as the state digest says.
+    has_written: AtomicBool,
     log: Option<Mutex<PureLog>>,
 }
 
@@ -59,6 +61,7 @@ impl PureCalls {
         };
         Self {
             called: (0..noted).map(|_| AtomicBool::new(false)).collect(),
+            has_written: AtomicBool::new(false),
             log: audit.then(Mutex::default),
         }
     }
@@ -111,8 +114,19 @@ impl PureCalls {
             .collect()
     }
 
+    /// The state digest says that one of them has written.
+    pub(crate) fn note_written(&self) {
+        self.has_written.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the active generation has state that no other generation would have.
+    pub(crate) fn has_written(&self) -> bool {
+        self.has_written.load(Ordering::Relaxed)
+    }
+
     /// A generation on which none has been called takes over.
     pub(crate) fn forget_suspects(&self) {
+        self.has_written.store(false, Ordering::Relaxed);
         for called in &self.called {
             called.store(false, Ordering::Relaxed);
         }

@@ -124,6 +124,7 @@ impl Upkeep {
     /// Settles a swap that was not made because the states differ.
     pub(super) fn state_differed(&self, state: &mut State, error: &Error) {
         if let Error::StateDiffers(difference) = error {
+            self.shared.pure_calls.note_written();
             let difference = (**difference).clone();
             self.shared.ledger.emit(&Event::StateDiffers { difference });
         }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use engine_api::{Error as EngineError, Trap, Val};
+use engine_api::{Caller, Error as EngineError, MemoryIndex, Trap, Val};
 use proxy_core::{Error, Event, Patience, Proxy, Reason, SequenceNumber, StateDifference, args};
 
 use super::world::{PATIENCE, World, add, counter, swap, value, within};
-use crate::fake::{FakeInstance, Gate};
+use crate::fake::{FakeInstance, Gate, number};
 
 /// `sneak()` writes and is called pure. `sneaked()` reads that. `state()` is the state digest.
 fn sneaky() -> World {
@@ -303,4 +303,27 @@ fn swaps_that_compare_lose_nothing_under_callers() {
     let info = proxy.debug_info();
     assert_eq!((info.state_differences, info.failures), (0, 0));
     assert!(info.swaps > 0, "{info}");
+}
+
+#[test]
+fn a_generation_whose_state_differs_is_not_given_up_for_refused_growth() {
+    let grow = |guest: &mut FakeInstance, args: &[Val]| {
+        let pages = u64::from(number(&args[0]).cast_unsigned());
+        let grown = guest.memory_grow(MemoryIndex(0), pages).is_ok();
+        Ok(vec![Val::I32(i32::from(grown))])
+    };
+    let pure = "role = \"pure\"";
+    let world = sneaky_and(|world| world.func("grow", "(param i32) (result i32)", pure, grow));
+    let (proxy, _) = world.pages(20).build();
+    let grow = |pages: i32| {
+        let grown = proxy.call("grow", args![pages]).unwrap();
+        grown.i32().unwrap()
+    };
+    proxy.call("sneak", args![]).unwrap();
+    proxy.prepare_standby().unwrap();
+    differs(proxy.swap());
+    assert_eq!((grow(18), grow(2)), (1, 0), "its own result stands");
+    let info = proxy.debug_info();
+    assert_eq!((info.generation, sneaked(&proxy)), (1, 1));
+    assert_eq!((info.retries, info.emergencies), (0, 0));
 }
