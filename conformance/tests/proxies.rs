@@ -18,6 +18,7 @@ mod proxies {
     mod prover;
     mod replay;
     mod standby_failures;
+    mod states;
     mod structs;
     mod swaps;
     mod tables;

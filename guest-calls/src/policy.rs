@@ -78,6 +78,11 @@ pub struct Policy {
     /// module: safe, since everything is replayed, and warned about once.
     #[serde(default)]
     pub strict: bool,
+    /// A pure export without arguments that gives numbers, bytes or text: a digest of the whole
+    /// state. It is compared before each swap, so a write by an export that is wrongly called pure
+    /// is found before it is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_digest: Option<String>,
     /// The module's own services.
     #[serde(default)]
     pub module: ModulePolicy,
@@ -314,6 +319,7 @@ mod tests {
     fn a_policy_survives_its_file() {
         let text = r#"
             strict = true
+            state_digest = "hash_of_all"
             [module]
             allocator = { alloc = "a", free = "f" }
             [[export]]

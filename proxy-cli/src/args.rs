@@ -147,6 +147,15 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) artifacts_limit: u64,
 
+    /// How much of the past is kept: every journaled call that the state needs, or a verified
+    /// checkpoint and the calls after it
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = HistoryArg::Full)]
+    pub(crate) history: HistoryArg,
+
+    /// After the last call, look for exports that the policy calls pure and that write
+    #[arg(long, conflicts_with = "without_proxy")]
+    pub(crate) audit: bool,
+
     /// What to do about a call whose replay gives something else than its caller got
     #[arg(
         long,
@@ -207,6 +216,24 @@ pub(crate) struct BenchArgs {
     /// Write the figures as JSON
     #[arg(long, value_name = "F.json")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// How much of the past is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HistoryArg {
+    /// Every entry that live objects need
+    Full,
+    /// A verified checkpoint takes the place of what came before it
+    Checkpoint,
+}
+
+impl From<HistoryArg> for proxy_core::History {
+    fn from(history: HistoryArg) -> Self {
+        match history {
+            HistoryArg::Full => Self::Full,
+            HistoryArg::Checkpoint => Self::Checkpoint,
+        }
+    }
 }
 
 /// What happens to a worker's stack and thread-local block when its pool ends.

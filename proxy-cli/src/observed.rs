@@ -166,6 +166,14 @@ impl Observed {
                 error, retry_in, ..
             } => format!("no standby: {error}; the next attempt is due in {retry_in:.1?}"),
             Event::SwapError { error } => format!("no swap: {error}"),
+            Event::StateNotCompared { reason } => {
+                format!("a swap without a comparison of the state: {reason}")
+            }
+            Event::HistoryLong { entries, bytes } => format!(
+                "the journal has {entries} entries in {:.1} MiB; free objects, name what exports \
+                 mutate in the policy, or give --history checkpoint",
+                mib(*bytes)
+            ),
             Event::GenerationTainted { generation, cause } => {
                 format!("generation {generation} is lost: {cause}")
             }

@@ -1,10 +1,12 @@
 //! The report of a run, as JSON for machines and as a summary for people.
 
+mod audit;
+
 use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use proxy_core::{Cut, DebugInfo, Proxy};
+use proxy_core::{Audit, Cut, DebugInfo, History, Proxy};
 use serde_json::{Value, json};
 
 use crate::console::mib;
@@ -16,6 +18,8 @@ use crate::run::calls::{CallFigures, Death};
 pub(crate) struct Report {
     about: Circumstances,
     made: CallFigures,
+    /// Which pure exports write, if that was asked.
+    audit: Option<Audit>,
     swaps: Swaps,
     /// Taken after the last call.
     info: DebugInfo,
@@ -46,12 +50,14 @@ impl Report {
     pub(crate) fn new(
         about: Circumstances,
         made: CallFigures,
+        audit: Option<Audit>,
         observed: &Observed,
         proxy: &Proxy,
     ) -> Self {
         Self {
             about,
             made,
+            audit,
             swaps: observed.swaps(),
             info: proxy.debug_info(),
             memory_peak: observed.memory_peak(),
@@ -135,6 +141,17 @@ impl Report {
             "calls_per_second": self.calls_per_second(),
             "unlisted_exports": self.unlisted,
             "journal_entries": info.journal_entries,
+            "journal_bytes": info.journal_bytes,
+            "history": {
+                "keeps": match info.history {
+                    History::Full => "full",
+                    History::Checkpoint => "checkpoint",
+                },
+                "base": info.history_base.map(|base| base.0),
+                "folds": info.history_folds,
+            },
+            "state_differences": info.state_differences,
+            "audit": self.audit.as_ref().map(audit::json),
             "errors": made.errors,
             "given_up": made.given_up,
         })
@@ -262,6 +279,13 @@ impl Report {
             info.entries_verified,
             info.divergences
         )?;
+        if let Some(base) = info.history_base {
+            writeln!(
+                f,
+                "  history  a checkpoint has the entries up to {base}, after {} folds; {} more are kept",
+                info.history_folds, info.journal_entries
+            )?;
+        }
         for cut in &info.cuts {
             writeln!(f, "  cut      {cut}")?;
         }
@@ -285,6 +309,9 @@ impl Report {
                 "  bytes    {calls} calls and {replays} replays took an object from its artifact, {refused} \
                  were refused, {unusable} unusable"
             )?;
+        }
+        if let Some(audit) = &self.audit {
+            audit::fmt(audit, f)?;
         }
         if self.unlisted > 0 {
             writeln!(

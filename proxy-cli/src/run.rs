@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use proxy_core::{ArtifactStore, Proxy, Supervisor, Thresholds, TierUp};
+use proxy_core::{ArtifactStore, Audit, CheckpointPolicy, Proxy, Supervisor, Thresholds, TierUp};
 
 use crate::args::RunArgs;
 use crate::console::{Console, mib};
@@ -73,7 +73,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         rss_start,
         first_memory,
     };
-    let report = finish(circumstances, made, &observed, proxy, &console);
+    let audit = args.audit.then(|| audit(&proxy)).transpose()?;
+    let report = finish(circumstances, made, audit, &observed, proxy, &console);
     output::print(&report.to_string())?;
     if let Some(file) = report_file {
         output::write(file, &output::json(&report.json())?)?;
@@ -83,6 +84,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     } else {
         ExitCode::from(failure::CALLS_FAILED)
     })
+}
+
+fn audit(proxy: &Proxy) -> Result<Audit> {
+    proxy
+        .audit()
+        .context("the audit could not make the state again")
 }
 
 /// The module and the calls to make on it.
@@ -118,6 +125,11 @@ fn build(
         .hold_back(args.hold_back)
         .enabled(!args.without_proxy)
         .artifacts(artifacts)
+        .checkpoints(CheckpointPolicy {
+            history: args.history.into(),
+            ..CheckpointPolicy::default()
+        })
+        .audit(args.audit)
         .on_divergence(args.on_divergence.into())
         .on_event(move |event| observed.on_event(event))
         .build()
@@ -190,11 +202,12 @@ fn announce(console: &Console, args: &RunArgs, job: &Subject, proxy: &Proxy, cal
 fn finish(
     circumstances: Circumstances,
     made: CallFigures,
+    audit: Option<Audit>,
     observed: &Observed,
     proxy: Proxy,
     console: &Console,
 ) -> Report {
-    let mut report = Report::new(circumstances, made, observed, &proxy);
+    let mut report = Report::new(circumstances, made, audit, observed, &proxy);
     if !proxy.shutdown() {
         console.line("warning: a host function still keeps a generation");
     }

@@ -6,15 +6,15 @@
 //! replay is rejected, and replay takes its place.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use engine_api::{EngineId, Snapshot};
+use engine_api::{EngineId, Module, Snapshot};
 use guest_calls::Objects;
 
 use crate::artifact_store::Content;
 use crate::journal::Entry;
-use crate::{Checkpointed, SequenceNumber};
+use crate::{Checkpointed, Error, SequenceNumber};
 
 /// Whether checkpoints are taken, and when.
 ///
@@ -32,15 +32,96 @@ pub struct CheckpointPolicy {
     /// After this many standbys made from it, a checkpoint is compared byte by byte with a replay
     /// from nothing. 0 for never.
     pub verify_every: u32,
+    /// Whether the journal keeps all of its entries, or a verified checkpoint takes their place.
+    pub history: History,
+}
+
+impl CheckpointPolicy {
+    /// Refuses to keep the history as a checkpoint where there is none, or none that a replay can
+    /// prove byte by byte: entries must not go for a state of which less is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HistoryNeedsCheckpoints`].
+    pub(crate) fn check_history(
+        &self,
+        obstacles: &[String],
+        module: &dyn Module,
+    ) -> Result<(), Error> {
+        if self.history == History::Full {
+            return Ok(());
+        }
+        let mut obstacles = obstacles.to_vec();
+        if !self.enabled {
+            obstacles.push("they are switched off (CheckpointPolicy::enabled)".to_owned());
+        }
+        if !module.replays_alike() {
+            obstacles.push(
+                "the module's threads run side by side, so no two replays have the same bytes and \
+                 a checkpoint cannot be compared with one byte by byte"
+                    .to_owned(),
+            );
+        }
+        if obstacles.is_empty() {
+            return Ok(());
+        }
+        Err(Error::HistoryNeedsCheckpoints { obstacles })
+    }
+}
+
+/// How much of the past a proxy keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum History {
+    /// Every entry that live objects need. The state can be made again from nothing, on any engine.
+    #[default]
+    Full,
+    /// A verified checkpoint, and the entries after it: for a module whose journal would only grow.
+    /// Every standby is made from that checkpoint. Modules without checkpoints are refused, and so
+    /// are those whose threads run side by side: no replay proves their checkpoints byte by byte.
+    Checkpoint,
+}
+
+/// The length of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryBound {
+    /// Entries.
+    pub entries: usize,
+    /// What they take in memory, in bytes.
+    pub bytes: u64,
+}
+
+impl HistoryBound {
+    /// Whether a journal of this length has reached it.
+    pub(crate) fn is_reached(self, entries: usize, bytes: u64) -> bool {
+        entries >= self.entries || bytes >= self.bytes
+    }
+
+    pub(crate) fn doubled(self) -> Self {
+        Self {
+            entries: self.entries.saturating_mul(2),
+            bytes: self.bytes.saturating_mul(2),
+        }
+    }
+}
+
+impl Default for HistoryBound {
+    /// A million entries, or 256 MiB.
+    fn default() -> Self {
+        Self {
+            entries: 1_000_000,
+            bytes: 256 << 20,
+        }
+    }
 }
 
 impl Default for CheckpointPolicy {
-    /// On; 50 ms; every 64.
+    /// On; 50 ms; every 64; all entries.
     fn default() -> Self {
         Self {
             enabled: true,
             tail_replay_max: Duration::from_millis(50),
             verify_every: 64,
+            history: History::Full,
         }
     }
 }
@@ -81,12 +162,13 @@ pub(crate) struct Checkpoint {
     pub(crate) snapshot: Snapshot,
     pub(crate) objects: Arc<Objects>,
     pub(crate) sequence: SequenceNumber,
-    /// Everything done to a fresh instance to get here. Entries stay even after the journal has
+    /// Everything done to a fresh instance to get here, or since the base. Entries stay even after the journal has
     /// forgotten them, until there are too many ([`Checkpoints::is_outgrown`]) or the checkpoint
     /// goes.
     pub(crate) history: Arc<[Applied]>,
     pub(crate) engine: EngineId,
     lineage: Lineage,
+    is_verified: AtomicBool,
 }
 
 /// The checkpoints that continue one another from one replay: it counts the standbys made from any
@@ -110,6 +192,22 @@ impl Checkpoint {
             history,
             engine,
             lineage,
+            is_verified: AtomicBool::new(false),
+        }
+    }
+
+    /// The same state, as what replays begin with. What continues it is a lineage of its own.
+    fn as_base(&self) -> Self {
+        Self {
+            is_verified: AtomicBool::new(true),
+            ..Self::new(
+                self.snapshot.clone(),
+                Arc::clone(&self.objects),
+                self.sequence,
+                Arc::new([]),
+                self.engine,
+                Lineage::default(),
+            )
         }
     }
 
@@ -121,6 +219,12 @@ impl Checkpoint {
     /// they share needs another look.
     pub(crate) fn note_verified(&self) {
         self.lineage.0.store(0, Ordering::Relaxed);
+        self.is_verified.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was itself compared with a replay.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.is_verified.load(Ordering::Relaxed)
     }
 
     pub(crate) fn uses(&self) -> u32 {
@@ -158,7 +262,10 @@ pub(crate) struct Checkpoints {
     policy: CheckpointPolicy,
     /// Why there are none, if there cannot be any.
     obstacles: Vec<String>,
-    /// Oldest first.
+    /// The verified checkpoint that has taken the place of the entries up to it. It is never
+    /// rejected, because nothing is left to make its state from.
+    base: Option<(Arc<Checkpoint>, Checkpointed)>,
+    /// Those after the base, oldest first.
     kept: Vec<(Arc<Checkpoint>, Checkpointed)>,
     /// Digests of those that were rejected.
     rejected: Vec<[u8; 32]>,
@@ -173,6 +280,7 @@ impl Checkpoints {
         Self {
             policy,
             obstacles,
+            base: None,
             kept: Vec::new(),
             rejected: Vec::new(),
             history_max: HISTORY_SLACK,
@@ -185,6 +293,23 @@ impl Checkpoints {
         self.policy.enabled && self.obstacles.is_empty()
     }
 
+    /// Whether checkpoints are taken at all, and if not, why.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCheckpoint`].
+    pub(crate) fn check_taken(&self) -> Result<(), Error> {
+        if self.are_taken() {
+            return Ok(());
+        }
+        Err(Error::NoCheckpoint {
+            reasons: match self.obstacles() {
+                [] => "they are switched off (CheckpointPolicy::enabled)".to_owned(),
+                obstacles => obstacles.join("; "),
+            },
+        })
+    }
+
     pub(crate) fn obstacles(&self) -> &[String] {
         &self.obstacles
     }
@@ -195,18 +320,58 @@ impl Checkpoints {
         self.kept.clear();
     }
 
+    /// How much of the past is kept.
+    pub(crate) fn history(&self) -> History {
+        self.policy.history
+    }
+
+    /// As [`CheckpointPolicy::check_history`], for a module of another engine.
+    pub(crate) fn check_history(&self, module: &dyn Module) -> Result<(), Error> {
+        self.policy.check_history(&[], module)
+    }
+
+    /// The checkpoint that replays begin with, if entries were dropped.
+    pub(crate) fn base(&self) -> Option<&Arc<Checkpoint>> {
+        self.base.as_ref().map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// Whether it is the one that replays begin with.
+    pub(crate) fn is_base(&self, checkpoint: &Arc<Checkpoint>) -> bool {
+        self.base()
+            .is_some_and(|base| Arc::ptr_eq(base, checkpoint))
+    }
+
+    /// A verified checkpoint takes the place of what came before it, older checkpoints included.
+    pub(crate) fn become_base(&mut self, checkpoint: &Arc<Checkpoint>) {
+        let of = |(own, _): &(Arc<Checkpoint>, Checkpointed)| Arc::ptr_eq(own, checkpoint);
+        if let Some((checkpoint, taken)) = self.kept.iter().find(|own| of(own)) {
+            let taken = Checkpointed {
+                entries: 0,
+                ..*taken
+            };
+            self.base = Some((Arc::new(checkpoint.as_base()), taken));
+            self.kept.clear();
+        }
+    }
+
     pub(crate) fn newest(&self) -> Option<&Arc<Checkpoint>> {
+        self.newest_after_base().or(self.base())
+    }
+
+    pub(crate) fn newest_after_base(&self) -> Option<&Arc<Checkpoint>> {
         self.kept.last().map(|(checkpoint, _)| checkpoint)
     }
 
     /// The report of the newest one.
     pub(crate) fn newest_taken(&self) -> Option<Checkpointed> {
-        self.kept.last().map(|(_, taken)| *taken)
+        let newest = self.kept.last().or(self.base.as_ref());
+        newest.map(|(_, taken)| *taken)
     }
 
     /// The newest entry of each. The journal must keep the entries that free objects alive there.
     pub(crate) fn horizons(&self) -> impl Iterator<Item = SequenceNumber> + '_ {
-        self.kept.iter().map(|(checkpoint, _)| checkpoint.sequence)
+        let all = self.base.iter().chain(&self.kept);
+        all.map(|(checkpoint, _)| checkpoint.sequence)
     }
 
     /// Keeps a checkpoint, unless one like it was rejected. Returns whether it did.
@@ -265,7 +430,14 @@ impl Checkpoints {
         self.kept.retain(|(kept, _)| kept.sequence < entry);
     }
 
+    /// Forgets those after the base.
+    pub(crate) fn forget(&mut self) {
+        self.kept.clear();
+    }
+
+    /// Forgets all, the base too. For a proxy that is shut down.
     pub(crate) fn clear(&mut self) {
+        self.base = None;
         self.kept.clear();
     }
 
@@ -291,7 +463,7 @@ impl Checkpoints {
     pub(crate) fn is_verification_due(&self) -> bool {
         self.policy.verify_every > 0
             && self
-                .newest()
+                .newest_after_base()
                 .is_some_and(|newest| newest.uses() >= self.policy.verify_every)
     }
 }

@@ -79,12 +79,17 @@ impl DataPlane {
             })?;
             self.shared
                 .leave_artifact(plan, &results, || self.caretaker.tidy_up());
-            if self.shared.journal.size.is_compaction_due() {
+            let size = &self.shared.journal.size;
+            if size.is_compaction_due() || size.is_long() {
                 self.caretaker.tidy_up();
             }
             Ok(results)
         } else {
-            self.on_active(plan, |guest| guest.call_pure(plan, args, None))
+            self.on_active(plan, |guest| {
+                let outcome = guest.call_pure(plan, args, None);
+                self.shared.log_pure_call(guest, plan, args, &outcome);
+                outcome
+            })
         }
     }
 
@@ -100,6 +105,7 @@ impl DataPlane {
                 return Ok(None);
             };
             let started = guest.is_sampled().then(Instant::now);
+            self.shared.pure_calls.note_export(plan.func);
             let repetitions = Some(repetitions);
             let result = self
                 .shared

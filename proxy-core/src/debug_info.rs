@@ -5,7 +5,9 @@ use std::fmt;
 use engine_api::EngineId;
 
 use crate::memory::mib;
-use crate::{ArtifactUsage, Checkpointed, Cut, Divergence, SequenceNumber, SwapState, Swapped};
+use crate::{
+    ArtifactUsage, Checkpointed, Cut, Divergence, History, SequenceNumber, SwapState, Swapped,
+};
 
 /// The state of a proxy at one moment. Getting it waits for no call and no preparation. Sizes are
 /// in bytes.
@@ -57,6 +59,15 @@ pub struct DebugInfo {
     pub growth_rate: f64,
     /// Entries in the journal.
     pub journal_entries: usize,
+    /// What they take in memory.
+    pub journal_bytes: u64,
+    /// How much of the past is kept.
+    pub history: History,
+    /// With [`History::Checkpoint`]: the newest entry in the checkpoint that has taken the place of
+    /// older entries, if one has.
+    pub history_base: Option<SequenceNumber>,
+    /// How often one has.
+    pub history_folds: u64,
     /// The newest entry.
     pub journal_last: SequenceNumber,
     /// Live objects.
@@ -80,6 +91,8 @@ pub struct DebugInfo {
     pub artifact_faults: u64,
     /// Replays that differed from the original.
     pub divergences: u64,
+    /// Swaps that were not made because the policy's state digest differed.
+    pub state_differences: u64,
     /// The entry that keeps a standby from being made, if one does.
     pub divergence: Option<Divergence>,
     /// The entries whose divergence was settled, oldest first.
@@ -150,6 +163,13 @@ impl fmt::Display for DebugInfo {
             "swaps: {}, {} of them emergencies; {} retries, {} calls held back; {} generations alive",
             self.swaps, self.emergencies, self.retries, self.held_back, self.generations_alive
         )?;
+        if let Some(base) = self.history_base {
+            write!(
+                f,
+                "\nhistory: a checkpoint has the entries up to {base}, after {} folds",
+                self.history_folds
+            )?;
+        }
         if self.artifacts.contents > 0 || self.artifacts.directory_bytes.is_some() {
             let (used, refused) = (self.artifact_hits, self.artifact_refusals);
             write!(

@@ -75,6 +75,12 @@ pub enum Error {
     #[error(transparent)]
     Divergence(Box<Divergence>),
 
+    /// The policy's state digest differs between the active generation and the standby: something
+    /// that is not journaled changed the state, and a swap would lose it. The standby was
+    /// discarded; the active generation goes on.
+    #[error(transparent)]
+    StateDiffers(Box<StateDifference>),
+
     /// Nothing is known of a divergence of this entry, or it is gone: a standby was made since, or
     /// the entry was compacted away.
     #[error("entry {entry} has not diverged, or does no longer; see `Proxy::divergence`")]
@@ -173,6 +179,26 @@ pub enum Error {
         reasons: String,
     },
 
+    /// The history is to be kept as a checkpoint, and this module has none that a replay can prove.
+    #[error(
+        "`History::Checkpoint` needs checkpoints: {}; keep the full history, which is the default",
+        .obstacles.join("; ")
+    )]
+    HistoryNeedsCheckpoints {
+        /// Why it has none, in words.
+        obstacles: Vec<String>,
+    },
+
+    /// A checkpoint has taken the place of older entries, and this engine cannot restore it.
+    #[error(
+        "the history is kept as a checkpoint, and this engine cannot restore it: {reason}; take \
+         another engine, or keep the full history"
+    )]
+    BaseNotRestorable {
+        /// What the engine says.
+        reason: String,
+    },
+
     /// There is no standby to swap to.
     #[error("no standby is ready; call `prepare_standby` first")]
     NoStandby,
@@ -234,6 +260,47 @@ impl From<engine_api::Error> for Error {
         Error::Engine(Box::new(error))
     }
 }
+
+/// How the state of the active generation differs from what its journaled calls alone make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDifference {
+    /// The export that gives the state's digest.
+    pub digest: String,
+    /// The newest entry that both generations had applied.
+    pub sequence: SequenceNumber,
+    /// What the export gave on the active generation.
+    pub active: String,
+    /// What it gave on the instance that applied the journal alone.
+    pub standby: String,
+    /// The exports that the policy calls pure, and that were called since the last swap. One of
+    /// them wrote, unless the module is not deterministic.
+    pub suspects: Vec<String>,
+}
+
+impl fmt::Display for StateDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the state differs: with the entries up to {} applied, `{}` gives {} on the active \
+             generation and {} after a replay, so a swap would lose what was written; ",
+            self.sequence, self.digest, self.active, self.standby
+        )?;
+        match self.suspects.as_slice() {
+            [] => write!(
+                f,
+                "no pure export was called since the last swap, so the module is not deterministic"
+            ),
+            suspects => write!(
+                f,
+                "an export that the policy calls pure has written, one of `{}`: declare it `mutate` \
+                 and start anew",
+                suspects.join("`, `")
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StateDifference {}
 
 /// Where a replay departed from the original.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use engine_api::EngineId;
 
 use crate::{
-    ArtifactFault, Checkpointed, Cut, Divergence, Prepared, Reason, SequenceNumber, Swapped,
+    ArtifactFault, Checkpointed, Cut, Divergence, Prepared, Reason, SequenceNumber,
+    StateDifference, Swapped,
 };
 
 /// Something that happened. Sizes are in bytes.
@@ -103,6 +104,17 @@ pub enum Event {
         /// Where it differs, and how.
         divergence: Divergence,
     },
+    /// The state of the active generation is not what its journaled calls alone make. There is no
+    /// swap, because it would lose the difference.
+    StateDiffers {
+        /// What differs, and which exports may have written.
+        difference: StateDifference,
+    },
+    /// The policy names a state digest, and a swap took place without comparing it.
+    StateNotCompared {
+        /// Why.
+        reason: String,
+    },
     /// A swap begins.
     SwapStart {
         /// Why.
@@ -185,6 +197,21 @@ pub enum Event {
         /// The number of entries left.
         kept: usize,
     },
+    /// The journal has become longer than the [bound](crate::Builder::history_bound): every replay
+    /// from nothing takes this many entries. Sent again each time that it has doubled.
+    HistoryLong {
+        /// The number of entries.
+        entries: usize,
+        /// What they take in memory.
+        bytes: u64,
+    },
+    /// A verified checkpoint has taken the place of the entries up to it.
+    HistoryFolded {
+        /// The newest entry that is in it.
+        sequence: SequenceNumber,
+        /// The number of dropped entries.
+        entries: usize,
+    },
     /// A replay exported an object, and its bytes are kept from now on.
     ArtifactKept {
         /// The export that created it.
@@ -257,6 +284,8 @@ impl Event {
             Event::CheckpointsRefused { .. } => "checkpoints-refused",
             Event::StandbyPrepareError { .. } => "standby-prepare-error",
             Event::ReplayDivergence { .. } => "replay-divergence",
+            Event::StateDiffers { .. } => "state-differs",
+            Event::StateNotCompared { .. } => "state-not-compared",
             Event::SwapStart { .. } => "swap-start",
             Event::SwapComplete(_) => "swap-complete",
             Event::SwapError { .. } => "swap-error",
@@ -270,6 +299,8 @@ impl Event {
             Event::StateExceedsBudget { .. } => "state-exceeds-budget",
             Event::BreakerOpen { .. } => "breaker-open",
             Event::JournalCompacted { .. } => "journal-compacted",
+            Event::HistoryLong { .. } => "history-long",
+            Event::HistoryFolded { .. } => "history-folded",
             Event::ArtifactKept { .. } => "artifact-kept",
             Event::ArtifactUsed { .. } => "artifact-used",
             Event::ArtifactRefused { .. } => "artifact-refused",

@@ -10,6 +10,7 @@ mod replay;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use engine_api::{EngineId, Imports, Interrupter, Limits, Module, Val};
 
@@ -21,7 +22,7 @@ use crate::policy::plan::Plan;
 use crate::working_set::Life;
 use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
-pub(crate) use recorded::{Exhaustion, Failure, Recorded, RecordedInstance};
+pub(crate) use recorded::{Exhaustion, Failure, Recorded, RecordedInstance, Records};
 
 pub(crate) use crate::locking::lock;
 
@@ -144,8 +145,19 @@ impl Generation {
         }
     }
 
+    /// Enters for upkeep, after at most `patience`: `None` if a call stays inside for longer, or the
+    /// generation is retired or tainted.
+    pub(crate) fn enter_within(
+        &self,
+        patience: Duration,
+    ) -> Option<LaneGuard<'_, RecordedInstance>> {
+        let is_closed = || self.is_retired() || self.taint().is_some();
+        let guest = self.guest.enter_within(patience, is_closed)?;
+        if is_closed() { None } else { Some(guest) }
+    }
+
     /// Enters a generation that serves no calls yet.
-    fn enter_standby(&self) -> LaneGuard<'_, RecordedInstance> {
+    pub(crate) fn enter_standby(&self) -> LaneGuard<'_, RecordedInstance> {
         self.guest.enter(|| false).expect("nobody leaves")
     }
 

@@ -12,14 +12,16 @@ mod entry;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_api::FuncIndex;
 use guest_calls::HandleMap;
 
-use crate::{CallError, Error, Handle, SequenceNumber};
+use crate::{CallError, Error, Handle, HistoryBound, SequenceNumber};
 
-pub(crate) use compaction::parted;
+pub(crate) use compaction::{Weight, parted};
 pub use cut::{Cut, CutKind};
 pub use entry::Entry;
 pub(crate) use entry::{GuestWrite, HostCall, ResultRecord};
@@ -38,6 +40,15 @@ pub(crate) struct Journal {
     /// How many entries the last compaction left.
     len_after_compaction: usize,
     took: Duration,
+    /// What the entries take in memory.
+    bytes: u64,
+    /// The length at which upkeep looks at the journal.
+    look_at: HistoryBound,
+    /// Entries up to this one were dropped, because a checkpoint has taken their place. Zero if
+    /// none were.
+    base: SequenceNumber,
+    /// The makers of the objects that were alive in that checkpoint.
+    makers: BTreeMap<Handle, Maker>,
     /// Host calls of the first instantiation, which answer those of every later one.
     genesis: Vec<HostCall>,
     /// The newest entries of the checkpoints.
@@ -48,9 +59,18 @@ pub(crate) struct Journal {
     cuts: Vec<Cut>,
 }
 
+/// What is known of an object whose entry a checkpoint has taken the place of.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    pub(crate) func: FuncIndex,
+    pub(crate) export: Arc<str>,
+    pub(crate) ty: Option<Arc<str>>,
+}
+
 impl Journal {
-    pub(crate) fn new(genesis: Vec<HostCall>) -> Self {
+    pub(crate) fn new(genesis: Vec<HostCall>, look_at: HistoryBound) -> Self {
         Self {
+            look_at,
             genesis,
             ..Self::default()
         }
@@ -79,6 +99,37 @@ impl Journal {
     /// How long the calls of all entries took together: about as long as it takes to replay them.
     pub(crate) fn took(&self) -> Duration {
         self.took
+    }
+
+    /// What the entries take in memory, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The entry up to which a checkpoint has taken the place of all others.
+    pub(crate) fn base(&self) -> SequenceNumber {
+        self.base
+    }
+
+    /// Whether it is so long that upkeep should look at it.
+    pub(crate) fn is_long(&self) -> bool {
+        self.look_at.is_reached(self.entries.len(), self.bytes)
+    }
+
+    /// Upkeep has looked, and wants to know again when the journal has doubled.
+    pub(crate) fn look_again_when_doubled(&mut self) {
+        if self.entries.len() >= self.look_at.entries {
+            self.look_at.entries = self.entries.len().saturating_mul(2).max(1);
+        }
+        if self.bytes >= self.look_at.bytes {
+            self.look_at.bytes = self.bytes.saturating_mul(2).max(1);
+        }
+    }
+
+    /// A checkpoint has taken the place of the entries up to `base`, which were dropped.
+    pub(crate) fn begin_at(&mut self, base: SequenceNumber, look_at: HistoryBound) {
+        self.base = base;
+        self.look_at = look_at;
     }
 
     /// The sequence number of the newest entry, compacted away or not.
@@ -134,7 +185,24 @@ impl Journal {
             }
         }
         self.took += entry.took;
+        self.bytes += entry.bytes();
         self.entries.push_mut(Arc::new(entry))
+    }
+
+    /// The makers of the objects that were alive in the checkpoint that has taken the place of older
+    /// entries, in the order of creation. Some may have been freed since.
+    pub(crate) fn makers(&self) -> &BTreeMap<Handle, Maker> {
+        &self.makers
+    }
+
+    /// The export that made an object, if that is still known.
+    pub(crate) fn maker(&self, object: Handle) -> Option<(FuncIndex, Arc<str>)> {
+        if let Some(maker) = self.makers.get(&object) {
+            return Some((maker.func, Arc::clone(&maker.export)));
+        }
+        let entry = self.entry(object.sequence())?;
+        let made = entry.creates().any(|(made, _)| made == object);
+        made.then(|| (entry.func, Arc::clone(&entry.export)))
     }
 
     /// Why a handle that a generation does not know cannot be used. All handles of this proxy come

@@ -8,6 +8,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::atomic::AtomicCell;
 
@@ -15,8 +16,14 @@ pub(crate) struct Lane<T> {
     /// The value, unless a thread has it.
     place: AtomicCell<Option<Box<T>>>,
     waiting: AtomicUsize,
-    gate: Mutex<()>,
+    gate: Mutex<Handover<T>>,
     changed: Condvar,
+}
+
+/// How the value goes to a waiter that must not be overtaken. At most one waits so.
+struct Handover<T> {
+    is_wanted: bool,
+    value: Option<Box<T>>,
 }
 
 pub(crate) struct LaneGuard<'a, T> {
@@ -30,7 +37,10 @@ impl<T> Lane<T> {
         Self {
             place: AtomicCell::new(Some(Box::new(value))),
             waiting: AtomicUsize::new(0),
-            gate: Mutex::new(()),
+            gate: Mutex::new(Handover {
+                is_wanted: false,
+                value: None,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -51,6 +61,42 @@ impl<T> Lane<T> {
         })
     }
 
+    /// The value, or `None` once `leave` says so or `patience` is over while another thread has it.
+    /// The thread that leaves hands the value over, so this one is not overtaken. One thread at a
+    /// time may wait in this way.
+    pub(crate) fn enter_within(
+        &self,
+        patience: Duration,
+        leave: impl Fn() -> bool,
+    ) -> Option<LaneGuard<'_, T>> {
+        let end = Instant::now().checked_add(patience);
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        gate.is_wanted = true;
+        let entered = loop {
+            let handed = gate.value.take().map(|value| LaneGuard {
+                lane: self,
+                value: Some(value),
+            });
+            if let Some(guard) = handed.or_else(|| self.try_enter()) {
+                break Some(guard);
+            }
+            let left = end.map_or(Duration::MAX, |end| {
+                end.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() || leave() {
+                break None;
+            }
+            let waited = self.changed.wait_timeout(gate, left);
+            gate = waited.unwrap_or_else(PoisonError::into_inner).0;
+        };
+        gate.is_wanted = false;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        // A wake-up that was meant for another may have come here.
+        self.changed.notify_one();
+        entered
+    }
+
     #[cold]
     fn wait(&self, leave: impl Fn() -> bool) -> Option<LaneGuard<'_, T>> {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,6 +115,18 @@ impl<T> Lane<T> {
         };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         entered
+    }
+
+    /// Gives the value to the waiter that must not be overtaken, or back if there is none.
+    #[cold]
+    fn hand_over(&self, value: Box<T>) -> Option<Box<T>> {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if !gate.is_wanted {
+            return Some(value);
+        }
+        gate.value = Some(value);
+        self.changed.notify_all();
+        None
     }
 
     /// Lets all waiters ask again whether to leave.
@@ -104,7 +162,14 @@ impl<T> Drop for LaneGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // A thread that panicked with the value has already marked its generation as tainted.
-        let nothing = self.lane.place.swap(self.value.take());
+        let mut value = self.value.take();
+        if self.lane.waiting.load(Ordering::Relaxed) > 0 {
+            value = value.and_then(|value| self.lane.hand_over(value));
+            if value.is_none() {
+                return;
+            }
+        }
+        let nothing = self.lane.place.swap(value);
         debug_assert!(nothing.is_none(), "the value is in one place at a time");
         // Both are acquire-release exchanges of one place, so one of them is first. If the waiter's
         // vain attempt was first, this exchange sees it, and with it that the thread waits. If this
@@ -136,6 +201,38 @@ mod tests {
             }
         });
         assert_eq!(*lane.try_enter().expect("everybody has left"), 16_000);
+    }
+
+    #[test]
+    fn who_waits_for_a_time_leaves_after_it_and_gets_what_is_free() {
+        let lane = Lane::new(());
+        let inside = lane.enter(|| false).expect("nobody else is there");
+        let patience = Duration::from_millis(5);
+        assert!(lane.enter_within(patience, || false).is_none());
+        assert!(lane.enter_within(Duration::MAX / 4, || true).is_none());
+        drop(inside);
+        assert!(lane.enter_within(Duration::ZERO, || false).is_some());
+    }
+
+    #[test]
+    fn who_must_not_be_overtaken_is_not() {
+        let lane = Lane::new(0_u64);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        *lane.enter(|| false).expect("nobody leaves") += 1;
+                    }
+                });
+            }
+            for _ in 0..200 {
+                let guard = lane.enter_within(Duration::from_mins(1), || false);
+                *guard.expect("it is handed over") += 1;
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        assert!(lane.try_enter().is_some());
     }
 
     #[test]

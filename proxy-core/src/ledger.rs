@@ -85,11 +85,14 @@ shown! {
         /// Objects that replays made from artifacts.
         imported;
         divergences "wasm_proxy_replay_divergences_total" "Replays that gave something else";
+        state_differences "wasm_proxy_state_differences_total"
+            "Swaps that were not made because the state digest differed";
         cuts "wasm_proxy_journal_cuts_total" "Entries whose divergence was accepted or skipped";
         prepare_failures "wasm_proxy_prepare_failures_total" "Standbys that failed";
         checkpoints "wasm_proxy_checkpoints_total" "Checkpoints taken";
         checkpoints_rejected "wasm_proxy_checkpoints_rejected_total"
             "Checkpoints that gave something else than a replay";
+        folds "wasm_proxy_history_folds_total" "Checkpoints that took the place of entries";
         artifact_hits "wasm_proxy_artifact_hits_total" "Calls answered from the artifact store";
         artifact_refusals "wasm_proxy_artifact_refusals_total"
             "Artifacts that made something else than the call, or ended an instance";
@@ -106,6 +109,7 @@ shown! {
         memory_limit "wasm_memory_limit_mb" "What the active generation may have, in MiB";
         generations_alive "wasm_proxy_generations_alive" "Generations that have memory";
         journal_entries "wasm_proxy_journal_entries" "Entries in the journal";
+        journal_bytes "wasm_proxy_journal_bytes" "What these entries take in memory";
         checkpoint_memory "wasm_checkpoint_memory_mb" "Memory in the newest checkpoint in MiB";
         artifacts "wasm_proxy_artifacts" "Objects whose bytes the artifact store has in memory";
         artifact_bytes "wasm_proxy_artifact_bytes" "What those bytes are";
@@ -179,11 +183,12 @@ impl Ledger {
     #[expect(clippy::cast_precision_loss, reason = "counts are exact in an f64")]
     pub(crate) fn show_sizes(
         &self,
-        journal_entries: usize,
+        (journal_entries, journal_bytes): (usize, u64),
         generations_alive: usize,
         artifacts: ArtifactUsage,
     ) {
         self.gauges.journal_entries.set(journal_entries as f64);
+        self.gauges.journal_bytes.set(journal_bytes as f64);
         self.gauges.generations_alive.set(generations_alive as f64);
         self.gauges.artifacts.set(artifacts.contents as f64);
         self.gauges.artifact_bytes.set(artifacts.bytes as f64);
@@ -236,6 +241,8 @@ impl Ledger {
             Event::CheckpointRejected { .. } => counts.checkpoints_rejected.add(1),
             Event::StandbyPrepareError { .. } => counts.prepare_failures.add(1),
             Event::ReplayDivergence { .. } => counts.divergences.add(1),
+            Event::StateDiffers { .. } => counts.state_differences.add(1),
+            Event::HistoryFolded { .. } => counts.folds.add(1),
             Event::DivergenceAccepted { .. } | Event::DivergenceSkipped { .. } => {
                 counts.cuts.add(1);
             }
@@ -273,6 +280,7 @@ impl Ledger {
             | Event::CheckpointVerified { .. }
             | Event::ArtifactKept { .. }
             | Event::ArtifactUsed { .. }
+            | Event::HistoryFolded { .. }
             | Event::CallHeldBack { .. }
             | Event::JournalCompacted { .. } => tracing::debug!(proxy, name, ?event),
             Event::StandbyPrepareComplete(_)

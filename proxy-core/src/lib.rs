@@ -85,11 +85,11 @@ extern crate self as proxy_core;
 use guest_calls::{policy, value};
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, ExportError, FileError};
-pub use checkpoint::CheckpointPolicy;
+pub use checkpoint::{CheckpointPolicy, History, HistoryBound};
 pub use data_plane::{Pinned, Typed};
 pub use debug_info::DebugInfo;
 pub use degradation::Patience;
-pub use error::{Divergence, DivergenceKind, Error};
+pub use error::{Divergence, DivergenceKind, Error, StateDifference};
 pub use event::{Event, Listener};
 pub use guest_calls::typed::{TypedArgs, TypedResults};
 pub use guest_calls::{
@@ -102,7 +102,9 @@ pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::{Cut, CutKind, Entry};
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
-pub use reports::{Checkpointed, Prepared, ReplayReport, Source, Swapped};
+pub use reports::{
+    Audit, Checkpointed, Compacted, Observation, Prepared, ReplayReport, Source, Swapped,
+};
 pub use shared::LiveObject;
 pub use state::SwapState;
 pub use supervisor::Supervisor;

@@ -21,8 +21,8 @@ use crate::shared::{LiveObject, Shared};
 use crate::upkeep::Upkeep;
 use crate::value::{Arg, Results};
 use crate::{
-    CallError, Checkpointed, Cut, CutKind, DebugInfo, Divergence, Error, ExportInfo, Handle,
-    Prepared, ReplayReport, SequenceNumber, Swapped,
+    Audit, CallError, Checkpointed, Compacted, Cut, CutKind, DebugInfo, Divergence, Error,
+    ExportInfo, Handle, Prepared, ReplayReport, SequenceNumber, Swapped,
 };
 
 pub use builder::Builder;
@@ -161,7 +161,8 @@ impl Proxy {
         self.shared.live_generations.calls() + self.shared.ledger.counts.failed_calls.get()
     }
 
-    /// The digests of the journal's entries, in order: equal on every engine.
+    /// The digests of the journal's entries, in order: equal on every engine. Entries that a
+    /// checkpoint has taken the place of are not among them.
     #[must_use]
     pub fn journal_digests(&self) -> Vec<[u8; 32]> {
         let entries = self
@@ -294,7 +295,7 @@ impl Proxy {
     /// # Errors
     ///
     /// [`Error::NoStandby`]; [`Error::Divergence`] if the standby fails to catch up;
-    /// [`Error::Hook`]; [`Error::Passthrough`]. The active generation goes on.
+    /// [`Error::StateDiffers`] if the policy's state digest does; [`Error::Hook`]; [`Error::Passthrough`]. The active generation goes on.
     pub fn swap(&self) -> Result<Swapped, Error> {
         self.upkeep.swap_manually()
     }
@@ -311,17 +312,47 @@ impl Proxy {
         self.upkeep.checkpoint_manually()
     }
 
-    /// Applies the whole journal to a fresh instance on `engine`, compares, and throws the instance
-    /// away: proof that the state can be rebuilt there.
+    /// Compacts now: drops the entries that no live object needs. With [`History::Checkpoint`] it
+    /// also takes a checkpoint, verifies it, and lets it take the place of the entries up to it.
+    /// Calls go on meanwhile.
+    ///
+    /// [`History::Checkpoint`]: crate::History::Checkpoint
     ///
     /// # Errors
     ///
-    /// [`Error::Divergence`]; [`Error::Engine`].
+    /// With [`History::Checkpoint`], [`Error::NoCheckpoint`] or [`Error::Divergence`] if there is
+    /// no checkpoint or it differs from a replay, after which no entry has been dropped that is
+    /// needed; [`Error::Passthrough`]; [`Error::ShutDown`].
+    pub fn compact(&self) -> Result<Compacted, Error> {
+        self.upkeep.compact_manually()
+    }
+
+    /// Applies the whole journal to a fresh instance on `engine`, compares, and throws the instance
+    /// away: proof that the state can be rebuilt there. If the policy names a state digest, it is
+    /// compared with the active generation's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Divergence`]; [`Error::StateDiffers`]; [`Error::Engine`].
     pub fn verify_on(
         &self,
         engine: impl Into<Arc<dyn engine_api::Engine>>,
     ) -> Result<ReplayReport, Error> {
         self.upkeep.verify_on(engine.into().as_ref())
+    }
+
+    /// Finds exports that the policy calls pure and that are not, for a proxy with
+    /// [`Builder::audit`]: makes the state again by the journaled calls alone and by these with the
+    /// pure calls among them, and compares what the pure exports then answer. The active
+    /// generation's memory is compared too, where checkpoints are possible, as a hint. Takes
+    /// several replays; calls go on meanwhile. `docs/policy.md` says what this proves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] if pure calls are not kept; [`Error::Divergence`]; [`Error::Engine`];
+    /// [`Error::ShutDown`].
+    pub fn audit(&self) -> Result<Audit, Error> {
+        self.upkeep.audit()
     }
 
     /// The proxy's state, for debugging. Waits for no call and no preparation.
@@ -347,6 +378,10 @@ impl Proxy {
             largest_growth: shared.budget.largest_growth(),
             growth_rate: status.growth_rate,
             journal_entries: shared.journal.size.entries(),
+            journal_bytes: shared.journal.size.bytes(),
+            history: status.history,
+            history_base: status.history_base,
+            history_folds: counts.folds.get(),
             journal_last: shared.journal.size.last(),
             objects: shared.journal.size.objects(),
             swaps: counts.swaps.get(),
@@ -358,6 +393,7 @@ impl Proxy {
             artifact_refusals: counts.artifact_refusals.get(),
             artifact_faults: counts.artifact_faults.get(),
             divergences: counts.divergences.get(),
+            state_differences: counts.state_differences.get(),
             divergence: self.divergence(),
             cuts: shared.journal.lock().cuts().to_vec(),
             retries: counts.retries.get(),

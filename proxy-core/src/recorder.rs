@@ -35,6 +35,8 @@ struct Tape {
     replayed: VecDeque<HostCall>,
     /// Host functions with effects outside have run since [`Recorder::begin`].
     side_effects: bool,
+    /// Host functions have run since then, with such effects or without.
+    host_ran: bool,
     /// Why the call cannot be kept although it returned: the first reason.
     fault: Option<String>,
     /// How the replay's host calls differ from the recorded ones: the first difference.
@@ -128,6 +130,11 @@ impl Recorder {
         self.tape().side_effects
     }
 
+    /// Whether any host function has run.
+    pub(crate) fn host_ran(&self) -> bool {
+        self.tape().host_ran
+    }
+
     /// Why a call cannot be kept although it returned.
     pub(crate) fn take_fault(&self) -> Option<String> {
         self.tape().fault.take()
@@ -179,8 +186,9 @@ impl Recorder {
         let mode = {
             let mut tape = self.tape();
             self.is_silent.store(false, Ordering::Release);
-            if tape.mode != Mode::Replay && effect == policy::Effect::External {
-                tape.side_effects = true;
+            if tape.mode != Mode::Replay {
+                tape.host_ran = true;
+                tape.side_effects |= effect == policy::Effect::External;
             }
             tape.mode
         };

@@ -72,10 +72,71 @@ pub struct ReplayReport {
     pub engine: EngineId,
     /// How many entries were applied and found equal.
     pub entries: usize,
+    /// Whether the policy's state digest was compared with the active generation's, and is the
+    /// same. `false` if the policy names none, or the active generation was busy.
+    pub state_compared: bool,
     /// The size of the memories afterwards, in bytes.
     pub memory: u64,
     /// How long it took, compilation left out.
     pub duration: Duration,
+}
+
+/// A report of [`Proxy::compact`](crate::Proxy::compact).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compacted {
+    /// How many entries the journal had.
+    pub entries_before: usize,
+    /// How many it has now.
+    pub entries: usize,
+    /// What they took in memory, in bytes.
+    pub bytes_before: u64,
+    /// What they take now, in bytes.
+    pub bytes: u64,
+    /// The newest entry in the checkpoint that has taken the place of older entries, if one has.
+    pub base: Option<SequenceNumber>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// A report of [`Proxy::audit`](crate::Proxy::audit).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Audit {
+    /// How many journaled calls made the state.
+    pub entries: usize,
+    /// How many pure calls were repeated among them.
+    pub calls: usize,
+    /// How many pure calls were not: they passed raw pointers, used freed objects or called the
+    /// host, or there were too many.
+    pub left_out: u64,
+    /// How many different pure calls were asked for their answers.
+    pub asked: usize,
+    /// The answers that depend on pure calls: each shows a write that a swap loses.
+    pub lost: Vec<Observation>,
+    /// The pure exports whose calls alone change an answer: these write.
+    pub writers: Vec<String>,
+    /// The pure exports that answer differently in two replays of the same calls, or ended an
+    /// instance when they were asked, so nothing can be said of their answers.
+    pub undecided: Vec<String>,
+    /// Where the active generation's memories, tables and globals differ from those that journaled
+    /// calls alone make: a hint, since a pure call may leave traces that no call can notice. `None` if
+    /// they cannot be compared.
+    pub memory: Option<Vec<String>>,
+}
+
+/// An answer that an [`Audit`] found to depend on pure calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Observation {
+    /// The pure export that was asked.
+    pub export: String,
+    /// Its arguments, in words.
+    pub args: String,
+    /// The answer after the journaled calls alone, as after a swap.
+    pub without: String,
+    /// The answer after the pure calls too.
+    pub with: String,
 }
 
 /// Where a standby came from.

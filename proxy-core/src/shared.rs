@@ -9,6 +9,7 @@ mod exhaustion;
 mod failure;
 mod journal;
 mod objects;
+mod pure_calls;
 mod repetitions;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,7 @@ use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::reentrancy::Entered;
+use crate::value::Arg;
 use crate::wakeup::Wakeup;
 use crate::{CallError, Divergence, Error, SequenceNumber};
 
@@ -34,6 +36,7 @@ pub(crate) use exhaustion::Exhaustions;
 pub(crate) use failure::Failed;
 pub(crate) use journal::SharedJournal;
 pub use objects::LiveObject;
+pub(crate) use pure_calls::{PureCall, PureCalls, PureLog};
 pub(crate) use repetitions::Repetitions;
 
 /// The facts that never change.
@@ -58,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) active: ArcSwapOption<Generation>,
     pub(crate) journal: SharedJournal,
     pub(crate) artifacts: Artifacts,
+    pub(crate) pure_calls: PureCalls,
     pub(crate) budget: Budget,
     pub(crate) exhaustions: Exhaustions,
     /// The entry that kept the last standby from being made, until one is made or it is settled.
@@ -159,11 +163,28 @@ impl Shared {
         }
     }
 
+    /// Keeps a pure call for an audit, if it has run and the instance goes on.
+    #[inline]
+    pub(crate) fn log_pure_call<R>(
+        &self,
+        guest: &RecordedInstance,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        outcome: &Result<R, Failure>,
+    ) {
+        let failure = outcome.as_ref().err();
+        if self.pure_calls.is_logging() && failure.is_none_or(Failure::leaves_guest_whole) {
+            let (after, repeatable) = (guest.applied(), !guest.host_ran());
+            self.pure_calls.log_call(plan, args, after, repeatable);
+        }
+    }
+
     /// Calls one of the module's own reports, unless another thread is inside.
     pub(crate) fn ask(&self, generation: &Generation, func: FuncIndex) -> Option<f64> {
         let mut guest = generation.try_enter()?;
         let _inside = self.enter_thread().ok()?;
         let plan = self.config.plan.export(func);
+        self.pure_calls.note_export(func);
         let report = |guest: &mut RecordedInstance| guest.report(func);
         let outcome = self.guarded(plan, generation, &mut guest, None, report);
         outcome.ok().flatten()

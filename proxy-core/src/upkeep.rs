@@ -5,19 +5,22 @@
 //! locks of `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
 
 mod aside;
+mod audit;
 mod checkpointing;
 mod divergence;
 mod drain;
 mod graveyard;
+mod history;
 mod prepare;
 mod replay;
+mod state_digest;
 mod swap;
 mod tier_up;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, History};
 use crate::data_plane::Caretaker;
 use crate::degradation::Degradation;
 use crate::event::Event;
@@ -27,12 +30,13 @@ use crate::memory::{Decision, GrowthRate, MIB, Situation};
 use crate::shared::Shared;
 use crate::state::Step;
 use crate::working_set::WorkingSet;
-use crate::{Checkpointed, Error, Patience, Reason, SequenceNumber, SwapState};
+use crate::{Checkpointed, Error, HistoryBound, Patience, Reason, SequenceNumber, SwapState};
 
 use aside::Aside;
 pub use divergence::OnDivergence;
 use drain::Draining;
 use graveyard::Graveyard;
+pub(crate) use history::first_look_at;
 use prepare::Standby;
 
 /// How long nothing about checkpoints is tried in the background after it failed.
@@ -52,7 +56,10 @@ pub(crate) struct Options {
     /// The module's bytes, for a move to another engine.
     pub(crate) wasm: Box<[u8]>,
     pub(crate) prepare_timeout: Duration,
+    pub(crate) digest_patience: Duration,
     pub(crate) hooks: Vec<Arc<dyn SwapHooks>>,
+    /// The length at which the user is told that the journal is long.
+    pub(crate) history_bound: HistoryBound,
     pub(crate) on_divergence: OnDivergence,
 }
 
@@ -67,12 +74,15 @@ pub(crate) struct State {
     checkpoints: Checkpoints,
     /// Nothing about checkpoints is begun in the background before this moment.
     checkpoint_pause: Option<Instant>,
+    /// Whether a checkpoint should take the place of the journal's entries.
+    fold_due: bool,
     /// The instance in the making that serves nobody, if there is one.
     aside: Option<Aside>,
     /// How long the last slice of work on it took, while there is more to do.
     aside_took: Option<Duration>,
     memory: Memory,
-    /// The size of the last standby made from nothing, unless objects were freed since.
+    /// The size of the last standby made from nothing, or from the base alone, unless objects were
+    /// freed since.
     replayed_bytes: Option<u64>,
     /// How long the last preparation took, if there was one.
     prepare_time: Option<Duration>,
@@ -113,6 +123,8 @@ pub(crate) struct Status {
     pub(crate) checkpoint: Option<Checkpointed>,
     pub(crate) checkpoint_uses: u32,
     pub(crate) checkpoint_obstacles: Vec<String>,
+    pub(crate) history: History,
+    pub(crate) history_base: Option<SequenceNumber>,
     /// How long to rest before the next slice of work aside, if there is more to do.
     aside_rest: Option<Duration>,
 }
@@ -132,6 +144,7 @@ impl State {
             degradation: Degradation::new(patience),
             checkpoints,
             checkpoint_pause: None,
+            fold_due: false,
             aside: None,
             aside_took: None,
             memory: Memory {
@@ -190,6 +203,7 @@ impl Caretaker for Upkeep {
         } else if let Ok(mut state) = self.state.try_lock() {
             self.reap(&mut state, Instant::now());
             self.compact_if_due();
+            self.look_at_length(&mut state);
         }
     }
 }
@@ -244,6 +258,7 @@ impl Upkeep {
         let mut state = lock(&self.state);
         self.reap(&mut state, now);
         self.compact_if_due();
+        self.look_at_length(&mut state);
         if self.shared.journal.take_freed() {
             state.degradation.state_shrank();
             state.replayed_bytes = None;
@@ -263,7 +278,10 @@ impl Upkeep {
             growth_rate: situation.growth_rate,
         });
         self.shared.ledger.show_sizes(
-            self.shared.journal.size.entries(),
+            (
+                self.shared.journal.size.entries(),
+                self.shared.journal.size.bytes(),
+            ),
             self.shared.live_generations.alive(),
             self.shared.artifacts.usage(),
         );
@@ -291,6 +309,7 @@ impl Upkeep {
             situation.standby_ready = !self.discard_crowded(state);
         }
         match situation.decide(self.shared.budget.thresholds) {
+            Decision::Nothing if self.fold_if_due(state) => {}
             Decision::Nothing => self.maintain_checkpoints(state),
             Decision::Prepare(reason) => {
                 let is_free = state.draining.is_none() && state.degradation.permit(now).is_ok();
@@ -454,6 +473,8 @@ impl Upkeep {
             checkpoint: state.checkpoints.newest_taken(),
             checkpoint_uses: newest.map_or(0, |newest| newest.uses()),
             checkpoint_obstacles: state.checkpoints.obstacles().to_vec(),
+            history: state.checkpoints.history(),
+            history_base: state.checkpoints.base().map(|base| base.sequence),
             aside_rest: state.aside_took,
         };
     }

@@ -10,7 +10,9 @@ mod proxy {
     mod artifact_files;
     mod artifacts;
     mod aside;
+    mod audit;
     mod bare;
+    mod base;
     mod calls;
     mod checkpoints;
     mod compaction;
@@ -19,6 +21,7 @@ mod proxy {
     mod degradation;
     mod divergence;
     mod exhaustion;
+    mod history;
     mod hold_back;
     mod hooks;
     mod host;
@@ -30,6 +33,7 @@ mod proxy {
     mod pinned;
     mod recovery;
     mod replay;
+    mod state_digest;
     mod supervisor;
     mod swap;
     mod things;

@@ -288,11 +288,13 @@ fn left(instance: &mut Box<dyn Instance>) -> [Result<(), Trap>; 4] {
     })
 }
 
+/// An export and its arguments.
+type Step = (&'static str, &'static [Val]);
+
 #[apply(every_engine)]
 fn dropped_segments_stay_dropped_on_every_engine(engine: &EngineUnderTest) {
     let gone = Err(Trap::MemoryOutOfBounds);
     let no_elements = Err(Trap::TableOutOfBounds);
-    type Step = (&'static str, &'static [Val]);
     let cases: [(&[Step], _, [&[u32]; 2]); 4] = [
         (&[], [gone, Ok(()), Ok(()), Ok(())], [&[1], &[]]),
         (

@@ -2,7 +2,9 @@
 //! calls near the limit.
 
 use conformance::prelude::*;
-use proxy_core::{Builder, CheckpointPolicy, Error as ProxyError, Source, Supervisor, args};
+use proxy_core::{
+    Builder, CheckpointPolicy, Error as ProxyError, History, Source, Supervisor, args,
+};
 
 const GUEST: &str = r#"(module
     (memory (export "memory") 1)
@@ -77,6 +79,7 @@ const ONCE: CheckpointPolicy = CheckpointPolicy {
     enabled: true,
     tail_replay_max: Duration::MAX,
     verify_every: 1,
+    history: History::Full,
 };
 
 fn guest(engine: &EngineUnderTest, pages: u64) -> Builder {

@@ -15,7 +15,7 @@ use super::Policy;
 use super::plan::{Plan, refuse, similar};
 use crate::PolicyError;
 use export::{bind_export, fits_params};
-use services::{bind_allocator, bind_number, bind_service, check_services};
+use services::{bind_allocator, bind_number, bind_service, bind_state_digest, check_services};
 use structs::bind_structs;
 
 impl Plan {
@@ -79,6 +79,7 @@ impl Plan {
             .iter()
             .map(|entry| Ok((glob(&entry.pattern)?, entry.effect)))
             .collect::<Result<Vec<_>, PolicyError>>()?;
+        let state_digest = bind_state_digest(policy.state_digest.as_deref(), &exports, info)?;
         Ok(Self {
             exports,
             allocator,
@@ -86,6 +87,7 @@ impl Plan {
             take_error,
             memory_usage: bind_number(policy.module.memory_usage_export.as_ref(), info)?,
             critical_memory: bind_number(policy.module.critical_memory_export.as_ref(), info)?,
+            state_digest,
             strict: policy.strict,
             imports,
             structs,

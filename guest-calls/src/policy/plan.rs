@@ -142,6 +142,8 @@ pub struct Plan {
     pub memory_usage: Option<FuncIndex>,
     /// Gives the module's own memory limit, in MiB.
     pub critical_memory: Option<FuncIndex>,
+    /// Gives a digest of the whole state: an export without arguments.
+    pub state_digest: Option<FuncIndex>,
     /// Moves the guest's stack pointer.
     pub(crate) stack_pointer: Option<FuncIndex>,
     /// Takes the error behind an error object.

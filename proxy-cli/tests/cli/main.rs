@@ -9,6 +9,7 @@ mod exhaustion;
 mod inspect;
 mod lists;
 mod main_job;
+mod states;
 mod workloads;
 
 use std::fs;

@@ -132,12 +132,17 @@ impl<'a> Pinned<'a> {
                 cause: self.generation.taint().unwrap_or("unknown").to_owned(),
             });
         };
+        self.shared.pure_calls.note_export(plan.func);
         let outcome = self.shared.guarded(
             plan,
             self.generation,
             &mut guest,
             self.repetitions,
-            |guest| guest.call_pure(plan, args, Some(self.scope)),
+            |guest| {
+                let outcome = guest.call_pure(plan, args, Some(self.scope));
+                self.shared.log_pure_call(guest, plan, args, &outcome);
+                outcome
+            },
         );
         if outcome.is_ok() {
             self.generation.count_call();

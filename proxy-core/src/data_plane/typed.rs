@@ -47,7 +47,12 @@ impl DataPlane {
         let plan = Arc::clone(self.shared.plan_of(export)?);
         P::check(&plan)?;
         R::check(&plan)?;
-        let is_alone = plan.role == Role::Pure && plan.needs.is_none() && plan.exhausted.is_none();
+        // An audit is told of every call with its arguments.
+        let is_logged = self.shared.pure_calls.is_logging();
+        let is_alone = plan.role == Role::Pure
+            && plan.needs.is_none()
+            && plan.exhausted.is_none()
+            && !is_logged;
         let numeric = plan.numeric.filter(|_| is_alone);
         Ok(Typed {
             proxy: Arc::clone(self),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Trap, Val};
+use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Snapshot, Trap, Val};
 use guest_calls::{BoundInstance, CallFailure, ObjectTable, Ran};
 use smallvec::SmallVec;
 
@@ -12,7 +12,7 @@ use super::history::History;
 use crate::checkpoint::{Applied, Checkpoint};
 use crate::journal::{HostCall, ResultRecord};
 use crate::policy::plan::ExportPlan;
-use crate::recorder::{Recorder, is_live_reference};
+use crate::recorder::{Recorder, Recording, is_live_reference};
 use crate::value::{Arg, Results};
 use crate::{CallError, Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
@@ -31,6 +31,9 @@ pub(crate) struct RecordedInstance {
     /// The entries applied to it while it was a standby.
     pub(super) history: History,
 }
+
+/// What a call gave, as an entry would keep it.
+pub(crate) type Records = SmallVec<[ResultRecord; 1]>;
 
 /// Why a call gave no result.
 #[derive(Debug)]
@@ -276,6 +279,44 @@ impl RecordedInstance {
         ran.accepted(plan).map_err(|failure| self.failed(failure))
     }
 
+    /// What an export without arguments says of the whole state, as an entry would keep it.
+    pub(crate) fn state_digest(&mut self, plan: &ExportPlan) -> Result<Records, Failure> {
+        let ran = self.live(|bound| bound.run(plan, &[], SequenceNumber::ZERO, None))?;
+        Ok(ResultRecord::all_of(&ran, &self.bound.objects))
+    }
+
+    /// Repeats a pure call that had not called the host, and does not let it call the host now.
+    pub(crate) fn repeat_pure(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+    ) -> Result<Records, Failure> {
+        self.recorder.begin_replay(&[]);
+        let ran = self.attempt(|bound| {
+            plan.check_args(args)?;
+            bound.needed(plan)?;
+            // Raw pointers may come of it, and no later call is given them.
+            bound.run(plan, args, SequenceNumber::ZERO, Some(0))
+        });
+        let Recording {
+            mismatch, fault, ..
+        } = self.recorder.finish();
+        if let Some(what) = mismatch.or(fault) {
+            return Err(Failure::Harmed(what));
+        }
+        Ok(ResultRecord::all_of(&ran?, &self.bound.objects))
+    }
+
+    /// Whether the last call that was not journaled has called the host.
+    pub(crate) fn host_ran(&self) -> bool {
+        self.records_host && self.recorder.host_ran()
+    }
+
+    /// Its memories, tables and globals as they are now.
+    pub(crate) fn snapshot(&mut self) -> Result<Snapshot, Error> {
+        Ok(self.bound.instance.capture()?)
+    }
+
     #[inline]
     fn note_status_code(&mut self, plan: &ExportPlan, ran: &Ran) {
         if let Some(codes) = &plan.exhausted {
@@ -440,6 +481,14 @@ impl RecordedInstance {
 }
 
 impl Failure {
+    /// Whether the guest is whole after it: it gave an error of its own, or something unreadable.
+    pub(crate) fn leaves_guest_whole(&self) -> bool {
+        let Failure::Call { failure, .. } = self else {
+            return false;
+        };
+        matches!(failure, CallFailure::Rejected(_) | CallFailure::Garbled(_))
+    }
+
     /// Whether the guest's function returned, and gave an error of its own.
     pub(crate) fn has_returned(&self) -> bool {
         matches!(

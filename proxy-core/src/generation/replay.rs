@@ -215,14 +215,8 @@ impl RecordedInstance {
 fn compare(entry: &Entry, outcome: Result<Recorded, Failure>) -> Result<(), Divergence> {
     let recorded = outcome.map_err(|failure| not_returned(entry, &failure))?;
     if recorded.records != entry.results {
-        let describe = |records: &[ResultRecord]| {
-            records
-                .iter()
-                .map(ResultRecord::describe)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let (expected, got) = (describe(&entry.results), describe(&recorded.records));
+        let expected = ResultRecord::describe_all(&entry.results);
+        let got = ResultRecord::describe_all(&recorded.records);
         return Err(diverged(entry, DivergenceKind::Results, expected, got));
     }
     if recorded.fingerprints != entry.fingerprints {

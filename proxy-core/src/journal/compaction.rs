@@ -6,7 +6,8 @@
 //! 2. it created an object that is still alive; or
 //! 3. a needed entry names one of its objects as an argument; or
 //! 4. it changed or freed an object whose creation is needed, because replay must leave that object
-//!    as it was, and freed where it was.
+//!    as it was, and freed where it was; or
+//! 5. it changed or freed an object of the checkpoint that has taken the place of older entries.
 //!
 //! Everything else goes. Rules 3 and 4 feed each other, so needs are followed until no new ones
 //! appear; that takes time linear in the journal.
@@ -21,7 +22,7 @@ use std::time::Duration;
 use guest_calls::{HandleMap, OwnedArg};
 use smallvec::SmallVec;
 
-use super::{Entry, Journal};
+use super::{Entry, Journal, Maker};
 use crate::policy::plan::Changes;
 use crate::{Handle, SequenceNumber};
 
@@ -48,16 +49,17 @@ impl Journal {
         self.frees_since_compaction = 0;
     }
 
-    /// Replaces all entries up to `last` by `kept`, and returns them. `took` is how long the calls
-    /// took that are not in `kept`.
+    /// Replaces all entries up to `last` by `kept`, and returns them. `gone` is the weight of those
+    /// that are not in `kept`.
     pub(crate) fn replace_up_to(
         &mut self,
         last: SequenceNumber,
         mut kept: Vec<Arc<Entry>>,
-        took: Duration,
+        gone: Weight,
     ) -> Vec<Arc<Entry>> {
         kept.extend(self.after(last, usize::MAX));
-        self.took = self.took.saturating_sub(took);
+        self.took = self.took.saturating_sub(gone.took);
+        self.bytes = self.bytes.saturating_sub(gone.bytes);
         self.len_after_compaction = kept.len();
         std::mem::replace(&mut self.entries, kept)
     }
@@ -66,6 +68,25 @@ impl Journal {
     pub(crate) fn forget_objects(&mut self, gone: &[Arc<Entry>]) {
         for (handle, _) in gone.iter().flat_map(|entry| entry.creates()) {
             self.objects.remove(&handle);
+        }
+    }
+
+    /// Forgets the objects that these entries, oldest first, freed. Those that they created and that
+    /// are alive are still known, with their makers: a checkpoint has them.
+    pub(crate) fn forget_freed(&mut self, gone: &[Arc<Entry>]) {
+        for entry in gone {
+            for (handle, ty) in entry.creates() {
+                let maker = Maker {
+                    func: entry.func,
+                    export: Arc::clone(&entry.export),
+                    ty: ty.clone(),
+                };
+                self.makers.insert(handle, maker);
+            }
+            for handle in &entry.frees {
+                self.objects.remove(handle);
+                self.makers.remove(handle);
+            }
         }
     }
 
@@ -80,6 +101,24 @@ impl Journal {
     }
 }
 
+/// What entries take.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Weight {
+    /// How long their calls took together.
+    took: Duration,
+    /// What they take in memory, in bytes.
+    bytes: u64,
+}
+
+impl Weight {
+    pub(crate) fn of(entries: &[Arc<Entry>]) -> Self {
+        Self {
+            took: entries.iter().map(|entry| entry.took).sum(),
+            bytes: entries.iter().map(|entry| entry.bytes()).sum(),
+        }
+    }
+}
+
 /// The life of an object in a list of entries: the positions of those that created, changed and freed it.
 #[derive(Default)]
 struct Life {
@@ -89,8 +128,13 @@ struct Life {
     freed: Option<SequenceNumber>,
 }
 
-/// Which of these entries, the journal's up to some moment, are needed.
-pub(crate) fn needed(entries: &[Arc<Entry>], horizons: &[SequenceNumber]) -> Vec<bool> {
+/// Which of these entries, the journal's up to some moment, are needed. `base` is the entry up to
+/// which a checkpoint has taken the place of all others: what is done to its objects stays.
+pub(crate) fn needed(
+    entries: &[Arc<Entry>],
+    horizons: &[SequenceNumber],
+    base: SequenceNumber,
+) -> Vec<bool> {
     let mut lives: HandleMap<Life> = HandleMap::default();
     lives.reserve(entries.len());
     for (position, entry) in entries.iter().enumerate() {
@@ -112,11 +156,15 @@ pub(crate) fn needed(entries: &[Arc<Entry>], horizons: &[SequenceNumber]) -> Vec
         let mut horizons = horizons.iter();
         horizons.any(|horizon| handle.sequence() <= *horizon && freed_by > *horizon)
     };
+    let is_in_base = |handle: Handle| {
+        handle.sequence() <= base && lives.get(&handle).is_none_or(|life| life.created.is_none())
+    };
     let mut needed = vec![false; entries.len()];
     let mut pending: Vec<usize> = Vec::new();
     for (position, entry) in entries.iter().enumerate() {
-        let is_root =
-            entry.changes == Changes::Module || entry.creates().any(|(handle, _)| is_alive(handle));
+        let is_root = entry.changes == Changes::Module
+            || entry.creates().any(|(handle, _)| is_alive(handle))
+            || entry.touched().any(is_in_base);
         if is_root {
             needed[position] = true;
             pending.push(position);
@@ -141,8 +189,9 @@ pub(crate) fn needed(entries: &[Arc<Entry>], horizons: &[SequenceNumber]) -> Vec
 pub(crate) fn parted(
     entries: Vec<Arc<Entry>>,
     horizons: &[SequenceNumber],
+    base: SequenceNumber,
 ) -> (Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
-    let needed = needed(&entries, horizons);
+    let needed = needed(&entries, horizons, base);
     let mut needed = needed.into_iter();
     entries
         .into_iter()
@@ -183,9 +232,8 @@ mod tests {
         pub(crate) fn compact(&mut self, standby: SequenceNumber) -> usize {
             self.begin_compaction();
             let entries = self.after(SequenceNumber::ZERO, usize::MAX);
-            let (kept, gone) = parted(entries, &self.horizons(standby));
-            let took = gone.iter().map(|entry| entry.took).sum();
-            self.replace_up_to(self.last, kept, took);
+            let (kept, gone) = parted(entries, &self.horizons(standby), self.base);
+            self.replace_up_to(self.last, kept, Weight::of(&gone));
             self.forget_objects(&gone);
             gone.len()
         }
@@ -368,6 +416,8 @@ mod tests {
             prop_assert_eq!(replay(&journal), replay(&compacted));
             let entries = u32::try_from(compacted.len()).unwrap();
             prop_assert_eq!(compacted.took(), TOOK * entries);
+            let weight = Weight::of(&compacted.after(SequenceNumber::ZERO, usize::MAX));
+            prop_assert_eq!(compacted.bytes(), weight.bytes);
             // Nothing dead is kept: compacting everything that was freed leaves nothing.
             for handle in live {
                 free(&mut compacted, handle);

@@ -105,10 +105,13 @@ impl Journal {
             .binary_search_by_key(&cut.entry, |entry| entry.sequence);
         if let Ok(position) = position {
             if let Some(entry) = instead {
-                self.entries[position] = Arc::new(entry);
+                self.bytes += entry.bytes();
+                let gone = std::mem::replace(&mut self.entries[position], Arc::new(entry));
+                self.bytes = self.bytes.saturating_sub(gone.bytes());
             } else {
                 let gone = self.entries.remove(position);
                 self.took = self.took.saturating_sub(gone.took);
+                self.bytes = self.bytes.saturating_sub(gone.bytes());
                 self.forget_objects(&[gone]);
             }
         }

@@ -103,6 +103,24 @@ impl Entry {
         &self.export
     }
 
+    /// What it takes in memory, in bytes, its allocations included.
+    pub(crate) fn bytes(&self) -> u64 {
+        let arg = |arg: &OwnedArg| match arg {
+            OwnedArg::Bytes(bytes) => bytes.len(),
+            OwnedArg::Text(text) => text.len(),
+            OwnedArg::Handles(handles) => size_of_val(&**handles),
+            OwnedArg::Val(_) | OwnedArg::Handle(_) => 0,
+        };
+        let args: usize = self.args.iter().map(arg).sum();
+        let host_calls: usize = self.host_calls.iter().map(HostCall::bytes).sum();
+        let all = size_of::<Self>()
+            + args
+            + host_calls
+            + size_of_val(&*self.fingerprints)
+            + size_of_val(&*self.frees);
+        all as u64
+    }
+
     /// The objects it created, with their types.
     pub(crate) fn creates(&self) -> impl Iterator<Item = (Handle, &Option<Arc<str>>)> {
         self.results.iter().filter_map(|result| match result {
@@ -115,6 +133,17 @@ impl Entry {
     pub fn dependencies(&self) -> impl Iterator<Item = Handle> {
         let passed = self.args.iter().flat_map(OwnedArg::handles).copied();
         passed.chain(self.needs)
+    }
+}
+
+impl HostCall {
+    fn bytes(&self) -> usize {
+        let written = |write: &GuestWrite| match write {
+            GuestWrite::Write { bytes, .. } => bytes.len(),
+            _ => 0,
+        };
+        let written: usize = self.writes.iter().map(written).sum();
+        size_of::<Self>() + size_of_val(&*self.writes) + written
     }
 }
 
@@ -196,6 +225,12 @@ impl ResultRecord {
             len: bytes.len(),
             hash: blake3::hash(bytes).into(),
         }
+    }
+
+    /// Several of them, in words.
+    pub(crate) fn describe_all(records: &[Self]) -> String {
+        let all: Vec<String> = records.iter().map(Self::describe).collect();
+        all.join(", ")
     }
 
     pub(crate) fn describe(&self) -> String {

@@ -20,11 +20,12 @@ use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::Plan;
-use crate::shared::{Artifacts, Config, Exhaustions, Shared, SharedJournal};
-use crate::upkeep::{Options, State, Upkeep};
+use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJournal};
+use crate::upkeep::{Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
 use crate::{
-    ArtifactStore, CheckpointPolicy, Error, Event, OnDivergence, Patience, Policy, Thresholds,
+    ArtifactStore, CheckpointPolicy, Error, Event, HistoryBound, OnDivergence, Patience, Policy,
+    Thresholds,
 };
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
@@ -60,6 +61,9 @@ pub struct Builder {
     patience: Patience,
     drain_timeout: Duration,
     prepare_timeout: Duration,
+    digest_patience: Duration,
+    audit: bool,
+    history_bound: HistoryBound,
     hold_back: Duration,
     enabled: bool,
     checkpoints: CheckpointPolicy,
@@ -86,6 +90,9 @@ impl Builder {
             patience: Patience::default(),
             drain_timeout: Duration::from_secs(30),
             prepare_timeout: Duration::from_mins(5),
+            digest_patience: Duration::from_secs(1),
+            audit: false,
+            history_bound: HistoryBound::default(),
             hold_back: Duration::from_millis(100),
             enabled: true,
             checkpoints: CheckpointPolicy::default(),
@@ -162,6 +169,22 @@ impl Builder {
         self
     }
 
+    /// How long a swap waits for a call inside the active generation, to compare the policy's
+    /// `state_digest`. If the call takes longer, the swap takes place without, and the event
+    /// `state-not-compared` says so. The default is 1 s; meanwhile other calls wait as they do
+    /// behind any long call.
+    pub fn state_digest_patience(mut self, patience: Duration) -> Self {
+        self.digest_patience = patience;
+        self
+    }
+
+    /// Whether pure calls are kept for [`Proxy::audit`]: the first 1,024 of each export, and in all
+    /// at most 16,384 with 16 MiB of arguments. Off by default. It costs memory, and a lock per pure call.
+    pub fn audit(mut self, audit: bool) -> Self {
+        self.audit = audit;
+        self
+    }
+
     /// How long a call may be held back for a swap that is near. The default is 100 ms; zero for
     /// never.
     ///
@@ -185,6 +208,13 @@ impl Builder {
     /// their memories and globals alone.
     pub fn checkpoints(mut self, policy: CheckpointPolicy) -> Self {
         self.checkpoints = policy;
+        self
+    }
+
+    /// The length of the journal at which the event `history-long` tells the user of it, and again
+    /// each time that it has doubled. The default is a million entries, or 256 MiB.
+    pub fn history_bound(mut self, bound: HistoryBound) -> Self {
+        self.history_bound = bound;
         self
     }
 
@@ -218,9 +248,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Policy`] if the policy does not fit the module; [`Error::Engine`] if the engine
-    /// refuses the module, the imports or the limits, or the [compiled form](Builder::compiled) is
-    /// another module's.
+    /// [`Error::Policy`] if the policy does not fit the module; [`Error::HistoryNeedsCheckpoints`]
+    /// if the history is to be a checkpoint and the module has none, or has threads;
+    /// [`Error::Engine`] if the engine refuses the module, the imports or the limits, or the
+    /// [compiled form](Builder::compiled) is another module's.
     pub fn build(self) -> Result<Proxy, Error> {
         let enabled = enabled_by_environment(env::var(ENABLED_VARIABLE).ok().as_deref())?
             .unwrap_or(self.enabled);
@@ -238,6 +269,8 @@ impl Builder {
         let tag = new_handle_tag();
         let memory_limit = memory_limit(&self.limits, &info);
         let obstacles = checkpoint_obstacles(&self.checkpoints, &module, &self.wasm)?;
+        self.checkpoints.check_history(&obstacles, &*module)?;
+        let first_look = first_look_at(self.checkpoints.history, self.history_bound);
         let blueprint = Blueprint {
             checkpoints: self.checkpoints.enabled && obstacles.is_empty(),
             engine: self.engine.id(),
@@ -253,6 +286,7 @@ impl Builder {
         let checkpoints = Checkpoints::new(self.checkpoints, obstacles.clone());
         let state = State::new(blueprint, self.patience, checkpoints, first.memory_bytes());
         let is_func = |ty: &ExternType| matches!(ty, ExternType::Func(_));
+        let pure_calls = PureCalls::new(&plan, info.functions().len(), self.audit);
         let shared = Arc::new(Shared {
             ledger: Ledger::new(&self.name, self.listeners),
             config: Config {
@@ -266,8 +300,9 @@ impl Builder {
                 first_engine: self.engine.id(),
             },
             active: ArcSwapOption::from_pointee(first),
-            journal: SharedJournal::new(Journal::new(genesis)),
+            journal: SharedJournal::new(Journal::new(genesis, first_look)),
             artifacts: Artifacts::new(self.artifacts),
+            pure_calls,
             budget: Budget::new(self.thresholds, memory_limit),
             wakeup: Wakeup::default(),
             exhaustions,
@@ -283,7 +318,9 @@ impl Builder {
         let options = Options {
             wasm: self.wasm.into(),
             prepare_timeout: self.prepare_timeout,
+            digest_patience: self.digest_patience,
             hooks: self.hooks,
+            history_bound: self.history_bound,
             on_divergence: self.on_divergence,
         };
         let upkeep = Arc::new(Upkeep::new(Arc::clone(&shared), options, state));

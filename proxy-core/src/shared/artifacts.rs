@@ -173,6 +173,7 @@ impl Shared {
             return false;
         }
         let export = self.config.plan.export(artifact.export);
+        self.pure_calls.note_export(artifact.export);
         let outcome = self.guarded(export, &active, &mut guest, None, |guest| {
             guest.call_pure(export, &[Arg::Handle(handle)], None)
         });

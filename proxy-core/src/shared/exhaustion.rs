@@ -71,8 +71,10 @@ impl Shared {
             self.exhaustions.note_fruitless(plan.func);
             return None;
         }
-        // Nothing would come after a generation that is given up while no standby can be made.
-        let can_rebuild = self.is_enabled() && lock(&self.divergence).is_none();
+        // Nothing would come after a generation that is given up while no standby can be made, or
+        // something else than its state.
+        let can_rebuild =
+            self.is_enabled() && lock(&self.divergence).is_none() && !self.pure_calls.has_written();
         if !can_rebuild || self.would_recur(plan, generation, exhaustion, leaked) {
             return None;
         }

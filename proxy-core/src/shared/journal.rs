@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use crate::gate::{Gate, HeldBack};
-use crate::journal::{Journal, parted};
+use crate::journal::{Journal, Weight, parted};
 use crate::locking::lock;
-use crate::{Entry, SequenceNumber};
+use crate::{Entry, HistoryBound, SequenceNumber};
 
 /// The journal, the turn to change the state, and the facts about both that are read without a
 /// lock.
@@ -38,6 +38,8 @@ pub(crate) struct JournalSize {
     objects: AtomicUsize,
     took_ns: AtomicU64,
     is_compaction_due: AtomicBool,
+    bytes: AtomicU64,
+    is_long: AtomicBool,
     /// How often the lock was held.
     #[cfg(test)]
     holds: AtomicUsize,
@@ -64,6 +66,8 @@ impl JournalSize {
         self.took_ns.store(took, Ordering::Relaxed);
         let is_due = journal.is_compaction_due();
         self.is_compaction_due.store(is_due, Ordering::Relaxed);
+        self.bytes.store(journal.bytes(), Ordering::Relaxed);
+        self.is_long.store(journal.is_long(), Ordering::Relaxed);
     }
 
     pub(crate) fn entries(&self) -> usize {
@@ -77,6 +81,16 @@ impl JournalSize {
     /// Whether the journal has doubled since it was last compacted.
     pub(crate) fn is_compaction_due(&self) -> bool {
         self.is_compaction_due.load(Ordering::Relaxed)
+    }
+
+    /// What the entries take in memory, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the journal is so long that upkeep should look at it.
+    pub(crate) fn is_long(&self) -> bool {
+        self.is_long.load(Ordering::Relaxed)
     }
 
     /// Live objects.
@@ -182,44 +196,64 @@ impl SharedJournal {
     pub(crate) fn live_entries(&self) -> (Vec<Arc<Entry>>, SequenceNumber) {
         let entries = self.entries();
         let last = newest(&entries);
-        (parted(entries, &[]).0, last)
+        let base = self.lock().base();
+        (parted(entries, &[], base).0, last)
     }
 
     /// Whether more than half of the entries are kept only for checkpoints, which know objects that
     /// have been freed since.
     pub(crate) fn is_held_by_the_dead(&self) -> bool {
-        let horizons = {
+        let (horizons, base) = {
             let mut journal = self.lock();
             if !journal.is_look_due() {
                 return false;
             }
-            journal.horizons(SequenceNumber(u64::MAX))
+            (journal.horizons(SequenceNumber(u64::MAX)), journal.base())
         };
         let entries = self.entries();
-        let (live, _) = parted(entries.clone(), &[]);
-        2 * live.len() < parted(entries, &horizons).0.len()
+        let (live, _) = parted(entries.clone(), &[], base);
+        2 * live.len() < parted(entries, &horizons, base).0.len()
     }
 
     /// Drops the entries that no live object needs, and returns how many, and how many are left.
     /// The journal is locked for moments, however long it is. Only upkeep does this, with its state
     /// locked: a replay would miss entries that are dropped meanwhile.
     pub(crate) fn compact(&self, standby: SequenceNumber) -> (usize, usize) {
-        let horizons = {
+        let (horizons, base) = {
             let mut journal = self.lock();
             journal.begin_compaction();
-            journal.horizons(standby)
+            (journal.horizons(standby), journal.base())
         };
         let entries = self.entries();
         let last = newest(&entries);
-        let (kept, gone) = parted(entries, &horizons);
-        let took = gone.iter().map(|entry| entry.took).sum();
+        let (kept, gone) = parted(entries, &horizons, base);
+        let weight = Weight::of(&gone);
         // The old entries are dropped after the lock is released.
-        let before = self.lock().replace_up_to(last, kept, took);
+        let before = self.lock().replace_up_to(last, kept, weight);
         for slice in gone.chunks(SLICE) {
             self.lock().forget_objects(slice);
         }
         drop(before);
         (gone.len(), self.size.entries())
+    }
+
+    /// Drops all entries up to `base`, because a checkpoint has taken their place, and returns how
+    /// many. Upkeep looks at the journal again at `look_at`. Locked and called as
+    /// [`SharedJournal::compact`].
+    pub(crate) fn fold(&self, base: SequenceNumber, look_at: HistoryBound) -> usize {
+        let mut gone = self.entries();
+        gone.truncate(gone.partition_point(|entry| entry.sequence <= base));
+        let weight = Weight::of(&gone);
+        for slice in gone.chunks(SLICE) {
+            self.lock().forget_freed(slice);
+        }
+        let before = {
+            let mut journal = self.lock();
+            journal.begin_at(base, look_at);
+            journal.replace_up_to(base, Vec::new(), weight)
+        };
+        drop(before);
+        gone.len()
     }
 
     /// Whether something that came and went after `horizon` may be dropped.
@@ -265,8 +299,6 @@ fn newest(entries: &[Arc<Entry>]) -> SequenceNumber {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use smallvec::smallvec;
 
     use super::*;
@@ -306,10 +338,10 @@ mod tests {
         let first = append(&mut shared.lock(), None);
         let live = append(&mut shared.lock(), Some(first));
         let planned = shared.entries();
-        let (kept, gone) = parted(planned, &[]);
+        let (kept, gone) = parted(planned, &[], SequenceNumber::ZERO);
         let late = append(&mut shared.lock(), Some(live));
         let mut journal = shared.lock();
-        journal.replace_up_to(live.sequence(), kept, Duration::ZERO);
+        journal.replace_up_to(live.sequence(), kept, Weight::default());
         journal.forget_objects(&gone);
         assert_eq!((gone.len(), journal.len()), (1, 2));
         assert!(journal.is_live(late) && !journal.is_live(live));

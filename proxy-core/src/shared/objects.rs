@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Shared;
-use crate::journal::Entry;
 use crate::{CallError, Error, Handle};
 
 /// An object that is alive.
@@ -26,8 +25,15 @@ impl Shared {
         // The entries are read in slices; an object may be freed meanwhile.
         let entries = self.journal.entries();
         let journal = self.journal.lock();
+        let is_exportable = |func| self.config.plan.export(func).artifact.is_some();
+        let older = journal.makers().iter().map(|(handle, maker)| LiveObject {
+            handle: *handle,
+            ty: maker.ty.clone(),
+            made_by: Arc::clone(&maker.export),
+            is_exportable: is_exportable(maker.func),
+        });
         let objects = entries.iter().flat_map(|entry| {
-            let is_exportable = self.config.plan.export(entry.func).artifact.is_some();
+            let is_exportable = is_exportable(entry.func);
             entry.creates().map(move |(handle, ty)| LiveObject {
                 handle,
                 ty: ty.clone(),
@@ -35,25 +41,26 @@ impl Shared {
                 is_exportable,
             })
         });
-        objects
+        // A fold puts objects of entries among the older ones before it drops the entries.
+        let objects = objects.filter(|object| !journal.makers().contains_key(&object.handle));
+        older
+            .chain(objects)
             .filter(|object| journal.is_live(object.handle))
             .collect()
     }
 
     /// The export that gives an object's bytes.
     pub(crate) fn artifact_export(&self, object: Handle) -> Result<Arc<str>, Error> {
-        let maker = {
+        let (func, made_by) = {
             let journal = self.journal.lock();
-            let made = journal.entry(object.sequence());
-            let makes = |entry: &Arc<Entry>| entry.creates().any(|(made, _)| made == object);
-            let alive = made.filter(|entry| makes(entry) && journal.is_live(object));
-            alive.ok_or_else(|| journal.handle_error(object))?
+            let maker = journal.maker(object).filter(|_| journal.is_live(object));
+            maker.ok_or_else(|| journal.handle_error(object))?
         };
         let plan = &self.config.plan;
-        match plan.export(maker.func).artifact {
+        match plan.export(func).artifact {
             Some(artifact) => Ok(Arc::clone(&plan.export(artifact.export).name)),
             None => Err(CallError::NoArtifact {
-                export: maker.export.to_string(),
+                export: made_by.to_string(),
             }
             .into()),
         }

@@ -14,7 +14,7 @@ use crate::generation::{Blueprint, Generation};
 use crate::{Error, SequenceNumber};
 
 /// How long work aside goes on before upkeep looks at what else is due. One entry may take longer.
-const SLICE: Duration = Duration::from_millis(10);
+pub(super) const SLICE: Duration = Duration::from_millis(10);
 
 /// How many entries are applied before upkeep looks whether a slice is over.
 const STEP: usize = 1;
@@ -38,7 +38,7 @@ pub(super) struct Verification {
 
 /// An instance made for a checkpoint, from the newest checkpoint or else from nothing.
 pub(super) struct Scratch {
-    base: Option<Arc<Checkpoint>>,
+    continued: Option<Arc<Checkpoint>>,
     replay: Replay,
     /// From nothing: the entries that live objects need, and the newest of the journal at that
     /// moment. Entries that older checkpoints alone need are left out.
@@ -90,16 +90,18 @@ impl Upkeep {
         }
     }
 
-    /// Begins to repeat the history of a checkpoint on a fresh instance.
+    /// Begins to repeat the history of a checkpoint, on a fresh instance or from the base.
     pub(super) fn begin_verification(
         &self,
-        blueprint: &Blueprint,
+        state: &State,
         checkpoint: Arc<Checkpoint>,
     ) -> Result<Verification, Error> {
         let started = Instant::now();
         // The rest of an old generation would be one instance too many.
         self.graveyard.wait();
-        let replay = Replay::begin(&self.shared, blueprint, 0, None, Noted::Nowhere)?;
+        let (blueprint, base) = (&state.blueprint, state.checkpoints.base());
+        let base = base.map(|base| &**base);
+        let replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::Nowhere)?;
         Ok(Verification {
             entries: Entries::like(&checkpoint.history),
             checkpoint,
@@ -110,22 +112,23 @@ impl Upkeep {
         })
     }
 
-    /// Begins an instance for a checkpoint.
+    /// Begins an instance for a checkpoint that continues another, or the base, or nothing.
     pub(super) fn begin_scratch(
         &self,
-        blueprint: &Blueprint,
-        base: Option<Arc<Checkpoint>>,
+        state: &State,
+        continued: Option<Arc<Checkpoint>>,
     ) -> Result<Scratch, Error> {
         let started = Instant::now();
+        let continued = continued.or_else(|| state.checkpoints.base().cloned());
         self.graveyard.wait();
         let replay = Replay::begin(
             &self.shared,
-            blueprint,
+            &state.blueprint,
             0,
-            base.as_deref(),
+            continued.as_deref(),
             Noted::AsScratch,
         )?;
-        let live = base.is_none().then(|| {
+        let live = continued.is_none().then(|| {
             let (live, last) = self.shared.journal.live_entries();
             (Entries::these(live), last)
         });
@@ -134,7 +137,7 @@ impl Upkeep {
         replay.note(&mut journal, applied);
         let target = journal.last();
         Ok(Scratch {
-            base,
+            continued,
             replay,
             live,
             tail: Entries::JournalUpTo(target),
@@ -171,9 +174,9 @@ impl Aside {
         match self {
             Self::Verification(verification) => verification.checkpoint.is_akin(checkpoint),
             Self::Scratch(scratch) => scratch
-                .base
+                .continued
                 .as_ref()
-                .is_some_and(|base| base.is_akin(checkpoint)),
+                .is_some_and(|continued| continued.is_akin(checkpoint)),
         }
     }
 }
@@ -235,7 +238,7 @@ impl Scratch {
 
     /// Whether a standby has brought what it is made for.
     fn is_overtaken(&self, newest: Option<&Arc<Checkpoint>>) -> bool {
-        self.base.is_some() && newest.is_some_and(|newest| newest.sequence >= self.target)
+        self.continued.is_some() && newest.is_some_and(|newest| newest.sequence >= self.target)
     }
 
     /// Applies all entries.
@@ -243,8 +246,8 @@ impl Scratch {
         self.advance(|_| Ok(true)).map(drop)
     }
 
-    pub(super) fn base(&self) -> Option<&Arc<Checkpoint>> {
-        self.base.as_ref()
+    pub(super) fn continued(&self) -> Option<&Arc<Checkpoint>> {
+        self.continued.as_ref()
     }
 
     pub(super) fn generation(&self) -> &Generation {

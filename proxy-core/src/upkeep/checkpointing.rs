@@ -14,14 +14,7 @@ use crate::{Checkpointed, Entry, Error, Reason, SequenceNumber, Source, SwapStat
 impl Upkeep {
     pub(crate) fn checkpoint_manually(&self) -> Result<Checkpointed, Error> {
         let mut state = self.by_hand()?;
-        if !state.checkpoints.are_taken() {
-            return Err(Error::NoCheckpoint {
-                reasons: match state.checkpoints.obstacles() {
-                    [] => "they are switched off (CheckpointPolicy::enabled)".to_owned(),
-                    obstacles => obstacles.join("; "),
-                },
-            });
-        }
+        state.checkpoints.check_taken()?;
         self.reap(&mut state, Instant::now());
         let outcome = if state.standby.is_some() {
             self.catch_up(&mut state)
@@ -41,7 +34,7 @@ impl Upkeep {
         reason: Reason,
     ) -> Option<Arc<Checkpoint>> {
         if !state.checkpoints.are_taken() || blueprint.module.snapshots().is_err() {
-            return None;
+            return state.checkpoints.base().cloned();
         }
         if reason == Reason::Manual {
             self.verify_by_hand(state);
@@ -56,9 +49,9 @@ impl Upkeep {
     }
 
     /// Whether the newest checkpoint's tail takes longer than a replay of what is alive: most of what
-    /// it holds is gone, and its holes would be in the standby.
+    /// it holds is gone, and its holes would be in the standby. Nothing replaces a base.
     fn is_outrun(&self, state: &State) -> bool {
-        let Some(newest) = state.checkpoints.newest() else {
+        let Some(newest) = state.checkpoints.newest_after_base() else {
             return false;
         };
         self.compact_tail(newest.sequence);
@@ -111,20 +104,20 @@ impl Upkeep {
     }
 
     /// A checkpoint of an instance made for this alone, at once.
-    fn checkpoint_thoroughly(&self, state: &mut State) -> Result<Checkpointed, Error> {
+    pub(super) fn checkpoint_thoroughly(&self, state: &mut State) -> Result<Checkpointed, Error> {
         if let Some(Aside::Scratch(_)) = &state.aside {
             // It would be the same, but late.
             self.drop_aside(state);
         }
-        let base = self.base_of_next(state);
-        let begun = self.begin_scratch(&state.blueprint, base);
+        let continued = self.continued_by_next(state);
+        let begun = self.begin_scratch(state, continued);
         let mut scratch = begun.inspect_err(|error| self.checkpoint_failed(error))?;
         let outcome = scratch.finish();
         self.scratched(state, &scratch, outcome)
     }
 
     /// The checkpoint that the next one continues, unless that one is to be made from nothing.
-    fn base_of_next(&self, state: &mut State) -> Option<Arc<Checkpoint>> {
+    pub(super) fn continued_by_next(&self, state: &mut State) -> Option<Arc<Checkpoint>> {
         if self.would_outgrow(state) {
             return None;
         }
@@ -140,14 +133,14 @@ impl Upkeep {
     ) -> Result<Checkpointed, Error> {
         self.shared.journal.lock().hold_scratch(None);
         if let Err(error) = outcome {
-            if let (Some(base), Error::Divergence(_)) = (scratch.base(), &error) {
-                self.reject(state, base, error.to_string());
+            if let (Some(continued), Error::Divergence(_)) = (scratch.continued(), &error) {
+                self.reject(state, continued, error.to_string());
             }
             self.checkpoint_failed(&error);
             return Err(error);
         }
         let taken = self.keep_checkpoint(state, scratch.generation(), scratch.started())?;
-        if scratch.base().is_none() {
+        if scratch.continued().is_none() {
             self.forget_older(state);
         }
         Ok(taken)
@@ -186,7 +179,7 @@ impl Upkeep {
         Ok(taken)
     }
 
-    fn checkpoint_failed(&self, error: &Error) {
+    pub(super) fn checkpoint_failed(&self, error: &Error) {
         self.shared.ledger.emit(&Event::CheckpointError {
             error: error.to_string(),
         });
@@ -232,10 +225,10 @@ impl Upkeep {
     }
 
     fn begin_due_verification(&self, state: &State) -> Result<Option<Aside>, Error> {
-        let Some(newest) = state.checkpoints.newest().cloned() else {
+        let Some(newest) = state.checkpoints.newest_after_base().cloned() else {
             return Ok(None);
         };
-        let begun = self.begin_verification(&state.blueprint, newest)?;
+        let begun = self.begin_verification(state, newest)?;
         Ok(Some(Aside::Verification(begun)))
     }
 
@@ -248,7 +241,8 @@ impl Upkeep {
             let journal = self.shared.journal.lock();
             (journal.len(), journal.count_after(since))
         };
-        let is_stale = self.shared.journal.is_held_by_the_dead() || self.would_outgrow(state);
+        let is_stale = state.checkpoints.base().is_none()
+            && (self.shared.journal.is_held_by_the_dead() || self.would_outgrow(state));
         let is_wanted = if newest.is_some() {
             is_stale
                 || state
@@ -262,13 +256,17 @@ impl Upkeep {
         if !is_wanted {
             return Ok(None);
         }
-        let base = newest.filter(|_| !is_stale);
-        let begun = self.begin_scratch(&state.blueprint, base)?;
+        let continued = newest.filter(|_| !is_stale);
+        let begun = self.begin_scratch(state, continued)?;
         Ok(Some(Aside::Scratch(begun)))
     }
 
     /// Whether a history of this length has too many entries that nothing alive needs.
     pub(super) fn is_outgrown(&self, state: &mut State, history: usize) -> bool {
+        if state.checkpoints.base().is_some() {
+            // Nothing can be made from nothing any more, and the next fold ends the history.
+            return false;
+        }
         let live = || self.shared.journal.live_entries().0.len();
         state.checkpoints.is_outgrown(history, live)
     }
@@ -327,7 +325,12 @@ impl Upkeep {
                 });
             }
             Ok(Verdict::Differs(difference)) => {
-                let reason = format!("a replay from nothing gives {difference}");
+                let from = if state.checkpoints.base().is_some() {
+                    "the base"
+                } else {
+                    "nothing"
+                };
+                let reason = format!("a replay from {from} gives {difference}");
                 self.reject(state, checkpoint, reason);
             }
             Err(error @ Error::Divergence(_)) => {
@@ -343,6 +346,10 @@ impl Upkeep {
     /// Rejects a checkpoint that differed from a replay, those that continue it, and what is made
     /// from it.
     pub(super) fn reject(&self, state: &mut State, checkpoint: &Arc<Checkpoint>, reason: String) {
+        if state.checkpoints.is_base(checkpoint) {
+            // It was verified, and nothing is left to make its state from.
+            return;
+        }
         self.shared.ledger.emit(&Event::CheckpointRejected {
             sequence: checkpoint.sequence,
             reason,
@@ -366,10 +373,11 @@ impl Upkeep {
         self.shared.compact(self.shared.journal.standby_applied());
     }
 
-    /// No checkpoint is of use any more: the next one is made from nothing.
+    /// No checkpoint is of use any more, but for the base: the next one is made from that, or from
+    /// nothing.
     pub(super) fn forget_checkpoints(&self, state: &mut State) {
         self.drop_aside(state);
-        state.checkpoints.clear();
+        state.checkpoints.forget();
         self.hold_journal(state);
     }
 

@@ -141,7 +141,8 @@ impl Upkeep {
         Ok(cut)
     }
 
-    /// An entry as the journal has it, and with the results that a fresh instance gives.
+    /// An entry as the journal has it, and with the results that a fresh instance gives, or one from
+    /// the base.
     fn replayed(
         &self,
         state: &State,
@@ -155,8 +156,9 @@ impl Upkeep {
             .ok_or(Error::NotDiverged { entry: sequence })?;
         // The rest of an old generation would be one instance too many.
         self.graveyard.wait();
-        let blueprint = &state.blueprint;
-        let mut replay = Replay::begin(&self.shared, blueprint, 0, None, Noted::AsScratch)?;
+        let (blueprint, base) = (&state.blueprint, state.checkpoints.base());
+        let base = base.map(|base| &**base);
+        let mut replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::AsScratch)?;
         replay.note(&mut self.shared.journal.lock(), sequence);
         replay.run(&mut Entries::these(entries), BATCH, |_| Ok(true))?;
         let replayed = replay.generation.reapply(&recorded).map_err(|divergence| {

@@ -63,20 +63,32 @@ impl Upkeep {
 
     pub(crate) fn verify_on(&self, engine: &dyn Engine) -> Result<ReplayReport, Error> {
         let module = engine.compile(&self.options.wasm)?;
-        let (blueprint, entries) = {
+        let (blueprint, base, entries, said) = {
             let state = lock(&self.state);
+            let said = self.state_of_active();
             let blueprint = Blueprint {
                 engine: engine.id(),
                 module,
                 ..state.blueprint.clone()
             };
+            check_base(&state, &blueprint)?;
+            let base = state.checkpoints.base().cloned();
             // What comes later, or is compacted later, does not matter to the proof.
-            (blueprint, self.shared.journal.entries())
+            let mut entries = self.shared.journal.entries();
+            if let Some(said) = &said {
+                entries.retain(|entry| entry.sequence <= said.sequence);
+            }
+            (blueprint, base, entries, said)
         };
         let started = Instant::now();
-        let mut replay = Replay::begin(&self.shared, &blueprint, 0, None, Noted::Nowhere)?;
+        let base = base.as_deref();
+        let mut replay = Replay::begin(&self.shared, &blueprint, 0, base, Noted::Nowhere)?;
         replay.run(&mut Entries::these(entries), BATCH, |_| Ok(true))?;
+        if let Some(said) = &said {
+            self.compare_state(said, &replay.generation)?;
+        }
         Ok(ReplayReport {
+            state_compared: said.is_some(),
             engine: engine.id(),
             entries: replay.count,
             memory: replay.generation.memory_bytes(),
@@ -106,6 +118,7 @@ impl Upkeep {
         now: Instant,
     ) -> Result<Prepared, Error> {
         let started = Instant::now();
+        check_base(state, &blueprint)?;
         let checkpoint = self.choose_checkpoint(state, &blueprint, reason);
         // Two generations and the rest of a third would take more memory than planned for.
         self.graveyard.wait();
@@ -128,12 +141,14 @@ impl Upkeep {
         {
             outcome = self.replay(state, &blueprint, checkpoint.as_ref(), reason, started);
         }
-        match (&checkpoint, &outcome) {
+        let base = state.checkpoints.base().cloned();
+        let after_base = checkpoint.filter(|one| !state.checkpoints.is_base(one));
+        match (&after_base, &outcome) {
             (Some(checkpoint), Err(error)) => {
                 // The journal is the truth, and is replayed without the checkpoint.
                 self.restore_failed(state, checkpoint, error);
-                self.begin_replay(None);
-                outcome = self.replay(state, &blueprint, None, reason, started);
+                self.begin_replay(base.as_deref());
+                outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
             }
             (Some(_), Ok((generation, ..)))
                 if self.is_crowded(state, generation.memory_bytes(), reason) =>
@@ -143,8 +158,8 @@ impl Upkeep {
                 state.step(Step::Discard);
                 state.step(Step::Prepare);
                 self.forget_checkpoints(state);
-                self.begin_replay(None);
-                outcome = self.replay(state, &blueprint, None, reason, started);
+                self.begin_replay(base.as_deref());
+                outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
             }
             _ => {}
         }
@@ -153,7 +168,7 @@ impl Upkeep {
             && state.swap == SwapState::Preparing
             && self.shared.can_do_without_artifact(error)
         {
-            outcome = self.replay(state, &blueprint, None, reason, started);
+            outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
         }
         if reason != Reason::Emergency
             && let Ok((generation, ..)) = &outcome
@@ -166,7 +181,10 @@ impl Upkeep {
                 let duration = started.elapsed();
                 state.step(Step::CaughtUp);
                 state.prepare_time = Some(duration);
-                state.degradation.succeeded();
+                // With a state digest, the swap is what shows whether the standby is any good.
+                if self.shared.config.plan.state_digest.is_none() {
+                    state.degradation.succeeded();
+                }
                 *lock(&self.shared.divergence) = None;
                 let prepared = Prepared {
                     generation: generation.number,
@@ -197,10 +215,13 @@ impl Upkeep {
     /// Forgets entries that need not be applied, and returns how many there are to apply.
     fn begin_replay(&self, checkpoint: Option<&Checkpoint>) -> usize {
         let applied = checkpoint.map_or(SequenceNumber::ZERO, |one| one.sequence);
-        if checkpoint.is_some() {
+        let base = self.shared.journal.lock().base();
+        if applied > base {
             self.compact_tail(applied);
         } else {
-            self.shared.compact(SequenceNumber(u64::MAX));
+            // No checkpoint may need them any more.
+            let horizon = checkpoint.map_or(SequenceNumber(u64::MAX), |_| applied);
+            self.shared.compact(horizon);
         }
         self.shared.journal.note_applied(applied);
         self.shared.journal.lock().count_after(applied)
@@ -244,7 +265,7 @@ impl Upkeep {
         // A call that waits for a dead generation to be replaced must not wait for a checkpoint
         // too.
         let bytes = generation.memory_bytes();
-        if source == Source::Replay {
+        if checkpoint.is_none_or(|checkpoint| state.checkpoints.is_base(checkpoint)) {
             state.replayed_bytes = Some(bytes);
         }
         if reason != Reason::Emergency && !self.is_crowded(state, bytes, reason) {
@@ -417,4 +438,18 @@ impl Upkeep {
             },
         }
     }
+}
+
+/// Refuses an engine that cannot begin with the checkpoint that has taken the place of entries, or
+/// whose later checkpoints could not.
+fn check_base(state: &State, blueprint: &Blueprint) -> Result<(), Error> {
+    state.checkpoints.check_history(&*blueprint.module)?;
+    if state.checkpoints.base().is_some()
+        && let Err(error) = blueprint.module.snapshots()
+    {
+        return Err(Error::BaseNotRestorable {
+            reason: error.to_string(),
+        });
+    }
+    Ok(())
 }

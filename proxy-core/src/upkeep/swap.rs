@@ -119,14 +119,30 @@ impl Upkeep {
         state.step(Step::Swap);
         // Before the pause, which must not be longer because the journal is.
         generation.forget_history();
+        let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
+        // A lane comes before the turn. While this thread has both, nothing changes the state.
+        let mut inside = self.hold_active(&active, context.reason);
         let started = Instant::now();
         let journal = &self.shared.journal;
         let turn = journal.turn_for_swap();
+        let said = inside
+            .as_mut()
+            .and_then(|guest| self.ask_active(&active, guest));
         let tail = journal.lock().after(generation.applied(), usize::MAX);
         if let Err(error) = apply_alone(&self.shared, &generation, &tail) {
             drop(turn);
+            drop(inside);
             drop(generation);
             return Err(self.tail_failed(state, error));
+        }
+        if let Some(said) = said
+            && let Err(error) = self.compare_state(&said, &generation)
+        {
+            drop(turn);
+            drop(inside);
+            drop(generation);
+            self.state_differed(state, &error);
+            return Err(error);
         }
         let memory_after = generation.memory_bytes();
         let Some(old) = self.shared.active.swap(Some(generation)) else {
@@ -135,6 +151,8 @@ impl Upkeep {
         };
         old.retire();
         drop(turn);
+        drop(inside);
+        drop(active);
         let pause = started.elapsed();
         old.send_away();
         state.step(Step::Promoted);
@@ -163,6 +181,11 @@ impl Upkeep {
     /// Settles the state after the pointer was stored.
     fn settle(&self, state: &mut State, swapped: Swapped, old: Arc<Generation>) {
         self.shared.journal.forget_applied();
+        self.shared.pure_calls.forget_suspects();
+        if self.shared.config.plan.state_digest.is_some() {
+            // The preparation could not tell.
+            state.degradation.succeeded();
+        }
         state.checkpoints.settle();
         self.hold_journal(state);
         let is_new = self.learn_working_set(state, &old);

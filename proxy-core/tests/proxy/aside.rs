@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use engine_api::{Error as EngineError, Val};
 use proxy_core::{
-    CheckpointPolicy, Event, Proxy, Reason, SequenceNumber, Source, Supervisor, SwapState, args,
+    CheckpointPolicy, Event, History, Proxy, Reason, SequenceNumber, Source, Supervisor, SwapState,
+    args,
 };
 
 use super::world::{World, instance_number, leak_pages, swap, until};
@@ -16,6 +17,7 @@ const ONCE: CheckpointPolicy = CheckpointPolicy {
     enabled: true,
     tail_replay_max: Duration::MAX,
     verify_every: 1,
+    history: History::Full,
 };
 
 /// A newer one for every tail, compared after the first use of any.
@@ -25,10 +27,10 @@ const CHAINED: CheckpointPolicy = CheckpointPolicy {
 };
 
 /// The entries of a state that takes long to replay: each takes more than a slice of work aside.
-const ENTRIES: u64 = 12;
+pub(super) const ENTRIES: u64 = 12;
 
 /// `build()` takes a while, and `leak(pages)` leaks. `trace` is what `build` leaves in memory.
-fn slow(trace: impl Fn(u64) -> i32 + Send + Sync + 'static) -> World {
+pub(super) fn slow(trace: impl Fn(u64) -> i32 + Send + Sync + 'static) -> World {
     World::new().checkpointed().leaking().pages(32).func(
         "build",
         "(result i32)",
@@ -58,7 +60,7 @@ fn due(world: &World, policy: CheckpointPolicy) -> (Proxy, FakeEngine) {
 }
 
 /// Leaks until a standby is due, lets upkeep look once, and the same for the swap.
-fn leak_to_a_swap(proxy: &Proxy) {
+pub(super) fn leak_to_a_swap(proxy: &Proxy) {
     let generation = proxy.debug_info().generation;
     leak_pages(proxy, 23);
     proxy.tick(Instant::now());
@@ -70,7 +72,7 @@ fn leak_to_a_swap(proxy: &Proxy) {
 
 /// Ticks until one event of this name was sent.
 #[track_caller]
-fn tick_until(proxy: &Proxy, world: &World, event: &str) {
+pub(super) fn tick_until(proxy: &Proxy, world: &World, event: &str) {
     for _ in 0..10 * ENTRIES {
         if world.events.count(event) > 0 {
             return;

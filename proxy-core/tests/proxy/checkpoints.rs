@@ -23,9 +23,8 @@ const UNCHECKED: CheckpointPolicy = CheckpointPolicy {
 
 /// One checkpoint, compared after its first use.
 const ONCE: CheckpointPolicy = CheckpointPolicy {
-    enabled: true,
     tail_replay_max: Duration::MAX,
-    verify_every: 1,
+    ..EAGER
 };
 
 fn build(world: &World, policy: CheckpointPolicy) -> (Proxy, FakeEngine) {

@@ -10,7 +10,7 @@ use proxy_core::{CallError, Error, Handle, Proxy, SequenceNumber, Source, args};
 use super::world::{EAGER, World, swap};
 use crate::fake::{FakeEngine, FakeInstance, address};
 
-fn hold(proxy: &Proxy, pages: i32) -> Handle {
+pub(super) fn hold(proxy: &Proxy, pages: i32) -> Handle {
     let held = proxy.call("hold", args![pages]).unwrap();
     held.handle().unwrap()
 }

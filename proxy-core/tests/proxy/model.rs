@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine_api::{Error as EngineError, Trap, Val};
 use proptest::prelude::*;
-use proxy_core::{CallError, Error, Handle, Proxy, args};
+use proxy_core::{CallError, CheckpointPolicy, Error, Handle, History, HistoryBound, Proxy, args};
 
-use super::world::World;
+use super::world::{EAGER, World};
 use crate::fake::{FakeEngine, address, number};
 
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ enum Op {
     Pinned(usize),
     Switch,
     Checkpoint,
+    Compact,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -50,6 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => at().prop_map(Op::Pinned),
         1 => Just(Op::Switch),
         1 => Just(Op::Checkpoint),
+        1 => Just(Op::Compact),
     ]
 }
 
@@ -104,6 +106,21 @@ fn world(mines: &Mines) -> World {
                 Ok(vec![])
             },
         )
+}
+
+/// A proxy whose checkpoints take the place of entries, again and again.
+fn folding(world: &World) -> (Proxy, FakeEngine) {
+    let engine = world.script.engine();
+    let checkpoints = CheckpointPolicy {
+        history: History::Checkpoint,
+        ..EAGER
+    };
+    let bound = HistoryBound {
+        entries: 8,
+        bytes: u64::MAX,
+    };
+    let builder = world.builder(&engine).checkpoints(checkpoints);
+    (builder.history_bound(bound).build().unwrap(), engine)
 }
 
 struct Run {
@@ -211,6 +228,7 @@ impl Run {
                 assert_eq!(seen, expected);
             }
             Op::Checkpoint => drop(proxy.checkpoint()?),
+            Op::Compact => drop(proxy.compact()?),
             Op::Switch => proxy.set_enabled(!proxy.is_enabled()),
         }
         Ok(())
@@ -238,13 +256,14 @@ proptest! {
     #[test]
     fn every_history_ends_as_the_model_says(
         ops in proptest::collection::vec(op(), 0..150),
-        checkpoints in 0..3_u8,
+        checkpoints in 0..4_u8,
     ) {
         let mines = Mines::default();
         let (proxy, engine) = match checkpoints {
             0 => world(&mines).build(),
             1 => world(&mines).checkpointed().build(),
-            _ => world(&mines).checkpointed().build_eager(),
+            2 => world(&mines).checkpointed().build_eager(),
+            _ => folding(&world(&mines).checkpointed()),
         };
         let mut run = Run { mines, proxy, engine, alive: Vec::new(), dead: Vec::new() };
         for op in &ops {
@@ -269,7 +288,8 @@ proptest! {
             run.proxy.swap().unwrap();
         }
         run.check();
-        run.proxy.verify_on(world(&run.mines).script.compiler("other").engine()).unwrap();
+        let other = world(&run.mines).checkpointed().script.compiler("other").engine();
+        run.proxy.verify_on(other).unwrap();
         for (handle, _) in std::mem::take(&mut run.alive) {
             run.proxy.call("counter_free", args![handle]).unwrap();
         }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_api::{Error as EngineError, Imports, Limits, PAGE_BYTES, Trap, Val};
-use proxy_core::{Builder, CheckpointPolicy, Event, Handle, Proxy, args};
+use proxy_core::{Builder, CheckpointPolicy, Event, Handle, History, Proxy, args};
 
 use crate::fake::{COUNTER_POLICY, FakeEngine, FakeInstance, Gate, Script, number};
 
@@ -220,6 +220,7 @@ pub(crate) const EAGER: CheckpointPolicy = CheckpointPolicy {
     enabled: true,
     tail_replay_max: Duration::ZERO,
     verify_every: 1,
+    history: History::Full,
 };
 
 /// One step of the chain.

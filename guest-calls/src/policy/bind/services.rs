@@ -105,6 +105,32 @@ pub(super) fn bind_service(
     }
 }
 
+/// The export that gives a digest of the whole state, by its own entry in the policy.
+pub(super) fn bind_state_digest(
+    name: Option<&str>,
+    exports: &[Arc<ExportPlan>],
+    info: &ModuleInfo,
+) -> Result<Option<FuncIndex>, PolicyError> {
+    let Some(name) = name else { return Ok(None) };
+    let (func, _) = function("state_digest", name, info)?;
+    let plan = &exports[func.0 as usize];
+    let is_told =
+        |result: &ResultPlan| !matches!(result.kind, ResultKind::Pointer | ResultKind::Handle(_));
+    let is_digest = plan.role == Role::Pure
+        && plan.args.is_empty()
+        && plan.proper_results() > 0
+        && plan.results.iter().all(is_told)
+        && !plan.ty.results().iter().any(|ty| ty.is_reference());
+    if is_digest {
+        return Ok(Some(func));
+    }
+    Err(refuse(format!(
+        "state_digest: `{name}` has role {} and type {}, needed is a `pure` export without arguments \
+         that gives values, bytes or text",
+        plan.role, plan.wasm_ty
+    )))
+}
+
 /// Checks that exports named as fingerprints and artifacts can serve as such, by their own entries
 /// in the policy.
 pub(super) fn check_services(exports: &[Arc<ExportPlan>]) -> Result<(), PolicyError> {

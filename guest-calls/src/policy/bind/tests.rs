@@ -11,6 +11,7 @@ fn bind(policy: &str) -> Result<Plan, PolicyError> {
             (func (export "make_free") (param i32))
             (func (export "hash") (param i32 i32) (result i64) i64.const 0)
             (func (export "digest") (param i32) (result i64) i64.const 0)
+            (func (export "state") (result i64) i64.const 0)
             (func (export "guest_alloc") (param i32) (result i32) i32.const 0)
             (func (export "guest_free") (param i32 i32)))"#,
     )
@@ -229,6 +230,25 @@ fn every_preset_can_be_read() {
     }
     let error = Policy::preset("o2js").unwrap_err().to_string();
     assert!(error.contains("there are: o1js"), "{error}");
+}
+
+#[test]
+fn a_state_digest_is_a_pure_export_without_arguments() {
+    let pure = "[[export]]\nmatch='{state,hash}'\nrole='pure'";
+    let plan = bind(&format!("state_digest = 'state'\n{pure}")).unwrap();
+    assert_eq!(plan.state_digest, Some(FuncIndex(4)));
+    assert_eq!(bind(pure).unwrap().state_digest, None);
+    for (policy, needle) in [
+        ("state_digest = 'none'\n", "no function `none`"),
+        ("state_digest = 'state'\n", "role mutate"),
+        (
+            "state_digest = 'hash'\n[[export]]\nmatch='hash'\nrole='pure'",
+            "without arguments",
+        ),
+    ] {
+        let error = complaint(policy);
+        assert!(error.contains(needle), "{error}");
+    }
 }
 
 #[test]

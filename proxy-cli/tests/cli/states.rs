@@ -1,0 +1,135 @@
+//! `run` with a state digest, with `--audit` and with `--history`.
+
+use serde_json::Value;
+
+use super::{Folder, Ran, report, wasm_proxy};
+
+/// `write` is called pure by mistake, and nothing that is journaled looks at what it writes.
+const ROWS: &str = r#"(module
+    (memory (export "memory") 1)
+    (global $rows (mut i32) (i32.const 0))
+    (func (export "write") (result i32)
+        (global.set $rows (i32.add (global.get $rows) (i32.const 1)))
+        (global.get $rows))
+    (func (export "touch") (result i32) (i32.const 0))
+    (func (export "leak") (drop (memory.grow (i32.const 8))))
+    (func (export "rows") (result i32) (global.get $rows)))"#;
+
+const POLICY: &str = r#"
+strict = true
+[[export]]
+match = "{write,leak,rows}"
+role = "pure"
+[[export]]
+match = "touch"
+role = "mutate"
+"#;
+
+const WORKLOAD: &str = r#"
+{"repeat":5,"do":[{"call":"write"},{"call":"touch","expect":0}]}
+{"call":"rows","expect":5}
+{"repeat":8,"do":[{"call":"leak"},{"repeat":20000,"do":[{"call":"rows"}]}]}
+{"call":"rows","expect":5}
+"#;
+
+fn run(module: &str, policy: &str, workload: &str, options: &[&str]) -> (Ran, Value) {
+    let folder = Folder::new();
+    let module = folder.file("m.wat", module);
+    let policy = folder.file("m.toml", policy);
+    let workload = folder.file("w.jsonl", workload);
+    let path = folder.path("report.json");
+    let report_path = path.display().to_string();
+    let mut args = vec!["run", &module, "--policy", &policy, "--workload", &workload];
+    args.extend(["--report", &report_path, "--memory-limit", "4MiB"]);
+    args.extend(options);
+    let ran = wasm_proxy(&args);
+    let report = report(&path);
+    (ran, report)
+}
+
+#[test]
+fn a_write_called_pure_is_found_before_a_swap_loses_it() {
+    let policy = format!("state_digest = \"rows\"\n{POLICY}");
+    let (ran, report) = run(ROWS, &policy, WORKLOAD, &[]);
+    ran.assert_code(0)
+        .assert_says("the state differs")
+        .assert_says("`write`");
+    assert_eq!(report["swaps"]["count"], 0);
+    assert!(report["state_differences"].as_u64() >= Some(1), "{report}");
+}
+
+#[test]
+fn an_audit_names_the_export_that_writes() {
+    let (ran, report) = run(ROWS, POLICY, WORKLOAD, &["--audit"]);
+    ran.assert_code(1)
+        .assert_says("the policy calls `write` pure, which write; declare them `mutate`");
+    assert_eq!(report["audit"]["writers"], serde_json::json!(["write"]));
+    let right = POLICY
+        .replace("{write,leak,rows}", "{leak,rows}")
+        .replace("\"touch\"", "\"{write,touch}\"");
+    let (ran, report) = run(ROWS, &right, WORKLOAD, &["--audit"]);
+    ran.assert_code(0).assert_says("0 depend on pure calls");
+    assert_eq!(report["audit"]["writers"], serde_json::json!([]));
+}
+
+/// `put` adds a text to the module's sum, and every call counts.
+const SUMS: &str = r#"(module
+    (memory (export "memory") 2)
+    (global $sum (mut i64) (i64.const 7))
+    (func (export "put") (param $at i32) (param $len i32) (result i64)
+        (local $end i32)
+        (local.set $end (i32.add (local.get $at) (local.get $len)))
+        (loop $next
+            (global.set $sum (i64.add
+                (i64.mul (global.get $sum) (i64.const 31))
+                (i64.load8_u (local.get $at))))
+            (br_if $next (i32.lt_u
+                (local.tee $at (i32.add (local.get $at) (i32.const 1)))
+                (local.get $end))))
+        (global.get $sum))
+    (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+    (func (export "free") (param i32 i32)))"#;
+
+const SUMS_POLICY: &str = r#"
+[module]
+allocator = { alloc = "alloc", free = "free" }
+[[export]]
+match = "put"
+role = "mutate"
+args = ["string"]
+[[export]]
+match = "{alloc,free}"
+role = "pure"
+"#;
+
+#[test]
+fn a_history_kept_as_a_checkpoint_stays_short_and_so_does_the_process() {
+    let text = "x".repeat(300);
+    let workload = format!(
+        "{{\"repeat\":200000,\"do\":[{{\"call\":\"put\",\"args\":[{{\"text\":\"{text}\"}}]}}]}}"
+    );
+    let of = |options: &[&str]| {
+        let (ran, report) = run(SUMS, SUMS_POLICY, &workload, options);
+        ran.assert_code(0);
+        let grown = report["memory_mib"]["rss_peak"]
+            .as_f64()
+            .unwrap_or_default()
+            - report["memory_mib"]["rss_start"]
+                .as_f64()
+                .unwrap_or_default();
+        (ran, report, grown)
+    };
+    let (ran, folded, grown) = of(&["--history", "checkpoint"]);
+    ran.assert_says("history  a checkpoint has the entries up to");
+    assert_eq!(folded["history"]["keeps"], "checkpoint");
+    // The supervisor folds while the calls go on: the journal is as long as it takes to fold.
+    let entries = folded["journal_entries"].as_u64();
+    assert!(entries < Some(100_000), "{folded}");
+    assert!(folded["history"]["folds"].as_u64() >= Some(1), "{folded}");
+    // 200,000 entries with 300 bytes each are 90 MiB.
+    assert!(grown < 60.0, "{folded}");
+    let (_, full, _) = of(&[]);
+    assert_eq!(full["history"]["keeps"], "full");
+    assert_eq!(full["journal_entries"], 200_000);
+    assert_eq!(full["result_digest"], folded["result_digest"]);
+}
