@@ -14,7 +14,9 @@ use conformance::database::{QUERIES, SCHEMA, insertion, row_text};
 use conformance::process::Footprint;
 use conformance::proxied::SQLITE;
 use engine_api::Limits;
-use proxy_core::{DebugInfo, Handle, Policy, Proxy, Supervisor, SwapState, args};
+use proxy_core::{
+    CheckpointPolicy, DebugInfo, Handle, History, Policy, Proxy, Supervisor, SwapState, args,
+};
 
 /// How often the two are compared, and a line is printed.
 const REPORTS: u64 = 20;
@@ -74,6 +76,11 @@ impl Pair {
             .module(SQLITE.wasm)
             .policy(policy)
             .limits(limits)
+            // Every statement of a database that lives is needed, and nothing is ever compacted.
+            .checkpoints(CheckpointPolicy {
+                history: History::Checkpoint,
+                ..CheckpointPolicy::default()
+            })
             .build()?;
         let db = proxy.call("db_open", args![])?.handle()?;
         let native = sqlite::open(":memory:")?;
