@@ -402,7 +402,7 @@ fn each_passive_segment_that_is_dropped_gets_a_flag() {
     assert_eq!(before[1].len() + 4, after[1].len());
     // Nothing but active and declared segments is dropped: nothing changes.
     let original =
-        wasm(r#"(module (table 1 funcref) (elem declare func $f) (func $f (elem.drop 0)))"#);
+        wasm(r"(module (table 1 funcref) (elem declare func $f) (func $f (elem.drop 0)))");
     assert_eq!(assert_equivalent(&original), []);
 }
 

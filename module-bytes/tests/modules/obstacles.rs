@@ -288,10 +288,10 @@ fn the_guests_are_what_they_are_known_to_be() {
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         let expected: &[&str] = match name.as_str() {
             // The older ABI of wasm-bindgen keeps all its objects outside the instance, and the
-            // newer one in a table of externref.
-            "chain" | "kv" | "prover" | "sqlite" | "realm_old" | "realm_new" => &[],
-            // The memory is shared, and the host stops the threads.
-            "realm_threads" | "realm_threads_old" => &[],
+            // newer one in a table of externref. With threads the memory is shared, and the host
+            // stops them.
+            "chain" | "kv" | "prover" | "sqlite" | "realm_old" | "realm_new" | "realm_threads"
+            | "realm_threads_old" => &[],
             other => panic!("say what is expected of the guest `{other}`"),
         };
         assert_eq!(found, expected, "{name}");
