@@ -53,6 +53,8 @@ impl Supervisor {
             })
             .inspect_err(|_| proxy.upkeep().dismiss_reaper())?;
         let stop = Arc::new(AtomicBool::new(false));
+        // Before its first look, which says from where on calls are held back.
+        proxy.supervise(true);
         let thread = thread::Builder::new()
             .name("wasm-proxy".to_owned())
             .spawn({
@@ -64,8 +66,10 @@ impl Supervisor {
                     }
                 }
             })
-            .inspect_err(|_| proxy.upkeep().dismiss_reaper())?;
-        proxy.supervise(true);
+            .inspect_err(|_| {
+                proxy.supervise(false);
+                proxy.upkeep().dismiss_reaper();
+            })?;
         Ok(Self {
             proxy: proxy.clone(),
             stop,
