@@ -123,6 +123,8 @@ impl Upkeep {
             return true;
         };
         self.shared.wakeup.wake();
+        // Calls that are held back need not wait for a preparation in progress to end.
+        self.shared.holding.release();
         let mut state = lock(&self.state);
         self.discard(&mut state);
         self.drop_aside(&mut state);
