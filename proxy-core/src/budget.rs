@@ -36,8 +36,11 @@ pub(crate) struct Budget {
 /// Each further attempt would cost a rebuild.
 #[derive(Debug, Default)]
 struct Misfits {
-    /// Whether there are any, for calls, which read it without the lock.
+    /// Whether there are any, for calls that free objects, which read it without the lock.
     any: AtomicBool,
+    /// Whether one of them may be pausing, for all calls, which read it without the lock. It is
+    /// written under the lock.
+    is_pausing: AtomicBool,
     /// How many times each has failed, and until when it is not tried again.
     exports: Mutex<HashMap<FuncIndex, (u32, Instant)>>,
 }
@@ -121,27 +124,36 @@ impl Budget {
         let (failures, until) = exports.entry(func).or_insert((0, now));
         let pause = MISFIT_PAUSE * 2_u32.pow((*failures).min(10));
         *until = now + pause.min(MISFIT_PAUSE_MAX);
-        *failures += 1;
+        *failures = failures.saturating_add(1);
         self.misfits.any.store(true, Ordering::Relaxed);
+        self.misfits.is_pausing.store(true, Ordering::Relaxed);
     }
 
     /// Whether a call of this export cannot fit into memories of this size, as far as is known.
     #[inline]
     pub(crate) fn is_misfit(&self, func: FuncIndex, bytes: u64) -> bool {
-        self.misfits.any.load(Ordering::Relaxed) && self.is_known_misfit(func, bytes)
+        self.misfits.is_pausing.load(Ordering::Relaxed) && self.is_known_misfit(func, bytes)
     }
 
     #[cold]
     fn is_known_misfit(&self, func: FuncIndex, bytes: u64) -> bool {
         let exports = lock(&self.misfits.exports);
-        let is_pausing = |(_, until): &(u32, Instant)| Instant::now() < *until;
+        let now = Instant::now();
+        let is_pausing = |(_, until): &(u32, Instant)| now < *until;
+        if !exports.values().any(is_pausing) {
+            // Later calls need not look, nor take the lock for it.
+            self.misfits.is_pausing.store(false, Ordering::Relaxed);
+            return false;
+        }
         exports.get(&func).is_some_and(is_pausing) && self.is_exhausted(bytes)
     }
 
     /// Objects were freed: there may be room.
     pub(crate) fn forget_misfits(&self) {
         if self.misfits.any.swap(false, Ordering::Relaxed) {
-            lock(&self.misfits.exports).clear();
+            let mut exports = lock(&self.misfits.exports);
+            exports.clear();
+            self.misfits.is_pausing.store(false, Ordering::Relaxed);
         }
     }
 
