@@ -70,6 +70,7 @@ mod recorder;
 mod reentrancy;
 mod reports;
 mod shared;
+mod shown;
 mod state;
 mod supervisor;
 mod tier_up;

@@ -49,10 +49,7 @@ fn a_write_called_pure_is_found_before_the_swap_that_would_lose_it(engine: &Engi
     let ProxyError::StateDiffers(difference) = error else {
         panic!("{error}");
     };
-    assert_eq!(
-        (&*difference.active, &*difference.standby),
-        ("I32(5)", "I32(0)")
-    );
+    assert_eq!((&*difference.active, &*difference.standby), ("5", "0"));
     assert_eq!(difference.suspects, ["write"]);
     assert_eq!((rows(&proxy), proxy.debug_info().swaps), (5, 0));
     for target in engines::all() {
@@ -60,6 +57,52 @@ fn a_write_called_pure_is_found_before_the_swap_that_would_lose_it(engine: &Engi
             .verify_on(Arc::clone(target.remembering()))
             .unwrap_err();
         assert!(matches!(error, ProxyError::StateDiffers(_)), "{error}");
+    }
+}
+
+#[apply(every_engine)]
+fn a_digest_that_traps_or_never_returns_costs_a_standby_and_nothing_else(engine: &EngineUnderTest) {
+    for body in ["unreachable", "(loop $on (br $on)) unreachable"] {
+        let digest =
+            format!("(func (export \"digest\") (result i32) {body})\n(func (export \"rows\")");
+        let module = ROWS.replace("(func (export \"rows\")", &digest);
+        let policy = ROWS_POLICY
+            .replace("state_digest = \"rows\"", "state_digest = \"digest\"")
+            .replace("{write,rows}", "{write,rows,digest}");
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&seen);
+        let proxy = engine
+            .proxied_wat(&module, &policy)
+            .state_digest_patience(Duration::from_millis(300))
+            .on_event(move |event| match event {
+                Event::StateNotCompared { .. } => heard.lock().unwrap().push("told".to_owned()),
+                Event::GenerationTainted { generation, .. } => {
+                    heard.lock().unwrap().push(generation.to_string());
+                }
+                _ => {}
+            })
+            .build()
+            .unwrap();
+        proxy.call("write", args![]).unwrap();
+        proxy
+            .pinned(|pinned| {
+                proxy.prepare_standby()?;
+                assert_eq!(proxy.swap()?.to, 3);
+                assert_eq!(
+                    pinned.call("rows", args![])?.i32()?,
+                    1,
+                    "generation 1 is whole"
+                );
+                Ok::<_, ProxyError>(())
+            })
+            .unwrap();
+        while proxy.debug_info().generations_alive > 1 {
+            proxy.tick(Instant::now());
+        }
+        proxy.prepare_standby().unwrap();
+        proxy.swap().unwrap();
+        assert_eq!(*seen.lock().unwrap(), ["2", "told"], "{body}");
+        assert_eq!(proxy.debug_info().emergencies, 0);
     }
 }
 
