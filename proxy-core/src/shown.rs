@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 use engine_api::Val;
 use guest_calls::{Handle, OwnedArg, Ran};
 
-use crate::journal::ResultRecord;
 use crate::value::Value;
 
 /// Longer texts and buffers are shown by their length and their hash.
@@ -75,14 +74,6 @@ pub(crate) fn ran(ran: &Ran) -> String {
         Value::Bytes(bytes) => buffer(bytes),
         Value::Text(own) if own.len() <= BYTES_MAX => text(own),
         Value::Text(own) => hashed(own.as_bytes()),
-    }))
-}
-
-/// What the records of a call say. They have no more than the hash of a buffer or a text.
-pub(crate) fn records(records: &[ResultRecord]) -> String {
-    joined(records.iter().map(|record| match record {
-        ResultRecord::Val(own) => val(own),
-        other => other.describe(),
     }))
 }
 

@@ -13,8 +13,8 @@ use engine_api::FuncIndex;
 use super::{State, Upkeep};
 use crate::event::Event;
 use crate::generation::{Generation, RecordedInstance, Records};
+use crate::journal::ResultRecord;
 use crate::lane::LaneGuard;
-use crate::shown;
 use crate::{Error, Reason, SequenceNumber, StateDifference};
 
 /// What the active generation said of its state.
@@ -104,7 +104,7 @@ impl Upkeep {
         *trust = DigestTrust::Answered;
         match self.ask_active(trust, active, guest) {
             Some(said) if said.records != records => {
-                let standby = shown::records(&records);
+                let standby = ResultRecord::describe_all(&records);
                 Err(self.difference(&said, standby))
             }
             _ => Ok(()),
@@ -170,7 +170,7 @@ impl Upkeep {
     ) -> Result<(), Error> {
         let standby = match self.told(replayed, &mut replayed.enter_standby(), said.func) {
             Told::Digest(records) if records == said.records => return Ok(()),
-            Told::Digest(records) => shown::records(&records),
+            Told::Digest(records) => ResultRecord::describe_all(&records),
             Told::Nothing(cause) | Told::Ended(cause) => format!("an error ({cause})"),
         };
         Err(self.difference(said, standby))
@@ -180,7 +180,7 @@ impl Upkeep {
         Error::StateDiffers(Box::new(StateDifference {
             digest: self.digest_name(said.func),
             sequence: said.sequence,
-            active: shown::records(&said.records),
+            active: ResultRecord::describe_all(&said.records),
             standby,
             suspects: self.shared.pure_calls.suspects(&self.shared.config.plan),
         }))
