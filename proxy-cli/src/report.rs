@@ -349,6 +349,7 @@ impl Report {
         }
         match (self.has_served(), made.given_up) {
             (true, _) => writeln!(f, "  result   every call succeeded"),
+            (false, false) if made.failed == 1 => writeln!(f, "  result   1 call failed"),
             (false, false) => writeln!(f, "  result   {} calls failed", made.failed),
             (false, true) => writeln!(
                 f,

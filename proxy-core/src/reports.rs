@@ -127,8 +127,8 @@ pub struct Audit {
     /// The pure exports that leave memory behind, if they are called again and again.
     pub leaks: Vec<Leak>,
     /// Where the active generation's memories, tables and globals differ from those that journaled
-    /// calls alone make: a hint, since a pure call may leave traces that no call can notice. `None` if
-    /// they cannot be compared.
+    /// calls alone make: a hint, since a pure call may leave traces that no call can notice. `None`
+    /// if they cannot be compared.
     pub memory: Option<Vec<String>>,
     /// What kept the audit from comparing everything, if something did.
     pub incomplete: Option<String>,

@@ -1,5 +1,7 @@
 //! Values as the lines of a workload write them, for reports.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use engine_api::Val;
@@ -112,7 +114,9 @@ fn text(text: &str) -> String {
             '"' => json.push_str("\\\""),
             '\\' => json.push_str("\\\\"),
             '\n' => json.push_str("\\n"),
-            char if u32::from(char) < 0x20 => json.push_str(&format!("\\u{:04x}", u32::from(char))),
+            char if u32::from(char) < 0x20 => {
+                write!(json, "\\u{:04x}", u32::from(char)).expect("a string takes all");
+            }
             char => json.push(char),
         }
     }

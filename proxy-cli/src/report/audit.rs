@@ -96,7 +96,8 @@ pub(super) fn fmt(outcome: &Outcome, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         line(
             f,
             &format!(
-                "nothing can be said of {names}: two replays answer differently, trap, or run out of memory"
+                "nothing can be said of {names}: two replays answer differently, trap, or run out \
+                 of memory"
             ),
         )?;
     }
@@ -151,7 +152,7 @@ mod tests {
             struct Shown(Outcome);
             impl fmt::Display for Shown {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    super::fmt(&self.0, f)
+                    fmt(&self.0, f)
                 }
             }
             Shown(Ok(audit)).to_string()

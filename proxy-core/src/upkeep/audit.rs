@@ -312,7 +312,7 @@ impl Upkeep {
         })
     }
 
-    /// The different calls to ask, and the state digest if there is one and it can be asked.
+    /// The different calls that return something, and the state digest if there is one and it can be asked.
     fn questions(&self, case: &Case, alone: &mut Made) -> Result<Vec<PureCall>, Error> {
         let digest = match self.shared.config.plan.state_digest {
             Some(func) if self.has_digest(case, alone)? => Some(PureCall {
@@ -323,7 +323,9 @@ impl Upkeep {
             _ => None,
         };
         let mut questions: Vec<PureCall> = digest.into_iter().collect();
-        for call in &case.log.calls {
+        let plan = &self.shared.config.plan;
+        let answering = |call: &&PureCall| !plan.export(call.func).results.is_empty();
+        for call in case.log.calls.iter().filter(answering) {
             let same = questions
                 .iter()
                 .filter(|question| question.func == call.func);

@@ -135,8 +135,8 @@ impl Upkeep {
                 self.give_up(
                     trust,
                     &format!(
-                        "it has answered elsewhere and ended the active generation ({cause}), whose \
-                         state is lost except for what the journal has"
+                        "it has answered elsewhere and ended the active generation ({cause}), of \
+                         whose state only what the journal has is left"
                     ),
                 );
                 None
@@ -281,10 +281,10 @@ fn within<R>(
     };
     // Whoever sets it first decides: an instance whose digest has returned is not interrupted.
     let is_settled = AtomicBool::new(false);
-    let (returned, watched) = channel::<()>();
+    let (returned, ending) = channel::<()>();
     let settled = &is_settled;
     let watch = move || {
-        let is_late = watched.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+        let is_late = ending.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
         if is_late && !settled.swap(true, Ordering::AcqRel) {
             interrupter.interrupt();
         }
