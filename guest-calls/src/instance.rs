@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    ExportKind, FuncIndex, Instance, MemoryIndex, MemoryMeter, ModuleInfo, NumericType, Slot, Val,
+    ExportKind, FuncIndex, Instance, MemoryIndex, MemoryMeter, ModuleInfo, NumericType, PAGE_BYTES,
+    Slot, Val,
 };
 use smallvec::SmallVec;
 
@@ -96,6 +97,29 @@ impl BoundInstance {
             Some(meter) if !meter.is_growth_refused() => None,
             _ => self.instance.growth_refused(),
         }
+    }
+
+    /// Moves what is allocated later, and changes no data: takes blocks of several sizes from the
+    /// guest's allocator, if the plan knows it, and grows the memory that buffers are in, by a page
+    /// at least and until all memories have `bytes` together. What the guest or its limits refuse
+    /// is left undone.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure::Ended`] if the allocator traps.
+    pub fn pad(&mut self, bytes: u64) -> Result<(), CallFailure> {
+        for power in 3..=12 {
+            if !self.take_block(1 << power)? {
+                break;
+            }
+        }
+        if let Some(memory) = self.memory {
+            let missing = bytes.saturating_sub(self.instance.memory_bytes());
+            let pages = missing.div_ceil(PAGE_BYTES).max(1);
+            // A memory that cannot grow has no other size anywhere.
+            let _ = self.instance.memory_grow(memory, pages);
+        }
+        Ok(())
     }
 
     /// Calls a function with plain values: nothing is translated.

@@ -29,7 +29,8 @@ Environment:
   WASM_PROXY_ENABLED=false   start switched off, as with --without-proxy (`true` overrides that option)
   WASM_PROXY_LOG=info        log to standard error, in place of the progress bar
 
-Exit codes: 0 every call succeeded (`bench`: behind the proxy); 1 calls failed; 2 the input is wrong.";
+Exit codes: 0 every call succeeded (`bench`: behind the proxy); 1 calls failed, or `run --audit` found a
+write or could not compare everything; 2 the input is wrong.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use proxy_core::{CallError, Error, PolicyError};
 
 use crate::output;
 
-/// Some calls failed.
+/// Some calls failed, or an audit found a write or could not be made as a whole.
 pub(crate) const CALLS_FAILED: u8 = 1;
 /// The command line, the module, the policy or the workload is wrong.
 pub(crate) const WRONG_INPUT: u8 = 2;

@@ -1,12 +1,12 @@
 //! The report of a run, as JSON for machines and as a summary for people.
 
-mod audit;
+pub(crate) mod audit;
 
 use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use proxy_core::{Audit, Cut, DebugInfo, History, Proxy};
+use proxy_core::{Cut, DebugInfo, History, Proxy};
 use serde_json::{Value, json};
 
 use crate::console::mib;
@@ -19,7 +19,7 @@ pub(crate) struct Report {
     about: Circumstances,
     made: CallFigures,
     /// Which pure exports write, if that was asked.
-    audit: Option<Audit>,
+    audit: Option<audit::Outcome>,
     swaps: Swaps,
     /// Taken after the last call.
     info: DebugInfo,
@@ -50,7 +50,7 @@ impl Report {
     pub(crate) fn new(
         about: Circumstances,
         made: CallFigures,
-        audit: Option<Audit>,
+        audit: Option<audit::Outcome>,
         observed: &Observed,
         proxy: &Proxy,
     ) -> Self {
@@ -73,6 +73,11 @@ impl Report {
     }
 
     pub(crate) fn is_success(&self) -> bool {
+        self.has_served() && self.audit.as_ref().is_none_or(audit::is_success)
+    }
+
+    /// Whether every call succeeded.
+    fn has_served(&self) -> bool {
         self.made.failed == 0 && self.made.died.is_none()
     }
 
@@ -342,8 +347,9 @@ impl Report {
                 "           run it again without --without-proxy to see it behind the proxy"
             );
         }
-        match (self.is_success(), made.given_up) {
+        match (self.has_served(), made.given_up) {
             (true, _) => writeln!(f, "  result   every call succeeded"),
+            (false, false) if made.failed == 1 => writeln!(f, "  result   1 call failed"),
             (false, false) => writeln!(f, "  result   {} calls failed", made.failed),
             (false, true) => writeln!(
                 f,

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use proxy_core::{ArtifactStore, Audit, CheckpointPolicy, Proxy, Supervisor, Thresholds, TierUp};
+use proxy_core::{ArtifactStore, CheckpointPolicy, Proxy, Supervisor, Thresholds, TierUp};
 
 use crate::args::RunArgs;
 use crate::console::{Console, mib};
 use crate::display::Watcher;
 use crate::observed::Observed;
-use crate::report::{Circumstances, Report};
+use crate::report::{Circumstances, Report, audit};
 use crate::subject::Subject;
 use crate::{failure, output};
 use calls::CallFigures;
@@ -73,7 +73,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         rss_start,
         first_memory,
     };
-    let audit = args.audit.then(|| audit(&proxy)).transpose()?;
+    // Whatever comes of it, there is a report of the run.
+    let audit = args
+        .audit
+        .then(|| proxy.audit().map_err(|error| error.to_string()));
     let report = finish(circumstances, made, audit, &observed, proxy, &console);
     output::print(&report.to_string())?;
     if let Some(file) = report_file {
@@ -84,12 +87,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     } else {
         ExitCode::from(failure::CALLS_FAILED)
     })
-}
-
-fn audit(proxy: &Proxy) -> Result<Audit> {
-    proxy
-        .audit()
-        .context("the audit could not make the state again")
 }
 
 /// The module and the calls to make on it.
@@ -202,7 +199,7 @@ fn announce(console: &Console, args: &RunArgs, job: &Subject, proxy: &Proxy, cal
 fn finish(
     circumstances: Circumstances,
     made: CallFigures,
-    audit: Option<Audit>,
+    audit: Option<audit::Outcome>,
     observed: &Observed,
     proxy: Proxy,
     console: &Console,

@@ -195,6 +195,11 @@ impl Generation {
         }
     }
 
+    /// The handle that ends its calls for good, if the engine has one.
+    pub(crate) fn interrupter(&self) -> Option<&Interrupter> {
+        self.interrupter.as_ref()
+    }
+
     /// Why its calls were ended, if they were.
     pub(crate) fn killed(&self) -> Option<Kill> {
         match self.killed.load(Ordering::Acquire) {

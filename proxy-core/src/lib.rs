@@ -70,6 +70,7 @@ mod recorder;
 mod reentrancy;
 mod reports;
 mod shared;
+mod shown;
 mod state;
 mod supervisor;
 mod tier_up;
@@ -103,7 +104,8 @@ pub use journal::{Cut, CutKind, Entry};
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
 pub use reports::{
-    Audit, Checkpointed, Compacted, Observation, Prepared, ReplayReport, Source, Swapped,
+    Audit, Checkpointed, Compacted, Leak, LeftOut, Observation, Prepared, ReplayReport, Source,
+    Swapped,
 };
 pub use shared::LiveObject;
 pub use state::SwapState;

@@ -343,14 +343,18 @@ impl Proxy {
 
     /// Finds exports that the policy calls pure and that are not, for a proxy with
     /// [`Builder::audit`]: makes the state again by the journaled calls alone and by these with the
-    /// pure calls among them, and compares what the pure exports then answer. The active
-    /// generation's memory is compared too, where checkpoints are possible, as a hint. Takes
-    /// several replays; calls go on meanwhile. `docs/policy.md` says what this proves.
+    /// pure calls among them, and compares what the pure exports then answer. Exports that leak are
+    /// named too. The active generation's memory is compared, where checkpoints are possible, as a
+    /// hint. Takes four replays and more; calls go on meanwhile. `docs/policy.md` says what this
+    /// proves.
+    ///
+    /// An entry that diverges, or does not fit the memory, is no error: see [`Audit::reasons`] and
+    /// [`Audit::incomplete`].
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] if pure calls are not kept; [`Error::Divergence`]; [`Error::Engine`];
-    /// [`Error::ShutDown`].
+    /// [`Error::Setting`] if pure calls are not kept; [`Error::Divergence`] if the instantiation
+    /// itself, or an instance made a second time, differs; [`Error::Engine`]; [`Error::ShutDown`].
     pub fn audit(&self) -> Result<Audit, Error> {
         self.upkeep.audit()
     }

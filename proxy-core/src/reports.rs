@@ -100,38 +100,70 @@ pub struct Compacted {
 }
 
 /// A report of [`Proxy::audit`](crate::Proxy::audit).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audit {
     /// How many journaled calls made the state.
     pub entries: usize,
     /// How many pure calls were repeated among them.
     pub calls: usize,
-    /// How many pure calls were not: they passed raw pointers, used freed objects or called the
-    /// host, or there were too many.
+    /// How many pure calls were not.
     pub left_out: u64,
+    /// Why they were not.
+    pub reasons: Vec<LeftOut>,
     /// How many different pure calls were asked for their answers.
     pub asked: usize,
-    /// The answers that depend on pure calls: each shows a write that a swap loses.
+    /// The answers that depend on pure calls: each shows a write that a swap loses. Answers of
+    /// journaled calls are among them.
     pub lost: Vec<Observation>,
     /// The pure exports whose calls alone change an answer: these write.
     pub writers: Vec<String>,
-    /// The pure exports that answer differently in two replays of the same calls, or ended an
-    /// instance when they were asked, so nothing can be said of their answers.
+    /// The pure exports that answer differently in two replays of the same calls, or trapped or ran
+    /// out of memory when they were asked, so nothing can be said of their answers.
     pub undecided: Vec<String>,
+    /// The pure exports whose answers depend on the size of the memory or on where things lie in
+    /// it, as they do after a leak: that is no proof of a write.
+    pub moved: Vec<String>,
+    /// The pure exports that leave memory behind, if they are called again and again.
+    pub leaks: Vec<Leak>,
     /// Where the active generation's memories, tables and globals differ from those that journaled
-    /// calls alone make: a hint, since a pure call may leave traces that no call can notice. `None` if
-    /// they cannot be compared.
+    /// calls alone make: a hint, since a pure call may leave traces that no call can notice. `None`
+    /// if they cannot be compared.
     pub memory: Option<Vec<String>>,
+    /// What kept the audit from comparing everything, if something did.
+    pub incomplete: Option<String>,
+}
+
+/// Pure calls that an [`Audit`] did not repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// How many.
+    pub calls: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// A pure export that leaves memory behind: the memory of an instance on which only this export is
+/// called goes on growing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leak {
+    /// The export.
+    pub export: String,
+    /// How many calls were made while the memory grew, after about as many to get used to it.
+    pub calls: u64,
+    /// By how much it grew in these, in bytes.
+    pub bytes: u64,
 }
 
 /// An answer that an [`Audit`] found to depend on pure calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Observation {
-    /// The pure export that was asked.
+    /// The export that was asked.
     pub export: String,
-    /// Its arguments, in words.
+    /// Its arguments, as a workload writes them.
     pub args: String,
     /// The answer after the journaled calls alone, as after a swap.
     pub without: String,

@@ -38,6 +38,7 @@ use drain::Draining;
 use graveyard::Graveyard;
 pub(crate) use history::first_look_at;
 use prepare::Standby;
+use state_digest::DigestTrust;
 
 /// How long nothing about checkpoints is tried in the background after it failed.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -90,6 +91,8 @@ pub(crate) struct State {
     mourned: Option<u64>,
     /// The number of the newest generation.
     newest: u64,
+    /// Whether the state digest may be asked.
+    digest_trust: DigestTrust,
 }
 
 /// Facts about the active generation's memory besides its size. In bytes.
@@ -157,6 +160,7 @@ impl State {
             prepare_time: None,
             mourned: None,
             newest: 1,
+            digest_trust: DigestTrust::default(),
         }
     }
 

@@ -28,10 +28,10 @@ pub use engines::{self, default_engine, engine, engine_for};
 pub use proxy_core::{
     Arg, ArtifactFault, ArtifactStore, ArtifactUsage, Audit, Builder, CallError, CheckpointPolicy,
     Checkpointed, Compacted, Cut, CutKind, DebugInfo, Divergence, DivergenceKind, Error, Event,
-    ExportInfo, Handle, History, HistoryBound, HookError, LiveObject, Observation, OnDivergence,
-    PRESETS, Patience, Pinned, Pointer, Policy, PolicyError, Prepared, Proxy, Reason, ReplayReport,
-    Results, Role, SequenceNumber, Source, StateDifference, Supervisor, SwapContext, SwapHooks,
-    SwapState, Swapped, Thresholds, TierUp, Typed, Value, args,
+    ExportInfo, Handle, History, HistoryBound, HookError, Leak, LeftOut, LiveObject, Observation,
+    OnDivergence, PRESETS, Patience, Pinned, Pointer, Policy, PolicyError, Prepared, Proxy, Reason,
+    ReplayReport, Results, Role, SequenceNumber, Source, StateDifference, Supervisor, SwapContext,
+    SwapHooks, SwapState, Swapped, Thresholds, TierUp, Typed, Value, args,
 };
 
 /// The examples of the README, which must compile and run. They are about Wasmer.

@@ -49,10 +49,7 @@ fn a_write_called_pure_is_found_before_the_swap_that_would_lose_it(engine: &Engi
     let ProxyError::StateDiffers(difference) = error else {
         panic!("{error}");
     };
-    assert_eq!(
-        (&*difference.active, &*difference.standby),
-        ("I32(5)", "I32(0)")
-    );
+    assert_eq!((&*difference.active, &*difference.standby), ("5", "0"));
     assert_eq!(difference.suspects, ["write"]);
     assert_eq!((rows(&proxy), proxy.debug_info().swaps), (5, 0));
     for target in engines::all() {
@@ -60,6 +57,52 @@ fn a_write_called_pure_is_found_before_the_swap_that_would_lose_it(engine: &Engi
             .verify_on(Arc::clone(target.remembering()))
             .unwrap_err();
         assert!(matches!(error, ProxyError::StateDiffers(_)), "{error}");
+    }
+}
+
+#[apply(every_engine)]
+fn a_digest_that_traps_or_never_returns_costs_a_standby_and_nothing_else(engine: &EngineUnderTest) {
+    for body in ["unreachable", "(loop $on (br $on)) unreachable"] {
+        let digest =
+            format!("(func (export \"digest\") (result i32) {body})\n(func (export \"rows\")");
+        let module = ROWS.replace("(func (export \"rows\")", &digest);
+        let policy = ROWS_POLICY
+            .replace("state_digest = \"rows\"", "state_digest = \"digest\"")
+            .replace("{write,rows}", "{write,rows,digest}");
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&seen);
+        let proxy = engine
+            .proxied_wat(&module, &policy)
+            .state_digest_patience(Duration::from_millis(300))
+            .on_event(move |event| match event {
+                Event::StateNotCompared { .. } => heard.lock().unwrap().push("told".to_owned()),
+                Event::GenerationTainted { generation, .. } => {
+                    heard.lock().unwrap().push(generation.to_string());
+                }
+                _ => {}
+            })
+            .build()
+            .unwrap();
+        proxy.call("write", args![]).unwrap();
+        proxy
+            .pinned(|pinned| {
+                proxy.prepare_standby()?;
+                assert_eq!(proxy.swap()?.to, 3);
+                assert_eq!(
+                    pinned.call("rows", args![])?.i32()?,
+                    1,
+                    "generation 1 is whole"
+                );
+                Ok::<_, ProxyError>(())
+            })
+            .unwrap();
+        while proxy.debug_info().generations_alive > 1 {
+            proxy.tick(Instant::now());
+        }
+        proxy.prepare_standby().unwrap();
+        proxy.swap().unwrap();
+        assert_eq!(*seen.lock().unwrap(), ["2", "told"], "{body}");
+        assert_eq!(proxy.debug_info().emergencies, 0);
     }
 }
 
@@ -78,11 +121,71 @@ fn an_audit_names_the_export_that_writes(engine: &EngineUnderTest) {
     assert_eq!((audit.entries, audit.calls, audit.left_out), (5, 7, 0));
     let hints = audit.memory.unwrap();
     assert_eq!(hints.len(), 1, "{hints:?}");
-    assert!(
-        hints[0].contains("global 0 is I32(1), and I32(0)"),
-        "{hints:?}"
-    );
+    assert!(hints[0].contains("global 0 is 1, and 0"), "{hints:?}");
     assert_eq!(rows(&proxy), 1, "the active generation was not asked");
+}
+
+/// `grab` leaks a block and answers with its address, and `size` with the size of the memory.
+const GRAB: &str = r#"(module
+    (memory (export "memory") 1)
+    (global $end (mut i32) (i32.const 1024))
+    (global $set (mut i32) (i32.const 0))
+    (func $alloc (export "alloc") (param $len i32) (result i32) (local $at i32)
+        (local.set $at (global.get $end))
+        (global.set $end (i32.add (local.get $at) (local.get $len)))
+        (if (i32.gt_u (global.get $end) (i32.shl (memory.size) (i32.const 16)))
+            (then (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))))
+        (local.get $at))
+    (func (export "free") (param i32 i32))
+    (func (export "grab") (result i32) (call $alloc (i32.const 64)))
+    (func (export "size") (result i32) (memory.size))
+    (func (export "leak") (drop (memory.grow (i32.const 1))))
+    (func (export "set") (param i32) (global.set $set (local.get 0)))
+    (func (export "get") (result i32) (global.get $set))
+    (func (export "touch")))"#;
+
+const GRAB_POLICY: &str = r#"
+strict = true
+[module]
+allocator = { alloc = "alloc", free = "free" }
+[[export]]
+match = "{alloc,free,grab,size,leak,set,get}"
+role = "pure"
+[[export]]
+match = "touch"
+role = "mutate"
+"#;
+
+#[apply(every_engine)]
+fn an_audit_tells_sizes_addresses_and_leaks_from_writes(engine: &EngineUnderTest) {
+    for has_checkpoints in [true, false] {
+        let builder = engine.proxied_wat(GRAB, GRAB_POLICY).audit(true);
+        let proxy = if has_checkpoints {
+            builder.build().unwrap()
+        } else {
+            let off = CheckpointPolicy::off();
+            builder.checkpoints(off).build().unwrap()
+        };
+        for _ in 0..3 {
+            for export in ["grab", "leak", "touch", "size"] {
+                proxy.call(export, args![]).unwrap();
+            }
+        }
+        let audit = proxy.audit().unwrap();
+        assert_eq!((&*audit.lost, &*audit.writers), (&[][..], &[][..]));
+        assert_eq!(audit.moved, ["grab", "size"]);
+        let leaks: Vec<&str> = audit.leaks.iter().map(|leak| &*leak.export).collect();
+        assert_eq!(leaks, ["grab", "leak"]);
+        proxy.call("set", args![5]).unwrap();
+        proxy.call("get", args![]).unwrap();
+        let audit = proxy.audit().unwrap();
+        assert_eq!(audit.writers, ["set"]);
+        let lost = &audit.lost[0];
+        assert_eq!(
+            (&*lost.export, &*lost.without, &*lost.with),
+            ("get", "0", "5")
+        );
+    }
 }
 
 /// `insert` puts a row into a table that is the module's own, of which every row counts.

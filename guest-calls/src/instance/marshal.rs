@@ -330,6 +330,20 @@ impl BoundInstance {
         Ok(buffer)
     }
 
+    /// Takes a block that nobody uses. Returns whether there was one.
+    pub(super) fn take_block(&mut self, len: u32) -> Result<bool, CallFailure> {
+        let Some(allocator) = &self.plan.allocator else {
+            return Ok(false);
+        };
+        let (alloc, count) = (
+            allocator.alloc,
+            1 + usize::from(allocator.alloc_takes_align),
+        );
+        let mut result = [Val::I32(0)];
+        self.call_plain(alloc, &[len, 8].map(Val::from)[..count], &mut result)?;
+        Ok(result[0] != Val::I32(0))
+    }
+
     pub(super) fn free(&mut self, buffer: Buffer) -> Result<(), CallFailure> {
         if buffer.len == 0 {
             return Ok(());

@@ -62,7 +62,7 @@ fn a_write_called_pure_is_found_before_a_swap_loses_it() {
 fn an_audit_names_the_export_that_writes() {
     let (ran, report) = run(ROWS, POLICY, WORKLOAD, &["--audit"]);
     ran.assert_code(1)
-        .assert_says("the policy calls `write` pure, which write; declare them `mutate`");
+        .assert_says("the policy calls `write` pure, which writes; declare it `mutate`");
     assert_eq!(report["audit"]["writers"], serde_json::json!(["write"]));
     let right = POLICY
         .replace("{write,leak,rows}", "{leak,rows}")
@@ -70,6 +70,71 @@ fn an_audit_names_the_export_that_writes() {
     let (ran, report) = run(ROWS, &right, WORKLOAD, &["--audit"]);
     ran.assert_code(0).assert_says("0 depend on pure calls");
     assert_eq!(report["audit"]["writers"], serde_json::json!([]));
+}
+
+/// `set` is called pure, and `get` reads what it wrote; `look` is journaled, and reads it too.
+const SET: &str = r#"(module
+    (memory (export "memory") 1)
+    (global $set (mut f64) (f64.const 0))
+    (func (export "set") (param f64) (global.set $set (local.get 0)))
+    (func (export "get") (result f64) (global.get $set))
+    (func (export "size") (result i32) (memory.size))
+    (func (export "leak") (drop (memory.grow (i32.const 1))))
+    (func (export "look") (result f64) (global.get $set)))"#;
+
+const SET_POLICY: &str = r#"
+strict = true
+[[export]]
+match = "{set,get,size,leak}"
+role = "pure"
+[[export]]
+match = "look"
+role = "mutate"
+"#;
+
+#[test]
+fn an_audit_finds_a_write_that_its_own_questions_make_again_and_shows_json() {
+    let workload = r#"
+        {"call":"set","args":[2.5]}
+        {"call":"get","expect":2.5}
+        {"call":"leak"}
+        {"call":"size","expect":2}"#;
+    let (ran, report) = run(SET, SET_POLICY, workload, &["--audit"]);
+    ran.assert_code(1)
+        .assert_says("the policy calls `set` pure, which writes; declare it `mutate`")
+        .assert_says("`get()` gives 2.5, and 0.0 after a swap")
+        .assert_says("4 pure calls were repeated, 0 left out, 2 answers were compared, 1 depends")
+        .assert_says("`leak` leaves memory behind")
+        .assert_says("every call succeeded");
+    let audit = &report["audit"];
+    assert_eq!(audit["writers"], serde_json::json!(["set"]));
+    assert_eq!(audit["moved"], serde_json::json!(["size"]));
+    assert_eq!(audit["leaks"][0]["export"], "leak");
+    let right = SET_POLICY
+        .replace("{set,get,size,leak}", "{get,size,leak}")
+        .replace("\"look\"", "\"{look,set}\"");
+    let (ran, report) = run(SET, &right, workload, &["--audit"]);
+    ran.assert_code(0);
+    assert_eq!(report["audit"]["lost"], serde_json::json!([]));
+}
+
+#[test]
+fn a_journal_that_diverges_is_a_finding_of_the_audit_and_the_report_is_written() {
+    let workload = r#"
+        {"call":"set","args":[2.5]}
+        {"call":"look","expect":2.5}"#;
+    let (ran, report) = run(SET, SET_POLICY, workload, &["--audit"]);
+    ran.assert_code(1)
+        .assert_says("the policy calls `set` pure")
+        .assert_says("`look()` gives 2.5, and 0.0 after a swap")
+        .assert_says("it is incomplete");
+    let audit = &report["audit"];
+    assert_eq!(audit["writers"], serde_json::json!(["set"]));
+    assert_eq!(
+        (&audit["left_out"], &report["calls"]["failed"]),
+        (&1.into(), &0.into()),
+        "{report}"
+    );
 }
 
 /// `put` adds a text to the module's sum, and every call counts.

@@ -13,6 +13,7 @@ use crate::checkpoint::{Applied, Checkpoint};
 use crate::journal::{HostCall, ResultRecord};
 use crate::policy::plan::ExportPlan;
 use crate::recorder::{Recorder, Recording, is_live_reference};
+use crate::shown;
 use crate::value::{Arg, Results};
 use crate::{CallError, Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
@@ -286,11 +287,12 @@ impl RecordedInstance {
     }
 
     /// Repeats a pure call that had not called the host, and does not let it call the host now.
+    /// Returns what it gave, also as a report shows it.
     pub(crate) fn repeat_pure(
         &mut self,
         plan: &ExportPlan,
         args: &[Arg<'_>],
-    ) -> Result<Records, Failure> {
+    ) -> Result<(Records, String), Failure> {
         self.recorder.begin_replay(&[]);
         let ran = self.attempt(|bound| {
             plan.check_args(args)?;
@@ -304,7 +306,22 @@ impl RecordedInstance {
         if let Some(what) = mismatch.or(fault) {
             return Err(Failure::Harmed(what));
         }
-        Ok(ResultRecord::all_of(&ran?, &self.bound.objects))
+        let ran = ran?;
+        self.note_status_code(plan, &ran);
+        let records = ResultRecord::all_of(&ran, &self.bound.objects);
+        Ok((records, shown::ran(&ran)))
+    }
+
+    /// Moves what is allocated later, and changes no data: see [`BoundInstance::pad`].
+    pub(crate) fn pad(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.recorder.begin_replay(&[]);
+        let padded = self.attempt(|bound| bound.pad(bytes));
+        let mismatch = self.recorder.finish().mismatch;
+        self.take_exhaustion();
+        match mismatch {
+            Some(what) => Err(Failure::Harmed(what)),
+            None => padded,
+        }
     }
 
     /// Whether the last call that was not journaled has called the host.

@@ -8,6 +8,7 @@ use guest_calls::{ObjectTable, OwnedArg, Ran};
 use smallvec::{SmallVec, smallvec};
 
 use crate::policy::plan::{Changes, ExportPlan};
+use crate::shown;
 use crate::{Handle, SequenceNumber, Value};
 
 /// A call that returned, with everything needed to repeat it on another instance and to compare
@@ -235,7 +236,7 @@ impl ResultRecord {
 
     pub(crate) fn describe(&self) -> String {
         match self {
-            ResultRecord::Val(val) => format!("{val:?}"),
+            ResultRecord::Val(val) => shown::val(val),
             ResultRecord::Object(handle, _) => format!("object {handle}"),
             ResultRecord::Null => "null".to_owned(),
             ResultRecord::Error { hash } => {

@@ -173,6 +173,9 @@ impl Builder {
     /// `state_digest`. If the call takes longer, the swap takes place without, and the event
     /// `state-not-compared` says so. The default is 1 s; meanwhile other calls wait as they do
     /// behind any long call.
+    ///
+    /// The digest itself may take as long, where the engine can interrupt. One that takes longer
+    /// ends the standby, which is asked first, and is not asked again.
     pub fn state_digest_patience(mut self, patience: Duration) -> Self {
         self.digest_patience = patience;
         self

@@ -3,24 +3,30 @@
 //! A write by such an export is in no entry, and results alone cannot show it until something
 //! reads it. So the state is made again in two ways, by the journaled calls alone and by these with
 //! the logged pure calls among them, and the pure calls are asked for their answers in both. An
-//! answer that differs depends on a pure call. A third replay, again of the journaled calls alone,
-//! tells what is not deterministic and so proves nothing.
+//! answer that differs depends on a pure call. Two controls tell what proves nothing: a third
+//! replay, again of the journaled calls alone, shows what is not deterministic, and a fourth, with
+//! blocks and pages among them that nobody uses, shows what depends on sizes and addresses.
+
+mod hints;
+mod leaks;
+mod made;
+mod noticed;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use engine_api::{FuncIndex, Snapshot};
-use guest_calls::{CallFailure, OwnedArg};
 use smallvec::SmallVec;
 
+use self::hints::hints;
+use self::made::{Answer, Made, Recipe};
 use super::Upkeep;
-use super::replay::{BATCH, Entries, Noted, Replay};
+use super::state_digest::DigestTrust;
 use crate::checkpoint::Checkpoint;
-use crate::generation::{Blueprint, Failure, Generation, lock};
-use crate::journal::ResultRecord;
+use crate::generation::{Blueprint, lock};
 use crate::shared::{PureCall, PureLog};
-use crate::value::Arg;
-use crate::{Audit, Entry, Error, Observation, SequenceNumber};
+use crate::shown;
+use crate::{Audit, Entry, Error, LeftOut, Observation, SequenceNumber};
 
 /// So many different calls of one export are asked for their answers.
 const ASKED_MAX: usize = 64;
@@ -34,104 +40,235 @@ struct Case {
     log: PureLog,
     /// The active generation's memories, tables and globals, if they can be captured.
     active: Option<Snapshot>,
+    /// Whether checkpoints can be taken of states that are made again.
+    can_capture: bool,
+    /// Whether each question gets an instance of its own, made from such a checkpoint.
+    is_fresh: bool,
 }
 
-/// A state that was made again, and what it answers.
-struct Made {
-    /// One for each question, up to the first that ended the instance.
-    answers: Vec<Answer>,
-    /// How many of the pure calls were repeated.
-    repeated: usize,
-    /// How many were left out, because they used objects that are gone or called the host.
-    left_out: usize,
-    snapshot: Option<Snapshot>,
-}
+/// Which questions are asked on one instance, in order: positions.
+type Round = Vec<usize>;
 
-/// What a call gave, or the words of an error that left the instance whole.
-type Answer = Result<SmallVec<[ResultRecord; 1]>, String>;
+/// What each round was answered, up to the first question that ended its instance.
+type Answers = Vec<Vec<Answer>>;
 
-/// The outcome of a repeated pure call.
-enum Repeated {
-    Answered(Answer),
-    /// It did not begin.
-    Refused,
-    /// The instance is of no further use.
-    Ended,
+/// The answers of every state.
+struct Asked {
+    alone: Answers,
+    again: Answers,
+    padded: Option<Answers>,
+    with: Answers,
 }
 
 impl Upkeep {
     pub(crate) fn audit(&self) -> Result<Audit, Error> {
-        let case = self.case()?;
-        let mut questions = self.questions(&case.log);
+        let mut case = self.case()?;
+        let mut audit = Audit {
+            entries: case.entries.len(),
+            ..Audit::default()
+        };
+        audit.leave_out(LeftOut {
+            calls: case.log.left_out,
+            reason: "they passed raw pointers, called the host, or were too many".to_owned(),
+        });
+        let mut alone = match self.made(&case, &Recipe::default())? {
+            Ok(made) => made,
+            Err(stop) => {
+                self.explain(&case, stop, &mut audit)?;
+                return Ok(audit);
+            }
+        };
+        case.is_fresh &= alone.checkpoint.is_some();
+        let with = self.with(&case, &mut audit)?;
+        let mut questions = self.questions(&case, &mut alone)?;
         let mut undecided = BTreeSet::new();
-        loop {
-            match self.examine(&case, &questions)? {
-                Ok(mut audit) => {
-                    undecided.extend(audit.undecided);
-                    audit.undecided = undecided.into_iter().collect();
-                    return Ok(audit);
-                }
-                // Without the question that ended an instance, the later ones are answered.
-                Err(ended) => undecided.insert(self.name(questions.remove(ended).func)),
-            };
+        while let Some(ended) = self.examine(&case, &questions, &mut alone, &with, &mut audit)? {
+            // Without the question that ended an instance, the later ones are answered.
+            undecided.insert(self.name(questions.remove(ended).func));
         }
+        undecided.extend(std::mem::take(&mut audit.undecided));
+        audit.undecided = undecided.into_iter().collect();
+        audit.leaks = self.leaks(&case, &mut alone)?;
+        let captured = alone.checkpoint.as_ref();
+        let memory = case.active.as_ref().zip(captured);
+        audit.memory = memory
+            .map(|(active, alone)| hints(active, &alone.snapshot))
+            .transpose()?;
+        Ok(audit)
     }
 
-    /// Compares the answers to these questions, or gives the position of one that ended an
-    /// instance.
-    fn examine(&self, case: &Case, questions: &[PureCall]) -> Result<Result<Audit, usize>, Error> {
-        let alone = self.made(case, questions, |_| false, true)?;
-        let again = self.made(case, questions, |_| false, false)?;
-        let with = self.made(case, questions, |_| true, false)?;
-        for made in [&alone, &again, &with] {
-            if made.answers.len() < questions.len() {
-                return Ok(Err(made.answers.len()));
+    /// Compares the answers to these questions, or gives the position of one that ended an instance
+    /// which others were asked on.
+    fn examine(
+        &self,
+        case: &Case,
+        questions: &[PureCall],
+        alone: &mut Made,
+        with: &Recipe,
+        audit: &mut Audit,
+    ) -> Result<Option<usize>, Error> {
+        let rounds = case.rounds(questions.len());
+        let Some(asked) = self.asked(case, questions, &rounds, alone, with)? else {
+            audit.incomplete = Some("two replays of the same calls differ".to_owned());
+            return Ok(None);
+        };
+        let mut differing: Vec<(usize, usize)> = Vec::new();
+        let (mut undecided, mut moved) = (BTreeSet::new(), BTreeSet::new());
+        audit.asked = questions.len();
+        for (number, round) in rounds.iter().enumerate() {
+            for (position, question) in round.iter().enumerate() {
+                let of = |answers: &Answers| answers[number].get(position).cloned();
+                let (alone, again, with) = (of(&asked.alone), of(&asked.again), of(&asked.with));
+                let padded = asked.padded.as_ref().map_or(alone.clone(), of);
+                let name = || self.name(questions[*question].func);
+                if [&alone, &again, &with, &padded].contains(&&None) {
+                    if round.len() > 1 {
+                        return Ok(Some(*question));
+                    }
+                    undecided.insert(name());
+                } else if alone != again {
+                    undecided.insert(name());
+                } else if alone != padded {
+                    moved.insert(name());
+                } else if alone != with {
+                    differing.push((number, position));
+                }
             }
         }
-        let is_decided = |at: usize| again.answers[at] == alone.answers[at];
-        let differs = |made: &Made, at: usize| {
-            is_decided(at) && made.answers.get(at) != alone.answers.get(at)
+        if asked.padded.is_none() && !differing.is_empty() {
+            audit.incomplete = Some(
+                "no state could be made with another layout: sizes and addresses may be among what \
+                 seems to depend on pure calls"
+                    .to_owned(),
+            );
+        }
+        audit.undecided = undecided.into_iter().collect();
+        audit.moved = moved.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        for (number, position) in &differing {
+            let question = rounds[*number][*position];
+            if seen.insert(question) {
+                audit.lost.push(Observation {
+                    export: self.name(questions[question].func),
+                    args: shown::args(&questions[question].args),
+                    without: asked.alone[*number][*position].shown.clone(),
+                    with: asked.with[*number][*position].shown.clone(),
+                });
+            }
+        }
+        self.find_writers(case, questions, &rounds, &asked.alone, &differing, audit)?;
+        Ok(None)
+    }
+
+    /// Asks in every state. `None` if one of them cannot be made again.
+    fn asked(
+        &self,
+        case: &Case,
+        questions: &[PureCall],
+        rounds: &[Round],
+        alone: &mut Made,
+        with: &Recipe,
+    ) -> Result<Option<Asked>, Error> {
+        let of_alone = self.ask(case, alone, questions, rounds)?;
+        let Ok(mut again) = self.made(case, &Recipe::default())? else {
+            return Ok(None);
         };
-        let all = || questions.iter().enumerate();
-        let lost: Vec<Observation> = all()
-            .filter(|(at, _)| differs(&with, *at))
-            .map(|(at, question)| Observation {
-                export: self.name(question.func),
-                args: question.describe_args(),
-                without: describe(&alone.answers[at]),
-                with: describe(&with.answers[at]),
-            })
-            .collect();
-        let mut writers = Vec::new();
-        let called: BTreeSet<FuncIndex> = case.log.calls.iter().map(|call| call.func).collect();
-        for func in called.into_iter().filter(|_| !lost.is_empty()) {
-            let is_one = match self.made(case, questions, |call| call.func == func, false) {
-                Ok(made) => (0..made.answers.len()).any(|at| differs(&made, at)),
-                // With these calls alone a journaled call notices them.
-                Err(Error::Divergence(_)) => true,
-                Err(error) => return Err(error),
+        let of_again = self.ask(case, &mut again, questions, rounds)?;
+        drop(again);
+        let Ok(mut with) = self.made(case, with)? else {
+            return Ok(None);
+        };
+        let padded = Recipe {
+            padded_to: Some(with.bytes),
+            ..Recipe::default()
+        };
+        let of_with = self.ask(case, &mut with, questions, rounds)?;
+        drop(with);
+        let of_padded = match self.made(case, &padded)? {
+            Ok(mut padded) => Some(self.ask(case, &mut padded, questions, rounds)?),
+            Err(_) => None,
+        };
+        Ok(Some(Asked {
+            alone: of_alone,
+            again: of_again,
+            padded: of_padded,
+            with: of_with,
+        }))
+    }
+
+    /// Asks each round on an instance of its own.
+    fn ask(
+        &self,
+        case: &Case,
+        made: &mut Made,
+        questions: &[PureCall],
+        rounds: &[Round],
+    ) -> Result<Answers, Error> {
+        let ask = |round: &Round| {
+            let generation = self.instance(case, made)?;
+            let questions: Vec<&PureCall> = round.iter().map(|at| &questions[*at]).collect();
+            Ok(self.answers(&generation, &questions))
+        };
+        rounds.iter().map(ask).collect()
+    }
+
+    /// Adds the exports whose calls alone change one of the answers that differ.
+    fn find_writers(
+        &self,
+        case: &Case,
+        questions: &[PureCall],
+        rounds: &[Round],
+        alone: &Answers,
+        differing: &[(usize, usize)],
+        audit: &mut Audit,
+    ) -> Result<(), Error> {
+        let numbers: BTreeSet<usize> = differing.iter().map(|(number, _)| *number).collect();
+        let of_rounds: Vec<Round> = numbers.iter().map(|at| rounds[*at].clone()).collect();
+        let mut writers: BTreeSet<String> =
+            std::mem::take(&mut audit.writers).into_iter().collect();
+        for func in called(&case.log)
+            .into_iter()
+            .filter(|_| !differing.is_empty())
+        {
+            let recipe = case.recipe(|call| call.func == func);
+            let is_one = match self.made_as_far_as_possible(case, recipe, |_| {})? {
+                Ok(mut made) => {
+                    let answers = self.ask(case, &mut made, questions, &of_rounds)?;
+                    let differs = |number: usize, own: &Vec<Answer>| {
+                        differing.iter().any(|(of, position)| {
+                            let own = own.get(*position);
+                            *of == number && own.is_some_and(|own| *own != alone[number][*position])
+                        })
+                    };
+                    numbers
+                        .iter()
+                        .zip(&answers)
+                        .any(|(at, own)| differs(*at, own))
+                }
+                // A journaled call notices them: that has been told.
+                Err(_) => false,
             };
             if is_one {
-                writers.push(self.name(func));
+                writers.insert(self.name(func));
             }
         }
-        let undecided: BTreeSet<String> = all()
-            .filter(|(at, _)| !is_decided(*at))
-            .map(|(_, question)| self.name(question.func))
-            .collect();
-        let memory = case.active.as_ref().zip(alone.snapshot.as_ref());
-        Ok(Ok(Audit {
-            entries: case.entries.len(),
-            calls: with.repeated,
-            left_out: case.log.left_out + with.left_out as u64,
-            asked: questions.len(),
-            lost,
-            writers,
-            undecided: undecided.into_iter().collect(),
-            memory: memory
-                .map(|(active, alone)| hints(active, alone))
-                .transpose()?,
-        }))
+        audit.writers = writers.into_iter().collect();
+        Ok(())
+    }
+
+    fn leaks(&self, case: &Case, alone: &mut Made) -> Result<Vec<crate::Leak>, Error> {
+        let mut leaks = Vec::new();
+        for func in called(&case.log) {
+            let of_export: Vec<&PureCall> = case
+                .log
+                .calls
+                .iter()
+                .filter(|call| call.func == func)
+                .take(ASKED_MAX)
+                .collect();
+            leaks.extend(self.leak(case, alone, &of_export)?);
+        }
+        Ok(leaks)
     }
 
     fn name(&self, func: FuncIndex) -> String {
@@ -161,7 +298,12 @@ impl Upkeep {
         drop(inside);
         let mut entries = self.shared.journal.entries();
         entries.retain(|entry| entry.sequence <= newest);
+        let can_capture = state.checkpoints.are_taken();
+        let memories = self.shared.config.info.memories();
         Ok(Case {
+            can_capture,
+            // A restored instance would have no threads.
+            is_fresh: can_capture && !memories.iter().any(|memory| memory.shared),
             blueprint: state.blueprint.clone(),
             base: state.checkpoints.base().cloned(),
             entries,
@@ -170,15 +312,20 @@ impl Upkeep {
         })
     }
 
-    /// The different calls to ask, and the state digest if there is one.
-    fn questions(&self, log: &PureLog) -> Vec<PureCall> {
-        let digest = self.shared.config.plan.state_digest.map(|func| PureCall {
-            after: SequenceNumber(u64::MAX),
-            func,
-            args: SmallVec::new(),
-        });
+    /// The different calls that return something, and the state digest if there is one and it can be asked.
+    fn questions(&self, case: &Case, alone: &mut Made) -> Result<Vec<PureCall>, Error> {
+        let digest = match self.shared.config.plan.state_digest {
+            Some(func) if self.has_digest(case, alone)? => Some(PureCall {
+                after: SequenceNumber(u64::MAX),
+                func,
+                args: SmallVec::new(),
+            }),
+            _ => None,
+        };
         let mut questions: Vec<PureCall> = digest.into_iter().collect();
-        for call in &log.calls {
+        let plan = &self.shared.config.plan;
+        let answering = |call: &&PureCall| !plan.export(call.func).results.is_empty();
+        for call in case.log.calls.iter().filter(answering) {
             let same = questions
                 .iter()
                 .filter(|question| question.func == call.func);
@@ -186,165 +333,51 @@ impl Upkeep {
                 questions.push(call.clone());
             }
         }
-        questions
+        Ok(questions)
     }
 
-    /// Makes the state again by the journaled calls and those pure ones that `is_made`, and asks
-    /// for the answers. If a pure call ends the instance, it and all later ones are left out.
-    fn made(
-        &self,
-        case: &Case,
-        questions: &[PureCall],
-        is_made: impl Fn(&PureCall) -> bool,
-        captures: bool,
-    ) -> Result<Made, Error> {
-        let calls: Vec<&PureCall> = case.log.calls.iter().filter(|call| is_made(call)).collect();
-        let mut count = calls.len();
-        loop {
-            match self.replayed_with(case, &calls[..count])? {
-                Ok((generation, refused)) => {
-                    let snapshot = if captures && case.active.is_some() {
-                        generation.enter_standby().snapshot().ok()
-                    } else {
-                        None
-                    };
-                    return Ok(Made {
-                        answers: self.answers(&generation, questions),
-                        repeated: count - refused,
-                        left_out: calls.len() - count + refused,
-                        snapshot,
-                    });
-                }
-                Err(ended_at) => count = ended_at,
-            }
+    /// Whether the digest answers on an instance of the audit's own.
+    fn has_digest(&self, case: &Case, alone: &mut Made) -> Result<bool, Error> {
+        if lock(&self.state).digest_trust == DigestTrust::Untried {
+            let trust = self.try_digest(&self.instance(case, alone)?);
+            lock(&self.state).digest_trust = trust;
+        }
+        Ok(lock(&self.state).digest_trust == DigestTrust::Answered)
+    }
+}
+
+impl Case {
+    fn recipe(&self, is_made: impl Fn(&PureCall) -> bool) -> Recipe {
+        let calls = self.log.calls.iter().enumerate();
+        Recipe {
+            calls: calls
+                .filter(|(_, call)| is_made(call))
+                .map(|(at, _)| at)
+                .collect(),
+            padded_to: None,
         }
     }
 
-    /// A generation with the entries and these pure calls among them, and how many of the calls
-    /// were refused; or the position of the call that ended the instance.
-    fn replayed_with(
-        &self,
-        case: &Case,
-        calls: &[&PureCall],
-    ) -> Result<Result<(Generation, usize), usize>, Error> {
-        self.graveyard.wait();
-        let base = case.base.as_deref();
-        let mut replay = Replay::begin(&self.shared, &case.blueprint, 0, base, Noted::Nowhere)?;
-        let (mut applied, mut refused) = (0, 0);
-        for (position, call) in calls.iter().enumerate() {
-            let entries = &case.entries;
-            let due = entries.partition_point(|entry| entry.sequence <= call.after);
-            if due > applied {
-                let entries = &mut Entries::these(entries[applied..due].to_vec());
-                replay.run(entries, BATCH, |_| Ok(true))?;
-                applied = due;
-            }
-            match self.repeat_pure(&replay.generation, call) {
-                Repeated::Answered(_) => {}
-                Repeated::Refused => refused += 1,
-                Repeated::Ended => return Ok(Err(position)),
-            }
-        }
-        let rest = &mut Entries::these(case.entries[applied..].to_vec());
-        replay.run(rest, BATCH, |_| Ok(true))?;
-        Ok(Ok((replay.generation, refused)))
-    }
-
-    /// What a generation answers, up to the first question that ends it.
-    fn answers(&self, generation: &Generation, questions: &[PureCall]) -> Vec<Answer> {
-        let answer = |question| match self.repeat_pure(generation, question) {
-            Repeated::Answered(answer) => Some(answer),
-            Repeated::Refused => Some(Err("refused".to_owned())),
-            Repeated::Ended => None,
-        };
-        questions.iter().map_while(answer).collect()
-    }
-
-    fn repeat_pure(&self, generation: &Generation, call: &PureCall) -> Repeated {
-        let plan = Arc::clone(self.shared.config.plan.export(call.func));
-        let args: SmallVec<[Arg<'_>; 4]> = call.args.iter().map(OwnedArg::as_arg).collect();
-        match generation.enter_standby().repeat_pure(&plan, &args) {
-            Ok(records) => Repeated::Answered(Ok(records)),
-            Err(Failure::Call { failure, .. }) => match failure {
-                CallFailure::Refused(_) | CallFailure::NoSuchHandle(_) => Repeated::Refused,
-                CallFailure::Rejected(error) | CallFailure::Garbled(error) => {
-                    Repeated::Answered(Err(error.to_string()))
-                }
-                CallFailure::Exhausted | CallFailure::Ended(_) => Repeated::Ended,
-            },
-            Err(Failure::Harmed(_)) => Repeated::Ended,
+    /// Each question for itself, where instances cost nothing. Otherwise all in order, and the
+    /// other way round: a question that writes hides from the later ones what was written before.
+    fn rounds(&self, questions: usize) -> Vec<Round> {
+        if self.is_fresh {
+            (0..questions).map(|at| vec![at]).collect()
+        } else {
+            vec![(0..questions).collect(), (0..questions).rev().collect()]
         }
     }
 }
 
-impl PureCall {
-    fn describe_args(&self) -> String {
-        let args = self.args.iter().map(OwnedArg::as_arg);
-        let words: Vec<String> = args
-            .map(|arg| match arg {
-                Arg::Val(val) => format!("{val:?}"),
-                other => other.kind(),
-            })
-            .collect();
-        words.join(", ")
-    }
+fn called(log: &PureLog) -> BTreeSet<FuncIndex> {
+    log.calls.iter().map(|call| call.func).collect()
 }
 
-fn describe(answer: &Answer) -> String {
-    match answer {
-        Ok(records) => ResultRecord::describe_all(records),
-        Err(error) => error.clone(),
-    }
-}
-
-/// Where the active state differs from the one that journaled calls alone make: the first byte of
-/// each memory, every global, and the first element of each table.
-fn hints(active: &Snapshot, alone: &Snapshot) -> Result<Vec<String>, Error> {
-    let mut hints = Vec::new();
-    for ((index, ours), (_, theirs)) in active.memories().iter().zip(alone.memories()) {
-        let (active, alone) = (ours.bytes(), theirs.bytes());
-        if active != alone {
-            hints.push(format!(
-                "memory {} has {active} bytes, and {alone} after the journaled calls",
-                index.0
-            ));
-        } else if let Some(offset) = ours
-            .first_difference(theirs)
-            .map_err(engine_api::Error::from)?
-        {
-            hints.push(format!("memory {} from offset {offset:#x} on", index.0));
+impl Audit {
+    fn leave_out(&mut self, calls: LeftOut) {
+        if calls.calls > 0 {
+            self.left_out += calls.calls;
+            self.reasons.push(calls);
         }
     }
-    for ((index, ours), (_, theirs)) in active.globals().iter().zip(alone.globals()) {
-        if ours != theirs {
-            hints.push(format!(
-                "global {} is {ours:?}, and {theirs:?} after the journaled calls",
-                index.0
-            ));
-        }
-    }
-    for ((index, ours), (_, theirs)) in active.references().iter().zip(alone.references()) {
-        if ours != theirs {
-            hints.push(format!(
-                "global {} is {ours:?}, and {theirs:?} after the journaled calls",
-                index.0
-            ));
-        }
-    }
-    for ((index, ours), (_, theirs)) in active.tables().iter().zip(alone.tables()) {
-        let (active, alone) = (ours.len(), theirs.len());
-        if active != alone {
-            hints.push(format!(
-                "table {} has {active} elements, and {alone} after the journaled calls",
-                index.0
-            ));
-        } else if let Some(at) = ours
-            .iter()
-            .zip(&**theirs)
-            .position(|(own, other)| own != other)
-        {
-            hints.push(format!("table {} from element {at} on", index.0));
-        }
-    }
-    Ok(hints)
 }

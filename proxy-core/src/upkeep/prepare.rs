@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine_api::Engine;
+use engine_api::{Engine, EngineId, Module};
 
 use super::replay::{BATCH, Entries, Noted, Replay, apply};
+use super::state_digest::{DigestTrust, StateSaid};
 use super::{State, Upkeep, bytes_of};
 use crate::checkpoint::Checkpoint;
 use crate::event::Event;
@@ -25,6 +26,18 @@ pub(super) struct Standby {
     /// Whether it cannot be captured: something other than entries ran on it, or its history was
     /// dropped.
     pub(super) is_touched: bool,
+}
+
+/// The parts of a proof that the state can be rebuilt, as they were at one moment.
+struct Proof {
+    blueprint: Blueprint,
+    /// The checkpoint that the replay begins with, if it has taken the place of older entries.
+    base: Option<Arc<Checkpoint>>,
+    entries: Vec<Arc<Entry>>,
+    /// What the active generation said of its state.
+    said: Option<StateSaid>,
+    /// Whether there is a digest that has not been asked yet, not even on the active generation.
+    digest_is_untried: bool,
 }
 
 /// In an emergency a standby with little room is replaced only by a replay that takes no longer.
@@ -63,33 +76,73 @@ impl Upkeep {
 
     pub(crate) fn verify_on(&self, engine: &dyn Engine) -> Result<ReplayReport, Error> {
         let module = engine.compile(&self.options.wasm)?;
-        let (blueprint, base, entries, said) = {
-            let state = lock(&self.state);
-            let said = self.state_of_active();
-            let blueprint = Blueprint {
-                engine: engine.id(),
-                module,
-                ..state.blueprint.clone()
-            };
-            check_base(&state, &blueprint)?;
-            let base = state.checkpoints.base().cloned();
-            // What comes later, or is compacted later, does not matter to the proof.
-            let mut entries = self.shared.journal.entries();
-            if let Some(said) = &said {
-                entries.retain(|entry| entry.sequence <= said.sequence);
-            }
-            (blueprint, base, entries, said)
-        };
+        let proof = self.proof(engine.id(), &module)?;
         let started = Instant::now();
-        let base = base.as_deref();
-        let mut replay = Replay::begin(&self.shared, &blueprint, 0, base, Noted::Nowhere)?;
-        replay.run(&mut Entries::these(entries), BATCH, |_| Ok(true))?;
+        let mut replay = self.prove(&proof)?;
+        if proof.digest_is_untried {
+            // A digest that traps may cost this replay, and not the state of the active generation.
+            let trust = self.try_digest(&replay.generation);
+            lock(&self.state).digest_trust = trust;
+            if trust == DigestTrust::Answered {
+                drop(replay);
+                let proof = self.proof(engine.id(), &module)?;
+                replay = self.prove(&proof)?;
+                return self.proven(&proof, &replay, started);
+            }
+        }
+        self.proven(&proof, &replay, started)
+    }
+
+    /// What a proof on this engine begins with.
+    fn proof(&self, engine: EngineId, module: &Arc<dyn Module>) -> Result<Proof, Error> {
+        let mut state = lock(&self.state);
+        let digest_is_untried = self.shared.config.plan.state_digest.is_some()
+            && state.digest_trust == DigestTrust::Untried;
+        let said = if digest_is_untried {
+            None
+        } else {
+            self.state_of_active(&mut state.digest_trust)
+        };
+        let blueprint = Blueprint {
+            engine,
+            module: Arc::clone(module),
+            ..state.blueprint.clone()
+        };
+        check_base(&state, &blueprint)?;
+        // What comes later, or is compacted later, does not matter to the proof.
+        let mut entries = self.shared.journal.entries();
         if let Some(said) = &said {
+            entries.retain(|entry| entry.sequence <= said.sequence);
+        }
+        Ok(Proof {
+            blueprint,
+            base: state.checkpoints.base().cloned(),
+            entries,
+            said,
+            digest_is_untried,
+        })
+    }
+
+    fn prove(&self, proof: &Proof) -> Result<Replay, Error> {
+        let (shared, base) = (&self.shared, proof.base.as_deref());
+        let mut replay = Replay::begin(shared, &proof.blueprint, 0, base, Noted::Nowhere)?;
+        let entries = &mut Entries::these(proof.entries.clone());
+        replay.run(entries, BATCH, |_| Ok(true))?;
+        Ok(replay)
+    }
+
+    fn proven(
+        &self,
+        proof: &Proof,
+        replay: &Replay,
+        started: Instant,
+    ) -> Result<ReplayReport, Error> {
+        if let Some(said) = &proof.said {
             self.compare_state(said, &replay.generation)?;
         }
         Ok(ReplayReport {
-            state_compared: said.is_some(),
-            engine: engine.id(),
+            state_compared: proof.said.is_some(),
+            engine: proof.blueprint.engine,
             entries: replay.count,
             memory: replay.generation.memory_bytes(),
             duration: started.elapsed(),

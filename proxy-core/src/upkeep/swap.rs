@@ -33,6 +33,7 @@ impl Upkeep {
         let Some(standby) = &state.standby else {
             return Err(Error::NoStandby);
         };
+        let (trust, blueprint) = (state.digest_trust, standby.blueprint.clone());
         // It may have died since the decision to swap.
         let reason = if active.taint().is_some() {
             Reason::Emergency
@@ -59,6 +60,14 @@ impl Upkeep {
         });
         match &outcome {
             Ok(_) => self.after_swap(state, &context),
+            Err(Error::GenerationLost { .. }) if state.digest_trust != trust => {
+                // The digest has cost the standby, and no other one is asked.
+                self.discard(state);
+                self.settling(state, |state| {
+                    self.prepare_from(state, blueprint.clone(), reason, Instant::now())
+                })?;
+                return self.promote(state, reason);
+            }
             Err(error) => {
                 self.discard(state);
                 self.shared.ledger.note_error(error);
@@ -121,13 +130,10 @@ impl Upkeep {
         generation.forget_history();
         let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
         // A lane comes before the turn. While this thread has both, nothing changes the state.
-        let mut inside = self.hold_active(&active, context.reason);
+        let mut inside = self.hold_active(state.digest_trust, &active, context.reason);
         let started = Instant::now();
         let journal = &self.shared.journal;
         let turn = journal.turn_for_swap();
-        let said = inside
-            .as_mut()
-            .and_then(|guest| self.ask_active(&active, guest));
         let tail = journal.lock().after(generation.applied(), usize::MAX);
         if let Err(error) = apply_alone(&self.shared, &generation, &tail) {
             drop(turn);
@@ -135,13 +141,14 @@ impl Upkeep {
             drop(generation);
             return Err(self.tail_failed(state, error));
         }
-        if let Some(said) = said
-            && let Err(error) = self.compare_state(&said, &generation)
-        {
+        let compared = inside.as_mut().map_or(Ok(()), |guest| {
+            self.compare_before_swap(&mut state.digest_trust, &active, guest, &generation)
+        });
+        if let Err(error) = compared {
             drop(turn);
             drop(inside);
             drop(generation);
-            self.state_differed(state, &error);
+            self.not_swapped(state, &error);
             return Err(error);
         }
         let memory_after = generation.memory_bytes();

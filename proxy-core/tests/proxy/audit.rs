@@ -1,6 +1,6 @@
 //! The audit: which exports that the policy calls pure are not.
 
-use engine_api::{FuncType, Val, ValType};
+use engine_api::{FuncType, MemoryIndex, Val, ValType};
 use proxy_core::{Audit, Error, Proxy, args};
 
 use super::world::{World, add, counter, instance_number, swap, value};
@@ -45,9 +45,8 @@ fn an_audit_names_who_writes_and_who_reads_it() {
     proxy.typed::<(), i64>("sneaked").unwrap().call(()).unwrap();
     let audit = proxy.audit().unwrap();
     assert_eq!((audit.entries, audit.calls, audit.left_out), (2, 4, 0));
-    assert_eq!(audit.asked, 4, "two of `sneak`, one of each other");
-    // The questions themselves write, in the same way on each instance.
-    assert_eq!(exports(&audit), [("sneaked", "I64(7)", "I64(14)")]);
+    assert_eq!(audit.asked, 2, "`sneak` returns nothing");
+    assert_eq!(exports(&audit), [("sneaked", "0", "7")]);
     assert_eq!(audit.writers, ["sneak"]);
     assert!(audit.undecided.is_empty());
     let memory = audit.memory.unwrap();
@@ -87,6 +86,139 @@ fn a_write_that_a_swap_has_lost_is_still_found() {
     let audit = proxy.audit().unwrap();
     assert_eq!(audit.writers, ["sneak"]);
     assert_eq!(audit.memory, None, "this engine captures nothing");
+}
+
+/// With and without checkpoints: each question has an instance of its own, or they share two.
+fn both(world: impl Fn() -> World) -> [Proxy; 2] {
+    [audited(&world()), audited(&world().checkpointed())]
+}
+
+#[test]
+fn a_question_that_writes_does_not_hide_what_was_written_before() {
+    let world = || {
+        sneaky()
+            .func("set", "(param f64)", "role = \"pure\"", |guest, args| {
+                let Val::F64(bits) = args[0] else {
+                    return Ok(vec![]);
+                };
+                guest.counters.insert("set", bits.cast_signed());
+                Ok(vec![])
+            })
+            .func("get", "(result f64)", "role = \"pure\"", |guest, _| {
+                let bits = guest.counters.get("set").copied().unwrap_or(0);
+                Ok(vec![Val::F64(bits.cast_unsigned())])
+            })
+    };
+    for proxy in both(world) {
+        proxy.call("set", args![2.5_f64]).unwrap();
+        proxy.call("get", args![]).unwrap();
+        let audit = proxy.audit().unwrap();
+        assert_eq!(audit.writers, ["set"], "{audit:?}");
+        assert_eq!(exports(&audit), [("get", "0.0", "2.5")]);
+    }
+}
+
+#[test]
+fn sizes_and_addresses_are_no_proof_and_who_leaks_is_told() {
+    let world = || {
+        sneaky()
+            .leaking()
+            .func("pages", "(result i32)", "role = \"pure\"", |guest, _| {
+                let bytes = engine_api::Caller::memory_size(guest, MemoryIndex(0))?;
+                Ok(vec![Val::I32(i32::try_from(bytes >> 16).unwrap())])
+            })
+            .func("grab", "(result i32)", "role = \"pure\"", |guest, _| {
+                Ok(vec![Val::from(guest.alloc(100)?)])
+            })
+    };
+    for proxy in both(world) {
+        let one = counter(&proxy);
+        for _ in 0..3 {
+            proxy.call("leak", args![1]).unwrap();
+            proxy.call("pages", args![]).unwrap();
+            proxy.call("grab", args![]).unwrap();
+            assert_eq!(value(&proxy, one), 0);
+        }
+        let audit = proxy.audit().unwrap();
+        assert_eq!(exports(&audit), [], "{audit:?}");
+        assert_eq!(audit.writers, [""; 0]);
+        // Without checkpoints the scripted heap begins elsewhere in each instance.
+        let mut said = [audit.moved, audit.undecided].concat();
+        said.sort();
+        assert_eq!(said, ["grab", "pages"]);
+        let leaks: Vec<&str> = audit.leaks.iter().map(|leak| &*leak.export).collect();
+        assert_eq!(leaks, ["leak", "grab"], "in the order of the module");
+        assert_eq!(audit.leaks[0].bytes, audit.leaks[0].calls * 65_536);
+        // A write is found beside them.
+        proxy.call("sneak", args![1]).unwrap();
+        proxy.call("sneaked", args![]).unwrap();
+        let audit = proxy.audit().unwrap();
+        assert_eq!(audit.writers, ["sneak"], "{audit:?}");
+    }
+}
+
+/// `look()` is journaled, and returns what `sneak` has written.
+fn looked() -> World {
+    sneaky().func("look", "(result i64)", "role = \"mutate\"", |guest, _| {
+        let sneaked = guest.counters.get("sneaked").copied().unwrap_or(0);
+        Ok(vec![Val::from(sneaked)])
+    })
+}
+
+#[test]
+fn a_journal_that_only_pure_calls_make_whole_names_the_writer() {
+    for proxy in both(looked) {
+        proxy.call("idle", args![]).unwrap();
+        proxy.call("sneak", args![3]).unwrap();
+        proxy.call("look", args![]).unwrap();
+        let audit = proxy.audit().unwrap();
+        assert_eq!(audit.writers, ["sneak"], "{audit:?}");
+        assert_eq!(exports(&audit), [("look", "0", "3")]);
+        assert!(audit.incomplete.is_some());
+        assert_eq!((audit.left_out, audit.reasons.len()), (2, 1));
+    }
+}
+
+#[test]
+fn a_journaled_call_that_notices_pure_calls_of_an_older_generation_names_the_writer() {
+    for proxy in both(looked) {
+        proxy.call("sneak", args![3]).unwrap();
+        proxy.call("sneaked", args![]).unwrap();
+        swap(&proxy);
+        proxy.call("look", args![]).unwrap();
+        let audit = proxy.audit().unwrap();
+        assert_eq!(audit.writers, ["sneak"], "{audit:?}");
+        assert_eq!(exports(&audit), [("look", "0", "3")]);
+        assert_eq!((audit.left_out, audit.asked), (1, 1));
+        assert!(audit.reasons[0].reason.contains("`look`"), "{audit:?}");
+    }
+}
+
+#[test]
+fn a_journaled_call_for_which_no_memory_is_left_names_nobody() {
+    let world = || {
+        let entry = "role = \"mutate\"\nexhausted = [7]";
+        let take = |guest: &mut crate::fake::FakeInstance, _: &[Val]| {
+            let grown = engine_api::Caller::memory_grow(guest, MemoryIndex(0), 5);
+            Ok(vec![Val::I32(if grown.is_ok() { 0 } else { 7 })])
+        };
+        let world = sneaky().leaking().pages(20);
+        world.func("take", "(result i32)", entry, take)
+    };
+    for proxy in both(world) {
+        for _ in 0..2 {
+            proxy.call("leak", args![8]).unwrap();
+            swap(&proxy);
+        }
+        assert_eq!(proxy.call("take", args![]).unwrap().i32().unwrap(), 0);
+        let audit = proxy.audit().unwrap();
+        assert_eq!(audit.writers, [""; 0], "{audit:?}");
+        assert_eq!((audit.calls, audit.left_out), (1, 1));
+        assert!(
+            audit.reasons[0].reason.contains("does not fit"),
+            "{audit:?}"
+        );
+    }
 }
 
 #[test]

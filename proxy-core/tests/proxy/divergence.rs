@@ -52,8 +52,8 @@ fn other_results_are_named_by_entry_export_expected_and_got() {
     );
     assert_eq!(divergence.export, "roll");
     assert_eq!(divergence.what, DivergenceKind::Results);
-    assert_eq!(divergence.expected, "I32(41)");
-    assert_eq!(divergence.got, "I32(42)");
+    assert_eq!(divergence.expected, "41");
+    assert_eq!(divergence.got, "42");
     assert!(divergence.to_string().contains("`roll`"));
     assert_eq!(
         world.events.names(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use engine_api::{Caller, Error as EngineError, MemoryIndex, Trap, Val};
 use proxy_core::{Error, Event, Patience, Proxy, Reason, SequenceNumber, StateDifference, args};
 
-use super::world::{PATIENCE, World, add, counter, swap, value, within};
+use super::world::{PATIENCE, World, add, counter, swap, until_live, value, within};
 use crate::fake::{FakeInstance, Gate, number};
 
 /// `sneak()` writes and is called pure. `sneaked()` reads that. `state()` is the state digest.
@@ -67,7 +67,7 @@ fn a_write_that_the_policy_calls_pure_is_found_before_the_swap() {
     let difference = differs(proxy.swap());
     assert_eq!(
         (&*difference.active, &*difference.standby),
-        ("I64(7003)", "I64(7000)")
+        ("7003", "7000")
     );
     assert_eq!(difference.sequence, SequenceNumber(2));
     assert_eq!(difference.digest, "state");
@@ -230,26 +230,125 @@ fn trapping(traps: impl Fn(u64) -> bool + Send + Sync + 'static) -> World {
     })
 }
 
-#[test]
-fn a_digest_that_fails_on_the_standby_alone_is_a_difference() {
-    let world = trapping(|number| number == 2);
-    let (proxy, _) = world.build();
-    proxy.prepare_standby().unwrap();
-    let difference = differs(proxy.swap());
-    assert!(difference.standby.contains("unreachable"), "{difference}");
-    swap(&proxy);
+/// What the events say of swaps without a comparison.
+fn not_compared(world: &World) -> Vec<String> {
+    let events = world.events.all().into_iter();
+    let reasons = events.filter_map(|event| match event {
+        Event::StateNotCompared { reason } => Some(reason),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+fn tainted(world: &World) -> Vec<u64> {
+    let events = world.events.all().into_iter();
+    let tainted = events.filter_map(|event| match event {
+        Event::GenerationTainted { generation, .. } => Some(generation),
+        _ => None,
+    });
+    tainted.collect()
 }
 
 #[test]
-fn a_digest_that_kills_the_active_generation_makes_the_swap_an_emergency() {
+fn a_digest_that_traps_costs_a_standby_once_and_never_the_active_generation() {
+    let world = trapping(|_| true);
+    let (proxy, engine) = world.build();
+    let one = counter(&proxy);
+    add(&proxy, one, 7);
+    proxy
+        .pinned(|pinned| {
+            let copy = pinned.call("snapshot", args![one])?.pointer()?;
+            proxy.prepare_standby()?;
+            assert_eq!(proxy.swap()?.to, 3, "the second standby took over");
+            // The generation that the scope is on was not asked.
+            let copied = pinned.call("snapshot_value", args![copy])?;
+            assert_eq!(copied.i32()?, 7);
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+    assert_eq!(tainted(&world), [2]);
+    until_live(&proxy, &engine, 1);
+    swap(&proxy);
+    let reasons = not_compared(&world);
+    assert_eq!(reasons.len(), 1, "it is not asked again: {reasons:?}");
+    assert!(
+        reasons[0].contains("ended the standby") && reasons[0].contains("unreachable"),
+        "{reasons:?}"
+    );
+    assert_eq!((value(&proxy, one), tainted(&world)), (7, vec![2]));
+    let info = proxy.debug_info();
+    assert_eq!((info.failures, info.emergencies), (0, 0), "{info}");
+}
+
+#[test]
+fn an_endless_digest_is_ended_on_the_standby_and_calls_go_on() {
+    let gate = Gate::closed();
+    let inside = Arc::clone(&gate);
+    let world = sneaky().script(|script| {
+        script.func("state", "(result i64)", move |guest, _| {
+            inside.pass(guest)?;
+            Ok(vec![Val::from(0_i64)])
+        })
+    });
+    let engine = world.script.engine();
+    let patience = Duration::from_millis(30);
+    let builder = world.builder(&engine).state_digest_patience(patience);
+    let proxy = builder.build().unwrap();
+    let one = counter(&proxy);
+    let swapped = within("the swap", PATIENCE, {
+        let proxy = proxy.clone();
+        move || {
+            proxy.prepare_standby().unwrap();
+            proxy.swap().unwrap()
+        }
+    });
+    assert_eq!((swapped.from, swapped.to, value(&proxy, one)), (1, 3, 0));
+    assert_eq!(tainted(&world), [2]);
+    let reasons = not_compared(&world);
+    assert_eq!(reasons.len(), 1);
+    assert!(reasons[0].contains("state_digest_patience"), "{reasons:?}");
+}
+
+#[test]
+fn a_standby_that_a_digest_has_cost_is_made_again_on_its_own_engine() {
+    let world = trapping(|_| true);
+    let (proxy, _) = world.build();
+    let other = world.script.clone().compiler("other").engine();
+    proxy.prepare_standby_on(other).unwrap();
+    proxy.swap().unwrap();
+    assert_eq!(proxy.engine().compiler, "other");
+}
+
+#[test]
+fn a_digest_that_traps_on_the_active_generation_alone_is_told_and_not_asked_again() {
     let world = trapping(|number| number == 1);
+    let (proxy, engine) = world.build();
+    let one = counter(&proxy);
+    swap(&proxy);
+    assert_eq!((value(&proxy, one), tainted(&world)), (0, vec![1]));
+    until_live(&proxy, &engine, 1);
+    swap(&proxy);
+    let reasons = not_compared(&world);
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(
+        reasons[0].contains("ended the active generation"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn a_proof_asks_a_digest_that_traps_on_its_own_instance_first() {
+    let world = trapping(|_| true);
     let (proxy, _) = world.build();
     let one = counter(&proxy);
-    proxy.prepare_standby().unwrap();
-    proxy.swap().unwrap();
-    assert_eq!(value(&proxy, one), 0);
-    assert_eq!(world.events.count("generation-tainted"), 1);
-    assert_eq!(world.events.count("state-not-compared"), 1);
+    let other = || world.script.clone().compiler("other").engine();
+    for _ in 0..2 {
+        let report = proxy.verify_on(other()).unwrap();
+        assert!(!report.state_compared);
+    }
+    assert_eq!((value(&proxy, one), proxy.debug_info().generation), (0, 1));
+    assert!(!tainted(&world).contains(&1));
+    assert_eq!(not_compared(&world).len(), 1);
 }
 
 #[test]
