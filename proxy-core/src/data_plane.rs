@@ -221,7 +221,7 @@ impl DataPlane {
                         self.note_retry(&plan.name, reason);
                         self.next_generation(closed)
                     }
-                    None => Err(failed.into_error(retried)),
+                    None => Err(self.shared.with_objects(failed.into_error(retried))),
                 }
             }
         };
@@ -295,7 +295,9 @@ impl DataPlane {
         // before it gave its error, and replay has to change that too.
         if outcome.is_ok() || !plan.only_creates() {
             let made = (recorded, artifact, took);
-            self.append(plan, args, recorded_args, sequence, made);
+            if self.append(plan, args, recorded_args, sequence, made) {
+                generation.note_freed();
+            }
         }
         if outcome.is_ok() {
             generation.count_call();
@@ -306,6 +308,7 @@ impl DataPlane {
         outcome
     }
 
+    /// Appends the call's entry. Returns whether the call freed an object.
     fn append(
         &self,
         plan: &ExportPlan,
@@ -313,7 +316,7 @@ impl DataPlane {
         recorded_args: SmallVec<[OwnedArg; 2]>,
         sequence: SequenceNumber,
         (recorded, artifact, took): (Recorded, Option<Arc<EntryArtifact>>, Duration),
-    ) {
+    ) -> bool {
         let frees = consumed(plan, args);
         let shrank = !frees.is_empty();
         let mut journal = self.shared.journal.lock();
@@ -336,6 +339,7 @@ impl DataPlane {
             self.shared.journal.note_freed();
             self.shared.budget.forget_misfits();
         }
+        shrank
     }
 
     fn recordable(

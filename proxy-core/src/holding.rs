@@ -35,9 +35,12 @@ impl Holding {
         bytes >= self.from.load(Ordering::Relaxed)
     }
 
-    /// A swap is near: from this size on, calls wait for it.
-    pub(crate) fn hold_from(&self, bytes: u64) {
-        if !self.bound.is_zero() {
+    /// A swap is near: from this size on, calls wait for it. A swap that is `expected` later than
+    /// calls may wait is not near: they would only lose the time.
+    pub(crate) fn hold_from(&self, bytes: u64, expected: Duration) {
+        if self.bound.is_zero() || expected > self.bound {
+            self.release();
+        } else {
             self.from.store(bytes, Ordering::Relaxed);
         }
     }
@@ -90,7 +93,7 @@ mod tests {
     fn calls_are_held_from_a_size_on_until_they_are_released() {
         let holding = Holding::new(Duration::from_hours(1));
         assert!(!holding.is_reached(u64::MAX - 1));
-        holding.hold_from(100);
+        holding.hold_from(100, Duration::ZERO);
         assert!(!holding.is_reached(99));
         assert!(holding.is_reached(100));
         std::thread::scope(|scope| {
@@ -104,15 +107,24 @@ mod tests {
     #[test]
     fn after_the_bound_all_go_on() {
         let holding = Holding::new(Duration::from_millis(1));
-        holding.hold_from(100);
+        holding.hold_from(100, Duration::ZERO);
         assert!(!holding.wait(Duration::from_millis(1)));
+        assert!(!holding.is_reached(100));
+    }
+
+    #[test]
+    fn a_swap_that_is_expected_later_than_the_bound_holds_nobody() {
+        let holding = Holding::new(Duration::from_secs(1));
+        holding.hold_from(100, Duration::from_secs(1));
+        assert!(holding.is_reached(100));
+        holding.hold_from(100, Duration::from_secs(2));
         assert!(!holding.is_reached(100));
     }
 
     #[test]
     fn a_bound_of_zero_holds_nobody() {
         let holding = Holding::new(Duration::ZERO);
-        holding.hold_from(100);
+        holding.hold_from(100, Duration::ZERO);
         assert!(!holding.is_reached(100));
     }
 }

@@ -150,6 +150,7 @@ impl<'a> Pinned<'a> {
         outcome.map_err(|failed| {
             *lock(&self.mendable) = failed.mendable();
             let error = failed.into_error(self.is_repeated());
+            let error = self.shared.with_objects(error);
             if matches!(error, Error::UnknownHandle { .. }) {
                 // The object is younger than the swap; the generation that serves now has it.
                 *lock(&self.mendable) = Some(("stale_generation", false));
