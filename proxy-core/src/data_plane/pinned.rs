@@ -43,8 +43,9 @@ impl DataPlane {
             if shared.holding.is_reached(generation.memory_bytes())
                 && let Some(left) = self.may_wait(&mut held)
             {
+                let number = generation.number;
                 drop(generation);
-                self.hold_back(&SCOPE.into(), left);
+                self.hold_back(&SCOPE.into(), number, left);
                 continue;
             }
             let outcome = if generation.taint().is_some() {

@@ -192,7 +192,7 @@ impl Builder {
     /// it, and a standby is being prepared or waits for the supervisor. Otherwise it would run into
     /// the limit and wait for an emergency. It holds nothing that a swap or another call needs. A
     /// preparation that takes longer than the bound holds nobody back any more, and one that is
-    /// expected to, because the one before did, nobody at all.
+    /// expected to take more than twice as long, because the one before did, nobody at all.
     pub fn hold_back(mut self, bound: Duration) -> Self {
         self.hold_back = bound;
         self
