@@ -206,10 +206,10 @@ fn a_cut_that_is_refused_says_why() {
         &path.display().to_string(),
     ]);
     ran.assert_code(1)
-        .assert_says("warning: entry 1 cannot be skipped: ")
-        .assert_says("no standby can be made; entry 1 cannot be skipped: ");
+        .assert_says("warning: entry #1 cannot be skipped: ")
+        .assert_says("no standby can be made; entry #1 cannot be skipped: ");
     assert!(!ran.stdout.contains("--on-divergence accept or skip"));
     let refused = report(&path)["replay"]["refused_cut"].clone();
     let refused = refused.as_str().expect("a reason");
-    assert!(refused.contains("entry 1 cannot be skipped"), "{refused}");
+    assert!(refused.contains("entry #1 cannot be skipped"), "{refused}");
 }
