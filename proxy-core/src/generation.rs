@@ -2,7 +2,7 @@
 //! applied.
 
 mod artifact;
-
+mod failure;
 mod history;
 mod recorded;
 mod replay;
@@ -22,7 +22,8 @@ use crate::policy::plan::Plan;
 use crate::working_set::Life;
 use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
-pub(crate) use recorded::{Exhaustion, Failure, Recorded, RecordedInstance, Records};
+pub(crate) use failure::Failure;
+pub(crate) use recorded::{Exhaustion, Recorded, RecordedInstance, Records};
 
 pub(crate) use crate::locking::lock;
 
