@@ -314,8 +314,10 @@ mod tests {
                 "is not `pure`",
             ),
             (
-                "name = \"commitment\"",
-                "name = \"point\"",
+                "[[struct]]\nname = \"commitment\"",
+                "[[struct]]\nname = \"point\"\nnew = \"point_one\"\nfree = \"point_free\"\n\
+                 fields = [{ get = \"point_x\", set = \"point_set_x\" }]\n\
+                 [[struct]]\nname = \"commitment\"",
                 "described twice",
             ),
             (
