@@ -178,7 +178,7 @@ pub enum CallError {
     /// The guest ran out of memory. Where it was safe, a proxy has already repeated the call on a
     /// clean generation. If the call had returned, its effect is gone nevertheless: it would not
     /// have been the same on an emptier instance.
-    #[error("`{export}` ran out of memory at {used_mib:.1} of {limit_mib:.1} MiB{}{}; raise the memory limit", if_retried(*.retried), if_effects(*.side_effects))]
+    #[error("`{export}` ran out of memory at {used_mib:.1} of {limit_mib:.1} MiB{}{}; {}raise the memory limit", if_retried(*.retried), if_effects(*.side_effects), if_alive(.objects))]
     OutOfMemory {
         /// The export.
         export: String,
@@ -190,6 +190,9 @@ pub enum CallError {
         retried: bool,
         /// Whether host functions had run whose effects a repetition could double.
         side_effects: bool,
+        /// The types of the live objects, as the policy names them, and how many there are of each,
+        /// if a proxy knows them.
+        objects: Vec<(String, usize)>,
     },
 
     /// The guest trapped, and its state is lost. A proxy rebuilds it from the journal before the
@@ -243,7 +246,34 @@ impl CallError {
             limit_mib: mib(limit),
             retried: false,
             side_effects: false,
+            objects: Vec::new(),
         }
+    }
+}
+
+/// The most numerous types of live objects, in words. Each comes with a count; the largest first.
+#[must_use]
+pub fn listed(objects: &[(String, usize)]) -> String {
+    const SHOWN: usize = 5;
+    if objects.is_empty() {
+        return "no object is alive".to_owned();
+    }
+    let shown = objects.iter().take(SHOWN);
+    let shown: Vec<_> = shown
+        .map(|(ty, count)| format!("{count} of `{ty}`"))
+        .collect();
+    let more = match objects.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(", and of {more} more types"),
+    };
+    format!("alive are {}{more}", shown.join(", "))
+}
+
+fn if_alive(objects: &[(String, usize)]) -> String {
+    if objects.is_empty() {
+        String::new()
+    } else {
+        format!("{}; free objects or ", listed(objects))
     }
 }
 

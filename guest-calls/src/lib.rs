@@ -20,7 +20,7 @@ pub mod value;
 
 pub use bare::{Bare, BareInstance, memory_limit};
 pub use callee::{Callee, ScopedCallee};
-pub use error::{CallError, PolicyError};
+pub use error::{CallError, PolicyError, listed};
 pub use export_info::ExportInfo;
 pub use handle::{Handle, HandleMap, Pointer, SequenceNumber, new_handle_tag};
 pub use instance::{BoundInstance, CallFailure, Ran, consumed};

@@ -107,6 +107,21 @@ pub(crate) struct SubjectArgs {
     pub(crate) drain_timeout: Duration,
 }
 
+/// The options of `run` that mean nothing without the proxy, by the names of their fields. With a
+/// bare instance there are thresholds, swaps, replays and stores of objects only in name.
+const OF_THE_PROXY: [&str; 10] = [
+    "warn",
+    "critical",
+    "drain_timeout",
+    "hold_back",
+    "tier_up",
+    "artifacts",
+    "artifacts_limit",
+    "history",
+    "audit",
+    "on_divergence",
+];
+
 /// How to run.
 #[derive(Debug, Args)]
 #[command(after_help = WORKLOAD_HELP)]
@@ -115,7 +130,7 @@ pub(crate) struct RunArgs {
     pub(crate) subject: SubjectArgs,
 
     /// How long a call near the memory limit may wait for a swap, or `off`
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_bound)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_bound)]
     pub(crate) hold_back: Duration,
 
     /// The calls to make, as JSON lines; see below
@@ -127,7 +142,7 @@ pub(crate) struct RunArgs {
     pub(crate) engine: String,
 
     /// Begin on --engine, compile the module on this engine meanwhile, and swap over when it is done
-    #[arg(long, value_name = "ENGINE", conflicts_with = "without_proxy")]
+    #[arg(long, value_name = "ENGINE")]
     pub(crate) tier_up: Option<String>,
 
     /// Stop after N calls, but not within a pinned scope; without a workload: make N proofs
@@ -135,7 +150,7 @@ pub(crate) struct RunArgs {
     pub(crate) calls: Option<u64>,
 
     /// A directory that keeps objects as bytes for later runs, where the policy names artifacts
-    #[arg(long, value_name = "DIR", conflicts_with = "without_proxy")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,
 
     /// The limit for all files in that directory; the least recently used are deleted
@@ -154,25 +169,20 @@ pub(crate) struct RunArgs {
     pub(crate) history: HistoryArg,
 
     /// After the last call, look for exports that the policy calls pure and that write
-    #[arg(long, conflicts_with = "without_proxy")]
+    #[arg(long)]
     pub(crate) audit: bool,
 
     /// What to do about a call whose replay gives something else than its caller got
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "fail",
-        conflicts_with = "without_proxy"
-    )]
+    #[arg(long, value_name = "HOW", default_value = "fail")]
     pub(crate) on_divergence: OnDivergence,
 
     /// After the last call, write the bytes of the live objects into a directory, for those whose
-    /// policy names an artifact
+    /// policy names an artifact. The directory must be new or empty
     #[arg(long, value_name = "DIR")]
     pub(crate) export_objects: Option<PathBuf>,
 
     /// Run on a bare instance, to see what happens to it
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = OF_THE_PROXY)]
     pub(crate) without_proxy: bool,
 
     /// Write a report as JSON
@@ -314,7 +324,7 @@ const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank li
 Arguments are numbers, {"handle":"srs"} (any earlier result by its name), {"bytes":"<base64>"},
 {"text":"..."} and {"index":true} (the turn of the innermost repeat, from 0). Arrays of numbers are
 {"u16s":[1,2]}, {"u32s":..}, {"u64s":..} or bytes; lists of objects are {"handles":["a","b"]}, of raw pointers
-{"pointers":["p","q"]}. Several results are named by a list. "expect" compares a result: a number, a text,
+{"pointers":["p","q"]}; structs (struct:TYPE, structs:TYPE) are bytes, or the result of an earlier call. Several results are named by a list. "expect" compares a result: a number, a text,
 {"bytes":"<base64>"}, {"u32s":[1,2]}, null, or a list for several.
 
 A module made by wasm-bindgen runs without JavaScript: the program serves its imports. If it has a thread

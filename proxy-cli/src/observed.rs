@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
-use proxy_core::Event;
+use proxy_core::{Event, StateDifference};
 
 use crate::console::{Console, mib};
 use crate::rss;
@@ -26,7 +26,20 @@ pub(crate) struct Observed {
     warnings: AtomicU64,
     unlisted: AtomicU64,
     swaps: Mutex<Swaps>,
+    findings: Mutex<Findings>,
 }
+
+/// What was found wrong in the policy or in the module while it ran.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Findings {
+    /// Why the last entry that diverged could be neither accepted nor skipped.
+    pub(crate) refused_cut: Option<String>,
+    /// The first differences between the active generation and its standby.
+    pub(crate) differences: Vec<StateDifference>,
+}
+
+/// How many differences of the state are kept.
+const DIFFERENCES_KEPT: usize = 10;
 
 /// The times of swaps, and the memory after them.
 #[derive(Clone, Debug)]
@@ -62,6 +75,7 @@ impl Observed {
                 preparations: times()?,
                 memory_after_max: 0,
             }),
+            findings: Mutex::default(),
         })
     }
 
@@ -109,6 +123,21 @@ impl Observed {
 
     pub(crate) fn swap_count(&self) -> u64 {
         self.lock_swaps().count
+    }
+
+    pub(crate) fn findings(&self) -> Findings {
+        self.lock_findings().clone()
+    }
+
+    fn lock_findings(&self) -> MutexGuard<'_, Findings> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_difference(&self, difference: &StateDifference) {
+        let differences = &mut self.lock_findings().differences;
+        if differences.len() < DIFFERENCES_KEPT {
+            differences.push(difference.clone());
+        }
     }
 
     fn lock_swaps(&self) -> MutexGuard<'_, Swaps> {
@@ -191,6 +220,20 @@ impl Observed {
                 format!("{failures} standbys failed in a row: fewer attempts from now on")
             }
             Event::TierUpError { engine, error } => format!("no move to {engine}: {error}"),
+            Event::DivergenceNotSettled {
+                entry,
+                kind,
+                reason,
+            } => {
+                let refused = format!("entry {entry} cannot be {}: {reason}", kind.name());
+                self.lock_findings().refused_cut = Some(refused.clone());
+                refused
+            }
+            Event::StateDiffers { difference } => {
+                // The swap that was not made gives the warning.
+                self.note_difference(difference);
+                return None;
+            }
             Event::DivergenceAccepted { cut } | Event::DivergenceSkipped { cut } => {
                 format!("the journal was cut: {cut}")
             }

@@ -1,6 +1,7 @@
 //! The report of a run, as JSON for machines and as a summary for people.
 
 pub(crate) mod audit;
+mod differences;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use proxy_core::{Cut, DebugInfo, History, Proxy};
 use serde_json::{Value, json};
 
 use crate::console::mib;
-use crate::observed::{Observed, Swaps};
+use crate::observed::{Findings, Observed, Swaps};
 use crate::run::calls::{CallFigures, Death};
 
 /// The report of a run.
@@ -18,9 +19,10 @@ use crate::run::calls::{CallFigures, Death};
 pub(crate) struct Report {
     about: Circumstances,
     made: CallFigures,
-    /// Which pure exports write, if that was asked.
+    /// Which pure exports write, if that was asked of a proxy that is switched on.
     audit: Option<audit::Outcome>,
     swaps: Swaps,
+    findings: Findings,
     /// Taken after the last call.
     info: DebugInfo,
     /// The largest size of a generation's memories, in bytes.
@@ -43,6 +45,8 @@ pub(crate) struct Circumstances {
     pub(crate) rss_start: Option<u64>,
     /// The size of the first generation's memories before the first call, in bytes.
     pub(crate) first_memory: u64,
+    /// Whether an audit was asked for.
+    pub(crate) audit_asked: bool,
 }
 
 impl Report {
@@ -59,6 +63,7 @@ impl Report {
             made,
             audit,
             swaps: observed.swaps(),
+            findings: observed.findings(),
             info: proxy.debug_info(),
             memory_peak: observed.memory_peak(),
             unlisted: observed.unlisted(),
@@ -132,6 +137,7 @@ impl Report {
                 "verified": info.entries_verified,
                 "diverged": info.divergences,
                 "cuts": info.cuts.iter().map(cut).collect::<Vec<_>>(),
+                "refused_cut": self.findings.refused_cut,
             },
             "artifacts": {
                 "calls": info.artifact_hits,
@@ -156,6 +162,7 @@ impl Report {
                 "folds": info.history_folds,
             },
             "state_differences": info.state_differences,
+            "differences": differences::json(&self.findings.differences),
             "audit": self.audit.as_ref().map(audit::json),
             "errors": made.errors,
             "given_up": made.given_up,
@@ -248,6 +255,8 @@ impl fmt::Display for Report {
         writeln!(f)?;
         if info.enabled {
             self.fmt_swaps(f)?;
+        } else if about.audit_asked {
+            writeln!(f, "  audit    none: the proxy was switched off")?;
         }
         if let (Some(start), Some((peak, end))) = (about.rss_start, self.rss) {
             let [start, peak, end] = [start, peak, end].map(mib);
@@ -294,13 +303,18 @@ impl Report {
         for cut in &info.cuts {
             writeln!(f, "  cut      {cut}")?;
         }
-        if info.divergence.is_some() {
-            writeln!(
+        match (&info.divergence, &self.findings.refused_cut) {
+            (None, _) => {}
+            (Some(_), Some(refused)) => {
+                writeln!(f, "           no standby can be made; {refused}")?;
+            }
+            (Some(_), None) => writeln!(
                 f,
                 "           no standby can be made; --on-divergence accept or skip goes on without \
                  the old result"
-            )?;
+            )?,
         }
+        differences::fmt(info.state_differences, &self.findings.differences, f)?;
         let artifacts = [
             info.artifact_hits,
             info.artifacts_imported,

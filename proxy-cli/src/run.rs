@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use proxy_core::{ArtifactStore, CheckpointPolicy, Proxy, Supervisor, Thresholds, TierUp};
 
 use crate::args::RunArgs;
@@ -23,6 +23,13 @@ use calls::CallFigures;
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    if args.tier_up.as_ref() == Some(&args.engine) {
+        bail!(
+            "--tier-up {0} moves to the engine that --engine {0} begins on; name a better one, or \
+             leave it out",
+            args.engine
+        );
+    }
     let job = subject(args)?;
     // Without a workload `--calls` is the number of proofs.
     let calls_max = args
@@ -72,10 +79,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         duration,
         rss_start,
         first_memory,
+        audit_asked: args.audit,
     };
     // Whatever comes of it, there is a report of the run.
-    let audit = args
-        .audit
+    let audit = (args.audit && proxy.is_enabled())
         .then(|| proxy.audit().map_err(|error| error.to_string()));
     let report = finish(circumstances, made, audit, &observed, proxy, &console);
     output::print(&report.to_string())?;
@@ -173,6 +180,11 @@ fn announce(console: &Console, args: &RunArgs, job: &Subject, proxy: &Proxy, cal
                 "off"
             }
         ));
+    }
+    if args.audit && !enabled {
+        console.line(
+            "warning: there is no audit, because the proxy is switched off: --audit does nothing",
+        );
     }
     let functions = proxy.module_info().functions();
     let is_listed = |name: &str| proxy.export(name).is_ok_and(|export| export.listed);

@@ -129,15 +129,25 @@ impl DataPlane {
             .left(*held.get_or_insert_with(Instant::now))
     }
 
-    /// Waits for a swap that is near, with nothing in hand.
+    /// Waits for a swap that is near, with nothing in hand, unless the generation `number` has been
+    /// swapped out meanwhile.
     #[cold]
-    fn hold_back(&self, export: &Arc<str>, left: Duration) {
+    fn hold_back(&self, export: &Arc<str>, number: u64, left: Duration) {
+        let seen = self.shared.holding.releases();
+        let active = self.shared.active.load();
+        let is_active = active
+            .as_ref()
+            .is_some_and(|active| active.number == number);
+        drop(active);
+        if !is_active {
+            return;
+        }
         let started = Instant::now();
         self.shared.ledger.counts.held_back.add(1);
         // Whoever swaps may be asleep, and the generation that this call has just let go may be the
         // one before, which has to be freed first.
         self.caretaker.tidy_up();
-        let in_time = self.shared.holding.wait(left);
+        let in_time = self.shared.holding.wait(seen, left);
         self.shared.ledger.emit(&Event::CallHeldBack {
             export: Arc::clone(export),
             waited: started.elapsed(),
@@ -176,8 +186,9 @@ impl DataPlane {
             if self.shared.holding.is_reached(generation.memory_bytes())
                 && let Some(left) = self.may_wait(&mut held)
             {
+                let number = generation.number;
                 drop(active);
-                self.hold_back(&plan.name, left);
+                self.hold_back(&plan.name, number, left);
                 continue;
             }
             let inside = self.shared.enter_thread()?;
@@ -221,7 +232,7 @@ impl DataPlane {
                         self.note_retry(&plan.name, reason);
                         self.next_generation(closed)
                     }
-                    None => Err(failed.into_error(retried)),
+                    None => Err(self.shared.with_objects(failed.into_error(retried))),
                 }
             }
         };
@@ -295,7 +306,9 @@ impl DataPlane {
         // before it gave its error, and replay has to change that too.
         if outcome.is_ok() || !plan.only_creates() {
             let made = (recorded, artifact, took);
-            self.append(plan, args, recorded_args, sequence, made);
+            if self.append(plan, args, recorded_args, sequence, made) {
+                generation.note_freed();
+            }
         }
         if outcome.is_ok() {
             generation.count_call();
@@ -306,6 +319,7 @@ impl DataPlane {
         outcome
     }
 
+    /// Appends the call's entry. Returns whether the call freed an object.
     fn append(
         &self,
         plan: &ExportPlan,
@@ -313,7 +327,7 @@ impl DataPlane {
         recorded_args: SmallVec<[OwnedArg; 2]>,
         sequence: SequenceNumber,
         (recorded, artifact, took): (Recorded, Option<Arc<EntryArtifact>>, Duration),
-    ) {
+    ) -> bool {
         let frees = consumed(plan, args);
         let shrank = !frees.is_empty();
         let mut journal = self.shared.journal.lock();
@@ -336,6 +350,7 @@ impl DataPlane {
             self.shared.journal.note_freed();
             self.shared.budget.forget_misfits();
         }
+        shrank
     }
 
     fn recordable(

@@ -57,6 +57,8 @@ struct BudgetExceeded {
     /// Live objects by type.
     objects: Vec<(String, usize)>,
     until: Instant,
+    /// The size of the active generation from which on a swap is worthwhile nevertheless, in bytes.
+    worthwhile: Option<u64>,
 }
 
 impl Degradation {
@@ -121,6 +123,7 @@ impl Degradation {
         &mut self,
         now: Instant,
         (state_mib, threshold_mib, objects): (f64, f64, Vec<(String, usize)>),
+        worthwhile: Option<u64>,
     ) {
         let until = now + self.patience.budget_pause;
         self.budget_exceeded = Some(BudgetExceeded {
@@ -128,12 +131,24 @@ impl Degradation {
             threshold_mib,
             objects,
             until,
+            worthwhile,
         });
     }
 
     /// Objects were freed: the state may fit again.
     pub(crate) fn state_shrank(&mut self) {
         self.budget_exceeded = None;
+    }
+
+    /// The active generation has this size: much of it may not be state.
+    pub(crate) fn memory_grew(&mut self, bytes: u64) {
+        self.budget_exceeded
+            .take_if(|exceeded| exceeded.worthwhile.is_some_and(|size| bytes >= size));
+    }
+
+    /// The size of the active generation at which the pause ends early, in bytes, if one does.
+    pub(crate) fn worthwhile(&self) -> Option<u64> {
+        self.budget_exceeded.as_ref()?.worthwhile
     }
 
     pub(crate) fn exceeds_budget(&self) -> bool {
@@ -186,12 +201,17 @@ mod tests {
     fn a_state_that_is_too_large_is_not_swapped_in_circles() {
         let mut degradation = Degradation::new(Patience::default());
         let now = Instant::now();
-        degradation.budget_exceeded(now, (50.0, 44.8, vec![("store".to_owned(), 3)]));
+        degradation.budget_exceeded(now, (50.0, 44.8, vec![("store".to_owned(), 3)]), Some(60));
         assert!(matches!(
             degradation.permit(now),
             Err(Error::StateExceedsBudget { .. })
         ));
         assert!(degradation.permit(now + Duration::from_secs(61)).is_ok());
+        degradation.memory_grew(59);
+        assert!(degradation.permit(now).is_err());
+        degradation.memory_grew(60);
+        assert!(degradation.permit(now).is_ok());
+        degradation.budget_exceeded(now, (50.0, 44.8, vec![]), Some(60));
         degradation.state_shrank();
         assert!(degradation.permit(now).is_ok());
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use guest_calls::listed;
+
 use crate::{CallError, Handle, PolicyError, SequenceNumber};
 
 /// An error of the proxy. After any of them the proxy goes on serving: the state is the journal's,
@@ -236,23 +238,6 @@ pub enum Error {
     /// The engine refused the module, its imports or its limits.
     #[error(transparent)]
     Engine(Box<engine_api::Error>),
-}
-
-/// The most numerous types of live objects, in words.
-fn listed(objects: &[(String, usize)]) -> String {
-    const SHOWN: usize = 5;
-    if objects.is_empty() {
-        return "no object is alive".to_owned();
-    }
-    let shown = objects.iter().take(SHOWN);
-    let shown: Vec<_> = shown
-        .map(|(ty, count)| format!("{count} of `{ty}`"))
-        .collect();
-    let more = match objects.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(", and of {more} more types"),
-    };
-    format!("alive are {}{more}", shown.join(", "))
 }
 
 impl From<engine_api::Error> for Error {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine_api::EngineId;
 
 use crate::{
-    ArtifactFault, Checkpointed, Cut, Divergence, Prepared, Reason, SequenceNumber,
+    ArtifactFault, Checkpointed, Cut, CutKind, Divergence, Prepared, Reason, SequenceNumber,
     StateDifference, Swapped,
 };
 
@@ -103,6 +103,16 @@ pub enum Event {
     ReplayDivergence {
         /// Where it differs, and how.
         divergence: Divergence,
+    },
+    /// An entry that diverged was to be accepted or skipped by itself
+    /// ([`OnDivergence`](crate::OnDivergence)), and cannot be. No standby can be made.
+    DivergenceNotSettled {
+        /// The entry.
+        entry: SequenceNumber,
+        /// What was to be done about it.
+        kind: CutKind,
+        /// Why it cannot be done.
+        reason: String,
     },
     /// The state of the active generation is not what its journaled calls alone make. There is no
     /// swap, because it would lose the difference.
@@ -284,6 +294,7 @@ impl Event {
             Event::CheckpointsRefused { .. } => "checkpoints-refused",
             Event::StandbyPrepareError { .. } => "standby-prepare-error",
             Event::ReplayDivergence { .. } => "replay-divergence",
+            Event::DivergenceNotSettled { .. } => "divergence-not-settled",
             Event::StateDiffers { .. } => "state-differs",
             Event::StateNotCompared { .. } => "state-not-compared",
             Event::SwapStart { .. } => "swap-start",

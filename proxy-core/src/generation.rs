@@ -2,7 +2,7 @@
 //! applied.
 
 mod artifact;
-
+mod failure;
 mod history;
 mod recorded;
 mod replay;
@@ -22,7 +22,8 @@ use crate::policy::plan::Plan;
 use crate::working_set::Life;
 use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
-pub(crate) use recorded::{Exhaustion, Failure, Recorded, RecordedInstance, Records};
+pub(crate) use failure::Failure;
+pub(crate) use recorded::{Exhaustion, Recorded, RecordedInstance, Records};
 
 pub(crate) use crate::locking::lock;
 
@@ -55,6 +56,8 @@ pub(crate) struct Generation {
     memory_bytes: AtomicU64,
     /// Their size when it began to serve, in bytes.
     fresh_bytes: AtomicU64,
+    /// Whether an object was freed since.
+    has_freed: AtomicBool,
     growths: Growths,
     member: Member,
 }
@@ -111,6 +114,7 @@ impl Generation {
             taint: OnceLock::new(),
             memory_bytes: AtomicU64::new(guest.memory_bytes()),
             fresh_bytes: AtomicU64::new(guest.memory_bytes()),
+            has_freed: AtomicBool::new(false),
             guest: Lane::new(guest),
             growths: Growths::default(),
             member: Member::new(live),
@@ -228,6 +232,17 @@ impl Generation {
     /// Their size when it began to serve, in bytes.
     pub(crate) fn fresh_bytes(&self) -> u64 {
         self.fresh_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a call freed an object.
+    pub(crate) fn note_freed(&self) {
+        self.has_freed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one that is made now would take as much memory, as far as is known: it has not grown
+    /// since it began to serve, and nothing was freed.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.memory_bytes() <= self.fresh_bytes() && !self.has_freed.load(Ordering::Relaxed)
     }
 
     /// Notes the size after a call and returns the growth since the last one.

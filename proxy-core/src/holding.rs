@@ -35,10 +35,15 @@ impl Holding {
         bytes >= self.from.load(Ordering::Relaxed)
     }
 
-    /// A swap is near: from this size on, calls wait for it.
-    pub(crate) fn hold_from(&self, bytes: u64) {
-        if !self.bound.is_zero() {
-            self.from.store(bytes, Ordering::Relaxed);
+    /// A swap is near: from this size on, calls wait for it. If the preparation is `expected` to take
+    /// much longer than calls may wait, it is not near, and they would only lose the time. Some of
+    /// that is over when a call reaches the size.
+    pub(crate) fn hold_from(&self, bytes: u64, expected: Duration) {
+        if self.bound.is_zero() || expected / 2 > self.bound {
+            self.release();
+        } else if self.from.swap(bytes, Ordering::Relaxed) < bytes {
+            // Some that wait need not any more.
+            self.look_again();
         }
     }
 
@@ -61,18 +66,23 @@ impl Holding {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Waits until it makes sense to look again. If that takes longer than `left`, lets the others go
-    /// on too: the swap is not as near as it seemed. Returns whether it was in time.
-    pub(crate) fn wait(&self, left: Duration) -> bool {
+    /// How often calls were released so far. A call asks before it looks whether to wait.
+    pub(crate) fn releases(&self) -> u64 {
+        *lock(&self.releases)
+    }
+
+    /// Waits until it makes sense to look again: calls have been released more often than `seen`
+    /// times. The next swap may be near at once, so it is not the size that counts. If that takes
+    /// longer than `left`, lets the others go on too: the swap is not as near as it seemed. Returns
+    /// whether it was in time.
+    pub(crate) fn wait(&self, seen: u64, left: Duration) -> bool {
         let releases = lock(&self.releases);
         if self.from.load(Ordering::Relaxed) == u64::MAX {
             return true;
         }
-        // The next swap may be near at once, so it is the release that counts.
-        let before = *releases;
         let (guard, timeout) = self
             .changed
-            .wait_timeout_while(releases, left, |releases| *releases == before)
+            .wait_timeout_while(releases, left, |releases| *releases == seen)
             .unwrap_or_else(PoisonError::into_inner);
         drop(guard);
         if timeout.timed_out() {
@@ -90,11 +100,13 @@ mod tests {
     fn calls_are_held_from_a_size_on_until_they_are_released() {
         let holding = Holding::new(Duration::from_hours(1));
         assert!(!holding.is_reached(u64::MAX - 1));
-        holding.hold_from(100);
+        holding.hold_from(100, Duration::ZERO);
         assert!(!holding.is_reached(99));
         assert!(holding.is_reached(100));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| holding.wait(Duration::from_hours(1)));
+            let seen = holding.releases();
+            let holding = &holding;
+            let waiting = scope.spawn(move || holding.wait(seen, Duration::from_hours(1)));
             holding.release();
             assert!(waiting.join().unwrap());
         });
@@ -102,17 +114,48 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_no_longer_reach_the_size_look_again() {
+        let holding = Holding::new(Duration::from_hours(1));
+        holding.hold_from(100, Duration::ZERO);
+        let seen = holding.releases();
+        holding.hold_from(90, Duration::ZERO);
+        assert_eq!(holding.releases(), seen);
+        holding.hold_from(200, Duration::ZERO);
+        assert!(holding.wait(seen, Duration::from_hours(1)));
+        assert!(!holding.is_reached(199));
+    }
+
+    #[test]
+    fn a_swap_between_the_look_and_the_wait_is_not_missed() {
+        let holding = Holding::new(Duration::from_hours(1));
+        holding.hold_from(100, Duration::ZERO);
+        let seen = holding.releases();
+        holding.look_again();
+        assert!(holding.is_reached(100));
+        assert!(holding.wait(seen, Duration::from_hours(1)));
+    }
+
+    #[test]
     fn after_the_bound_all_go_on() {
         let holding = Holding::new(Duration::from_millis(1));
-        holding.hold_from(100);
-        assert!(!holding.wait(Duration::from_millis(1)));
+        holding.hold_from(100, Duration::ZERO);
+        assert!(!holding.wait(holding.releases(), Duration::from_millis(1)));
+        assert!(!holding.is_reached(100));
+    }
+
+    #[test]
+    fn a_swap_that_is_expected_much_later_than_the_bound_holds_nobody() {
+        let holding = Holding::new(Duration::from_secs(1));
+        holding.hold_from(100, Duration::from_secs(2));
+        assert!(holding.is_reached(100));
+        holding.hold_from(100, Duration::from_secs(3));
         assert!(!holding.is_reached(100));
     }
 
     #[test]
     fn a_bound_of_zero_holds_nobody() {
         let holding = Holding::new(Duration::ZERO);
-        holding.hold_from(100);
+        holding.hold_from(100, Duration::ZERO);
         assert!(!holding.is_reached(100));
     }
 }

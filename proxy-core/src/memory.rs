@@ -90,6 +90,15 @@ impl Thresholds {
     }
 }
 
+/// The size of the active generation from which on a swap is worthwhile although the standby, of
+/// `state` bytes, is above the warning threshold: the swap gives back a quarter of the room that
+/// there is beside the state. `None` if there is no room.
+pub(crate) fn worthwhile(state: u64, limit: u64) -> Option<u64> {
+    let room = limit.checked_sub(state).filter(|room| *room > 0)?;
+    // Not a few bytes at a time, however little room there is.
+    state.checked_add((room / 4).max(limit / 64))
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -184,8 +193,14 @@ impl Situation {
 
     /// Where the preparation is due, in bytes, and why there.
     fn prepare_at(&self, thresholds: Thresholds) -> (u64, Reason) {
-        let warn = thresholds.warn_bytes(self.limit, self.warn_step);
         let (swap, reason) = self.swap_at(thresholds);
+        let mut warn = thresholds.warn_bytes(self.limit, self.warn_step);
+        if self.baseline >= warn {
+            // There it would be due from the first moment on, again and again.
+            let quarter = worthwhile(self.baseline, self.limit);
+            let middle = self.baseline.midpoint(swap);
+            warn = quarter.map_or(middle, |quarter| quarter.max(middle).min(swap));
+        }
         let before_swap =
             swap.saturating_sub(self.kept_free().min(swap.saturating_sub(self.baseline) / 2));
         let (at, reason) = if reason == Reason::Headroom && before_swap < warn {
@@ -423,6 +438,25 @@ mod tests {
         ] {
             assert_eq!(decide(situation), expected, "{situation:?}");
         }
+    }
+
+    #[test]
+    fn a_baseline_above_the_warning_is_no_reason_to_prepare_at_once() {
+        let above = |used| Situation {
+            baseline: LIMIT / 100 * 76,
+            ..at(used)
+        };
+        assert_eq!(decide(above(76)), Decision::Nothing);
+        assert_eq!(decide(above(82)), Decision::Nothing);
+        assert_eq!(decide(above(84)), Decision::Prepare(Reason::Threshold));
+    }
+
+    #[test]
+    fn a_swap_is_worthwhile_that_gives_back_a_quarter_of_the_room() {
+        assert_eq!(worthwhile(76, 100), Some(82));
+        assert_eq!(worthwhile(9_999, 10_000), Some(9_999 + 156));
+        assert_eq!(worthwhile(100, 100), None);
+        assert_eq!(worthwhile(u64::MAX, 100), None);
     }
 
     #[test]

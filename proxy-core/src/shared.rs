@@ -110,6 +110,8 @@ impl Shared {
                 let ended = Ended {
                     bytes,
                     exhaustion,
+                    // Its size is not noted yet, so this is how the call before left it.
+                    clean: generation.is_clean(),
                     side_effects: guest.had_side_effects(),
                     repetitions,
                 };
@@ -126,8 +128,7 @@ impl Shared {
         ended: &Ended,
         outcome: Result<R, Failure>,
     ) -> Result<R, Failed> {
-        // Not noted yet, so this is the size that the call before left.
-        let clean = generation.memory_bytes() <= generation.fresh_bytes();
+        let clean = ended.clean;
         let has_returned = outcome.as_ref().err().is_none_or(Failure::has_returned);
         let exhausted = if has_returned {
             self.ran_out(plan, generation, ended)
@@ -234,6 +235,8 @@ pub(crate) struct Ended {
     /// The size of the memories, in bytes.
     pub(crate) bytes: u64,
     pub(crate) exhaustion: Option<Exhaustion>,
+    /// Whether the generation was like one that is made now, before the call.
+    pub(crate) clean: bool,
     /// Whether host functions with effects outside had run.
     pub(crate) side_effects: bool,
     /// How often the call had been repeated, if it may be.

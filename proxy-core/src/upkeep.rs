@@ -26,7 +26,7 @@ use crate::degradation::Degradation;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation, lock};
 use crate::hooks::SwapHooks;
-use crate::memory::{Decision, GrowthRate, MIB, Situation};
+use crate::memory::{Decision, GrowthRate, MIB, Situation, worthwhile};
 use crate::shared::Shared;
 use crate::state::Step;
 use crate::working_set::WorkingSet;
@@ -322,8 +322,7 @@ impl Upkeep {
                     return;
                 }
                 // From here on a swap is near, with or without a supervisor.
-                let hold_from = situation.hold_from(self.shared.budget.thresholds);
-                self.shared.holding.hold_from(hold_from);
+                self.hold_back(&situation);
                 if self.prepare(state, reason, now).is_ok() {
                     self.swap_if_due(state, now);
                 }
@@ -355,6 +354,7 @@ impl Upkeep {
         let used = active.memory_bytes().max(memory.reported);
         // The way back to the working set is no trend.
         memory.growth.sample(now, used.max(memory.settled()));
+        state.degradation.memory_grew(used);
         self.look(state, active, now)
     }
 
@@ -376,10 +376,10 @@ impl Upkeep {
             standby_ready: state.swap == SwapState::Ready,
             warn_step: state.degradation.warn_step(),
         };
-        // While a pause lasts there is nothing to be woken for.
+        // While a pause lasts there is nothing to be woken for, but what may end it.
         let is_paused = !situation.standby_ready && state.degradation.permit(now).is_err();
         let wake_at = if is_paused {
-            u64::MAX
+            state.degradation.worthwhile().unwrap_or(u64::MAX)
         } else {
             situation.wake_at(self.shared.budget.thresholds)
         };
@@ -387,10 +387,20 @@ impl Upkeep {
         if is_paused || !self.shared.is_enabled() {
             self.shared.holding.release();
         } else if self.shared.wakeup.is_supervised() {
-            let hold_from = situation.hold_from(self.shared.budget.thresholds);
-            self.shared.holding.hold_from(hold_from);
+            self.hold_back(&situation);
         }
         situation
+    }
+
+    /// A swap is near: says from where on calls wait for it.
+    fn hold_back(&self, situation: &Situation) {
+        let from = situation.hold_from(self.shared.budget.thresholds);
+        let expected = if situation.standby_ready {
+            Duration::ZERO
+        } else {
+            situation.prepare_time
+        };
+        self.shared.holding.hold_from(from, expected);
     }
 
     /// Looks at a generation that has just begun to serve: when to look again.
@@ -454,13 +464,22 @@ impl Upkeep {
     /// Discards a standby that has grown like the active generation while it kept up with it: one
     /// made from the compacted journal is smaller. Returns whether it did.
     fn discard_crowded(&self, state: &mut State) -> bool {
-        let threshold = self.shared.budget.warn_bytes();
-        let is_crowded = |standby: &Standby| standby.generation.memory_bytes() >= threshold;
-        let crowded = state.standby.as_ref().is_some_and(is_crowded);
+        let crowded = state.standby_memory().is_some_and(|bytes| {
+            bytes >= self.shared.budget.warn_bytes() && !self.gives_back(state, bytes)
+        });
         if crowded {
             self.discard(state);
         }
         crowded
+    }
+
+    /// Whether a swap to a standby of this size gives back enough, although it is above the warning
+    /// threshold.
+    fn gives_back(&self, state: &State, bytes: u64) -> bool {
+        let active = self.shared.active.load();
+        let used = active.as_ref().map_or(0, |active| active.memory_bytes());
+        let used = used.max(state.memory.reported);
+        worthwhile(bytes, self.shared.budget.limit()).is_some_and(|size| used >= size)
     }
 
     /// Copies to where `debug_info` looks.

@@ -28,6 +28,7 @@ mod proxy {
     mod hostile;
     mod lifecycle;
     mod model;
+    mod near_limit;
     mod observe;
     mod passthrough;
     mod pinned;

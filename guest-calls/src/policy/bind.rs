@@ -16,7 +16,7 @@ use super::plan::{Plan, refuse, similar};
 use crate::PolicyError;
 use export::{bind_export, fits_params};
 use services::{bind_allocator, bind_number, bind_service, bind_state_digest, check_services};
-use structs::bind_structs;
+use structs::{bind_structs, check_names};
 
 impl Plan {
     /// Binds a policy to a module.
@@ -55,6 +55,8 @@ impl Plan {
             plan.check(allocator.is_some())?;
             exports.push(Arc::new(plan));
         }
+        let described: Vec<&str> = policy.structs.iter().map(|one| &*one.name).collect();
+        check_names(&exports, &described, &described)?;
         check_services(&exports)?;
         let structs = bind_structs(&policy.structs, &exports, info)?;
         let service = |name: &Option<String>, usual: &str, ty: FuncType| {

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use anyhow::Result;
 use engine_api::{FuncType, FunctionInfo, ModuleInfo, ValType};
 use globset::Glob;
-use proxy_core::{ArgKind, ExportPolicy, ResultKind, Role};
+use proxy_core::{ArgKind, ExportPolicy, Policy, ResultKind, Role};
 
 use super::{printable, widest};
 use crate::chosen_policy::ChosenPolicy;
@@ -87,6 +87,7 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, chosen: &ChosenPol
     if let Some(doubt) = chosen.doubt(listed, lines.len()) {
         let _ = writeln!(text, "{doubt}");
     }
+    beside_roles(text, policy, info);
     let unused = || matchers.iter().zip(&decided).filter(|(_, used)| !**used);
     if chosen.is_preset {
         let _ = writeln!(
@@ -105,6 +106,47 @@ pub(super) fn by_policy(text: &mut String, info: &ModuleInfo, chosen: &ChosenPol
         );
     }
     Ok(())
+}
+
+/// What the policy says beside the exports' roles.
+fn beside_roles(text: &mut String, policy: &Policy, info: &ModuleInfo) {
+    let of_state = policy.state_digest.as_deref().map_or_else(
+        || "none".to_owned(),
+        |name| format!("by `{}`", printable(name)),
+    );
+    let _ = writeln!(text, "state digest: {of_state}");
+    if policy.structs.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "structs:");
+    for policy in &policy.structs {
+        let has = |name: &str| info.function(name).is_ok();
+        let services = [&policy.new, &policy.free].into_iter();
+        let fields = policy.fields.iter();
+        let of_fields = fields.flat_map(|field| [Some(&field.get), field.set.as_ref()]);
+        let is_whole = services.chain(of_fields.flatten()).all(|name| has(name));
+        let fields: Vec<String> = policy
+            .fields
+            .iter()
+            .map(|field| match &field.set {
+                Some(set) => format!("{} (set by {})", printable(&field.get), printable(set)),
+                None => printable(&field.get),
+            })
+            .collect();
+        let _ = writeln!(
+            text,
+            "  {}: made by {}, freed by {}; fields: {}{}",
+            printable(&policy.name),
+            printable(&policy.new),
+            printable(&policy.free),
+            fields.join(", "),
+            if is_whole {
+                ""
+            } else {
+                "; optional, and the module lacks it"
+            }
+        );
+    }
 }
 
 /// The pattern that decides, and the results that mean that the guest had no memory left.

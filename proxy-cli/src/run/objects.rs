@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use proxy_core::{Handle, LiveObject, Proxy};
 use serde_json::{Value, json};
 
@@ -14,17 +14,31 @@ use crate::console::Console;
 const LIST: &str = "objects.jsonl";
 
 /// Makes the directory. It is called before anything runs, because a user should not learn after
-/// minutes that it cannot be written.
+/// minutes that it cannot be written. What an earlier run left there would look like objects of
+/// this one, so it must be empty.
 pub(crate) fn prepare(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory)
-        .and_then(|()| File::create(directory.join(LIST)))
-        .map(drop)
-        .with_context(|| {
-            format!(
-                "cannot write to `{}`; give --export-objects a directory that can be made",
-                directory.display()
-            )
-        })
+    let cannot = || {
+        format!(
+            "cannot write to `{}`; give --export-objects a directory that can be made",
+            directory.display()
+        )
+    };
+    fs::create_dir_all(directory).with_context(cannot)?;
+    let found = fs::read_dir(directory)
+        .and_then(|mut files| files.next().transpose())
+        .with_context(cannot)?;
+    if let Some(found) = found {
+        bail!(
+            "`{}` is not empty: it has `{}`; give --export-objects a new directory, or an empty one",
+            directory.display(),
+            found.file_name().display()
+        );
+    }
+    // A run that ends early leaves the directory as it was.
+    let list = directory.join(LIST);
+    File::create(&list)
+        .and_then(|_| fs::remove_file(&list))
+        .with_context(cannot)
 }
 
 /// Writes each live object that has bytes into a file of its own, and lists all of them. The active

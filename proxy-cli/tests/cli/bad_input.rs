@@ -321,3 +321,84 @@ fn lines_that_are_no_steps_are_refused() {
     refused("{\"repeat\":\"often\",\"do\":[]}", &["number of turns"]);
     refused(&"[".repeat(10_000), &["recursion limit"]);
 }
+
+#[test]
+fn what_only_a_proxy_has_is_refused_without_one() {
+    for option in [
+        &["--warn", "0.5"][..],
+        &["--critical", "0.8"],
+        &["--drain-timeout", "1s"],
+        &["--hold-back", "1s"],
+        &["--tier-up", "wasmtime.winch"],
+        &["--artifacts", "kept"],
+        &["--history", "checkpoint"],
+        &["--history", "full"],
+        &["--audit"],
+        &["--on-divergence", "fail"],
+    ] {
+        wasm_proxy(&[&["run", "--without-proxy"], option].concat())
+            .assert_code(2)
+            .assert_says("cannot be used with");
+    }
+    let help = wasm_proxy(&["run", "--help"]).stdout;
+    // Each other option of `run` means something to a bare instance.
+    let known = [
+        "--policy",
+        "--preset",
+        "--memory-limit",
+        "--stub-imports",
+        "--worker-exit",
+        "--deadline",
+        "--workload",
+        "--engine",
+        "--calls",
+        "--export-objects",
+        "--without-proxy",
+        "--report",
+        "--help",
+        "--warn",
+        "--critical",
+        "--drain-timeout",
+        "--hold-back",
+        "--tier-up",
+        "--artifacts",
+        "--artifacts-limit",
+        "--history",
+        "--audit",
+        "--on-divergence",
+    ];
+    for line in help.lines() {
+        let option = line.split_whitespace().find(|word| word.starts_with("--"));
+        let is_option = line.trim_start().starts_with('-');
+        if let Some(option) = option.filter(|_| is_option) {
+            assert!(known.contains(&option), "{option}: does it need a proxy?");
+        }
+    }
+}
+
+#[test]
+fn moving_to_the_engine_that_it_begins_on_is_refused() {
+    for engine in engines() {
+        wasm_proxy(&[
+            "run",
+            "--calls",
+            "1",
+            "--engine",
+            engine,
+            "--tier-up",
+            engine,
+        ])
+        .assert_code(2)
+        .assert_says("the engine that --engine")
+        .assert_says("name a better one");
+    }
+}
+
+#[test]
+fn help_names_every_kind_of_argument() {
+    let help = wasm_proxy(&["run", "--help"]);
+    help.assert_code(0);
+    for kind in ["struct:TYPE", "structs:TYPE", "\"handles\"", "\"pointers\""] {
+        help.assert_says(kind);
+    }
+}

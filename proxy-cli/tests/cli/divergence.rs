@@ -83,8 +83,6 @@ fn a_divergence_fails_the_run_unless_it_is_to_be_accepted_or_skipped() {
 #[test]
 fn live_objects_are_written_with_a_list_of_them() {
     let folder = Folder::new();
-    let directory = folder.path("objects");
-    let path = directory.display().to_string();
     let workload = [
         r#"{"call":"srs_create","args":[4],"as":"srs"}"#,
         r#"{"call":"index_create","args":[{"handle":"srs"},0]}"#,
@@ -92,6 +90,8 @@ fn live_objects_are_written_with_a_list_of_them() {
     let workload = folder.file("w.jsonl", workload.join("\n"));
     let (module, policy) = (guest("prebuilt/prover.wasm"), guest("policies/prover.toml"));
     for engine in engines() {
+        let directory = folder.path(engine);
+        let path = directory.display().to_string();
         let ran = wasm_proxy(&[
             "run",
             &module,
@@ -135,4 +135,81 @@ fn what_cannot_be_a_directory_of_objects_is_bad_input() {
     wasm_proxy(&["run", "--calls", "1", "--export-objects", &file])
         .assert_code(2)
         .assert_says("give --export-objects a directory that can be made");
+}
+
+#[test]
+fn objects_are_not_written_among_those_of_an_earlier_run() {
+    let folder = Folder::new();
+    let directory = folder.path("objects");
+    let path = directory.display().to_string();
+    let run = ["run", "--calls", "1", "--export-objects", &path];
+    // A run that is refused leaves nothing behind that would refuse the next one.
+    wasm_proxy(&[&run[..], &["--engine", "none"]].concat()).assert_code(2);
+    wasm_proxy(&run).assert_code(0);
+    let files = || fs::read_dir(&directory).expect("it is there").count();
+    let before = files();
+    assert!(before > 0);
+    wasm_proxy(&run)
+        .assert_code(2)
+        .assert_says("is not empty")
+        .assert_says("give --export-objects a new directory");
+    assert_eq!(files(), before);
+}
+
+/// What `make` gives depends on `bump`, which the policy calls pure.
+const MADE: &str = r#"(module
+    (memory (export "memory") 1)
+    (global $bump (mut i32) (i32.const 0))
+    (func (export "bump") (global.set $bump (i32.const 1)))
+    (func (export "leak")
+        (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then (unreachable))))
+    (func (export "make") (result i32) (i32.const 8))
+    (func (export "say") (param i32) (result i32) (global.get $bump)))"#;
+
+const MADE_POLICY: &str = r#"
+[[export]]
+match = "make"
+role = "create"
+results = ["handle:thing"]
+fingerprint = "say"
+[[export]]
+match = "say"
+role = "pure"
+args = ["handle:thing"]
+[[export]]
+match = "*"
+role = "pure"
+"#;
+
+#[test]
+fn a_cut_that_is_refused_says_why() {
+    let folder = Folder::new();
+    let module = folder.file("made.wat", MADE);
+    let policy = folder.file("made.toml", MADE_POLICY);
+    let workload = folder.file(
+        "made.jsonl",
+        "{\"call\":\"bump\"}\n{\"call\":\"make\",\"as\":\"x\"}\n{\"repeat\":80,\"do\":[{\"call\":\"leak\"}]}\n",
+    );
+    let path = folder.path("report.json");
+    let ran = wasm_proxy(&[
+        "run",
+        &module,
+        "--policy",
+        &policy,
+        "--workload",
+        &workload,
+        "--memory-limit",
+        "4MiB",
+        "--on-divergence",
+        "skip",
+        "--report",
+        &path.display().to_string(),
+    ]);
+    ran.assert_code(1)
+        .assert_says("warning: entry #1 cannot be skipped: ")
+        .assert_says("no standby can be made; entry #1 cannot be skipped: ");
+    assert!(!ran.stdout.contains("--on-divergence accept or skip"));
+    let refused = report(&path)["replay"]["refused_cut"].clone();
+    let refused = refused.as_str().expect("a reason");
+    assert!(refused.contains("entry #1 cannot be skipped"), "{refused}");
 }

@@ -32,6 +32,32 @@ fn inspect_says_which_pattern_of_a_policy_decides() {
         .assert_says("not listed: calls are refused");
 }
 
+#[test]
+fn inspect_shows_what_a_policy_says_beside_roles() {
+    let policy = guest("policies/points.toml");
+    wasm_proxy(&["inspect", &guest("wat/points.wat"), "--policy", &policy])
+        .assert_code(0)
+        .assert_says("state digest: none")
+        .assert_says("  point: made by point_one, freed by point_free; fields: point_x (set by point_set_x), ")
+        .assert_says("  commitment: made by commitment_new, ")
+        .assert_says("(handle:srs) -> (structs:point)");
+    let folder = Folder::new();
+    let module = folder.file(
+        "m.wat",
+        "(module (func (export \"put\") (result i32) (i32.const 0)) \
+         (func (export \"rows\") (result i32) (i32.const 0)))",
+    );
+    let policy = folder.file(
+        "m.toml",
+        "state_digest = \"rows\"\n[[export]]\nmatch = \"put\"\nrole = \"mutate\"\nexhausted = [7, -1]\n\
+         [[export]]\nmatch = \"rows\"\nrole = \"pure\"\n",
+    );
+    wasm_proxy(&["inspect", &module, "--policy", &policy])
+        .assert_code(0)
+        .assert_says("state digest: by `rows`")
+        .assert_says("no memory if it returns 7 or -1");
+}
+
 /// The lines of `inspect` about checkpoints: the first one, and the reasons below it.
 fn checkpoints(module: &str) -> (String, Vec<String>) {
     let ran = wasm_proxy(&["inspect", module]);

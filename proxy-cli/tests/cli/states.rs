@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Folder, Ran, report, wasm_proxy};
+use super::{Folder, Ran, command, report, wasm_proxy};
 
 /// `write` is called pure by mistake, and nothing that is journaled looks at what it writes.
 const ROWS: &str = r#"(module
@@ -56,6 +56,20 @@ fn a_write_called_pure_is_found_before_a_swap_loses_it() {
         .assert_says("`write`");
     assert_eq!(report["swaps"]["count"], 0);
     assert!(report["state_differences"].as_u64() >= Some(1), "{report}");
+    assert!(
+        ran.stdout.contains("  state    differed before"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("has written, one of `"),
+        "{}",
+        ran.stdout
+    );
+    let first = &report["differences"][0];
+    assert_eq!(first["digest"], "rows");
+    let suspects = first["suspects"].as_array().expect("a list");
+    assert!(suspects.contains(&"write".into()), "{report}");
 }
 
 #[test]
@@ -135,6 +149,29 @@ fn a_journal_that_diverges_is_a_finding_of_the_audit_and_the_report_is_written()
         (&1.into(), &0.into()),
         "{report}"
     );
+}
+
+#[test]
+fn an_audit_of_a_proxy_that_is_switched_off_is_not_passed_over_in_silence() {
+    let folder = Folder::new();
+    let module = folder.file("m.wat", ROWS);
+    let policy = folder.file("m.toml", POLICY);
+    let workload = folder.file("w.jsonl", "{\"call\":\"write\"}");
+    let args = ["run", &module, "--policy", &policy, "--workload", &workload];
+    for word in ["false", "0"] {
+        let output = command(&[&args[..], &["--audit"]].concat())
+            .env("WASM_PROXY_ENABLED", word)
+            .output()
+            .expect("the program starts");
+        assert_eq!(output.status.code(), Some(0));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("there is no audit"), "{said}");
+        assert!(
+            said.contains("  audit    none: the proxy was switched off"),
+            "{said}"
+        );
+    }
 }
 
 /// `put` adds a text to the module's sum, and every call counts.

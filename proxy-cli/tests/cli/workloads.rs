@@ -193,3 +193,31 @@ fn a_spinning_call_ends_at_its_deadline() {
     .assert_code(1)
     .assert_says("deadline exceeded");
 }
+
+#[test]
+fn no_call_fails_that_fits_without_the_holes_of_the_calls_before_it() {
+    let folder = Folder::new();
+    let workload = std::fs::read_to_string(guest("workloads/kv.jsonl")).expect("it is there");
+    let workload = workload.replacen("\"repeat\":12,", "\"repeat\":3,", 1);
+    let workload = folder.file("kv.jsonl", workload);
+    let (module, policy) = (guest("prebuilt/kv.wasm"), guest("policies/kv.toml"));
+    let path = folder.path("report.json");
+    for limit in ["20MiB", "24MiB", "32MiB"] {
+        let ran = wasm_proxy(&[
+            "run",
+            &module,
+            "--policy",
+            &policy,
+            "--workload",
+            &workload,
+            "--memory-limit",
+            limit,
+            "--report",
+            &path.display().to_string(),
+        ]);
+        ran.assert_code(0).assert_says("every call succeeded");
+        let report = report(&path);
+        assert!(report["swaps"]["count"].as_u64() > Some(0), "{report}");
+        assert_eq!(report["replay"]["diverged"], 0, "{report}");
+    }
+}

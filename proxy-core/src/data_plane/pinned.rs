@@ -43,8 +43,9 @@ impl DataPlane {
             if shared.holding.is_reached(generation.memory_bytes())
                 && let Some(left) = self.may_wait(&mut held)
             {
+                let number = generation.number;
                 drop(generation);
-                self.hold_back(&SCOPE.into(), left);
+                self.hold_back(&SCOPE.into(), number, left);
                 continue;
             }
             let outcome = if generation.taint().is_some() {
@@ -150,6 +151,7 @@ impl<'a> Pinned<'a> {
         outcome.map_err(|failed| {
             *lock(&self.mendable) = failed.mendable();
             let error = failed.into_error(self.is_repeated());
+            let error = self.shared.with_objects(error);
             if matches!(error, Error::UnknownHandle { .. }) {
                 // The object is younger than the swap; the generation that serves now has it.
                 *lock(&self.mendable) = Some(("stale_generation", false));

@@ -3,7 +3,8 @@
 use guest_calls::CallFailure;
 use smallvec::SmallVec;
 
-use super::recorded::{Failure, Recorded, RecordedInstance};
+use super::failure::Failure;
+use super::recorded::{Recorded, RecordedInstance};
 use crate::artifact_store::{CreatedObjects, Stored};
 use crate::journal::ResultRecord;
 use crate::policy::plan::{ArtifactPlan, ExportPlan};

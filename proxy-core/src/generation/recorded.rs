@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Snapshot, Trap, Val};
+use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Snapshot, Val};
 use guest_calls::{BoundInstance, CallFailure, ObjectTable, Ran};
 use smallvec::SmallVec;
 
 use super::Blueprint;
+use super::failure::Failure;
 use super::history::History;
 use crate::checkpoint::{Applied, Checkpoint};
 use crate::journal::{HostCall, ResultRecord};
@@ -35,19 +36,6 @@ pub(crate) struct RecordedInstance {
 
 /// What a call gave, as an entry would keep it.
 pub(crate) type Records = SmallVec<[ResultRecord; 1]>;
-
-/// Why a call gave no result.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The call itself failed.
-    Call {
-        failure: CallFailure,
-        /// Whether host functions with effects outside had run.
-        side_effects: bool,
-    },
-    /// The call returned, but the guest's state is lost or cannot be recorded.
-    Harmed(String),
-}
 
 /// Why a call that returned counts as one that ran out of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -494,48 +482,5 @@ impl RecordedInstance {
             needs,
             rejected: ran.rejected,
         })
-    }
-}
-
-impl Failure {
-    /// Whether the guest is whole after it: it gave an error of its own, or something unreadable.
-    pub(crate) fn leaves_guest_whole(&self) -> bool {
-        let Failure::Call { failure, .. } = self else {
-            return false;
-        };
-        matches!(failure, CallFailure::Rejected(_) | CallFailure::Garbled(_))
-    }
-
-    /// Whether the guest's function returned, and gave an error of its own.
-    pub(crate) fn has_returned(&self) -> bool {
-        matches!(
-            self,
-            Failure::Call {
-                failure: CallFailure::Rejected(_),
-                ..
-            }
-        )
-    }
-
-    /// Whether a failed allocation ends a call like this: guests panic and abort alike.
-    pub(crate) fn may_be_allocation(&self) -> bool {
-        let Failure::Call { failure, .. } = self else {
-            return false;
-        };
-        match failure {
-            CallFailure::Exhausted => true,
-            CallFailure::Ended(source) => matches!(
-                **source,
-                engine_api::Error::Trap(Trap::Unreachable | Trap::MemoryOutOfBounds)
-            ),
-            _ => false,
-        }
-    }
-
-    pub(crate) fn describe(&self) -> String {
-        match self {
-            Failure::Call { failure, .. } => failure.to_string(),
-            Failure::Harmed(what) => what.clone(),
-        }
     }
 }

@@ -7,7 +7,8 @@ use guest_calls::OwnedArg;
 use smallvec::SmallVec;
 
 use super::diverged;
-use super::recorded::{Failure, Recorded, RecordedInstance};
+use super::failure::Failure;
+use super::recorded::{Recorded, RecordedInstance};
 use crate::artifact_store::{EntryArtifact, EntryArtifacts};
 use crate::checkpoint::{Applied, How};
 use crate::journal::{Entry, ResultRecord};

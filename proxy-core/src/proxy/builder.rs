@@ -93,7 +93,7 @@ impl Builder {
             digest_patience: Duration::from_secs(1),
             audit: false,
             history_bound: HistoryBound::default(),
-            hold_back: Duration::from_millis(100),
+            hold_back: Duration::from_secs(1),
             enabled: true,
             checkpoints: CheckpointPolicy::default(),
             hooks: Vec::new(),
@@ -188,13 +188,14 @@ impl Builder {
         self
     }
 
-    /// How long a call may be held back for a swap that is near. The default is 100 ms; zero for
+    /// How long a call may be held back for a swap that is near. The default is 1 s; zero for
     /// never.
     ///
     /// A call is held back if the memory could not grow once more as the largest recent call grew
     /// it, and a standby is being prepared or waits for the supervisor. Otherwise it would run into
     /// the limit and wait for an emergency. It holds nothing that a swap or another call needs. A
-    /// preparation that takes longer than the bound holds nobody back any more.
+    /// preparation that takes longer than the bound holds nobody back any more, and one that is
+    /// expected to take more than twice as long, because the one before did, nobody at all.
     pub fn hold_back(mut self, bound: Duration) -> Self {
         self.hold_back = bound;
         self

@@ -79,7 +79,8 @@ impl Shared {
             return None;
         }
         let is_pure = plan.role == Role::Pure;
-        let has_room = exhaustion == Exhaustion::StatusCode || self.leaves_room(generation);
+        let has_room =
+            exhaustion == Exhaustion::StatusCode || self.may_fit_later(generation, ended);
         if is_pure && (ended.side_effects || !has_room) {
             // Nothing that a replay would have to repeat depends on it.
             return None;

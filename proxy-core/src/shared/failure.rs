@@ -83,10 +83,10 @@ impl Shared {
             }
             CallFailure::Exhausted => {
                 self.taint(generation, "its allocator has nothing left".to_owned());
-                self.note_misfit(plan, generation);
+                self.note_misfit(plan, generation, ended);
                 Failed {
                     error: self.out_of_memory(export, bytes),
-                    retry: (!side_effects && self.leaves_room(generation))
+                    retry: (!side_effects && self.may_fit_later(generation, ended))
                         .then_some("out_of_memory"),
                     clean: true,
                 }
@@ -134,7 +134,7 @@ impl Shared {
         };
         self.taint(generation, format!("{cause} in `{export}`"));
         if out_of_memory {
-            self.note_misfit(plan, generation);
+            self.note_misfit(plan, generation, ended);
         }
         let error = if out_of_memory && !side_effects {
             self.out_of_memory(export, bytes)
@@ -152,8 +152,7 @@ impl Shared {
         } else {
             trap.name()
         };
-        // A clean generation begins where this one began.
-        let mends = !out_of_memory || self.leaves_room(generation);
+        let mends = !out_of_memory || self.may_fit_later(generation, ended);
         Failed {
             error,
             retry: (mends && !side_effects).then_some(reason),
@@ -162,8 +161,8 @@ impl Shared {
     }
 
     /// A call ran out of memory. If the state alone fills the memory, so will the next.
-    fn note_misfit(&self, plan: &ExportPlan, generation: &Generation) {
-        if !self.leaves_room(generation) {
+    fn note_misfit(&self, plan: &ExportPlan, generation: &Generation, ended: &Ended) {
+        if !self.may_fit_later(generation, ended) {
             self.budget.note_misfit(plan.func, Instant::now());
         }
     }
@@ -187,10 +186,10 @@ impl Shared {
         }))
     }
 
-    /// Whether a generation began below the warning threshold. If not, the state alone fills the
-    /// memory, and another attempt on a rebuilt one would end in the same way.
-    pub(super) fn leaves_room(&self, generation: &Generation) -> bool {
-        generation.fresh_bytes() < self.budget.warn_bytes()
+    /// Whether a call that ran out of memory may fit into a rebuilt generation. If this one began
+    /// above the warning threshold and is as it began, the state alone fills the memory.
+    pub(super) fn may_fit_later(&self, generation: &Generation, ended: &Ended) -> bool {
+        !ended.clean || generation.fresh_bytes() < self.budget.warn_bytes()
     }
 
     /// A call was ended because its generation had to go. A call that was evicted is worth another

@@ -1,5 +1,7 @@
 //! The objects that are alive, for those who want to save them.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Shared;
@@ -47,6 +49,22 @@ impl Shared {
             .chain(objects)
             .filter(|object| journal.is_live(object.handle))
             .collect()
+    }
+
+    /// The error, with the objects that are alive if the memory is full.
+    #[cold]
+    pub(crate) fn with_objects(&self, mut error: Error) -> Error {
+        if let Error::Call(CallError::OutOfMemory { objects, .. }) = &mut error {
+            let mut counts = BTreeMap::<Arc<str>, usize>::new();
+            for object in self.live_objects() {
+                *counts
+                    .entry(object.ty.unwrap_or_else(|| "object".into()))
+                    .or_default() += 1;
+            }
+            *objects = counts.iter().map(|(ty, n)| (ty.to_string(), *n)).collect();
+            objects.sort_by_key(|(_, count)| Reverse(*count));
+        }
+        error
     }
 
     /// The export that gives an object's bytes.

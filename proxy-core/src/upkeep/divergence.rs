@@ -66,7 +66,15 @@ impl Upkeep {
                 return outcome;
             };
             let entry = divergence.entry;
-            if entry <= settled || self.cut(state, entry, kind).is_err() {
+            if entry <= settled {
+                return outcome;
+            }
+            if let Err(error) = self.cut(state, entry, kind) {
+                self.shared.ledger.emit(&Event::DivergenceNotSettled {
+                    entry,
+                    kind,
+                    reason: error.to_string(),
+                });
                 return outcome;
             }
             settled = entry;

@@ -11,7 +11,7 @@ use super::{State, Upkeep, bytes_of};
 use crate::checkpoint::Checkpoint;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation, lock};
-use crate::memory::mib;
+use crate::memory::{mib, worthwhile};
 use crate::state::Step;
 use crate::{Entry, Error, Prepared, Reason, ReplayReport, SequenceNumber, Source, SwapState};
 
@@ -225,7 +225,7 @@ impl Upkeep {
         }
         if reason != Reason::Emergency
             && let Ok((generation, ..)) = &outcome
-            && let Err(error) = self.check_budget(generation)
+            && let Err(error) = self.check_budget(state, generation, now)
         {
             outcome = Err(error);
         }
@@ -420,8 +420,14 @@ impl Upkeep {
         }
     }
 
-    /// Refuses a standby that would be over the warning threshold from its first moment.
-    fn check_budget(&self, generation: &Generation) -> Result<(), Error> {
+    /// Refuses a standby that would be over the warning threshold from its first moment, unless the
+    /// swap gives back enough all the same.
+    fn check_budget(
+        &self,
+        state: &mut State,
+        generation: &Generation,
+        now: Instant,
+    ) -> Result<(), Error> {
         let threshold = self.shared.budget.warn_bytes();
         let reported = self
             .shared
@@ -429,17 +435,23 @@ impl Upkeep {
             .plan
             .memory_usage
             .and_then(|func| self.shared.ask(generation, func));
-        let state = generation.memory_bytes().max(reported.map_or(0, bytes_of));
-        if state < threshold {
+        let bytes = generation.memory_bytes().max(reported.map_or(0, bytes_of));
+        if bytes < threshold || self.gives_back(state, bytes) {
             return Ok(());
         }
-        self.shared
-            .ledger
-            .emit(&Event::StateExceedsBudget { state, threshold });
+        let objects = generation.live_objects();
+        let (state_mib, threshold_mib) = (mib(bytes), mib(threshold));
+        let worthwhile = worthwhile(bytes, self.shared.budget.limit());
+        let exceeded = (state_mib, threshold_mib, objects.clone());
+        state.degradation.budget_exceeded(now, exceeded, worthwhile);
+        self.shared.ledger.emit(&Event::StateExceedsBudget {
+            state: bytes,
+            threshold,
+        });
         Err(Error::StateExceedsBudget {
-            state_mib: mib(state),
-            threshold_mib: mib(threshold),
-            objects: generation.live_objects(),
+            state_mib,
+            threshold_mib,
+            objects,
         })
     }
 
@@ -455,14 +467,8 @@ impl Upkeep {
     }
 
     fn preparation_failed(&self, state: &mut State, now: Instant, error: Error) -> Error {
-        if let Error::StateExceedsBudget {
-            state_mib,
-            threshold_mib,
-            objects,
-        } = &error
-        {
-            let exceeded = (*state_mib, *threshold_mib, objects.clone());
-            state.degradation.budget_exceeded(now, exceeded);
+        if let Error::StateExceedsBudget { .. } = &error {
+            // The pause has been noted.
             self.shared.ledger.note_error(&error);
             self.publish(state);
             return error;

@@ -140,9 +140,10 @@ pub(super) fn check_services(exports: &[Arc<ExportPlan>]) -> Result<(), PolicyEr
             let service = &exports[func.0 as usize];
             if !service.is_fingerprint() {
                 return Err(refuse(format!(
-                    "`{name}`: fingerprint `{}` has type {}, needed is (handle) -> numbers, or a \
-                     `pure` export of one handle that gives values, bytes or text",
-                    service.name, service.wasm_ty
+                    "`{name}`: fingerprint `{}` {}, needed is (handle) -> numbers, or a `pure` export of \
+                     one handle that gives values, bytes or text",
+                    service.name,
+                    service.described()
                 )));
             }
         }
@@ -214,17 +215,36 @@ impl ExportPlan {
     /// Whether it can say what an object is like.
     fn is_fingerprint(&self) -> bool {
         let params = self.wasm_ty.params();
+        // Numbers that are addresses differ from one generation to the next.
         let numbers = matches!(params, [ValType::I32 | ValType::I64])
             && !self.wasm_ty.results().is_empty()
-            && !self.wasm_ty.results().iter().any(|ty| ty.is_reference());
+            && !self.wasm_ty.results().iter().any(|ty| ty.is_reference())
+            && self
+                .results
+                .iter()
+                .all(|result| result.kind == ResultKind::Value);
         let by_policy = self.role == Role::Pure
             && matches!(self.args.as_slice(), [ArgKind::Handle(_)])
             && !self.results.is_empty()
-            && !self
-                .results
-                .iter()
-                .any(|result| matches!(result.kind, ResultKind::Pointer));
+            && !self.results.iter().any(|result| {
+                matches!(
+                    result.kind,
+                    ResultKind::Pointer | ResultKind::Struct(_) | ResultKind::Structs(_)
+                )
+            });
         numbers || by_policy
+    }
+
+    /// What it takes and gives, in words: as the policy says, or else its type.
+    pub(super) fn described(&self) -> String {
+        let list = |kinds: Vec<String>| kinds.join(", ");
+        let args = self.args.iter().map(ToString::to_string).collect();
+        let results = self.results.iter().map(|result| result.kind.to_string());
+        let (args, results) = (list(args), list(results.collect()));
+        format!(
+            "has role {}, type {} and by the policy ({args}) -> ({results})",
+            self.role, self.wasm_ty
+        )
     }
 
     /// Whether the module offers what its results need.

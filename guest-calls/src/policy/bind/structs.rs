@@ -26,6 +26,18 @@ pub(super) fn bind_structs(
             structs.push(plan);
         }
     }
+    let all: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();
+    let known: Vec<&str> = structs.iter().map(|plan| &*plan.name).collect();
+    check_names(exports, &known, &all)?;
+    Ok(structs)
+}
+
+/// Checks that exports deal in structs that are `known` alone. The policy describes `all`.
+pub(super) fn check_names(
+    exports: &[Arc<ExportPlan>],
+    known: &[&str],
+    all: &[&str],
+) -> Result<(), PolicyError> {
     for export in exports {
         let args = export.args.iter().filter_map(|kind| match kind {
             ArgKind::Struct(name) | ArgKind::Structs(name) => Some(name),
@@ -38,17 +50,26 @@ pub(super) fn bind_structs(
                 ResultKind::Struct(name) | ResultKind::Structs(name) => Some(name),
                 _ => None,
             });
-        if let Some(name) = args
-            .chain(results)
-            .find(|name| !structs.iter().any(|plan| plan.name == **name))
-        {
+        if let Some(name) = args.chain(results).find(|name| !known.contains(&&***name)) {
             return Err(refuse(format!(
-                "`{}` deals in structs of type `{name}`, which no [[struct]] describes",
-                export.name
+                "`{}` deals in structs of type `{name}`, which {}",
+                export.name,
+                unknown(name, all, "no [[struct]] describes")
             )));
         }
     }
-    Ok(structs)
+    Ok(())
+}
+
+/// Why there is no struct of this name, and which there are.
+fn unknown(name: &str, all: &[&str], why: &str) -> String {
+    if all.contains(&name) {
+        return format!("{why}, because it is optional and the module lacks one of its exports");
+    }
+    match all {
+        [] => why.to_owned(),
+        all => format!("{why}; there are `{}`", all.join("`, `")),
+    }
 }
 
 /// One struct, being resolved.
@@ -92,9 +113,11 @@ impl Binding<'_> {
                     if self.takes(field, set.ty.params()[1], kind));
                 if !takes || !set.results.is_empty() {
                     return Err(self.refuse(&format!(
-                        "needs a setter `{}` that takes a pointer and what `{}` gives, and returns \
-                         nothing",
-                        set.name, get.name
+                        "needs a setter that takes a pointer and what `{}` gives, and returns \
+                         nothing; `{}` {}",
+                        get.name,
+                        set.name,
+                        set.described()
                     )));
                 }
             } else if fields.len() >= by_new {
@@ -115,15 +138,16 @@ impl Binding<'_> {
         if !self.makes(new, &fields[..by_new]) {
             return Err(self.refuse(&format!(
                 "needs a constructor that takes the fields without `set` in order and gives a \
-                 pointer; `{}` is another",
-                new.name
+                 pointer; `{}` {}",
+                new.name,
+                new.described()
             )));
         }
         if !matches!(free.args.as_slice(), [ArgKind::Pointer]) || !free.results.is_empty() {
             return Err(self.refuse(&format!(
-                "needs an export that frees it, which takes a pointer and returns nothing; `{}` is \
-                 another",
-                free.name
+                "needs an export that frees it, which takes a pointer and returns nothing; `{}` {}",
+                free.name,
+                free.described()
             )));
         }
         Ok(StructPlan {
@@ -144,6 +168,11 @@ impl Binding<'_> {
             )));
         };
         let plan = &self.exports[func.0 as usize];
+        if !plan.listed {
+            return Err(self.refuse(&format!(
+                "names `{name}`, which no [[export]] lists; list it as `pure`, with its kinds"
+            )));
+        }
         if plan.role != Role::Pure || plan.needs.is_some() {
             return Err(self.refuse(&format!(
                 "names `{name}`, which is not `pure` or needs another object"
@@ -157,14 +186,26 @@ impl Binding<'_> {
         let misfit = || {
             self.refuse(&format!(
                 "needs a getter that takes a pointer and gives one number, buffer, struct that is \
-                 described before, or list of these; `{}` is another",
-                get.name
+                 described before, or list of these; `{}` {}",
+                get.name,
+                get.described()
             ))
         };
         let ([ArgKind::Pointer], [result]) = (get.args.as_slice(), get.results.as_slice()) else {
             return Err(misfit());
         };
         let position = |name: &String| self.before.iter().position(|plan| plan.name == *name);
+        if let ResultKind::Struct(name) | ResultKind::Structs(name) = &result.kind
+            && position(name).is_none()
+        {
+            let before: Vec<&str> = self.before.iter().map(|plan| &*plan.name).collect();
+            return Err(self.refuse(&format!(
+                "has a field `{}` of kind `{}`, and {}",
+                get.name,
+                result.kind,
+                unknown(name, &before, "no [[struct]] before it describes that")
+            )));
+        }
         let is_number = |ty| {
             matches!(
                 ty,
@@ -273,8 +314,10 @@ mod tests {
                 "is not `pure`",
             ),
             (
-                "name = \"commitment\"",
-                "name = \"point\"",
+                "[[struct]]\nname = \"commitment\"",
+                "[[struct]]\nname = \"point\"\nnew = \"point_one\"\nfree = \"point_free\"\n\
+                 fields = [{ get = \"point_x\", set = \"point_set_x\" }]\n\
+                 [[struct]]\nname = \"commitment\"",
                 "described twice",
             ),
             (
@@ -282,7 +325,31 @@ mod tests {
                 "name = \"other\"",
                 "no [[struct]] describes",
             ),
-            ("name = \"point\"", "name = \"dot\"", "needs a getter"),
+            (
+                "name = \"point\"",
+                "name = \"dot\"",
+                "no [[struct]] describes; there are `dot`, `commitment`",
+            ),
+            (
+                "match = \"commitment_shifted\"",
+                "match = \"nothing*\"",
+                "which no [[export]] lists",
+            ),
+            (
+                "fingerprint = \"srs_digest\"",
+                "fingerprint = \"srs_first\"",
+                "(handle:srs) -> (struct:point), needed is (handle) -> numbers",
+            ),
+            (
+                "fingerprint = \"srs_digest\"",
+                "fingerprint = \"point_x\"",
+                "needed is (handle) -> numbers",
+            ),
+            (
+                "args = [\"handle:srs\"]\nresults = [\"structs:point\"]",
+                "args = [\"handle:srs\"]\nresults = [\"structs:pont\"]",
+                "no [[struct]] describes; there are `point`, `commitment`",
+            ),
             (
                 "artifact = { export = \"srs_get\"",
                 "artifact = { export = \"srs_get_basis\"",
@@ -294,6 +361,21 @@ mod tests {
             let complaint = bind(&policy).unwrap_err();
             assert!(complaint.contains(needle), "{to}: {complaint}");
         }
+    }
+
+    #[test]
+    fn a_struct_is_described_before_those_that_have_it_as_a_field() {
+        let parts: Vec<&str> = POLICY.split("[[struct]]").collect();
+        let (second, rest) = parts[2].split_once("[[export]]").expect("exports follow");
+        let (first, head) = (parts[1], parts[0]);
+        let policy = format!("{head}[[struct]]{second}[[struct]]{first}[[export]]{rest}");
+        let complaint = bind(&policy).unwrap_err();
+        assert!(
+            complaint
+                .contains("`commitment` has a field `commitment_points` of kind `structs:point`"),
+            "{complaint}"
+        );
+        assert!(complaint.contains("no [[struct]] before it"), "{complaint}");
     }
 
     #[test]
