@@ -35,15 +35,18 @@
 
 mod copying;
 mod extents;
+mod file;
 #[cfg(target_os = "linux")]
 mod linux;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use copying::Buffer;
+pub use file::{FILE_ALIGNMENT, FILE_EXTENTS_MAX, FileExtent, ImageFile, WrittenImage};
 #[cfg(target_os = "linux")]
 use linux::Mapped;
 
@@ -84,6 +87,22 @@ pub enum ImageError {
         base: usize,
         /// Its size in bytes.
         bytes: usize,
+    },
+
+    /// Extents of a file that make up no image. Take the state from elsewhere.
+    #[error("the extents are not those of an image: {reason}")]
+    Extents {
+        /// What is wrong with them.
+        reason: &'static str,
+    },
+
+    /// A file of images could not be read or written.
+    #[error("failed to {action}")]
+    File {
+        /// The step that failed, as in "failed to ...".
+        action: &'static str,
+        /// The system's error.
+        source: io::Error,
     },
 
     /// The system refused. Memory, mappings (`vm.max_map_count`) or file descriptors are short.
@@ -190,6 +209,49 @@ impl MemoryImage {
                 }
             }
         }
+    }
+
+    /// Writes the content to a file, from `offset` on, which is a multiple of [`FILE_ALIGNMENT`] as
+    /// the size of the memory is. The file has nothing there yet: pages of zeros are left out. The
+    /// bytes of all extents are shown to `seen` in the file's order, the zeros in them included, in
+    /// pieces of [`FILE_ALIGNMENT`] bytes.
+    ///
+    /// Pages that are shared with older images are written too: the file needs no other.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::File`]; [`ImageError::Extents`] if the size or the offset is not such a
+    /// multiple; [`ImageError::System`] if the image cannot be read.
+    pub fn write_to(
+        &self,
+        file: &File,
+        offset: u64,
+        mut seen: impl FnMut(&[u8]),
+    ) -> Result<WrittenImage, ImageError> {
+        file::write(self, file, offset, &mut seen)
+    }
+
+    /// The image of a memory of `bytes` bytes, of which a file holds these extents, in the order of
+    /// their offsets in the memory. All else is zeros. The extents come from anywhere: they are
+    /// checked. What they hold is not, and is read when it is first needed.
+    ///
+    /// On Linux the image is mapped from a [private](ImageFile::is_private) file, and from a sealed
+    /// copy of any other. On other systems the file is read into a buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Extents`]; [`ImageError::File`]; [`ImageError::System`].
+    pub fn of_file(
+        file: &ImageFile,
+        bytes: u64,
+        extents: &[FileExtent],
+    ) -> Result<Self, ImageError> {
+        let size = file::check(file, bytes, extents)?;
+        #[cfg(target_os = "linux")]
+        let backing = Backing::Mapped(Mapped::of_file(file, size, extents)?);
+        #[cfg(not(target_os = "linux"))]
+        let backing = Backing::Buffer(Buffer::of_file(file, size, extents)?);
+        Ok(Self(Arc::new(backing)))
     }
 
     /// The size of the memory in bytes.
