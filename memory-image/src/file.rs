@@ -303,3 +303,92 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<64>();
     words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copying::Buffer;
+
+    const PAGE: u64 = FILE_ALIGNMENT;
+
+    /// A file with a page of each byte from 1 to 4.
+    fn file() -> ImageFile {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("image");
+        let bytes: Vec<u8> = (1..5).flat_map(|byte| vec![byte; BLOCK_BYTES]).collect();
+        fs::write(&path, bytes).expect("a file");
+        ImageFile::open(&path).expect("it is there")
+    }
+
+    fn extent(start: u64, len: u64, offset: u64) -> FileExtent {
+        FileExtent { start, len, offset }
+    }
+
+    #[test]
+    fn extents_are_put_where_they_belong_in_a_mapping_and_in_a_buffer() {
+        let file = file();
+        let extents = [extent(PAGE, 2 * PAGE, PAGE), extent(4 * PAGE, PAGE, 0)];
+        let image = MemoryImage::of_file(&file, 6 * PAGE, &extents).expect("they fit");
+        let buffer = Buffer::of_file(&file, 6 * BLOCK_BYTES, &extents).expect("they fit");
+        for (page, byte) in (0..).zip([0, 2, 3, 0, 1, 0]) {
+            let mut read = [[0xff; BLOCK_BYTES]; 2];
+            image.read(page * PAGE, &mut read[0]).expect("it is there");
+            buffer.read(page * PAGE, &mut read[1]);
+            assert!(
+                read.concat().iter().all(|read| *read == byte),
+                "page {page}"
+            );
+        }
+    }
+
+    #[test]
+    fn extents_that_make_up_no_image_are_refused() {
+        let file = file();
+        let whole = 6 * PAGE;
+        let last = u64::MAX - (PAGE - 1);
+        let cases: &[(u64, &[FileExtent])] = &[
+            (whole + 1, &[]),
+            (whole, &[extent(0, 0, 0)]),
+            (whole, &[extent(1, PAGE, 0)]),
+            (whole, &[extent(0, PAGE + 4096, 0)]),
+            (whole, &[extent(0, PAGE, 4096)]),
+            (whole, &[extent(0, 5 * PAGE, 0)]),
+            (whole, &[extent(0, PAGE, 4 * PAGE)]),
+            (whole, &[extent(0, PAGE, last)]),
+            (whole, &[extent(last, PAGE, 0)]),
+            (whole, &[extent(0, last, 0)]),
+            (whole, &[extent(5 * PAGE, 2 * PAGE, 0)]),
+            (whole, &[extent(0, 2 * PAGE, 0), extent(PAGE, PAGE, 0)]),
+            (whole, &[extent(PAGE, PAGE, 0), extent(0, PAGE, PAGE)]),
+        ];
+        for (bytes, extents) in cases {
+            let refused = MemoryImage::of_file(&file, *bytes, extents);
+            let refused = refused.expect_err("they fit");
+            assert!(
+                matches!(refused, ImageError::Extents { .. }),
+                "{extents:?}: {refused}"
+            );
+        }
+        let many: Vec<_> = (0..=FILE_EXTENTS_MAX as u64)
+            .map(|number| extent(2 * number * PAGE, PAGE, 0))
+            .collect();
+        assert!(MemoryImage::of_file(&file, 1000 * PAGE, &many).is_err());
+        assert!(MemoryImage::of_file(&file, 1000 * PAGE, &many[1..]).is_ok());
+    }
+
+    #[test]
+    fn only_regular_files_hold_images() {
+        let folder = std::env::temp_dir();
+        let error = ImageFile::open(&folder).expect_err("it is a folder");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let odd = MemoryImage::of_bytes(&[1, 2, 3]);
+        let file = tempfile::tempfile().expect("a file");
+        let page = MemoryImage::of_bytes(&[1; BLOCK_BYTES]);
+        for refused in [
+            odd.write_to(&file, 0, |_| ()),
+            page.write_to(&file, 4096, |_| ()),
+        ] {
+            assert!(matches!(refused, Err(ImageError::Extents { .. })));
+        }
+    }
+}
