@@ -58,5 +58,5 @@ mod write;
 
 pub use error::{Error, Part};
 pub use header::{ENCODING, LAYOUT};
-pub use open::{Check, Opened, open, open_with};
+pub use open::{Check, Inspected, Opened, inspect, open, open_with};
 pub use write::{Written, write};

@@ -71,19 +71,15 @@ pub fn open_with(
     check: Check,
 ) -> Result<Opened, Error> {
     let path = path.as_ref();
-    let file = ImageFile::open(path).map_err(Error::io("open", path))?;
-    let (header, hash) = read_header(path, &file)?;
-    check_module(path, header.module, module)?;
-    let [memories, state, host, notes] = read_sections(path, &file, &header)?;
-    let memories: Vec<Memory> = encoding::decode(path, Part::Memories, &memories)?;
-    let state: State = encoding::decode(path, Part::State, &state)?;
+    let read = Read::from(path)?;
+    check_module(path, read.header.module, module)?;
     let info = module.info();
-    fit::memories(info, &memories)
-        .and_then(|()| fit::state(info, &state))
+    fit::memories(info, &read.memories)
+        .and_then(|()| fit::state(info, &read.state))
         .map_err(|reason| Error::invalid(path, reason))?;
-    let host = host_state(path, module, state.host, &host)?;
-    let memories = images(path, &file, &header, memories)?;
-    let snapshot = snapshot(header.module, &memories, &state);
+    let host = host_state(path, module, read.state.host, &read.host)?;
+    let memories = images(path, &read.file, &read.header, read.memories)?;
+    let snapshot = snapshot(read.header.module, &memories, &read.state);
     let contents = Contents::new(path, memories)?;
     if check == Check::Before {
         contents.verify()?;
@@ -93,10 +89,75 @@ pub fn open_with(
             Some(host) => snapshot.with_host(host),
             None => snapshot,
         },
-        notes,
-        hash,
+        notes: read.notes,
+        hash: read.hash,
         contents,
     })
+}
+
+/// What a file says of itself, to one who does not have its module.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The module that the state is of.
+    pub module: ModuleHash,
+    /// What was given to [`write()`](crate::write()).
+    pub notes: Vec<u8>,
+    /// The same as [`Written::hash`](crate::Written::hash).
+    pub hash: [u8; 32],
+    /// The length of the file in bytes.
+    pub bytes: u64,
+    /// The size of all memories in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Checks all hashes of a file, of whatever module it is, and says what is in it. Whether that is a
+/// state of the module only [`open`] can tell.
+///
+/// # Errors
+///
+/// As [`open`], but for [`Error::Module`] and [`Error::Host`].
+pub fn inspect(path: impl AsRef<Path>) -> Result<Inspected, Error> {
+    let path = path.as_ref();
+    let read = Read::from(path)?;
+    let memories = images(path, &read.file, &read.header, read.memories)?;
+    let sizes = memories.iter().map(|(memory, _)| memory.bytes);
+    let memory_bytes = sizes.fold(0, u64::saturating_add);
+    Contents::new(path, memories)?.verify()?;
+    Ok(Inspected {
+        module: read.header.module,
+        notes: read.notes,
+        hash: read.hash,
+        bytes: read.file.bytes(),
+        memory_bytes,
+    })
+}
+
+/// A file of which everything but the contents of memories is read, and compared with its hashes.
+struct Read {
+    file: ImageFile,
+    header: Header,
+    hash: [u8; 32],
+    memories: Vec<Memory>,
+    state: State,
+    host: Vec<u8>,
+    notes: Vec<u8>,
+}
+
+impl Read {
+    fn from(path: &Path) -> Result<Self, Error> {
+        let file = ImageFile::open(path).map_err(Error::io("open", path))?;
+        let (header, hash) = read_header(path, &file)?;
+        let [memories, state, host, notes] = read_sections(path, &file, &header)?;
+        Ok(Self {
+            memories: encoding::decode(path, Part::Memories, &memories)?,
+            state: encoding::decode(path, Part::State, &state)?,
+            file,
+            header,
+            hash,
+            host,
+            notes,
+        })
+    }
 }
 
 fn read_header(path: &Path, file: &ImageFile) -> Result<(Header, [u8; 32]), Error> {

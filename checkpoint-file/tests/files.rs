@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint_file::{Check, Error, Part, open, open_with, write};
+use checkpoint_file::{Check, Error, Part, inspect, open, open_with, write};
 use engine_api::{
     DroppedSegments, ExternRef, GlobalIndex, MemoryImage, MemoryIndex, Module, ModuleHash,
     Reference, Snapshot, SnapshotParts, TableIndex, Val,
@@ -193,6 +193,22 @@ fn a_state_comes_back_to_the_bit() {
         assert_eq!(second.hash, opened.hash);
         assert!(fs::read(&again).unwrap() == kit.bytes);
     }
+}
+
+#[test]
+fn a_file_is_inspected_without_its_module() {
+    let kit = Kit::new();
+    let inspected = inspect(kit.path()).unwrap();
+    assert_eq!(inspected.module, ModuleHash::of(b"module"));
+    assert_eq!(inspected.notes, b"notes");
+    assert_eq!(inspected.bytes, kit.bytes.len() as u64);
+    assert_eq!(inspected.memory_bytes, 52 * PAGE as u64);
+    assert_eq!(inspected.hash, open(kit.path(), &kit.module).unwrap().hash);
+    let mut bytes = kit.bytes.clone();
+    bytes[PAGE + 1] ^= 1;
+    let path = kit.folder.path().join("changed");
+    replace(&path, &bytes);
+    assert!(matches!(inspect(&path), Err(Error::Damaged { .. })));
 }
 
 #[test]

@@ -29,9 +29,39 @@
 //!    be unmapped with the memory. So a failed mapping is plugged with anonymous pages at once. If
 //!    even that fails, the process ends ([`std::process::abort`]): there is nothing sound left to
 //!    do.
-//! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking
+//! 4. *Nothing changes an image.* The memfds are sealed against writing, growing and shrinking
 //!    before any other memory maps them: none of their pages can change or vanish under a guest
-//!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page.
+//!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page. Of files
+//!    with a name this is weaker, see below.
+//!
+//! # Images of files
+//!
+//! [`MemoryImage::write_to`] writes an image to a regular file, and [`MemoryImage::of_file`] makes
+//! one of it, in another process too. Linux can seal no such file. A page of the file that no
+//! memory has written to yet changes with the file, and if the file becomes shorter, the next access
+//! ends the process (`SIGBUS`). So an image is mapped only from a file that is *private*
+//! ([`ImageFile::is_private`]): when it is opened, its mode lets nobody write, and its owner is the
+//! user of this process or the system's. What can happen to it after that, and who prevents it:
+//!
+//! * *Other users* cannot write to it, nor give themselves the right. Whoever may write to its
+//!   folder can rename and unlink it, which is harmless: the image holds the file open.
+//! * *The same user and the system's* can give themselves the right to write, and a process of the
+//!   latter needs none. They can as well write to this process's memory (`/proc/PID/mem`), against
+//!   which nothing here is sound. **They must not write to the file, or truncate it, while an image
+//!   of it lives.** Whoever made the file answers for this, as for a program's own executable, which
+//!   is mapped the same way: it is written once under another name, made read-only and then renamed,
+//!   nobody keeps it open for writing, and its folder belongs to one process at a time (a lock). The
+//!   mode and the lock keep honest programs away. They are no proof.
+//! * *The disk* may fail to give a page that was not read before, or was dropped from the cache.
+//!   This too ends the process, as for an executable. It is a reason to read all of a file when it
+//!   is opened, with `read`, where it is an error.
+//! * *A file system of another machine* may change the file whatever its mode says here. Keep such
+//!   files on a local one.
+//!
+//! Any other file is copied into a sealed memfd, and what happens to it later does not matter. That
+//! is the way for whoever cannot promise the above: leave the file writable. It costs a copy of all
+//! content (`docs/checkpoints.md` has figures). A copy that shares the disk's blocks (reflink) would
+//! not help, because its file could be written to as well.
 
 mod copying;
 mod extents;

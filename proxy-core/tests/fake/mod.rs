@@ -21,12 +21,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_api::{
-    Capabilities, Engine, EngineId, Error, Extern, Imports, Instance, Limits, MemoryType, Module,
-    ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot, Val,
+    Capabilities, Engine, EngineId, Error, Extern, HostState, Imports, Instance, Limits,
+    MemoryType, Module, ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot, Val,
 };
 use guest_calls::{Bare, Policy};
 
 pub(crate) use gate::Gate;
+use instance::Described;
 pub(crate) use instance::FakeInstance;
 
 /// What an export does, from the instance and the arguments to the results.
@@ -491,6 +492,15 @@ impl Module for FakeModule {
         let mut instance = self.unstarted(imports, limits)?;
         instance.take_over(snapshot)?;
         Ok(Box::new(instance))
+    }
+
+    fn decode_host_state(&self, bytes: &[u8]) -> Result<Arc<dyn HostState>, Error> {
+        match String::from_utf8(bytes.to_vec()) {
+            Ok(described) => Ok(Arc::new(Described(described))),
+            Err(error) => Err(Error::HostState {
+                reason: error.to_string(),
+            }),
+        }
     }
 }
 
