@@ -361,7 +361,7 @@ pub fn hex(snapshot: &engine_api::Snapshot) -> String {
     let digest = snapshot
         .digest()
         .unwrap_or_else(|error| panic!("{error:?}"));
-    format!("{:?}", engine_api::ModuleHash::from_bytes(digest))
+    engine_api::ModuleHash::from_bytes(digest).to_string()
 }
 
 fn limits() -> Limits {
