@@ -786,11 +786,12 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut RealmImage);
+
     #[test]
     fn numbers_that_name_nothing_are_refused() {
         let (heap, references) = rich();
-        type Change = fn(&mut RealmImage);
-        let changes: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 9] = [
             (
                 |image| image.slots[133] = Some(Value::Object(99)),
                 "no object 99",
@@ -816,7 +817,7 @@ mod tests {
             ),
             (|image| image.threads.pools_started = i32::MAX, "pools"),
         ];
-        for (change, named) in changes {
+        for (change, named) in cases {
             let mut changed = image(&heap, &references);
             change(&mut changed);
             let error = decoded(&changed.encode().unwrap()).unwrap_err();

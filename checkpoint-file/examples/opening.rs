@@ -9,10 +9,10 @@
 //! should be on the disk that the journal will be on, and not in memory.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use checkpoint_file::{Check, Error, open, open_with, write};
+use checkpoint_file::{Check, open_with, write};
 use engine_api::{MemoryImage, MemoryIndex, ModuleHash, Snapshot, SnapshotParts};
 
 use module::Shape;
@@ -50,7 +50,7 @@ fn content() -> Vec<u8> {
     (0..BYTES / 8).flat_map(|_| next().to_le_bytes()).collect()
 }
 
-fn main() -> Result<(), Error> {
+fn main() {
     let folder = std::env::args_os()
         .nth(1)
         .map_or_else(std::env::temp_dir, PathBuf::from);
@@ -61,30 +61,37 @@ fn main() -> Result<(), Error> {
         memories: vec![(MemoryIndex(0), image)],
         ..SnapshotParts::empty(ModuleHash::of(b"module"))
     });
-    report("write, and sync", || drop(write(&path, &snapshot, &[])));
-    drop(snapshot);
-    report("open, the contents not checked", || {
-        drop(open_with(&path, &module, Check::Later))
+    report("write, and sync", || {
+        write(&path, &snapshot, &[]).expect("there is room");
     });
-    report("open, the contents checked", || drop(open(&path, &module)));
+    drop(snapshot);
+    let opened = |path: &Path, check| {
+        let opened = open_with(path, &module, check).expect("it was written");
+        assert_eq!(opened.snapshot.bytes(), BYTES as u64);
+    };
+    report("open, the contents not checked", || {
+        opened(&path, Check::Later)
+    });
+    report("open, the contents checked", || {
+        opened(&path, Check::Before)
+    });
     let copy = path.with_extension("copy");
     fs::copy(&path, &copy).expect("there is room for a copy");
     make_writable(&copy);
-    report("open a file that others may write to: it is copied", || {
-        drop(open_with(&copy, &module, Check::Later));
+    report("open one that others may write to: it is copied", || {
+        opened(&copy, Check::Later);
     });
     for path in [path, copy] {
         fs::remove_file(path).expect("it is there");
     }
-    Ok(())
 }
 
 #[cfg(unix)]
-fn make_writable(path: &std::path::Path) {
+fn make_writable(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
 
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("it is ours");
 }
 
 #[cfg(not(unix))]
-fn make_writable(_: &std::path::Path) {}
+fn make_writable(_: &Path) {}

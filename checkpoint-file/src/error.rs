@@ -91,7 +91,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The host's own error.
-        source: engine_api::Error,
+        source: Box<engine_api::Error>,
     },
 
     /// The system refused. After a failed [`write()`](crate::write()) there is no new file, and an

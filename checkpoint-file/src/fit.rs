@@ -1,13 +1,14 @@
 //! Whether what a file says can be a state of a module.
 
-use engine_api::{ModuleInfo, ValType};
+use engine_api::{MemoryType, ModuleInfo, ValType};
 
 use crate::encoding::{Memory, Number, Ref, State};
 
 /// The reason why it cannot, in words.
 type Misfit = Result<(), String>;
 
-/// Every memory of the module is there, with a size that it can have.
+/// Every memory of the module is there. None is smaller than it begins, or larger than its code can
+/// address. Its maximum holds when an instance is made, as all limits do.
 pub(crate) fn memories(info: &ModuleInfo, memories: &[Memory]) -> Misfit {
     let types = info.memories();
     if !memories
@@ -18,8 +19,11 @@ pub(crate) fn memories(info: &ModuleInfo, memories: &[Memory]) -> Misfit {
         return Err("it has not the module's memories".to_owned());
     }
     for (memory, ty) in memories.iter().zip(types) {
-        let least = ty.pages_min.saturating_mul(engine_api::PAGE_BYTES);
-        if !(least..=ty.bytes_max()).contains(&memory.bytes) {
+        let addressable = MemoryType {
+            pages_max: None,
+            ..*ty
+        };
+        if !(ty.bytes_min()..=addressable.bytes_max()).contains(&memory.bytes) {
             let (index, bytes) = (memory.index, memory.bytes);
             return Err(format!("memory {index} cannot have {bytes} bytes"));
         }

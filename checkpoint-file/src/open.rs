@@ -218,7 +218,7 @@ fn host_state(
     let host = module.decode_host_state(bytes);
     host.map(Some).map_err(|source| Error::Host {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     })
 }
 

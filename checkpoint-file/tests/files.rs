@@ -153,8 +153,8 @@ fn put(bytes: &mut [u8], at: usize, number: u64) {
 fn reseal(bytes: &mut [u8]) {
     for number in 0..4 {
         let end = number_at(bytes, CONTENTS_END_AT) as u64;
-        let lengths = (0..4).map(|number| number_at(bytes, SECTIONS_AT + 40 * number) as u64);
-        let whole = lengths.fold(Some(end), |sum, length| sum?.checked_add(length));
+        let mut lengths = (0..4).map(|number| number_at(bytes, SECTIONS_AT + 40 * number) as u64);
+        let whole = lengths.try_fold(end, u64::checked_add);
         if whole == Some(bytes.len() as u64) {
             let (begin, len) = section(bytes, number);
             let hash = blake3::hash(&bytes[begin..begin + len]);
@@ -335,7 +335,11 @@ fn another_module_and_other_versions_are_told_apart() {
     let mut bytes = kit.bytes.clone();
     bytes[LAYOUT_AT] = 9;
     assert!(matches!(kit.error(&bytes), Error::Version { found: 9, .. }));
-    for foreign in [&b"something else of some length"[..], b"w0", &[0; 100_000]] {
+    for foreign in [
+        &b"something else of some length"[..],
+        b"w0",
+        &vec![0; 100_000],
+    ] {
         assert!(matches!(kit.error(foreign), Error::Foreign { .. }));
     }
     assert!(matches!(kit.error(b""), Error::Length { bytes: 0, .. }));
@@ -492,20 +496,20 @@ fn no_length_is_believed() {
     assert!(error.to_string().contains("notes"), "{error}");
 }
 
+type Change = fn(&mut SnapshotParts);
+
 #[test]
 fn a_state_that_does_not_fit_the_module_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint");
     let module = Shape::of_all_kinds("module");
-    type Change = fn(&mut SnapshotParts);
-    let changes: [(Change, &str); 14] = [
+    let cases: [(Change, &str); 13] = [
         (|parts| parts.memories.truncate(1), "memories"),
         (|parts| parts.memories[1].0 = MemoryIndex(2), "memories"),
         (
             |parts| parts.memories[0].1 = memory(0, &[]),
             "cannot have 0 bytes",
         ),
-        (|parts| parts.memories[0].1 = memory(65, &[]), "cannot have"),
         (|parts| parts.globals.truncate(4), "globals of numbers"),
         (
             |parts| parts.globals[0].1 = Val::I64(1),
@@ -535,7 +539,7 @@ fn a_state_that_does_not_fit_the_module_is_refused() {
         (|parts| parts.tables.swap(0, 1), "not in order"),
         (|parts| parts.dropped.data.reverse(), "not in order"),
     ];
-    for (change, named) in changes {
+    for (change, named) in cases {
         let written = all_kinds();
         let mut parts = SnapshotParts {
             module: written.module(),
@@ -547,8 +551,8 @@ fn a_state_that_does_not_fit_the_module_is_refused() {
             objects: written.objects().to_vec(),
         };
         change(&mut parts);
-        let changed = Snapshot::new(parts).with_host(Arc::clone(written.host().unwrap()));
-        write(&path, &changed, b"").unwrap();
+        let other = Snapshot::new(parts).with_host(Arc::clone(written.host().unwrap()));
+        write(&path, &other, b"").unwrap();
         let error = open(&path, &module).unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{error}");
         assert!(error.to_string().contains(named), "{error}");

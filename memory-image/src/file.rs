@@ -226,6 +226,9 @@ pub(crate) fn write(
 /// The unit in which zeros are told from content, in bytes. Chunks are whole blocks.
 const BLOCK_BYTES: usize = 65_536;
 
+/// A block of zeros in an extent.
+static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+
 const _: () = assert!(
     CHUNK_BYTES.is_multiple_of(BLOCK_BYTES) && BLOCK_BYTES as u64 == FILE_ALIGNMENT,
     "extents begin and end with blocks"
@@ -270,7 +273,7 @@ impl Writer<'_> {
             let zeros = start - (last.start + last.len);
             if zeros < ZEROS_BYTES || full {
                 for _ in 0..zeros / FILE_ALIGNMENT {
-                    self.take(&[0; BLOCK_BYTES]);
+                    self.take(&ZEROS);
                 }
                 return;
             }
@@ -331,7 +334,7 @@ mod tests {
         let image = MemoryImage::of_file(&file, 6 * PAGE, &extents).expect("they fit");
         let buffer = Buffer::of_file(&file, 6 * BLOCK_BYTES, &extents).expect("they fit");
         for (page, byte) in (0..).zip([0, 2, 3, 0, 1, 0]) {
-            let mut read = [[0xff; BLOCK_BYTES]; 2];
+            let mut read = [(); 2].map(|()| vec![0xff; BLOCK_BYTES]);
             image.read(page * PAGE, &mut read[0]).expect("it is there");
             buffer.read(page * PAGE, &mut read[1]);
             assert!(
@@ -383,7 +386,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         let odd = MemoryImage::of_bytes(&[1, 2, 3]);
         let file = tempfile::tempfile().expect("a file");
-        let page = MemoryImage::of_bytes(&[1; BLOCK_BYTES]);
+        let page = MemoryImage::of_bytes(&vec![1; BLOCK_BYTES]);
         for refused in [
             odd.write_to(&file, 0, |_| ()),
             page.write_to(&file, 4096, |_| ()),

@@ -150,7 +150,7 @@ fn a_buffer_is_written_to_a_file_as_a_mapping_is() {
 #[test]
 fn content_in_many_places_is_written_in_few_extents() {
     let mut memory = Memory::new(1024);
-    for place in 0..1024 / 17 + 1 {
+    for place in 0..=1024 / 17 {
         memory.data()[place * 17 * PAGE] = 1;
     }
     let image = memory.capture(None);

@@ -1,16 +1,15 @@
 //! The instance that a script's functions run on: a memory that only grows, an allocator, objects
 //! and counters.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use engine_api::{
-    Caller, Engine, EngineId, Error, FuncIndex, GlobalIndex, HostFunc, HostState, Instance,
-    Interrupt, Interrupter, Limits, MemoryImage, MemoryIndex, MemoryMeter, ModuleHash, ModuleInfo,
-    NumericType, PAGE_BYTES, Slot, Snapshot, SnapshotParts, TableIndex, Trap, Val,
+    Caller, Engine, EngineId, Error, FuncIndex, GlobalIndex, HostFunc, Instance, Interrupt,
+    Interrupter, Limits, MemoryImage, MemoryIndex, MemoryMeter, ModuleInfo, NumericType,
+    PAGE_BYTES, Slot, Snapshot, SnapshotParts, TableIndex, Trap, Val,
 };
 
 use super::{Behaviour, FakeModule, Probe, address, unsupported};
@@ -209,21 +208,30 @@ impl FakeInstance {
         lines.join("\n")
     }
 
+    /// The memory that the description is in, in whole pages: the module's last one.
+    fn description_index(&self) -> u32 {
+        u32::try_from(self.info.memories().len() - 1).expect("it has two memories at most")
+    }
+
     /// Takes the state over from a snapshot: the reverse of [`FakeInstance::describe`].
     pub(super) fn take_over(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
-        for (_, image) in snapshot.memories() {
-            self.memory = vec![0; usize::try_from(image.bytes()).expect("it is small")];
-            image.read(0, &mut self.memory)?;
+        let read = |index| {
+            let image = snapshot.memory(MemoryIndex(index))?;
+            let mut bytes = vec![0; usize::try_from(image.bytes()).expect("it is small")];
+            image.read(0, &mut bytes)?;
+            Ok::<_, Error>(bytes)
+        };
+        let described = self.description_index();
+        if described > 0 {
+            self.memory = read(0)?;
         }
-        let host = snapshot.host().expect("the fake's own state is there");
-        let described = host.as_any().downcast_ref();
-        let Described(described) = described.expect("it is the fake's");
         let numbers = |text: &str| -> Vec<u64> {
             let numbers = text.trim_matches(['[', ']']).split(", ");
             numbers.filter_map(|number| number.parse().ok()).collect()
         };
         let small = |number: &str| number.parse().expect("a number");
-        for line in described.lines() {
+        let described = String::from_utf8(read(described)?).expect("it is text");
+        for line in described.trim_end_matches('\0').lines() {
             let (kind, rest) = line.split_once(' ').expect("a kind and more");
             let (key, value) = rest.split_once(' ').unwrap_or((rest, ""));
             match kind {
@@ -431,47 +439,21 @@ impl Instance for FakeInstance {
         if self.has_unheld_state {
             return Err(unsupported(self.engine, "snapshots of this"));
         }
-        let memories = self.info.memories().iter().map(|_| &self.memory);
+        let mut described = self.describe().into_bytes();
+        described.resize(described.len().next_multiple_of(65_536), 0);
+        let first = (self.description_index() > 0).then_some(&self.memory);
+        let memories = first.into_iter().chain([&described]);
         let memories = memories.map(|bytes| MemoryImage::of_bytes(bytes));
         let globals = self.info.mutable_globals();
         let globals = globals.map(|(index, _)| (index, self.globals[index.0 as usize].clone()));
-        let snapshot = Snapshot::new(SnapshotParts {
+        Ok(Snapshot::new(SnapshotParts {
             memories: (0..).map(MemoryIndex).zip(memories).collect(),
             globals: globals.collect(),
             ..SnapshotParts::empty(self.info.hash())
-        });
-        Ok(snapshot.with_host(Arc::new(Described(self.describe()))))
+        }))
     }
 
     fn discard_memories(&mut self) {
         self.memory.fill(0xdd);
-    }
-}
-
-/// The state that a real instance would have in its memory, in a snapshot.
-#[derive(Debug)]
-pub(super) struct Described(pub(super) String);
-
-impl HostState for Described {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn difference(&self, other: &dyn HostState) -> Option<String> {
-        let other = other.as_any().downcast_ref::<Self>();
-        let equal = other.is_some_and(|other| other.0 == self.0);
-        (!equal).then(|| "memory 1, which only the fake has".to_owned())
-    }
-
-    fn digest(&self) -> [u8; 32] {
-        *ModuleHash::of(self.0.as_bytes()).as_bytes()
-    }
-
-    fn bytes_kept(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn encode(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.0.clone().into_bytes())
     }
 }

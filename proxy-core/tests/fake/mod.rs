@@ -21,13 +21,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_api::{
-    Capabilities, Engine, EngineId, Error, Extern, HostState, Imports, Instance, Limits,
-    MemoryType, Module, ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot, Val,
+    Capabilities, Engine, EngineId, Error, Extern, Imports, Instance, Limits, MemoryType, Module,
+    ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot, Val,
 };
 use guest_calls::{Bare, Policy};
 
 pub(crate) use gate::Gate;
-use instance::Described;
 pub(crate) use instance::FakeInstance;
 
 /// What an export does, from the instance and the arguments to the results.
@@ -225,6 +224,8 @@ impl Script {
             let max = max.map_or_else(String::new, |max| max.to_string());
             line(format_args!("(memory (export \"memory\") {min} {max})"));
         }
+        // For what the functions keep, see `FakeInstance::describe`.
+        line(format_args!("(memory 0 0)"));
         for item in &self.items {
             line(format_args!("{item}"));
         }
@@ -492,15 +493,6 @@ impl Module for FakeModule {
         let mut instance = self.unstarted(imports, limits)?;
         instance.take_over(snapshot)?;
         Ok(Box::new(instance))
-    }
-
-    fn decode_host_state(&self, bytes: &[u8]) -> Result<Arc<dyn HostState>, Error> {
-        match String::from_utf8(bytes.to_vec()) {
-            Ok(described) => Ok(Arc::new(Described(described))),
-            Err(error) => Err(Error::HostState {
-                reason: error.to_string(),
-            }),
-        }
     }
 }
 
