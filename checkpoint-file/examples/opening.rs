@@ -70,10 +70,10 @@ fn main() {
         assert_eq!(opened.snapshot.bytes(), BYTES as u64);
     };
     report("open, the contents not checked", || {
-        opened(&path, Check::Later)
+        opened(&path, Check::Later);
     });
     report("open, the contents checked", || {
-        opened(&path, Check::Before)
+        opened(&path, Check::Before);
     });
     let copy = path.with_extension("copy");
     fs::copy(&path, &copy).expect("there is room for a copy");

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use engine_api::{ImageError, ModuleHash};
 
-/// Why a checkpoint was not written, or not opened. A file that cannot be opened is of no use to this
-/// process: take an older one, or replay the journal.
+/// Why a checkpoint was not written, or not opened. A file that cannot be opened is of no use to
+/// this process: take an older one, or replay the journal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -82,7 +82,8 @@ impl Header {
         (bytes.try_into().expect("the parts add up"), hash)
     }
 
-    /// Reads a header from the first bytes of a file of `file_bytes` bytes, and returns its hash too.
+    /// Reads a header from the first bytes of a file of `file_bytes` bytes, and returns its hash
+    /// too.
     pub(crate) fn decode(
         path: &Path,
         bytes: &[u8],

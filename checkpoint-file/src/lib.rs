@@ -1,9 +1,9 @@
 //! Snapshots in files.
 //!
-//! [`write()`] keeps a [`Snapshot`](engine_api::Snapshot) in a file, and [`open`] makes a snapshot of
-//! the file, in the same process or another one, for the same module on any engine. The memories are
-//! not read into memory: an instance that is restored from the snapshot has them mapped from the file,
-//! copy-on-write. What [`open`] costs is the check of their hashes, on all processors:
+//! [`write()`] keeps a [`Snapshot`](engine_api::Snapshot) in a file, and [`open`] makes a snapshot
+//! of the file, in the same process or another one, for the same module on any engine. The memories
+//! are not read into memory: an instance that is restored from the snapshot has them mapped from
+//! the file, copy-on-write. What [`open`] costs is the check of their hashes, on all processors:
 //! [`Check::Later`] puts it off.
 //!
 //! # Who must leave the file alone
@@ -12,8 +12,8 @@
 //! mapped only if it is still so: a regular file that nobody may write to, and that belongs to the
 //! user of this process or to the system's (`memory_image::ImageFile::is_private`). Any other file,
 //! such as a copy made by `cp`, is copied into sealed memory first: slower, and safe whoever writes
-//! to it. Nobody who may write to this process's memory anyway must change or truncate a mapped file.
-//! Unlinking and renaming it are harmless.
+//! to it. Nobody who may write to this process's memory anyway must change or truncate a mapped
+//! file. Unlinking and renaming it are harmless.
 //!
 //! # Layout
 //!
@@ -39,8 +39,8 @@
 //!                      section 3: notes of whoever wrote the file
 //! ```
 //!
-//! Sections 0 and 1 are encoded by postcard (`src/encoding.rs`). Section 0 has a hash of each MiB of
-//! a memory's extents. So the hash of the header stands for all of the file: [`Written::hash`].
+//! Sections 0 and 1 are encoded by postcard (`src/encoding.rs`). Section 0 has a hash of each MiB
+//! of a memory's extents. So the hash of the header stands for all of the file: [`Written::hash`].
 //!
 //! # What a damaged file does
 //!

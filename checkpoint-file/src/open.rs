@@ -53,9 +53,9 @@ impl Opened {
 ///
 /// # Errors
 ///
-/// [`Error::Foreign`], [`Error::Length`], [`Error::Version`], [`Error::Damaged`], [`Error::Module`],
-/// [`Error::Invalid`] or [`Error::Host`] for what is wrong with the file; [`Error::Io`];
-/// [`Error::Image`].
+/// [`Error::Foreign`], [`Error::Length`], [`Error::Version`], [`Error::Damaged`],
+/// [`Error::Module`], [`Error::Invalid`] or [`Error::Host`] for what is wrong with the file;
+/// [`Error::Io`]; [`Error::Image`].
 pub fn open(path: impl AsRef<Path>, module: &dyn Module) -> Result<Opened, Error> {
     open_with(path, module, Check::Before)
 }

@@ -106,8 +106,8 @@ fn unsupported(reason: String) -> Error {
     Error::Unsupported { reason }
 }
 
-/// Writes the contents. Returns the list of memories, the end of the contents, and the bytes of pages
-/// that are not zero.
+/// Writes the contents. Returns the list of memories, the end of the contents, and the bytes of
+/// pages that are not zero.
 fn write_memories(new: &NewFile, snapshot: &Snapshot) -> Result<(Vec<Memory>, u64, u64), Error> {
     let mut memories = Vec::with_capacity(snapshot.memories().len());
     let mut end = CONTENTS;

@@ -162,8 +162,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// What the host keeps of an instance's state cannot be written down as bytes, or read. Keep the
-    /// journal, and replay.
+    /// What the host keeps of an instance's state cannot be written down as bytes, or read. Keep
+    /// the journal, and replay.
     #[error("the host's part of a state cannot be kept as bytes: {reason}")]
     HostState {
         /// What stands in the way, or what is wrong with the bytes.

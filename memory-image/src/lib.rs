@@ -18,8 +18,8 @@
 //!
 //! 1. *Nobody looks.* The caller vouches that a [`Region`] is a guest's linear memory with no guest
 //!    code running in it, and that no reference into it exists (an engine has its instance by
-//!    `&mut`, and a shared memory by no other instance, with all handles held back). Between calls, compiled code keeps no address in the memory except the base, which
-//!    stays the same.
+//!    `&mut`, and a shared memory by no other instance, with all handles held back). Between calls,
+//!    compiled code keeps no address in the memory except the base, which stays the same.
 //! 2. *The memory owns the reservation.* The region lies in one reservation that its engine made
 //!    and will unmap as a whole, whatever is mapped there by then. The engine requires only that
 //!    these pages can be read and written, as before. Guard pages and the room to grow lie outside
@@ -31,15 +31,15 @@
 //!    do.
 //! 4. *Nothing changes an image.* The memfds are sealed against writing, growing and shrinking
 //!    before any other memory maps them: none of their pages can change or vanish under a guest
-//!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page. Of files
-//!    with a name this is weaker, see below.
+//!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page. Of
+//!    files with a name this is weaker, see below.
 //!
 //! # Images of files
 //!
 //! [`MemoryImage::write_to`] writes an image to a regular file, and [`MemoryImage::of_file`] makes
 //! one of it, in another process too. Linux can seal no such file. A page of the file that no
-//! memory has written to yet changes with the file, and if the file becomes shorter, the next access
-//! ends the process (`SIGBUS`). So an image is mapped only from a file that is *private*
+//! memory has written to yet changes with the file, and if the file becomes shorter, the next
+//! access ends the process (`SIGBUS`). So an image is mapped only from a file that is *private*
 //! ([`ImageFile::is_private`]): when it is opened, its mode lets nobody write, and its owner is the
 //! user of this process or the system's. What can happen to it after that, and who prevents it:
 //!
@@ -48,10 +48,12 @@
 //! * *The same user and the system's* can give themselves the right to write, and a process of the
 //!   latter needs none. They can as well write to this process's memory (`/proc/PID/mem`), against
 //!   which nothing here is sound. **They must not write to the file, or truncate it, while an image
-//!   of it lives.** Whoever made the file answers for this, as for a program's own executable, which
-//!   is mapped the same way: it is written once under another name, made read-only and then renamed,
-//!   nobody keeps it open for writing, and its folder belongs to one process at a time (a lock). The
-//!   mode and the lock keep honest programs away. They are no proof.
+//!   of it lives.** Whoever made the file answers for this, as for a program's own executable,
+//!   which is mapped the same way: it is written once under another name, made read-only and then
+//!   renamed, nobody keeps it open for writing, and its folder belongs to one process at a time (a
+//!   lock). The mode and the lock keep honest programs away. They are no proof, also against other
+//!   code of this process. [`MemoryImage::of_file`] is no `unsafe` function all the same, because
+//!   its caller could check no more than it does.
 //! * *The disk* may fail to give a page that was not read before, or was dropped from the cache.
 //!   This too ends the process, as for an executable. It is a reason to read all of a file when it
 //!   is opened, with `read`, where it is an error.
@@ -60,8 +62,8 @@
 //!
 //! Any other file is copied into a sealed memfd, and what happens to it later does not matter. That
 //! is the way for whoever cannot promise the above: leave the file writable. It costs a copy of all
-//! content (`docs/checkpoints.md` has figures). A copy that shares the disk's blocks (reflink) would
-//! not help, because its file could be written to as well.
+//! content (`docs/checkpoints.md` has figures). A copy that shares the disk's blocks (reflink)
+//! would not help, because its file could be written to as well.
 
 mod copying;
 mod extents;

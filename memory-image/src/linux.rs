@@ -133,8 +133,8 @@ impl Mapped {
         }))
     }
 
-    /// An image of a file, mapped from it if it is private, and else from a sealed copy. The extents
-    /// are checked.
+    /// An image of a file, mapped from it if it is private, and else from a sealed copy. The
+    /// extents are checked.
     pub(crate) fn of_file(
         file: &ImageFile,
         bytes: usize,

@@ -40,8 +40,8 @@ fn main() {
     }
 }
 
-/// Opens a file that another process has written. The arguments are the engine, the guest, the file,
-/// the digest of the state in it, and what the guest does next.
+/// Opens a file that another process has written. The arguments are the engine, the guest, the
+/// file, the digest of the state in it, and what the guest does next.
 fn goes_on_from(arguments: &[String]) {
     let [engine, guest, path, digest, expected] = arguments else {
         panic!("five arguments, not {arguments:?}");
