@@ -208,11 +208,6 @@ impl FakeInstance {
         lines.join("\n")
     }
 
-    /// The memory that the description is in, in whole pages: the module's last one.
-    fn description_index(&self) -> u32 {
-        u32::try_from(self.info.memories().len() - 1).expect("it has two memories at most")
-    }
-
     /// Takes the state over from a snapshot: the reverse of [`FakeInstance::describe`].
     pub(super) fn take_over(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let read = |index| {
@@ -221,16 +216,13 @@ impl FakeInstance {
             image.read(0, &mut bytes)?;
             Ok::<_, Error>(bytes)
         };
-        let described = self.description_index();
-        if described > 0 {
-            self.memory = read(0)?;
-        }
+        self.memory = read(0)?;
         let numbers = |text: &str| -> Vec<u64> {
             let numbers = text.trim_matches(['[', ']']).split(", ");
             numbers.filter_map(|number| number.parse().ok()).collect()
         };
         let small = |number: &str| number.parse().expect("a number");
-        let described = String::from_utf8(read(described)?).expect("it is text");
+        let described = String::from_utf8(read(1)?).expect("it is text");
         for line in described.trim_end_matches('\0').lines() {
             let (kind, rest) = line.split_once(' ').expect("a kind and more");
             let (key, value) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -439,11 +431,10 @@ impl Instance for FakeInstance {
         if self.has_unheld_state {
             return Err(unsupported(self.engine, "snapshots of this"));
         }
+        // In whole pages, as files of snapshots want memories.
         let mut described = self.describe().into_bytes();
         described.resize(described.len().next_multiple_of(65_536), 0);
-        let first = (self.description_index() > 0).then_some(&self.memory);
-        let memories = first.into_iter().chain([&described]);
-        let memories = memories.map(|bytes| MemoryImage::of_bytes(bytes));
+        let memories = [&self.memory, &described].map(|bytes| MemoryImage::of_bytes(bytes));
         let globals = self.info.mutable_globals();
         let globals = globals.map(|(index, _)| (index, self.globals[index.0 as usize].clone()));
         Ok(Snapshot::new(SnapshotParts {
