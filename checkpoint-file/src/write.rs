@@ -25,7 +25,8 @@ pub struct Written {
 
 /// Writes a snapshot to a file, with notes of the caller's. Where this returns, the file is on the
 /// disk as a whole, under its name, and nobody may write to it. An older file of that name is
-/// replaced.
+/// replaced. A process that dies meanwhile leaves a file in the same folder whose name begins with
+/// that of the file and ends with `.partial`; nobody needs it.
 ///
 /// # Errors
 ///
