@@ -95,7 +95,8 @@ pub enum Error {
     },
 
     /// The system refused. After a failed [`write()`](crate::write()) there is no new file, and an
-    /// older one of that name is as before.
+    /// older one of that name is as before. Only where the folder could not be synced the new one
+    /// is in its place, and the older one may be there again after a loss of power.
     #[error("failed to {action} `{path}`", path = .path.display())]
     Io {
         /// The step that failed, as in "failed to ...".
