@@ -6,6 +6,8 @@
 //! and equal realms have equal images. The walk is a list and not a recursion, because a guest
 //! decides how deep its objects are nested.
 
+mod bytes;
+
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
@@ -144,6 +146,12 @@ impl RealmImage {
             Referred::Foreign(reference) => reference.clone(),
         });
         (heap, references.collect())
+    }
+
+    /// The image that [`HostState::encode`] gave as these bytes. They are checked. `invokers` are
+    /// the exports that call closures.
+    pub(crate) fn decode(bytes: &[u8], invokers: &[FuncIndex]) -> Result<Self, engine_api::Error> {
+        bytes::decode(bytes, invokers)
     }
 
     fn new_objects(&self) -> Vec<Arc<Object>> {
@@ -508,6 +516,10 @@ impl HostState for RealmImage {
         let values = self.slots.len() + self.references.len();
         (buffers + objects + values * size_of::<Value>() + self.free.len() * 4) as u64
     }
+
+    fn encode(&self) -> Result<Vec<u8>, engine_api::Error> {
+        bytes::encode(self)
+    }
 }
 
 /// The first difference of two lists of things that are called `what`.
@@ -720,6 +732,107 @@ mod tests {
         }
     }
 
+    fn decoded(bytes: &[u8]) -> Result<RealmImage, String> {
+        RealmImage::decode(bytes, &[FuncIndex(3)]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bytes_hold_everything_and_every_cut_of_them_is_refused() {
+        let (heap, references) = rich();
+        let threads = ThreadsImage {
+            builder: 7,
+            pools_started: 3,
+            pool: Some(PoolImage {
+                number: 3,
+                threads: 2,
+            }),
+        };
+        let taken = RealmImage::of(&heap, &references, threads);
+        let bytes = taken.encode().unwrap();
+        let read = decoded(&bytes).unwrap();
+        assert_eq!(taken.difference(&read), None);
+        assert_eq!(taken.digest(), read.digest());
+        assert_eq!(read.encode().unwrap(), bytes);
+        let (copy, copied) = read.copy();
+        let again = RealmImage::of(&copy, &copied, threads);
+        assert_eq!(taken.digest(), again.digest());
+
+        for len in 0..bytes.len() {
+            assert!(decoded(&bytes[..len]).is_err(), "{len} bytes");
+        }
+        let longer = [&*bytes, &[0]].concat();
+        assert!(decoded(&longer).unwrap_err().contains("after its end"));
+        let other_version = [&[2], &bytes[1..]].concat();
+        assert!(decoded(&other_version).unwrap_err().contains("version 2"));
+        let no_closures = RealmImage::decode(&bytes, &[]).unwrap_err();
+        assert!(no_closures.to_string().contains("closure"), "{no_closures}");
+    }
+
+    /// What is damaged is refused, or is some realm that can be copied and written like any other.
+    #[test]
+    fn damaged_bytes_never_panic() {
+        let (heap, references) = rich();
+        let bytes = image(&heap, &references).encode().unwrap();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                if let Ok(read) = decoded(&damaged) {
+                    let (copy, copied) = read.copy();
+                    assert_eq!(image(&copy, &copied).references.len(), copied.len());
+                    assert!(read.encode().is_ok());
+                }
+            }
+        }
+    }
+
+    type Change = fn(&mut RealmImage);
+
+    #[test]
+    fn numbers_that_name_nothing_are_refused() {
+        let (heap, references) = rich();
+        let cases: [(Change, &str); 9] = [
+            (
+                |image| image.slots[133] = Some(Value::Object(99)),
+                "no object 99",
+            ),
+            (
+                |image| image.references[0] = Referred::Own(Value::Object(99)),
+                "no object 99",
+            ),
+            (|image| image.free.push(132), "slot 132"),
+            (|image| image.free.push(131), "slot 131"),
+            (|image| image.free.push(u32::MAX), "slot 4294967295"),
+            (
+                |image| image.objects[0] = Item::Buffer(BufferOf::Host(1)),
+                "no buffer 1",
+            ),
+            (
+                |image| image.objects[0] = view(BufferOf::Host(0), 1, 3),
+                "3 bytes at 1",
+            ),
+            (
+                |image| image.objects[0] = view(BufferOf::Guest, u64::MAX, 1),
+                "outside",
+            ),
+            (|image| image.threads.pools_started = i32::MAX, "pools"),
+        ];
+        for (change, named) in cases {
+            let mut changed = image(&heap, &references);
+            change(&mut changed);
+            let error = decoded(&changed.encode().unwrap()).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    fn view(buffer: BufferOf, offset: u64, len: u64) -> Item {
+        Item::Bytes {
+            buffer,
+            offset,
+            len,
+        }
+    }
+
     #[test]
     fn the_first_difference_is_named() {
         let heap = |number: f64| {
@@ -766,6 +879,8 @@ mod tests {
         assert_eq!(image(&heap, &copied).difference(&taken), None);
         let other = image(&heap, &[ExternRef::new(7_u32)]);
         assert!(other.difference(&taken).is_some());
+        let error = taken.encode().unwrap_err().to_string();
+        assert!(error.contains("somebody else"), "{error}");
     }
 
     /// A guest decides how deep its objects are nested. A recursion would overflow the stack.
@@ -785,5 +900,7 @@ mod tests {
         let again = image(&copy, &[]);
         assert_eq!(taken.difference(&again), None);
         assert_eq!(taken.digest(), again.digest());
+        let read = decoded(&taken.encode().unwrap()).unwrap();
+        assert_eq!(taken.digest(), read.digest());
     }
 }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Engine, Error, Imports, Instance, Limits, MemoryType, Module, ModuleInfo, PAGE_BYTES,
-    Precompiled, SharedMemory, Snapshot,
+    Engine, Error, HostState, Imports, Instance, Limits, MemoryType, Module, ModuleInfo,
+    PAGE_BYTES, Precompiled, SharedMemory, Snapshot,
 };
 
 use crate::Options;
+use crate::image::RealmImage;
 use crate::instance::HostedInstance;
 use crate::realm::Realm;
 use crate::surface::Surface;
@@ -105,6 +106,10 @@ impl Module for HostedModule {
             self.engine.id(),
             snapshot,
         )?))
+    }
+
+    fn decode_host_state(&self, bytes: &[u8]) -> Result<Arc<dyn HostState>, Error> {
+        Ok(Arc::new(RealmImage::decode(bytes, &self.surface.invokers)?))
     }
 }
 

@@ -79,8 +79,12 @@ impl Bag {
     }
 }
 
+/// The names of errors. A realm that is written down has no others.
+pub(crate) const ERROR_NAMES: [&str; 4] = ["Error", "RangeError", "ReferenceError", "TypeError"];
+
 #[derive(Debug)]
 pub(crate) struct Error {
+    /// One of [`ERROR_NAMES`].
     pub(crate) name: &'static str,
     pub(crate) message: String,
 }
@@ -121,6 +125,7 @@ impl Js {
     }
 
     pub(crate) fn error(name: &'static str, message: impl Into<String>) -> Self {
+        debug_assert!(ERROR_NAMES.contains(&name), "{name}");
         let message = message.into();
         Self::object(Object::Error(Error { name, message }))
     }

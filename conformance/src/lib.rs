@@ -31,6 +31,7 @@ pub mod database;
 pub mod engines;
 pub mod expect;
 pub mod hosted;
+pub mod kept;
 pub mod prelude;
 pub mod probe;
 pub mod process;

@@ -37,6 +37,7 @@ mod engines {
     mod references;
     mod shared_memory;
     mod shared_snapshots;
+    mod snapshot_files;
     mod snapshot_references;
     mod snapshots;
     mod stack;

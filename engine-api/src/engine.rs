@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Capabilities, Error, Imports, Instance, Limits, MemoryType, ModuleInfo, Precompiled,
+    Capabilities, Error, HostState, Imports, Instance, Limits, MemoryType, ModuleInfo, Precompiled,
     SharedMemory, Snapshot,
 };
 
@@ -142,4 +142,18 @@ pub trait Module: Send + Sync + fmt::Debug {
         limits: &Limits,
         snapshot: &Snapshot,
     ) -> Result<Box<dyn Instance>, Error>;
+
+    /// The state of the module's host from the bytes of [`HostState::encode`], which may come from
+    /// anywhere: they are checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HostState`] if the module has no host that keeps state, or if the bytes are of
+    /// another version or damaged.
+    fn decode_host_state(&self, bytes: &[u8]) -> Result<Arc<dyn HostState>, Error> {
+        let _ = bytes;
+        Err(Error::HostState {
+            reason: "the module has no host here that reads one".to_owned(),
+        })
+    }
 }

@@ -162,6 +162,14 @@ pub enum Error {
         reason: String,
     },
 
+    /// What the host keeps of an instance's state cannot be written down as bytes, or read. Keep
+    /// the journal, and replay.
+    #[error("the host's part of a state cannot be kept as bytes: {reason}")]
+    HostState {
+        /// What stands in the way, or what is wrong with the bytes.
+        reason: String,
+    },
+
     /// An image of a linear memory could not be taken or mapped. Make the instance anew, and
     /// replay.
     #[error("a memory could not be captured or restored")]

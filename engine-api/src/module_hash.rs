@@ -14,7 +14,9 @@ impl ModuleHash {
         Self(blake3::hash(wasm).into())
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+    /// The hash that a record of it holds.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

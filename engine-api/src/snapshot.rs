@@ -144,6 +144,19 @@ pub trait HostState: fmt::Debug + Send + Sync {
 
     /// The bytes that the copy keeps.
     fn bytes_kept(&self) -> u64;
+
+    /// The state as bytes, for [`Module::decode_host_state`](crate::Module::decode_host_state) in
+    /// any process. They say in which version of the host's own layout they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HostState`] if the host does not write its state, or part of it cannot be written,
+    /// such as objects of somebody else.
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        Err(Error::HostState {
+            reason: "its host does not write it".to_owned(),
+        })
+    }
 }
 
 impl Snapshot {

@@ -7,6 +7,8 @@ use std::fmt;
     allow(unused_imports, reason = "captures are for the other systems")
 )]
 use crate::Region;
+#[cfg(any(test, not(target_os = "linux")))]
+use crate::{FileExtent, ImageError, ImageFile};
 
 /// The content of a memory in a buffer.
 pub(crate) struct Buffer(Box<[u8]>);
@@ -26,6 +28,32 @@ impl Buffer {
         // here.
         let bytes = unsafe { std::slice::from_raw_parts(region.base.as_ptr(), region.bytes) };
         Self::new(bytes)
+    }
+
+    /// An image of a file. The extents are checked.
+    #[cfg(any(test, not(target_os = "linux")))]
+    pub(crate) fn of_file(
+        file: &ImageFile,
+        bytes: usize,
+        parts: &[FileExtent],
+    ) -> Result<Self, ImageError> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(bytes)
+            .map_err(|error| ImageError::System {
+                action: "make room for an image",
+                source: std::io::Error::new(std::io::ErrorKind::OutOfMemory, error),
+            })?;
+        copy.resize(bytes, 0);
+        for part in parts {
+            let [start, len] = [part.start, part.len]
+                .map(|number| usize::try_from(number).expect("it is in the memory"));
+            file.read(part.offset, &mut copy[start..start + len])
+                .map_err(|source| ImageError::File {
+                    action: "read an image's file",
+                    source,
+                })?;
+        }
+        Ok(Self(copy.into()))
     }
 
     /// # Safety

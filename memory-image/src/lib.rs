@@ -18,8 +18,8 @@
 //!
 //! 1. *Nobody looks.* The caller vouches that a [`Region`] is a guest's linear memory with no guest
 //!    code running in it, and that no reference into it exists (an engine has its instance by
-//!    `&mut`, and a shared memory by no other instance, with all handles held back). Between calls, compiled code keeps no address in the memory except the base, which
-//!    stays the same.
+//!    `&mut`, and a shared memory by no other instance, with all handles held back). Between calls,
+//!    compiled code keeps no address in the memory except the base, which stays the same.
 //! 2. *The memory owns the reservation.* The region lies in one reservation that its engine made
 //!    and will unmap as a whole, whatever is mapped there by then. The engine requires only that
 //!    these pages can be read and written, as before. Guard pages and the room to grow lie outside
@@ -29,21 +29,56 @@
 //!    be unmapped with the memory. So a failed mapping is plugged with anonymous pages at once. If
 //!    even that fails, the process ends ([`std::process::abort`]): there is nothing sound left to
 //!    do.
-//! 4. *Nothing changes an image.* The files are sealed against writing, growing and shrinking
+//! 4. *Nothing changes an image.* The memfds are sealed against writing, growing and shrinking
 //!    before any other memory maps them: none of their pages can change or vanish under a guest
-//!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page.
+//!    (`SIGBUS`). Mappings are private: a guest's writes reach only its own copy of a page. Of
+//!    files with a name this is weaker, see below.
+//!
+//! # Images of files
+//!
+//! [`MemoryImage::write_to`] writes an image to a regular file, and [`MemoryImage::of_file`] makes
+//! one of it, in another process too. Linux can seal no such file. A page of the file that no
+//! memory has written to yet changes with the file, and if the file becomes shorter, the next
+//! access ends the process (`SIGBUS`). So an image is mapped only from a file that is *private*
+//! ([`ImageFile::is_private`]): when it is opened, its mode lets nobody write, and its owner is the
+//! user of this process or the system's. What can happen to it after that, and who prevents it:
+//!
+//! * *Other users* cannot write to it, nor give themselves the right. Whoever may write to its
+//!   folder can rename and unlink it, which is harmless: the image holds the file open.
+//! * *The same user and the system's* can give themselves the right to write, and a process of the
+//!   latter needs none. They can as well write to this process's memory (`/proc/PID/mem`), against
+//!   which nothing here is sound. **They must not write to the file, or truncate it, while an image
+//!   of it lives.** Whoever made the file answers for this, as for a program's own executable,
+//!   which is mapped the same way: it is written once under another name, made read-only and then
+//!   renamed, nobody keeps it open for writing, and its folder belongs to one process at a time (a
+//!   lock). The mode and the lock keep honest programs away. They are no proof, also against other
+//!   code of this process. [`MemoryImage::of_file`] is no `unsafe` function all the same, because
+//!   its caller could check no more than it does.
+//! * *The disk* may fail to give a page that was not read before, or was dropped from the cache.
+//!   This too ends the process, as for an executable. It is a reason to read all of a file when it
+//!   is opened, with `read`, where it is an error.
+//! * *A file system of another machine* may change the file whatever its mode says here. Keep such
+//!   files on a local one.
+//!
+//! Any other file is copied into a sealed memfd, and what happens to it later does not matter. That
+//! is the way for whoever cannot promise the above: leave the file writable. It costs a copy of all
+//! content (`docs/checkpoints.md` has figures). A copy that shares the disk's blocks (reflink)
+//! would not help, because its file could be written to as well.
 
 mod copying;
 mod extents;
+mod file;
 #[cfg(target_os = "linux")]
 mod linux;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use copying::Buffer;
+pub use file::{FILE_ALIGNMENT, FILE_EXTENTS_MAX, FileExtent, ImageFile, WrittenImage};
 #[cfg(target_os = "linux")]
 use linux::Mapped;
 
@@ -84,6 +119,22 @@ pub enum ImageError {
         base: usize,
         /// Its size in bytes.
         bytes: usize,
+    },
+
+    /// Extents of a file that make up no image. Take the state from elsewhere.
+    #[error("the extents are not those of an image: {reason}")]
+    Extents {
+        /// What is wrong with them.
+        reason: &'static str,
+    },
+
+    /// A file of images could not be read or written.
+    #[error("failed to {action}")]
+    File {
+        /// The step that failed, as in "failed to ...".
+        action: &'static str,
+        /// The system's error.
+        source: io::Error,
     },
 
     /// The system refused. Memory, mappings (`vm.max_map_count`) or file descriptors are short.
@@ -190,6 +241,49 @@ impl MemoryImage {
                 }
             }
         }
+    }
+
+    /// Writes the content to a file, from `offset` on, which is a multiple of [`FILE_ALIGNMENT`] as
+    /// the size of the memory is. The file has nothing there yet: pages of zeros are left out. The
+    /// bytes of all extents are shown to `seen` in the file's order, the zeros in them included, in
+    /// pieces of [`FILE_ALIGNMENT`] bytes.
+    ///
+    /// Pages that are shared with older images are written too: the file needs no other.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::File`]; [`ImageError::Extents`] if the size or the offset is not such a
+    /// multiple; [`ImageError::System`] if the image cannot be read.
+    pub fn write_to(
+        &self,
+        file: &File,
+        offset: u64,
+        mut seen: impl FnMut(&[u8]),
+    ) -> Result<WrittenImage, ImageError> {
+        file::write(self, file, offset, &mut seen)
+    }
+
+    /// The image of a memory of `bytes` bytes, of which a file holds these extents, in the order of
+    /// their offsets in the memory. All else is zeros. The extents come from anywhere: they are
+    /// checked. What they hold is not, and is read when it is first needed.
+    ///
+    /// On Linux the image is mapped from a [private](ImageFile::is_private) file, and from a sealed
+    /// copy of any other. On other systems the file is read into a buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Extents`]; [`ImageError::File`]; [`ImageError::System`].
+    pub fn of_file(
+        file: &ImageFile,
+        bytes: u64,
+        extents: &[FileExtent],
+    ) -> Result<Self, ImageError> {
+        let size = file::check(file, bytes, extents)?;
+        #[cfg(target_os = "linux")]
+        let backing = Backing::Mapped(Mapped::of_file(file, size, extents)?);
+        #[cfg(not(target_os = "linux"))]
+        let backing = Backing::Buffer(Buffer::of_file(file, size, extents)?);
+        Ok(Self(Arc::new(backing)))
     }
 
     /// The size of the memory in bytes.

@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
 
 use crate::extents::{Extent as ExtentOf, overlay};
-use crate::{ImageError, Region};
+use crate::file::{FileExtent, ImageFile, is_zero};
+use crate::{CHUNK_BYTES, ImageError, Region};
 
 /// The bytes that are moved, or given back, at a time. No more than this exists twice at any
 /// moment, and a thread that waits for the process's memory map waits no longer than this takes.
@@ -33,7 +34,7 @@ const CHANGED_PART_MAX: usize = 4;
 
 type Extent = ExtentOf<Arc<OwnedFd>>;
 
-/// The content of a memory in sealed memfds.
+/// The content of a memory in sealed memfds, or in a private file ([`crate::ImageFile`]).
 pub(crate) struct Mapped {
     bytes: usize,
     bytes_kept: u64,
@@ -132,6 +133,48 @@ impl Mapped {
         }))
     }
 
+    /// An image of a file, mapped from it if it is private, and else from a sealed copy. The
+    /// extents are checked.
+    pub(crate) fn of_file(
+        file: &ImageFile,
+        bytes: usize,
+        parts: &[FileExtent],
+    ) -> Result<Self, ImageError> {
+        let mut image = Self {
+            bytes,
+            bytes_kept: parts.iter().map(|part| part.len).sum(),
+            extents: Vec::with_capacity(2 * parts.len() + 1),
+        };
+        let (file, offsets) = if file.is_private() {
+            let offsets = parts.iter().map(|part| part.offset).collect();
+            (Arc::clone(&file.file), offsets)
+        } else {
+            copied(&file.file, parts)?
+        };
+        let gap = |from: usize, to: usize| Extent {
+            start: from,
+            len: to - from,
+            source: None,
+        };
+        let mut at = 0;
+        for (part, offset) in parts.iter().zip(offsets) {
+            let extent = Extent {
+                start: usize::try_from(part.start).expect("it is in the memory"),
+                len: usize::try_from(part.len).expect("it is in the memory"),
+                source: Some((Arc::clone(&file), offset)),
+            };
+            if at < extent.start {
+                image.extents.push(gap(at, extent.start));
+            }
+            at = extent.end();
+            image.extents.push(extent);
+        }
+        if at < bytes {
+            image.extents.push(gap(at, bytes));
+        }
+        Ok(image)
+    }
+
     /// # Safety
     ///
     /// As [`crate::MemoryImage::restore`], and the sizes are equal.
@@ -196,10 +239,7 @@ struct Move {
 impl Move {
     /// Makes a file of `bytes` bytes for the parts that will be moved.
     fn new(region: Region, bytes: usize) -> Result<Self, ImageError> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = memfd_create("wasm-proxy-image", flags)
-            .and_then(|file| ftruncate(&file, bytes as u64).map(|()| file))
-            .map_err(failed("make a memfd"))?;
+        let file = new_file(bytes as u64)?;
         Ok(Self {
             region,
             file: Arc::new(file),
@@ -266,10 +306,50 @@ impl Move {
 
     /// Seals the file: from now on nothing can change it.
     fn finish(self) -> Result<(Vec<Extent>, u64), ImageError> {
-        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-        fcntl_add_seals(&self.file, seals).map_err(failed("seal an image"))?;
+        seal(&self.file)?;
         Ok((self.extents, self.bytes_kept))
     }
+}
+
+/// A sealed copy of parts of a file, one after the other, and where each is in it.
+fn copied(file: &OwnedFd, parts: &[FileExtent]) -> Result<(Arc<OwnedFd>, Vec<u64>), ImageError> {
+    let bytes = parts.iter().map(|part| part.len).sum();
+    let copy = new_file(bytes)?;
+    let mut offsets = Vec::with_capacity(parts.len());
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut to = 0;
+    for part in parts {
+        offsets.push(to);
+        for from in (part.offset..part.offset + part.len).step_by(CHUNK_BYTES) {
+            let left = usize::try_from(part.offset + part.len - from).unwrap_or(usize::MAX);
+            let chunk = &mut buffer[..left.min(CHUNK_BYTES)];
+            read_exact(file, from, chunk).map_err(failed_file("read an image's file"))?;
+            write_pages(&copy, chunk, to).map_err(failed("write an image"))?;
+            to += chunk.len() as u64;
+        }
+    }
+    seal(&copy)?;
+    Ok((Arc::new(copy), offsets))
+}
+
+/// Who this process acts for: the owner of the files that it makes.
+pub(crate) fn user() -> io::Result<u32> {
+    let file = memfd_create("wasm-proxy-user", MemfdFlags::CLOEXEC)?;
+    Ok(fstat(&file)?.st_uid)
+}
+
+/// Makes a file of `bytes` zeros.
+fn new_file(bytes: u64) -> Result<OwnedFd, ImageError> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    memfd_create("wasm-proxy-image", flags)
+        .and_then(|file| ftruncate(&file, bytes).map(|()| file))
+        .map_err(failed("make a memfd"))
+}
+
+/// Seals a file: from now on nothing can change it.
+fn seal(file: &OwnedFd) -> Result<(), ImageError> {
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    fcntl_add_seals(file, seals).map_err(failed("seal an image"))
 }
 
 /// A part of a slice that is all zeros, or that is not.
@@ -337,11 +417,6 @@ fn write_pages(file: &OwnedFd, bytes: &[u8], offset: u64) -> io::Result<u64> {
     Ok(written)
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<64>();
-    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
-}
-
 fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, bytes, offset))?;
@@ -354,7 +429,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()
     Ok(())
 }
 
-fn read_exact(file: &OwnedFd, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+pub(crate) fn read_exact(file: &OwnedFd, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
         let read = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buffer, offset))?;
         if read == 0 {
@@ -380,7 +455,7 @@ unsafe fn map(region: Region, extent: &Extent) -> io::Result<()> {
     // SAFETY: the place is a part of the region, for which our caller vouches: whole pages of one
     // reservation that is the memory's own, which nobody looks at. What is mapped there can be read
     // and written, as what was there before. The file is as long as its extents say and sealed, or
-    // else ours alone.
+    // ours alone, or private.
     unsafe {
         let place = region.base.as_ptr().add(extent.start).cast();
         let mapped = match &extent.source {
@@ -485,6 +560,10 @@ fn failed<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ImageEr
         action,
         source: error.into(),
     }
+}
+
+fn failed_file(action: &'static str) -> impl FnOnce(io::Error) -> ImageError {
+    move |source| ImageError::File { action, source }
 }
 
 /// The size of one of the processor's pages in bytes.

@@ -7,9 +7,11 @@
 )]
 #![cfg(target_os = "linux")]
 
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::ptr::{NonNull, null_mut};
 
-use memory_image::{ImageError, MemoryImage, Region, discard};
+use memory_image::{FILE_EXTENTS_MAX, ImageError, ImageFile, MemoryImage, Region, discard};
 use proptest::prelude::*;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
@@ -76,6 +78,101 @@ fn content(image: &MemoryImage) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(image.bytes()).unwrap()];
     image.read(0, &mut bytes).unwrap();
     bytes
+}
+
+/// The same image, from a file that nobody else can reach: it has no name any more. With `private`
+/// false anybody may have been writing to it.
+fn through_file(image: &MemoryImage, private: bool) -> MemoryImage {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let file = File::create_new(&path).unwrap();
+    let mut seen = Vec::new();
+    let offset = 3 * PAGE as u64;
+    let written = image
+        .write_to(&file, offset, |bytes| seen.extend_from_slice(bytes))
+        .unwrap();
+    let mode = if private { 0o400 } else { 0o600 };
+    file.set_permissions(Permissions::from_mode(mode)).unwrap();
+    drop(file);
+    let extents: u64 = written.extents.iter().map(|extent| extent.len).sum();
+    assert_eq!(written.end - offset, extents);
+    assert!(seen == std::fs::read(&path).unwrap()[3 * PAGE..]);
+    let file = ImageFile::open(&path).unwrap();
+    assert_eq!(file.is_private(), private);
+    let image = MemoryImage::of_file(&file, image.bytes(), &written.extents).unwrap();
+    if !private {
+        // It was copied.
+        std::fs::write(&path, b"").unwrap();
+    }
+    image
+}
+
+#[test]
+fn an_image_of_a_file_is_mapped_as_any_other_and_continued() {
+    for private in [true, false] {
+        let mut memory = Memory::new(64);
+        memory.data()[PAGE..].fill(0x5a);
+        let whole = memory.capture(None);
+        let first = through_file(&whole, private);
+        assert_eq!(first.bytes_kept(), 63 * PAGE as u64);
+        assert_eq!(first.digest().unwrap(), whole.digest().unwrap());
+        let mut next = Memory::new(64);
+        next.restore(&first);
+        assert!(next.data() == memory.data());
+        next.data()[10 * PAGE] = 1;
+        next.data()[5] = 2;
+        next.grow(4);
+        let second = next.capture(Some(&first));
+        assert_eq!(second.bytes_kept(), 2 * 4096);
+        // What was written to the memory is not in the file.
+        assert_eq!(first.digest().unwrap(), whole.digest().unwrap());
+        // An image of changes is written as a whole, and needs the older file no more.
+        let third = through_file(&second, private);
+        drop((first, second));
+        let mut last = Memory::new(68);
+        last.restore(&third);
+        assert!(last.data() == next.data());
+        let unchanged = last.capture(Some(&third));
+        assert_eq!(unchanged.bytes_kept(), 0);
+    }
+}
+
+#[test]
+fn a_buffer_is_written_to_a_file_as_a_mapping_is() {
+    let mut memory = Memory::new(40);
+    memory.data()[30 * PAGE] = 1;
+    let buffer = MemoryImage::of_bytes(memory.data());
+    let read = through_file(&buffer, true);
+    assert_eq!(buffer.first_difference(&read).unwrap(), None);
+    assert_eq!(read.bytes_kept(), PAGE as u64);
+}
+
+#[test]
+fn content_in_many_places_is_written_in_few_extents() {
+    let mut memory = Memory::new(1024);
+    for place in 0..=1024 / 17 {
+        memory.data()[place * 17 * PAGE] = 1;
+    }
+    let image = memory.capture(None);
+    let file = tempfile::tempfile().unwrap();
+    let written = image.write_to(&file, 0, |_| ()).unwrap();
+    assert_eq!(written.extents.len(), FILE_EXTENTS_MAX);
+    assert_eq!(written.bytes_kept, 61 * 4096);
+    let read = through_file(&image, true);
+    assert_eq!(image.first_difference(&read).unwrap(), None);
+}
+
+#[test]
+fn a_memory_without_content_has_no_extents() {
+    for pages in [0, 5] {
+        let image = MemoryImage::of_bytes(&vec![0; pages * PAGE]);
+        let read = through_file(&image, true);
+        assert_eq!(
+            (read.bytes(), read.bytes_kept()),
+            ((pages * PAGE) as u64, 0)
+        );
+        assert_eq!(image.first_difference(&read).unwrap(), None);
+    }
 }
 
 #[test]
@@ -204,10 +301,18 @@ fn what_is_given_back_can_still_be_accessed() {
 /// A step of the test.
 #[derive(Clone, Debug)]
 enum Step {
-    Write { at: u32, len: u16, byte: u8 },
+    Write {
+        at: u32,
+        len: u16,
+        byte: u8,
+    },
     Grow(u8),
     Capture,
     Restore,
+    /// Restore the newest image from a file.
+    Reopen {
+        private: bool,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -216,6 +321,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (1_u8..40).prop_map(Step::Grow),
         3 => Just(Step::Capture),
         2 => Just(Step::Restore),
+        1 => any::<bool>().prop_map(|private| Step::Reopen { private }),
     ];
     proptest::collection::vec(step, 1..40)
 }
@@ -248,6 +354,12 @@ proptest! {
                     newest = Some((image, model.clone()));
                 }
                 Step::Restore => if let Some((image, held)) = &newest {
+                    memory = Memory::new(held.len() / PAGE);
+                    memory.restore(image);
+                    model.clone_from(held);
+                },
+                Step::Reopen { private } => if let Some((image, held)) = &mut newest {
+                    *image = through_file(image, private);
                     memory = Memory::new(held.len() / PAGE);
                     memory.restore(image);
                     model.clone_from(held);

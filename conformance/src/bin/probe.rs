@@ -5,6 +5,9 @@
     reason = "a failed expectation is a failed case: it ends the process, and the suite shows why"
 )]
 
+use std::path::Path;
+
+use conformance::kept;
 use conformance::prelude::*;
 use conformance::process::Footprint;
 use conformance::proxied::{STATE, STATE_POLICY};
@@ -15,6 +18,9 @@ fn main() {
     let (case, names) = arguments
         .split_first()
         .expect("the first argument names a case");
+    if case == "goes-on-from" {
+        return goes_on_from(names);
+    }
     let engines: Vec<&EngineUnderTest> = names
         .iter()
         .map(|name| engines::by_name(name).unwrap_or_else(|| panic!("no engine `{name}`")))
@@ -32,6 +38,17 @@ fn main() {
         ("recursion-through-host", [engine]) => recursion_through_host(engine),
         _ => panic!("no case `{case}` for {} engines", engines.len()),
     }
+}
+
+/// Opens a file that another process has written. The arguments are the engine, the guest, the
+/// file, the digest of the state in it, and what the guest does next.
+fn goes_on_from(arguments: &[String]) {
+    let [engine, guest, path, digest, expected] = arguments else {
+        panic!("five arguments, not {arguments:?}");
+    };
+    let engine = engines::by_name(engine).unwrap_or_else(|| panic!("no engine `{engine}`"));
+    let guest = kept::by_name(guest).on(engine).unwrap();
+    guest.goes_on_from(Path::new(path), digest, expected);
 }
 
 const GROWING: &str = r#"(module

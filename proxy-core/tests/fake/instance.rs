@@ -211,9 +211,10 @@ impl FakeInstance {
     /// Takes the state over from a snapshot: the reverse of [`FakeInstance::describe`].
     pub(super) fn take_over(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let read = |index| {
-            let image = snapshot.memory(MemoryIndex(index)).expect("both are there");
+            let image = snapshot.memory(MemoryIndex(index))?;
             let mut bytes = vec![0; usize::try_from(image.bytes()).expect("it is small")];
-            image.read(0, &mut bytes).map(|()| bytes)
+            image.read(0, &mut bytes)?;
+            Ok::<_, Error>(bytes)
         };
         self.memory = read(0)?;
         let numbers = |text: &str| -> Vec<u64> {
@@ -221,7 +222,8 @@ impl FakeInstance {
             numbers.filter_map(|number| number.parse().ok()).collect()
         };
         let small = |number: &str| number.parse().expect("a number");
-        for line in String::from_utf8(read(1)?).expect("it is text").lines() {
+        let described = String::from_utf8(read(1)?).expect("it is text");
+        for line in described.trim_end_matches('\0').lines() {
             let (kind, rest) = line.split_once(' ').expect("a kind and more");
             let (key, value) = rest.split_once(' ').unwrap_or((rest, ""));
             match kind {
@@ -242,11 +244,9 @@ impl FakeInstance {
                 _ => self.tables = numbers(rest),
             }
         }
-        self.globals = snapshot
-            .globals()
-            .iter()
-            .map(|(_, value)| value.clone())
-            .collect();
+        for (index, value) in snapshot.globals() {
+            self.globals[index.0 as usize] = value.clone();
+        }
         Ok(())
     }
 
@@ -431,8 +431,12 @@ impl Instance for FakeInstance {
         if self.has_unheld_state {
             return Err(unsupported(self.engine, "snapshots of this"));
         }
-        let memories = [&self.memory[..], self.describe().as_bytes()].map(MemoryImage::of_bytes);
-        let globals = (0..).map(GlobalIndex).zip(self.globals.iter().cloned());
+        // In whole pages, as files of snapshots want memories.
+        let mut described = self.describe().into_bytes();
+        described.resize(described.len().next_multiple_of(65_536), 0);
+        let memories = [&self.memory, &described].map(|bytes| MemoryImage::of_bytes(bytes));
+        let globals = self.info.mutable_globals();
+        let globals = globals.map(|(index, _)| (index, self.globals[index.0 as usize].clone()));
         Ok(Snapshot::new(SnapshotParts {
             memories: (0..).map(MemoryIndex).zip(memories).collect(),
             globals: globals.collect(),

@@ -223,6 +223,8 @@ impl Script {
         if let Some((min, max)) = self.memory {
             let max = max.map_or_else(String::new, |max| max.to_string());
             line(format_args!("(memory (export \"memory\") {min} {max})"));
+            // For what the functions keep, see `FakeInstance::describe`.
+            line(format_args!("(memory 0 0)"));
         }
         for item in &self.items {
             line(format_args!("{item}"));

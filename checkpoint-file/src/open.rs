@@ -1,0 +1,271 @@
+//! From a file to a snapshot.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use engine_api::{
+    DroppedSegments, ExternRef, GlobalIndex, HostState, MemoryImage, MemoryIndex, Module,
+    ModuleHash, Snapshot, SnapshotParts,
+};
+use memory_image::ImageFile;
+
+use crate::contents::Contents;
+use crate::encoding::{self, Memory, State};
+use crate::header::{CONTENTS, HEADER_BYTES, Header, SECTIONS, Section};
+use crate::{Error, Part, fit};
+
+/// When the contents of memories are compared with their hashes. All else is compared before a file
+/// is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// Before the file is opened. It reads all of it, on all processors.
+    #[default]
+    Before,
+    /// By [`Opened::verify`], while instances may already run on the contents. Until then they may
+    /// have any content, as after an undetected error of the disk.
+    Later,
+}
+
+/// A checkpoint from a file. The file stays open while the snapshot or an instance from it lives.
+#[derive(Debug)]
+pub struct Opened {
+    /// The state. Its memories are mapped from the file when an instance is restored.
+    pub snapshot: Snapshot,
+    /// What was given to [`write()`](crate::write()).
+    pub notes: Vec<u8>,
+    /// The same as [`Written::hash`](crate::Written::hash).
+    pub hash: [u8; 32],
+    contents: Contents,
+}
+
+impl Opened {
+    /// Compares the contents of all memories with their hashes, on all processors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] with the first piece that was found; [`Error::Io`]; [`Error::Image`].
+    pub fn verify(&self) -> Result<(), Error> {
+        self.contents.verify()
+    }
+}
+
+/// Opens a checkpoint of a module, and checks all of it.
+///
+/// # Errors
+///
+/// [`Error::Foreign`], [`Error::Length`], [`Error::Version`], [`Error::Damaged`],
+/// [`Error::Module`], [`Error::Invalid`] or [`Error::Host`] for what is wrong with the file;
+/// [`Error::Io`]; [`Error::Image`].
+pub fn open(path: impl AsRef<Path>, module: &dyn Module) -> Result<Opened, Error> {
+    open_with(path, module, Check::Before)
+}
+
+/// Opens a checkpoint of a module. `check` says when the contents of memories are checked.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_with(
+    path: impl AsRef<Path>,
+    module: &dyn Module,
+    check: Check,
+) -> Result<Opened, Error> {
+    let path = path.as_ref();
+    let read = Read::from(path)?;
+    check_module(path, read.header.module, module)?;
+    let info = module.info();
+    fit::memories(info, &read.memories)
+        .and_then(|()| fit::state(info, &read.state))
+        .map_err(|reason| Error::invalid(path, reason))?;
+    let host = host_state(path, module, read.state.host, &read.host)?;
+    let memories = images(path, &read.file, &read.header, read.memories)?;
+    let snapshot = snapshot(read.header.module, &memories, &read.state);
+    let contents = Contents::new(path, memories)?;
+    if check == Check::Before {
+        contents.verify()?;
+    }
+    Ok(Opened {
+        snapshot: match host {
+            Some(host) => snapshot.with_host(host),
+            None => snapshot,
+        },
+        notes: read.notes,
+        hash: read.hash,
+        contents,
+    })
+}
+
+/// What a file says of itself, to one who does not have its module.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The module that the state is of.
+    pub module: ModuleHash,
+    /// What was given to [`write()`](crate::write()).
+    pub notes: Vec<u8>,
+    /// The same as [`Written::hash`](crate::Written::hash).
+    pub hash: [u8; 32],
+    /// The length of the file in bytes.
+    pub bytes: u64,
+    /// The size of all memories in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Checks all hashes of a file, of whatever module it is, and says what is in it. Whether that is a
+/// state of the module only [`open`] can tell.
+///
+/// # Errors
+///
+/// As [`open`], but for [`Error::Module`] and [`Error::Host`].
+pub fn inspect(path: impl AsRef<Path>) -> Result<Inspected, Error> {
+    let path = path.as_ref();
+    let read = Read::from(path)?;
+    let memories = images(path, &read.file, &read.header, read.memories)?;
+    let sizes = memories.iter().map(|(memory, _)| memory.bytes);
+    let memory_bytes = sizes.fold(0, u64::saturating_add);
+    Contents::new(path, memories)?.verify()?;
+    Ok(Inspected {
+        module: read.header.module,
+        notes: read.notes,
+        hash: read.hash,
+        bytes: read.file.bytes(),
+        memory_bytes,
+    })
+}
+
+/// A file of which everything but the contents of memories is read, and compared with its hashes.
+struct Read {
+    file: ImageFile,
+    header: Header,
+    hash: [u8; 32],
+    memories: Vec<Memory>,
+    state: State,
+    host: Vec<u8>,
+    notes: Vec<u8>,
+}
+
+impl Read {
+    fn from(path: &Path) -> Result<Self, Error> {
+        let file = ImageFile::open(path).map_err(Error::io("open", path))?;
+        let (header, hash) = read_header(path, &file)?;
+        let [memories, state, host, notes] = read_sections(path, &file, &header)?;
+        Ok(Self {
+            memories: encoding::decode(path, Part::Memories, &memories)?,
+            state: encoding::decode(path, Part::State, &state)?,
+            file,
+            header,
+            hash,
+            host,
+            notes,
+        })
+    }
+}
+
+fn read_header(path: &Path, file: &ImageFile) -> Result<(Header, [u8; 32]), Error> {
+    // As much of the header's block as there is.
+    let block = file.bytes().min(CONTENTS);
+    let mut block = vec![0; usize::try_from(block).expect("a block is small")];
+    file.read(0, &mut block).map_err(Error::io("read", path))?;
+    let (header, hash) = Header::decode(path, &block, file.bytes())?;
+    if block[HEADER_BYTES..].iter().any(|byte| *byte != 0) {
+        return Err(Error::damaged(path, Part::Header));
+    }
+    Ok((header, hash))
+}
+
+fn check_module(path: &Path, found: ModuleHash, module: &dyn Module) -> Result<(), Error> {
+    let expected = module.info().hash();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Module {
+        path: path.to_owned(),
+        found,
+        expected,
+    })
+}
+
+fn read_sections(
+    path: &Path,
+    file: &ImageFile,
+    header: &Header,
+) -> Result<[Vec<u8>; SECTIONS.len()], Error> {
+    let mut contents = [const { Vec::new() }; SECTIONS.len()];
+    let mut offset = header.contents_end;
+    let sections = header.sections.iter().zip(SECTIONS).zip(&mut contents);
+    for ((section, part), content) in sections {
+        *content = vec![0; usize::try_from(section.bytes).expect("sections have a limit")];
+        file.read(offset, content)
+            .map_err(Error::io("read", path))?;
+        if Section::of(content) != *section {
+            return Err(Error::damaged(path, part));
+        }
+        offset += section.bytes;
+    }
+    Ok(contents)
+}
+
+fn host_state(
+    path: &Path,
+    module: &dyn Module,
+    has_host: bool,
+    bytes: &[u8],
+) -> Result<Option<Arc<dyn HostState>>, Error> {
+    if !has_host {
+        let reason = "it has a state of a host, and says that it has none";
+        let empty = bytes.is_empty().then_some(None);
+        return empty.ok_or_else(|| Error::invalid(path, reason));
+    }
+    let host = module.decode_host_state(bytes);
+    host.map(Some).map_err(|source| Error::Host {
+        path: path.to_owned(),
+        source: source.into(),
+    })
+}
+
+/// The images of all memories. Their extents fill the file's contents.
+fn images(
+    path: &Path,
+    file: &ImageFile,
+    header: &Header,
+    memories: Vec<Memory>,
+) -> Result<Vec<(Memory, MemoryImage)>, Error> {
+    let misfit = || Error::invalid(path, "the memories' extents are not what the file holds");
+    let mut at = CONTENTS;
+    let mut images = Vec::with_capacity(memories.len());
+    for memory in memories {
+        let (extents, end) = memory.file_extents(at).ok_or_else(misfit)?;
+        if end > header.contents_end {
+            return Err(misfit());
+        }
+        let image = MemoryImage::of_file(file, memory.bytes, &extents);
+        let image = image.map_err(Error::image("make an image of", path))?;
+        at = end;
+        images.push((memory, image));
+    }
+    if at != header.contents_end {
+        return Err(misfit());
+    }
+    Ok(images)
+}
+
+fn snapshot(module: ModuleHash, memories: &[(Memory, MemoryImage)], state: &State) -> Snapshot {
+    let memories = memories.iter();
+    let references = state.references.iter();
+    Snapshot::new(SnapshotParts {
+        module,
+        memories: memories
+            .map(|(memory, image)| (MemoryIndex(memory.index), image.clone()))
+            .collect(),
+        globals: encoding::globals(state).collect(),
+        references: references
+            .map(|(index, reference)| (GlobalIndex(*index), (*reference).into()))
+            .collect(),
+        tables: encoding::tables(state).collect(),
+        dropped: DroppedSegments {
+            data: state.dropped_data.clone(),
+            elements: state.dropped_elements.clone(),
+        },
+        // The host puts objects of its own in these places.
+        objects: (0..state.objects).map(ExternRef::new).collect(),
+    })
+}
