@@ -7,6 +7,10 @@
 //!
 //! Held back too is what redb writes while it recovers from a full disk: a journal is readable then,
 //! and goes on to hold it back until there is room.
+//!
+//! Afterwards only the header is held back, until the flush. redb asks for no order of writes
+//! between two flushes, and writes the header first. Here it comes last, so a commit for which there
+//! was no room is not in the file, whatever part of it was written.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -25,12 +29,19 @@ pub(crate) struct Staged(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     file: Arc<dyn StoredFile>,
-    /// What is held back. `None` once it is admitted.
-    held: Mutex<Option<Held>>,
+    mode: Mutex<Mode>,
     /// The first operation that failed.
     failure: Mutex<Option<Trouble>>,
     /// Nothing reaches the file any more.
     is_sealed: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// Everything is held back.
+    Held(Held),
+    /// These writes to the header are, in order.
+    Admitted(Vec<(u64, Vec<u8>)>),
 }
 
 /// Changes that the file does not have yet.
@@ -53,6 +64,9 @@ enum Change {
 
 const PAGE: usize = 4096;
 
+/// redb's header has the first page to itself.
+const HEADER_BYTES: u64 = PAGE as u64;
+
 impl Staged {
     pub(crate) fn new(file: Arc<dyn StoredFile>) -> io::Result<Self> {
         let len = file.len()?;
@@ -63,7 +77,7 @@ impl Staged {
         };
         Ok(Self(Arc::new(Inner {
             file,
-            held: Mutex::new(Some(held)),
+            mode: Mutex::new(Mode::Held(held)),
             failure: Mutex::new(None),
             is_sealed: AtomicBool::new(false),
         })))
@@ -77,8 +91,8 @@ impl Staged {
     /// Lets changes through: those held back, and from then on all. If that fails for lack of room,
     /// it can be tried again.
     pub(crate) fn admit(&self) -> Result<(), Trouble> {
-        let mut held = self.held();
-        let Some(changes) = held.as_mut().map(|held| &mut held.changes) else {
+        let mut mode = self.mode();
+        let Mode::Held(Held { changes, .. }) = &mut *mode else {
             return Ok(());
         };
         while let Some(change) = changes.front() {
@@ -94,7 +108,7 @@ impl Staged {
             .map_err(Trouble::of_write)?;
             changes.pop_front();
         }
-        *held = None;
+        *mode = Mode::Admitted(Vec::new());
         Ok(())
     }
 
@@ -119,8 +133,8 @@ impl Staged {
         Ok(&*self.0.file)
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn mode(&self) -> MutexGuard<'_, Mode> {
+        self.0.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the error for whoever asks what made redb fail, and gives redb its like.
@@ -143,49 +157,85 @@ impl Staged {
 
 impl StorageBackend for Staged {
     fn len(&self) -> io::Result<u64> {
-        match self.held().as_ref() {
-            Some(held) => Ok(held.len),
-            None => self.note(self.0.file.len(), Trouble::Failed),
+        match &*self.mode() {
+            Mode::Held(held) => Ok(held.len),
+            Mode::Admitted(_) => self.note(self.0.file.len(), Trouble::Failed),
         }
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let result = match self.held().as_ref() {
-            Some(held) => held.read(&*self.0.file, offset, out),
-            None => self.0.file.read(offset, out),
+        let result = match &*self.mode() {
+            Mode::Held(held) => held.read(&*self.0.file, offset, out),
+            Mode::Admitted(header) => self.0.file.read(offset, out).map(|()| {
+                for (at, bytes) in header {
+                    overlay(offset, out, *at, bytes);
+                }
+            }),
         };
         self.note(result, Trouble::Failed)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut held = self.held();
-        let Some(held) = held.as_mut() else {
-            return self.note(
-                self.open_file().and_then(|file| file.set_len(len)),
-                Trouble::of_write,
-            );
-        };
-        held.set_len(len);
-        Ok(())
+        match &mut *self.mode() {
+            Mode::Held(held) => {
+                held.set_len(len);
+                Ok(())
+            }
+            Mode::Admitted(_) => {
+                let result = self.open_file().and_then(|file| file.set_len(len));
+                self.note(result, Trouble::of_write)
+            }
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut held = self.held();
-        let Some(held) = held.as_mut() else {
-            return self.note(self.open_file().and_then(StoredFile::sync), Trouble::Failed);
-        };
-        held.changes.push_back(Change::Sync);
-        Ok(())
+        match &mut *self.mode() {
+            Mode::Held(held) => {
+                held.changes.push_back(Change::Sync);
+                Ok(())
+            }
+            Mode::Admitted(header) => {
+                let mut flush = || {
+                    let file = self.open_file()?;
+                    for (offset, bytes) in header.drain(..) {
+                        file.write(offset, &bytes)?;
+                    }
+                    file.sync()
+                };
+                // The header takes no room that it did not have. Where even that is refused,
+                // nobody knows which header the file has.
+                self.note(flush(), Trouble::Failed)
+            }
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut held = self.held();
-        let Some(held) = held.as_mut() else {
-            let result = self.open_file().and_then(|file| file.write(offset, data));
-            return self.note(result, Trouble::of_write);
-        };
-        let result = held.write(&*self.0.file, offset, data);
-        self.note(result, Trouble::Failed)
+        match &mut *self.mode() {
+            Mode::Held(held) => {
+                let result = held.write(&*self.0.file, offset, data);
+                self.note(result, Trouble::Failed)
+            }
+            Mode::Admitted(header) if offset < HEADER_BYTES => {
+                header.push((offset, data.to_vec()));
+                Ok(())
+            }
+            Mode::Admitted(_) => {
+                let result = self.open_file().and_then(|file| file.write(offset, data));
+                self.note(result, Trouble::of_write)
+            }
+        }
+    }
+}
+
+/// Puts what was written at one place over what was read at another, where the two overlap.
+fn overlay(offset: u64, out: &mut [u8], at: u64, bytes: &[u8]) {
+    let end = offset + out.len() as u64;
+    for (at, byte) in (at..).zip(bytes) {
+        if (offset..end).contains(&at)
+            && let Ok(index) = usize::try_from(at - offset)
+        {
+            out[index] = *byte;
+        }
     }
 }
 
