@@ -32,11 +32,12 @@
 //!
 //! An acknowledged record is read as it was appended, or reading it is an error: an empty, older,
 //! foreign or damaged journal is told apart by [`StoreError`](proxy_core::StoreError), and refused
-//! without being changed. `docs/durability.md` has the layout, and what each failure gives.
+//! without being changed. It takes a Unix system. `docs/durability.md` has the layout, and what each failure gives.
 //!
 //! | file | job |
 //! |---|---|
 //! | `journal.rs` | the public face: one owner, one lock, the contract of the trait |
+//! | `state.rs` | an open journal behind that lock: every change of it |
 //! | `opening.rs` | what must hold of a directory before it is a journal |
 //! | `records.rs` | records in redb |
 //! | `staged.rs` | the file under redb, whose changes can be held back |
@@ -53,6 +54,7 @@ mod objects;
 mod opening;
 mod records;
 mod staged;
+mod state;
 mod storage;
 mod trouble;
 mod watermark;

@@ -1,5 +1,6 @@
 //! What must hold of a directory before it is a journal.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use proxy_core::{Epoch, Identity, JournalId, Position, StoreError, chain_next, c
 use crate::files::{self, CHECKPOINTS, MANIFEST, NEW, OBJECTS, RECORDS, WATERMARK};
 use crate::manifest::{Manifest, Place};
 use crate::objects::{self, Objects};
-use crate::records::{Beginning, Content, Records};
+use crate::records::{Beginning, Content, Records, Row};
 use crate::storage::{Access, Storage};
 use crate::trouble::Trouble;
 use crate::watermark::Watermark;
@@ -239,8 +240,7 @@ impl Walk<'_> {
             let step = row
                 .map_err(|what| StoreError::Corrupt { position, what })
                 .and_then(|row| {
-                    let last =
-                        follow(self.storage, self.last, position, &row.hash, &row.content)?.0;
+                    let (last, _) = follow(self.storage, self.last, position, &row)?;
                     if let Content::Object { hash, .. } = row.content {
                         self.objects.insert(position, hash);
                     }
@@ -268,36 +268,35 @@ impl Walk<'_> {
 }
 
 /// The place after one more record and the record's bytes, if it is the one that belongs there.
-pub(crate) fn follow(
+pub(crate) fn follow<'a>(
     storage: &dyn Storage,
     last: Place,
     position: Position,
-    hash: &[u8; 32],
-    content: &Content<'_>,
-) -> Result<(Place, Vec<u8>), StoreError> {
+    row: &Row<'a>,
+) -> Result<(Place, Cow<'a, [u8]>), StoreError> {
     let corrupt = |position, what: String| StoreError::Corrupt { position, what };
     let due = last.position.next();
     if position != due {
         let what = format!("the next record is {position}");
         return Err(corrupt(due, what));
     }
-    let bytes = match content {
-        Content::Inline(bytes) => bytes.to_vec(),
+    let bytes = match row.content {
+        Content::Inline(bytes) => Cow::Borrowed(bytes),
         Content::Object { hash, bytes: len } => {
-            let bytes = objects::read(storage, position, hash)?;
-            if bytes.len() as u64 != *len {
+            let bytes = objects::read(storage, position, &hash)?;
+            if bytes.len() as u64 != len {
                 return Err(corrupt(
                     position,
                     "its object has another length".to_owned(),
                 ));
             }
-            bytes
+            Cow::Owned(bytes)
         }
     };
-    if chain_next(&last.hash, position, &bytes) != *hash {
+    if chain_next(&last.hash, position, &bytes) != row.hash {
         return Err(corrupt(position, "its hash is not the chain's".to_owned()));
     }
-    let hash = *hash;
+    let hash = row.hash;
     Ok((Place { position, hash }, bytes))
 }
 

@@ -93,7 +93,7 @@ impl Records {
     }
 
     /// Appends rows, durably. They must be in order, and after those that are there.
-    pub(crate) fn append<'a>(&self, rows: impl Iterator<Item = (Position, Row<'a>)>) -> Result<()> {
+    pub(crate) fn append(&self, rows: &[(Position, Row<'_>)]) -> Result<()> {
         self.write(|transaction| {
             let mut table = transaction.open_table(LOG)?;
             let mut cursor = table.upper_bound_mut(Bound::<u64>::Unbounded)?;

@@ -172,7 +172,7 @@ impl StorageBackend for Staged {
                 }
             }),
         };
-        self.note(result, Trouble::Failed)
+        self.note(result, of_read)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -224,6 +224,13 @@ impl StorageBackend for Staged {
                 self.note(result, Trouble::of_write)
             }
         }
+    }
+}
+
+fn of_read(error: io::Error) -> Trouble {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Trouble::Damaged("its file ends too early".to_owned()),
+        _ => Trouble::Failed(error),
     }
 }
 

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -170,14 +171,12 @@ impl StoredFile for File {
         Ok(self.metadata()?.len())
     }
 
-    #[cfg(unix)]
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(self, out, offset)
+        FileExt::read_exact_at(self, out, offset)
     }
 
-    #[cfg(unix)]
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
+        FileExt::write_all_at(self, bytes, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

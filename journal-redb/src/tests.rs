@@ -65,9 +65,12 @@ fn record(position: u64) -> Vec<u8> {
         1..4 => dice.roll(6000),
         _ => dice.roll(200),
     };
-    (0..len)
-        .map(|at| (at % 251) as u8 ^ position as u8 | 1)
-        .collect()
+    let salt = position.to_le_bytes()[0];
+    let mut bytes: Vec<_> = (0..=250).cycle().take(len).collect();
+    for byte in &mut bytes {
+        *byte ^= salt;
+    }
+    bytes
 }
 
 /// Writes a checkpoint's file as its writer does, and gives what names it.

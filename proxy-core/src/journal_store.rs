@@ -28,8 +28,7 @@ pub const RECORD_BYTES_MAX: u64 = 1 << 30;
 /// for one another; reads see what was appended before them.
 ///
 /// After [`StoreError::Failed`] the store has stopped: what it acknowledged before is on the disk
-/// as far as it said so, and whatever is tried afterwards to change it gives
-/// [`StoreError::Stopped`]. Nothing is retried, because a flush that is repeated after an error can
+/// as far as it said so, and whatever is tried afterwards gives [`StoreError::Stopped`]. Nothing is retried, because a flush that is repeated after an error can
 /// succeed without having written anything. Open the journal again to go on.
 pub trait JournalStore: fmt::Debug + Send + Sync {
     /// The journal's name, which it keeps for life.
@@ -82,7 +81,8 @@ pub trait JournalStore: fmt::Debug + Send + Sync {
     /// * [`StoreError::Truncated`]: some of them are gone; a checkpoint took their place.
     /// * [`StoreError::OutOfOrder`]: the position is after the newest record.
     /// * [`StoreError::Corrupt`]: a record is not what was appended.
-    /// * [`StoreError::Unreadable`]: the system's error.
+    /// * [`StoreError::Unreadable`]: the system's error. The store goes on.
+    /// * [`StoreError::Stopped`].
     fn read_after(
         &self,
         position: Position,

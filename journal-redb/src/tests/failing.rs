@@ -1,5 +1,7 @@
 //! The Nth operation fails, for every N and every fault.
 
+use std::cell::Cell;
+
 use proxy_core::{Flush, JournalStore, Position, StoreError};
 
 use super::{append, checkpoint, create, open, read_all, record};
@@ -132,6 +134,7 @@ fn for_every_operation(fault: Fault, check: impl Fn(&Disk, Option<RedbJournal>, 
 #[test]
 fn a_full_disk_loses_nothing_and_is_got_over_without_opening_again() {
     for fault in [Fault::Full, Fault::ShortThenFull, Fault::OpenFiles] {
+        let got_over = Cell::new(0);
         for_every_operation(fault, |disk, journal, mut caller, what| {
             let Some(error) = caller.error.take() else {
                 return;
@@ -141,7 +144,7 @@ fn a_full_disk_loses_nothing_and_is_got_over_without_opening_again() {
             assert!(is_known, "{what}: {error}");
             if let Some(journal) = journal {
                 let head = journal.head().unwrap();
-                let again = append(&journal, &[b"no room yet"], Flush::Now);
+                let again = append(&journal, &[&vec![1; 70_000]], Flush::Now);
                 if let Err(error) = &again {
                     assert!(matches!(error, StoreError::Full { .. }), "{what}: {error}");
                     assert_eq!(journal.head().unwrap(), head, "{what}");
@@ -153,6 +156,7 @@ fn a_full_disk_loses_nothing_and_is_got_over_without_opening_again() {
                         });
                     let read = journal.read_after(head.position, 1 << 20).unwrap();
                     assert_eq!(read.len(), 2, "{what}");
+                    got_over.set(got_over.get() + 1);
                     drop(journal);
                 } else {
                     // It was something else than the journal that had no room.
@@ -163,6 +167,8 @@ fn a_full_disk_loses_nothing_and_is_got_over_without_opening_again() {
             caller.check(disk, &what);
             caller.check(&disk.after_power_loss(), &what);
         });
+        println!("{fault:?}: got over in {} places", got_over.get());
+        assert!(got_over.get() > 20);
     }
 }
 
@@ -190,10 +196,14 @@ fn a_full_disk_still_gives_what_it_has() {
 #[test]
 fn an_error_of_the_disk_stops_the_journal_and_loses_nothing() {
     for fault in [Fault::Io, Fault::Short] {
+        let stopped = Cell::new(0);
         for_every_operation(fault, |disk, journal, caller, what| {
             if let (Some(error), Some(journal)) = (&caller.error, &journal) {
                 match error {
-                    StoreError::Failed { .. } => check_stopped(journal, &what),
+                    StoreError::Failed { .. } => {
+                        check_stopped(journal, &what);
+                        stopped.set(stopped.get() + 1);
+                    }
                     // It came while something was read, or while a checkpoint's file was written.
                     StoreError::Unreadable { .. } => {}
                     _ => panic!("{what}: {error}"),
@@ -203,21 +213,27 @@ fn an_error_of_the_disk_stops_the_journal_and_loses_nothing() {
             caller.check(&disk.copy(), &what);
             caller.check(&disk.after_power_loss(), &what);
         });
+        println!("{fault:?}: stopped in {} places", stopped.get());
+        assert!(stopped.get() > 50);
     }
 }
 
 #[test]
 fn a_failed_flush_stops_the_journal_for_good() {
+    let stopped = Cell::new(0);
     for_every_operation(Fault::Sync, |disk, journal, caller, what| {
         if let (Some(StoreError::Failed { .. }), Some(journal)) = (&caller.error, &journal) {
             // The fault is over: a flush would succeed now, and mean nothing.
             assert!(!disk.has_fault(), "{what}");
             check_stopped(journal, &what);
+            stopped.set(stopped.get() + 1);
         }
         drop(journal);
         let lost = disk.after_power_loss();
         caller.check(&lost, &what);
     });
+    println!("stopped in {} places", stopped.get());
+    assert!(stopped.get() > 50);
 }
 
 /// Nothing goes any more, and nothing is written.

@@ -94,8 +94,8 @@ pub enum StoreError {
         known: u32,
     },
 
-    /// No room: the disk, a quota or a limit of file sizes. Nothing was appended, and a later
-    /// append succeeds when there is room.
+    /// No room: on the disk, in a quota, within a limit of file sizes or of open files. Nothing was
+    /// appended, and a later append succeeds when there is room.
     #[error("no room for the journal: {source}; free some, and calls are taken again")]
     Full {
         /// The system's error.

@@ -248,6 +248,7 @@ impl JournalStore for MemoryJournal {
         bytes_max: usize,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let state = self.state();
+        state.check_running()?;
         let index = state.index_after(position)?;
         let mut previous = state.hash_at(position)?;
         let mut bytes = 0_usize;
@@ -271,7 +272,9 @@ impl JournalStore for MemoryJournal {
     }
 
     fn hash_at(&self, position: Position) -> Result<[u8; 32], StoreError> {
-        self.state().hash_at(position)
+        let state = self.state();
+        state.check_running()?;
+        state.hash_at(position)
     }
 
     fn checkpoints(&self) -> Result<Vec<CheckpointRef>, StoreError> {
