@@ -81,6 +81,19 @@ fn an_append_that_is_durable_makes_those_before_it_durable() {
 }
 
 #[test]
+fn a_truncation_makes_durable_what_waits() {
+    let disk = Disk::default();
+    let journal = create(&disk).unwrap();
+    append(&journal, &[b"one"], Flush::Now).unwrap();
+    append(&journal, &[b"two", b"three"], Flush::Later).unwrap();
+    let list = [2, 1].map(|at| checkpoint(&disk, &journal, Position(at)).unwrap());
+    journal.truncate(Epoch(1), &list).unwrap();
+    let after = open(&after_power_loss(&disk)).unwrap();
+    assert_eq!(after.head().unwrap().position, Position(3));
+    assert_eq!(read_all(&after).unwrap().len(), 2);
+}
+
+#[test]
 fn closing_flushes() {
     let disk = Disk::default();
     let journal = create(&disk).unwrap();

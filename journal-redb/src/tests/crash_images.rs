@@ -36,6 +36,9 @@ fn run_workload(disk: &Disk) {
                 journal = open(disk).unwrap();
             }
             1..3 => {
+                // A truncation has to make durable what its checkpoint is of.
+                let next = record(head.position.0 + 1);
+                let head = append(&journal, &[&next], Flush::Later).unwrap();
                 let newest = checkpoint(disk, &journal, head.position).unwrap();
                 let list = [Some(newest.clone()), newest_checkpoint.replace(newest)];
                 let mut list: Vec<_> = list.into_iter().flatten().collect();
