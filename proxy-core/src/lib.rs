@@ -60,6 +60,7 @@ mod generation;
 mod holding;
 mod hooks;
 mod journal;
+mod journal_store;
 mod lane;
 mod ledger;
 mod live_generations;
@@ -101,6 +102,11 @@ pub use guest_calls::{
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::{Cut, CutKind, Entry};
+pub use journal_store::{
+    CheckpointRef, Epoch, Fault, Flush, Head, Identity, JournalId, JournalStore, MemoryJournal,
+    Position, RECORD_BYTES_MAX, StoreError, StoredRecord, chain_next, chain_origin,
+    check_checkpoints,
+};
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
 pub use reports::{
