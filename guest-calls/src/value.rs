@@ -240,6 +240,12 @@ macro_rules! first_result {
     };
 }
 
+impl FromIterator<Value> for Results {
+    fn from_iter<I: IntoIterator<Item = Value>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
 impl Results {
     /// All results in order.
     #[must_use]

@@ -258,6 +258,12 @@ impl Plan {
         &self.exports[func.0 as usize]
     }
 
+    /// The plan of an exported function, if there is one with this number.
+    #[must_use]
+    pub fn get(&self, func: FuncIndex) -> Option<&Arc<ExportPlan>> {
+        self.exports.get(func.0 as usize)
+    }
+
     /// The plan of an export of the module that the plan is bound to.
     ///
     /// # Errors
