@@ -9,7 +9,7 @@ use proxy_core::{
     StoredRecord,
 };
 
-use crate::files::{self, CHECKPOINTS, MANIFEST, OBJECTS, RECORDS, WATERMARK};
+use crate::files::{self, CHECKPOINTS, MANIFEST, NEW, OBJECTS, RECORDS, WATERMARK};
 use crate::opening;
 use crate::state::State;
 use crate::storage::{Access, Directory, Storage};
@@ -30,6 +30,10 @@ pub struct RedbJournal {
     /// Given back after everything else.
     _lock: Lock,
 }
+
+/// How much room there has to be after there was none, in bytes: for an append of usual size, and
+/// what redb adds to it.
+const ROOM: u64 = 1 << 20;
 
 type Lock = Box<dyn fmt::Debug + Send + Sync>;
 
@@ -239,6 +243,24 @@ impl JournalStore for RedbJournal {
 
     fn truncate(&self, epoch: Epoch, checkpoints: &[CheckpointRef]) -> Result<Head, StoreError> {
         self.owned(epoch)?.truncate(checkpoints)
+    }
+
+    /// Tries to make a file of [`ROOM`] bytes beside the records. It is not flushed: a failed flush
+    /// of a file that nobody needs must not stop the journal.
+    fn has_room(&self) -> Result<(), StoreError> {
+        drop(self.running()?);
+        let name = format!("room{NEW}");
+        // What a crash has left.
+        drop(self.storage.remove(&name));
+        let tried = self.storage.create(&name).and_then(|file| {
+            let tried = file.set_len(ROOM);
+            drop(file);
+            self.storage.remove(&name)?;
+            tried
+        });
+        tried.map_err(|error| StoreError::Full {
+            source: Arc::new(error),
+        })
     }
 
     fn checkpoint_folder(&self) -> Option<PathBuf> {

@@ -119,6 +119,16 @@ pub trait JournalStore: fmt::Debug + Send + Sync {
     /// * [`StoreError::Failed`] and [`StoreError::Stopped`], as for [`append`](Self::append).
     fn truncate(&self, epoch: Epoch, checkpoints: &[CheckpointRef]) -> Result<Head, StoreError>;
 
+    /// Whether there is room for an append after one that found none. It is asked now and then while
+    /// the disk is full. A store that cannot tell says yes: then the next append is the test.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`]; [`StoreError::Stopped`].
+    fn has_room(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The folder in which files of checkpoints belong, if the store has one.
     fn checkpoint_folder(&self) -> Option<PathBuf>;
 

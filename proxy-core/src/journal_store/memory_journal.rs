@@ -144,6 +144,14 @@ impl State {
         }
     }
 
+    fn check_room(&self) -> Result<(), StoreError> {
+        if self.fault == Some(Fault::Full) {
+            let source = Arc::new(io::ErrorKind::StorageFull.into());
+            return Err(StoreError::Full { source });
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), StoreError> {
         if self.fault == Some(Fault::Flush) {
             let source = io::Error::other("the flush failed");
@@ -214,10 +222,7 @@ impl JournalStore for MemoryJournal {
                 bytes_max: RECORD_BYTES_MAX,
             });
         }
-        if state.fault == Some(Fault::Full) {
-            let source = Arc::new(io::ErrorKind::StorageFull.into());
-            return Err(StoreError::Full { source });
-        }
+        state.check_room()?;
         for bytes in records {
             let position = state.head.position.next();
             let hash = chain_next(&state.head.hash, position, bytes);
@@ -299,6 +304,12 @@ impl JournalStore for MemoryJournal {
             delete_others(folder, checkpoints)?;
         }
         Ok(state.head)
+    }
+
+    fn has_room(&self) -> Result<(), StoreError> {
+        let state = self.state();
+        state.check_running()?;
+        state.check_room()
     }
 
     fn checkpoint_folder(&self) -> Option<PathBuf> {
