@@ -196,6 +196,21 @@ impl Checkpoint {
         }
     }
 
+    /// A checkpoint of an earlier process, as what replays begin with.
+    pub(crate) fn opened(
+        snapshot: Snapshot,
+        objects: Objects,
+        sequence: SequenceNumber,
+        engine: EngineId,
+    ) -> Self {
+        let (objects, history) = (Arc::new(objects), Arc::new([]));
+        let lineage = Lineage::default();
+        Self {
+            is_verified: AtomicBool::new(true),
+            ..Self::new(snapshot, objects, sequence, history, engine, lineage)
+        }
+    }
+
     /// The same state, as what replays begin with. What continues it is a lineage of its own.
     fn as_base(&self) -> Self {
         Self {
@@ -333,6 +348,19 @@ impl Checkpoints {
     /// The checkpoint that replays begin with, if entries were dropped.
     pub(crate) fn base(&self) -> Option<&Arc<Checkpoint>> {
         self.base.as_ref().map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// Sets the checkpoint that replays begin with, which an earlier process has left.
+    pub(crate) fn begin_with(&mut self, base: Arc<Checkpoint>) {
+        let taken = Checkpointed {
+            sequence: base.sequence,
+            engine: base.engine,
+            bytes: base.snapshot.bytes(),
+            bytes_kept: base.snapshot.bytes_kept(),
+            entries: 0,
+            duration: Duration::ZERO,
+        };
+        self.base = Some((base, taken));
     }
 
     /// Whether it is the one that replays begin with.

@@ -2,9 +2,11 @@
 //!
 //! Nothing here can lock what upkeep works on. The one way to it is [`Caretaker`].
 
+mod named;
 mod pinned;
 mod typed;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,14 +15,16 @@ use guest_calls::{OwnedArg, consumed};
 use smallvec::SmallVec;
 
 use crate::artifact_store::EntryArtifact;
+use crate::committer::Batch;
 use crate::event::Event;
 use crate::generation::{Failure, Generation, Recorded, RecordedInstance};
-use crate::journal::Entry;
+use crate::journal::{Answer, AnsweredCall, Entry, hash_of_call, record};
 use crate::policy::plan::ExportPlan;
 use crate::shared::{Failed, Recall, Repetitions, Shared};
 use crate::value::{Arg, Results};
 use crate::{CallError, Error, SequenceNumber};
 
+use named::Named;
 pub use pinned::Pinned;
 pub use typed::Typed;
 
@@ -28,6 +32,9 @@ pub use typed::Typed;
 pub(crate) trait Caretaker: Send + Sync {
     /// Replaces the generation `dead`, which lost its state. Waits until that is done.
     fn recover(&self, dead: u64) -> Result<(), Error>;
+
+    /// Undoes what calls did whose entries could not be written.
+    fn undo(&self);
 
     /// Called without a lane, when a retired generation may just have lost its last call or the
     /// journal has doubled. Does not wait.
@@ -67,6 +74,24 @@ impl DataPlane {
         self.call(self.shared.plan_of(export)?, args)
     }
 
+    /// Makes a call that its caller has given an id, or answers it as before.
+    pub(crate) fn call_with_id(
+        &self,
+        id: &[u8],
+        export: &str,
+        args: &[Arg<'_>],
+    ) -> Result<Results, Error> {
+        let plan = self.shared.plan_of(export)?;
+        if !plan.listed {
+            self.warn_unlisted(plan)?;
+        }
+        if plan.role.is_journaled() {
+            self.call_journaled(plan, args, Some(id))
+        } else {
+            self.call(plan, args)
+        }
+    }
+
     fn call(&self, plan: &Arc<ExportPlan>, args: &[Arg<'_>]) -> Result<Results, Error> {
         if !plan.listed {
             self.warn_unlisted(plan)?;
@@ -74,16 +99,7 @@ impl DataPlane {
         if plan.role.is_journaled() {
             let span = tracing::debug_span!("journaled_call", export = &*plan.name);
             let _entered = span.enter();
-            let results = self.repeat(plan, |generation, repetitions| {
-                self.journaled(generation, plan, args, repetitions)
-            })?;
-            self.shared
-                .leave_artifact(plan, &results, || self.caretaker.tidy_up());
-            let size = &self.shared.journal.size;
-            if size.is_compaction_due() || size.is_long() {
-                self.caretaker.tidy_up();
-            }
-            Ok(results)
+            self.call_journaled(plan, args, None)
         } else {
             self.on_active(plan, |guest| {
                 let outcome = guest.call_pure(plan, args, None);
@@ -91,6 +107,92 @@ impl DataPlane {
                 outcome
             })
         }
+    }
+
+    /// Makes a journaled call, and waits until its entry is as durable as it is to be.
+    fn call_journaled(
+        &self,
+        plan: &Arc<ExportPlan>,
+        args: &[Arg<'_>],
+        id: Option<&[u8]>,
+    ) -> Result<Results, Error> {
+        let refused = |_: &CallError| self.shared.ledger.counts.failed_calls.add(1);
+        let recorded_args = recordable(plan, args).inspect_err(refused)?;
+        let named = id.map(|id| Named {
+            id,
+            call: hash_of_call(&plan.name, &recorded_args),
+        });
+        if let Some(named) = &named {
+            named.check(plan)?;
+            // The answer is known whatever became of the generations.
+            if let Some(answer) = self.known_answer(plan, named)? {
+                self.acknowledge(self.shared.committer().and_then(|own| own.pending()))?;
+                return answer;
+            }
+        }
+        if let Some(committer) = self.shared.committer() {
+            committer.check()?;
+        }
+        let batch = Cell::new(None);
+        let recorded_args = Cell::new(recorded_args);
+        let outcome = self.repeat(plan, |generation, repetitions| {
+            let args = (args, &recorded_args);
+            self.journaled(generation, plan, args, named.as_ref(), repetitions, &batch)
+        });
+        self.acknowledge(batch.take())?;
+        let results = outcome?;
+        self.shared
+            .leave_artifact(plan, &results, || self.caretaker.tidy_up());
+        let size = &self.shared.journal.size;
+        if size.is_compaction_due() || size.is_long() {
+            self.caretaker.tidy_up();
+        }
+        Ok(results)
+    }
+
+    /// Waits for a batch, if callers wait at all.
+    fn acknowledge(&self, batch: Option<Arc<Batch>>) -> Result<(), Error> {
+        let (Some(batch), Some(committer)) = (batch, self.shared.committer()) else {
+            return Ok(());
+        };
+        if !committer.is_waited_for() {
+            return Ok(());
+        }
+        batch.wait().map_err(|source| {
+            self.caretaker.undo();
+            self.shared.ledger.counts.failed_calls.add(1);
+            Error::NotDurable { source }
+        })
+    }
+
+    /// The answer to an earlier call with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CallIdReused`].
+    fn known_answer(
+        &self,
+        plan: &ExportPlan,
+        named: &Named<'_>,
+    ) -> Result<Option<Result<Results, Error>>, Error> {
+        let journal = self.shared.journal.lock();
+        let Some(answered) = journal.answered().get(named.id).cloned() else {
+            return Ok(None);
+        };
+        drop(journal);
+        if answered.call != named.call {
+            let export = plan.name.to_string();
+            return Err(Error::CallIdReused { export });
+        }
+        self.shared.ledger.counts.answered_again.add(1);
+        Ok(Some(match &answered.answer {
+            Answer::Results(values) => Ok(values.iter().cloned().collect()),
+            Answer::Rejected(message) => Err(CallError::Guest {
+                export: plan.name.to_string(),
+                message: message.to_string(),
+            }
+            .into()),
+        }))
     }
 
     /// Runs a pure call on the active generation.
@@ -246,10 +348,11 @@ impl DataPlane {
         &self,
         generation: &Arc<Generation>,
         plan: &ExportPlan,
-        args: &[Arg<'_>],
+        (args, recorded_args): (&[Arg<'_>], &Cell<RecordedArgs>),
+        named: Option<&Named<'_>>,
         repetitions: Repetitions,
+        batch: &Cell<Option<Arc<Batch>>>,
     ) -> Result<Option<Results>, Failed> {
-        let recorded_args = Self::recordable(plan, args).map_err(Failed::for_good)?;
         let Some(mut guest) = generation.enter() else {
             return Ok(None);
         };
@@ -262,6 +365,13 @@ impl DataPlane {
         // A swap stores its pointer while it has the turn, so nothing changes from here on.
         if generation.is_retired() {
             return Ok(None);
+        }
+        if let Some(named) = named
+            && let Some(answer) = self.known_answer(plan, named).map_err(Failed::for_good)?
+        {
+            // Another thread has made this call while this one waited.
+            batch.set(self.shared.committer().and_then(|own| own.pending()));
+            return answer.map(Some).map_err(Failed::for_good);
         }
         let started = Instant::now();
         // Only the call that has the turn appends.
@@ -296,18 +406,31 @@ impl DataPlane {
         }
         let results = std::mem::take(&mut recorded.results);
         let outcome = match recorded.rejected.take() {
-            None => Ok(Some(results)),
-            Some(message) => Err(Failed::for_good(CallError::Guest {
-                export: plan.name.to_string(),
-                message,
-            })),
+            None => Ok(results),
+            Some(message) => Err(message),
         };
+        let answered = named.map(|named| Arc::new(named.answered(&outcome)));
         // A creation that failed leaves nothing behind. Any other call may have changed something
         // before it gave its error, and replay has to change that too.
-        if outcome.is_ok() || !plan.only_creates() {
-            let made = (recorded, artifact, took);
-            if self.append(plan, args, recorded_args, sequence, made) {
+        let kept = if outcome.is_ok() || !plan.only_creates() {
+            // No attempt follows.
+            let recorded_args = recorded_args.take();
+            let entry = entry(plan, args, recorded_args, sequence, recorded, took);
+            let has_freed = !entry.frees.is_empty();
+            let kept = self.append(entry, artifact, answered);
+            if has_freed && kept.is_ok() {
                 generation.note_freed();
+            }
+            kept
+        } else {
+            answered.map_or(Ok(None), |answered| self.append_answer(answered, sequence))
+        };
+        match kept {
+            Ok(own) => batch.set(own),
+            Err(error) => {
+                let cause = format!("the entry of `{}` could not be kept: {error}", plan.name);
+                self.shared.taint(generation, cause);
+                return Err(Failed::for_good(error));
             }
         }
         if outcome.is_ok() {
@@ -316,56 +439,60 @@ impl DataPlane {
         drop(turn);
         drop(guest);
         self.shared.ledger.call_took(took);
-        outcome
+        outcome.map(Some).map_err(|message| {
+            Failed::for_good(CallError::Guest {
+                export: plan.name.to_string(),
+                message,
+            })
+        })
     }
 
-    /// Appends the call's entry. Returns whether the call freed an object.
+    /// Appends an entry to the journal and to the open batch.
     fn append(
         &self,
-        plan: &ExportPlan,
-        args: &[Arg<'_>],
-        recorded_args: SmallVec<[OwnedArg; 2]>,
-        sequence: SequenceNumber,
-        (recorded, artifact, took): (Recorded, Option<Arc<EntryArtifact>>, Duration),
-    ) -> bool {
-        let frees = consumed(plan, args);
-        let shrank = !frees.is_empty();
+        entry: Entry,
+        artifact: Option<Arc<EntryArtifact>>,
+        answered: Option<Arc<AnsweredCall>>,
+    ) -> Result<Option<Arc<Batch>>, Error> {
+        let batch = match self.shared.committer() {
+            Some(committer) => {
+                let record = record::encode_entry(&entry, answered.as_deref());
+                Some(committer.put(record.map_err(unstorable)?, Some(entry.sequence))?)
+            }
+            None => None,
+        };
+        let shrank = !entry.frees.is_empty();
+        let sequence = entry.sequence;
         let mut journal = self.shared.journal.lock();
-        let entry = journal.append(Entry {
-            sequence,
-            func: plan.func,
-            export: Arc::clone(&plan.name),
-            args: recorded_args,
-            host_calls: recorded.host_calls.into(),
-            results: recorded.records,
-            fingerprints: recorded.fingerprints,
-            frees: frees.into_vec().into(),
-            changes: plan.changes.clone(),
-            needs: recorded.needs,
-            took,
-        });
+        let entry = journal.append(entry);
         self.shared.artifacts.of_entries().note(entry, artifact);
+        if let Some(answered) = answered {
+            journal.answered_mut().keep(answered, sequence);
+        }
         drop(journal);
         if shrank {
             self.shared.journal.note_freed();
             self.shared.budget.forget_misfits();
         }
-        shrank
+        Ok(batch)
     }
 
-    fn recordable(
-        plan: &ExportPlan,
-        args: &[Arg<'_>],
-    ) -> Result<SmallVec<[OwnedArg; 2]>, CallError> {
-        let record = |(position, arg): (usize, &Arg<'_>)| {
-            OwnedArg::record(arg).ok_or_else(|| CallError::Argument {
-                export: plan.name.to_string(),
-                position,
-                expected: "something that can be journaled, as the export is not pure".to_owned(),
-                got: arg.kind(),
-            })
+    /// Keeps the answer to a call that left no entry. `next` is the number that it did not take.
+    fn append_answer(
+        &self,
+        answered: Arc<AnsweredCall>,
+        next: SequenceNumber,
+    ) -> Result<Option<Arc<Batch>>, Error> {
+        let batch = match self.shared.committer() {
+            Some(committer) => {
+                let record = record::encode_answer(&answered).map_err(unstorable)?;
+                Some(committer.put(record, None)?)
+            }
+            None => None,
         };
-        args.iter().enumerate().map(record).collect()
+        let mut journal = self.shared.journal.lock();
+        journal.answered_mut().keep(answered, next);
+        Ok(batch)
     }
 
     /// Waits for another generation than the closed one.
@@ -407,4 +534,46 @@ impl DataPlane {
         }
         Ok(())
     }
+}
+
+type RecordedArgs = SmallVec<[OwnedArg; 2]>;
+
+fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<RecordedArgs, CallError> {
+    let record = |(position, arg): (usize, &Arg<'_>)| {
+        OwnedArg::record(arg).ok_or_else(|| CallError::Argument {
+            export: plan.name.to_string(),
+            position,
+            expected: "something that can be journaled, as the export is not pure".to_owned(),
+            got: arg.kind(),
+        })
+    };
+    args.iter().enumerate().map(record).collect()
+}
+
+fn entry(
+    plan: &ExportPlan,
+    args: &[Arg<'_>],
+    recorded_args: RecordedArgs,
+    sequence: SequenceNumber,
+    recorded: Recorded,
+    took: Duration,
+) -> Entry {
+    Entry {
+        sequence,
+        func: plan.func,
+        export: Arc::clone(&plan.name),
+        args: recorded_args,
+        host_calls: recorded.host_calls.into(),
+        results: recorded.records,
+        fingerprints: recorded.fingerprints,
+        frees: consumed(plan, args).into_vec().into(),
+        changes: plan.changes.clone(),
+        needs: recorded.needs,
+        took,
+    }
+}
+
+/// An entry that the store cannot have.
+fn unstorable(reason: String) -> Error {
+    Error::NotStorable { reason }
 }

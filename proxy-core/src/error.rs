@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use engine_api::ModuleHash;
 use guest_calls::listed;
 
-use crate::{CallError, Handle, PolicyError, SequenceNumber};
+use crate::{CallError, Handle, PolicyError, Position, SequenceNumber, StoreError};
 
 /// An error of the proxy. After any of them the proxy goes on serving: the state is the journal's,
 /// and a generation that a call has damaged is rebuilt from it before the next call.
@@ -238,6 +240,176 @@ pub enum Error {
     /// The engine refused the module, its imports or its limits.
     #[error(transparent)]
     Engine(Box<engine_api::Error>),
+
+    /// The disk of the journal is full. The call did not run. Pure calls go on, and journaled ones do
+    /// as soon as there is room again.
+    #[error("nothing can be journaled: {source}; free space on the journal's disk, and call again")]
+    JournalFull {
+        /// What the store says.
+        source: Arc<StoreError>,
+    },
+
+    /// The store of the journal has stopped after an error that must not be retried. The call did
+    /// not run. Pure calls go on.
+    #[error(
+        "nothing can be journaled any more: {source}; end the process, look at the disk, and open \
+         the journal again"
+    )]
+    JournalStopped {
+        /// What the store says.
+        source: Arc<StoreError>,
+    },
+
+    /// The call ran, and its entry could not be written. What it did is undone, with what later
+    /// calls did. If the store failed in a flush, the entry may be in the journal all the same when
+    /// it is opened again.
+    #[error("the call was undone, because its entry could not be written to the journal: {source}")]
+    NotDurable {
+        /// What the store says.
+        source: Arc<StoreError>,
+    },
+
+    /// The call ran, and its entry cannot be written down. What it did is undone.
+    #[error(
+        "the call was undone, because its entry cannot be written to the journal: {reason}; a host \
+         function that gives or takes references cannot be used with a journal in a store"
+    )]
+    NotStorable {
+        /// Why.
+        reason: String,
+    },
+
+    /// The journal cannot be opened, read or written.
+    #[error(transparent)]
+    JournalStore(Box<StoreError>),
+
+    /// The journal was made for something else. Nothing was read or changed.
+    #[error("the journal in the store {}", .0)]
+    OtherJournal(Box<JournalMismatch>),
+
+    /// A record of the journal cannot be read. Nothing was changed.
+    #[error(
+        "record {position} of the journal cannot be read: {reason}; it was not written by this \
+         release, or the policy is another"
+    )]
+    JournalRecord {
+        /// Its place.
+        position: Position,
+        /// Why.
+        reason: String,
+    },
+
+    /// The state cannot be made again: older entries are gone, and no checkpoint is good.
+    #[error(
+        "the state cannot be made again: records up to {gone} are in checkpoints alone, and none is \
+         good: {}; put a copy of one in its place",
+        .reasons.join("; ")
+    )]
+    NoRecovery {
+        /// The newest record that the store lacks.
+        gone: Position,
+        /// The checkpoints, and what is wrong with each.
+        reasons: Vec<String>,
+    },
+
+    /// The journal in the store begins with a checkpoint, so the full history cannot be kept.
+    #[error(
+        "the journal begins with a checkpoint that has taken the place of entries; open it with \
+         `History::Checkpoint`"
+    )]
+    HistoryFolded,
+
+    /// The old journal cannot be replayed on this module. It stays as it was.
+    #[error(
+        "the old journal begins with a checkpoint that this module cannot begin with: {}; migrate a \
+         journal that keeps its full history",
+        .reasons.join("; ")
+    )]
+    NotMigrated {
+        /// The checkpoints, and what is wrong with each.
+        reasons: Vec<String>,
+    },
+
+    /// The same id was given to another call before. Nothing ran.
+    #[error(
+        "the id of this call of `{export}` was given to another call before; give each call an id \
+         of its own"
+    )]
+    CallIdReused {
+        /// The export.
+        export: String,
+    },
+
+    /// The call cannot have an id. Nothing ran.
+    #[error("this call of `{export}` cannot have an id: {reason}")]
+    CallIdRefused {
+        /// The export.
+        export: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What differs between a journal and the proxy that opens it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JournalMismatch {
+    /// The module's bytes.
+    Module {
+        /// The journal's.
+        journal: ModuleHash,
+        /// The proxy's.
+        proxy: ModuleHash,
+    },
+    /// The policy.
+    Policy {
+        /// Its hash in the journal.
+        journal: [u8; 32],
+        /// The proxy's.
+        proxy: [u8; 32],
+    },
+    /// The format of its records.
+    Format {
+        /// The journal's.
+        journal: u32,
+        /// The newest one that this release knows.
+        known: u32,
+    },
+    /// What it was made for cannot be read.
+    Unreadable,
+}
+
+impl fmt::Display for JournalMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalMismatch::Module { journal, proxy } => write!(
+                f,
+                "is of module {journal}, and this is module {proxy}: open it with its own module, \
+                 or migrate it"
+            ),
+            JournalMismatch::Policy { journal, proxy } => write!(
+                f,
+                "was made with the policy of hash {}, and this policy has {}: open it with its own \
+                 policy, or migrate it",
+                blake3::Hash::from_bytes(*journal).to_hex(),
+                blake3::Hash::from_bytes(*proxy).to_hex(),
+            ),
+            JournalMismatch::Format { journal, known } => write!(
+                f,
+                "has records of format {journal}, and this release knows formats up to {known}: \
+                 take a newer release"
+            ),
+            JournalMismatch::Unreadable => {
+                write!(f, "was not made by a proxy: give another directory")
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Error::JournalStore(Box::new(error))
+    }
 }
 
 impl From<engine_api::Error> for Error {

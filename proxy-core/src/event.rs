@@ -6,8 +6,8 @@ use std::time::Duration;
 use engine_api::EngineId;
 
 use crate::{
-    ArtifactFault, Checkpointed, Cut, CutKind, Divergence, Prepared, Reason, SequenceNumber,
-    StateDifference, Swapped,
+    ArtifactFault, Checkpointed, Cut, CutKind, Divergence, DurablyCheckpointed, Prepared, Reason,
+    Recovered, SequenceNumber, StateDifference, Swapped,
 };
 
 /// Something that happened. Sizes are in bytes.
@@ -272,6 +272,32 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// The state was made again from the journal in the store.
+    Recovered(Recovered),
+    /// A checkpoint in the store was not used to make the state again.
+    CheckpointPassedOver {
+        /// Its file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// A durable checkpoint was written, and took the place of records in the store.
+    CheckpointDurable(DurablyCheckpointed),
+    /// What these calls did was undone, because their entries could not be written. Their callers
+    /// got an error.
+    CallsUndone {
+        /// The newest entry that stayed.
+        to: SequenceNumber,
+        /// How many were undone.
+        entries: usize,
+        /// The error of the store.
+        error: String,
+    },
+    /// The journal in the store could not be written, apart from entries of calls.
+    JournalError {
+        /// Why.
+        error: String,
+    },
     /// The proxy was switched on or off.
     Switched {
         /// Whether it is on now.
@@ -319,6 +345,11 @@ impl Event {
             Event::UnlistedExport { .. } => "unlisted-export",
             Event::TierUpCompiled { .. } => "tier-up-compiled",
             Event::TierUpError { .. } => "tier-up-error",
+            Event::Recovered(_) => "recovered",
+            Event::CheckpointPassedOver { .. } => "checkpoint-passed-over",
+            Event::CheckpointDurable(_) => "checkpoint-durable",
+            Event::CallsUndone { .. } => "calls-undone",
+            Event::JournalError { .. } => "journal-error",
             Event::Switched { .. } => "switched",
         }
     }

@@ -5,10 +5,13 @@
 //! are one operation. This journal lives in memory; the generations that apply its entries do not
 //! care where they come from.
 
+mod answered;
 mod compaction;
 mod cut;
 mod digest;
 mod entry;
+mod positions;
+pub(crate) mod record;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -16,15 +19,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_api::FuncIndex;
+use engine_api::{FuncIndex, ModuleInfo};
 use guest_calls::HandleMap;
 
+use crate::durable_checkpoint::Notes;
 use crate::{CallError, Error, Handle, HistoryBound, SequenceNumber};
 
+pub(crate) use answered::{Answer, AnsweredCall, AnsweredCalls, hash_of_call};
+pub use answered::{CALL_ID_BYTES_MAX, CallIdBound};
 pub(crate) use compaction::{Weight, parted};
 pub use cut::{Cut, CutKind};
 pub use entry::Entry;
 pub(crate) use entry::{GuestWrite, HostCall, ResultRecord};
+pub(crate) use positions::Positions;
 
 /// The journal of one proxy.
 #[derive(Debug, Default)]
@@ -50,17 +57,39 @@ pub(crate) struct Journal {
     /// The makers of the objects that were alive in that checkpoint.
     makers: BTreeMap<Handle, Maker>,
     /// Host calls of the first instantiation, which answer those of every later one.
-    genesis: Vec<HostCall>,
+    genesis: Genesis,
     /// The newest entries of the checkpoints.
     checkpoints: Vec<SequenceNumber>,
     /// The newest entry that the instance for the next checkpoint has applied.
     scratch: Option<SequenceNumber>,
     /// The entries whose divergence was settled.
     cuts: Vec<Cut>,
+    /// The answers to calls with an id.
+    answered: AnsweredCalls,
+}
+
+/// What the first instantiation asked of the host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Genesis {
+    pub(crate) host_calls: Vec<HostCall>,
+    /// The module's imports: of what module, and their names. Host calls refer to them by position.
+    pub(crate) imports: Box<[(Box<str>, Box<str>)]>,
+}
+
+impl Genesis {
+    pub(crate) fn new(host_calls: Vec<HostCall>, info: &ModuleInfo) -> Self {
+        let imports = info.imports().iter();
+        let names =
+            imports.map(|import| (import.module.as_str().into(), import.name.as_str().into()));
+        Self {
+            host_calls,
+            imports: names.collect(),
+        }
+    }
 }
 
 /// What is known of an object whose entry a checkpoint has taken the place of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Maker {
     pub(crate) func: FuncIndex,
     pub(crate) export: Arc<str>,
@@ -68,16 +97,77 @@ pub(crate) struct Maker {
 }
 
 impl Journal {
-    pub(crate) fn new(genesis: Vec<HostCall>, look_at: HistoryBound) -> Self {
+    pub(crate) fn new(look_at: HistoryBound, call_ids: CallIdBound) -> Self {
         Self {
             look_at,
-            genesis,
+            answered: AnsweredCalls::new(call_ids),
             ..Self::default()
         }
     }
 
+    /// An empty journal with the same bounds.
+    pub(crate) fn emptied(&self) -> Self {
+        Self::new(self.look_at, self.answered.bound())
+    }
+
+    /// What an earlier process knew at some entry. If a checkpoint `is_base`, it has taken the place
+    /// of the entries up to there, and the objects with makers are alive in it.
+    pub(crate) fn resume(&mut self, notes: Notes, is_base: bool) {
+        self.genesis = notes.genesis;
+        self.cuts = notes.cuts;
+        for (answered, at) in notes.answered {
+            self.answered.keep(answered, at);
+        }
+        if is_base {
+            self.base = notes.sequence;
+            self.last = notes.sequence;
+        }
+        for (handle, maker) in notes.makers {
+            self.objects.insert(handle, None);
+            self.makers.insert(handle, maker);
+            self.live += 1;
+        }
+    }
+
+    /// The newest entry is this one or later, though it is no longer here.
+    pub(crate) fn resume_after(&mut self, last: SequenceNumber) {
+        self.last = self.last.max(last);
+    }
+
+    /// What is known besides entries, as of this entry.
+    pub(crate) fn notes_at(&self, sequence: SequenceNumber) -> Notes {
+        let makers = self.makers.iter();
+        let answered = self.answered.iter();
+        Notes {
+            sequence,
+            genesis: self.genesis.clone(),
+            makers: makers
+                .map(|(handle, maker)| (*handle, maker.clone()))
+                .collect(),
+            answered: answered
+                .filter(|(_, at)| *at <= sequence)
+                .map(|(answered, at)| (Arc::clone(answered), at))
+                .collect(),
+            cuts: self.cuts.clone(),
+        }
+    }
+
+    /// The answers to calls with an id.
+    pub(crate) fn answered(&self) -> &AnsweredCalls {
+        &self.answered
+    }
+
+    pub(crate) fn answered_mut(&mut self) -> &mut AnsweredCalls {
+        &mut self.answered
+    }
+
+    /// Sets the host calls of the first instantiation.
+    pub(crate) fn set_genesis(&mut self, genesis: Genesis) {
+        self.genesis = genesis;
+    }
+
     pub(crate) fn genesis(&self) -> &[HostCall] {
-        &self.genesis
+        &self.genesis.host_calls
     }
 
     /// Sets the newest entries of the checkpoints. The journal keeps the entries that free objects
@@ -171,6 +261,41 @@ impl Journal {
     /// Appends an entry, and returns it as the journal has it.
     pub(crate) fn append(&mut self, entry: Entry) -> &Arc<Entry> {
         assert_eq!(entry.sequence, self.next(), "entries are appended in order");
+        self.put(entry)
+    }
+
+    /// Appends an entry of an earlier process. Entries that were undone there have left gaps.
+    pub(crate) fn restore(&mut self, entry: Entry) -> &Arc<Entry> {
+        debug_assert!(entry.sequence > self.last, "entries are in order");
+        self.put(entry)
+    }
+
+    /// Drops the entries after `to`, whose callers got no answer, with all that they did to objects.
+    /// Their numbers are not given out again. Returns them.
+    pub(crate) fn roll_back(&mut self, to: SequenceNumber) -> Vec<Arc<Entry>> {
+        let from = self.entries.partition_point(|entry| entry.sequence <= to);
+        let gone = self.entries.split_off(from);
+        for entry in gone.iter().rev() {
+            for handle in &entry.frees {
+                if let Some(freed_by) = self.objects.get_mut(handle)
+                    && *freed_by == Some(entry.sequence)
+                {
+                    *freed_by = None;
+                    self.live += 1;
+                }
+            }
+            for (handle, _) in entry.creates() {
+                if let Some(None) = self.objects.remove(&handle) {
+                    self.live -= 1;
+                }
+            }
+        }
+        self.lose(Weight::of(&gone));
+        self.answered.roll_back(to);
+        gone
+    }
+
+    fn put(&mut self, entry: Entry) -> &Arc<Entry> {
         self.last = entry.sequence;
         for (handle, _) in entry.creates() {
             self.objects.insert(handle, None);

@@ -76,6 +76,11 @@ shown! {
         failed_calls;
         /// Their metric, [`RETRIES`], has the reason as another label.
         retries;
+        /// Calls answered by their ids.
+        answered_again "wasm_proxy_calls_answered_again_total"
+            "Calls with a known id, which were answered and did not run";
+        calls_undone "wasm_proxy_calls_undone_total"
+            "Entries that were undone because the store did not take them";
         held_back "wasm_proxy_calls_held_back_total"
             "Calls near the memory limit that waited for a swap";
         swaps "wasm_proxy_swaps_total" "Swaps, emergencies included";
@@ -257,6 +262,7 @@ impl Ledger {
                 }
                 lock(&self.last).swap = Some(*swapped);
             }
+            Event::CallsUndone { entries, .. } => counts.calls_undone.add(*entries as u64),
             Event::CallRetried { reason, .. } => {
                 counts.retries.add(1);
                 let labels = vec![
@@ -278,6 +284,7 @@ impl Ledger {
             | Event::GenerationFreed { .. }
             | Event::CheckpointTaken(_)
             | Event::CheckpointVerified { .. }
+            | Event::CheckpointDurable(_)
             | Event::ArtifactKept { .. }
             | Event::ArtifactUsed { .. }
             | Event::HistoryFolded { .. }
@@ -286,6 +293,7 @@ impl Ledger {
             Event::StandbyPrepareComplete(_)
             | Event::SwapComplete(_)
             | Event::CheckpointsRefused { .. }
+            | Event::Recovered(_)
             | Event::TierUpCompiled { .. }
             | Event::Switched { .. } => tracing::info!(proxy, name, ?event),
             _ => tracing::warn!(proxy, name, ?event),

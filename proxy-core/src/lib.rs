@@ -50,9 +50,11 @@
 mod artifact_store;
 mod budget;
 mod checkpoint;
+mod committer;
 mod data_plane;
 mod debug_info;
 mod degradation;
+mod durable_checkpoint;
 mod error;
 mod event;
 mod gate;
@@ -68,6 +70,7 @@ mod locking;
 mod memory;
 mod proxy;
 mod recorder;
+mod recovery;
 mod reentrancy;
 mod reports;
 mod shared;
@@ -88,10 +91,11 @@ use guest_calls::{policy, value};
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, ExportError, FileError};
 pub use checkpoint::{CheckpointPolicy, History, HistoryBound};
+pub use committer::Durability;
 pub use data_plane::{Pinned, Typed};
 pub use debug_info::DebugInfo;
 pub use degradation::Patience;
-pub use error::{Divergence, DivergenceKind, Error, StateDifference};
+pub use error::{Divergence, DivergenceKind, Error, JournalMismatch, StateDifference};
 pub use event::{Event, Listener};
 pub use guest_calls::typed::{TypedArgs, TypedResults};
 pub use guest_calls::{
@@ -101,7 +105,7 @@ pub use guest_calls::{
     StructPolicy, Value, Width, args,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
-pub use journal::{Cut, CutKind, Entry};
+pub use journal::{CALL_ID_BYTES_MAX, CallIdBound, Cut, CutKind, Entry};
 pub use journal_store::{
     CheckpointRef, Epoch, Fault, Flush, Head, Identity, JournalId, JournalStore, MemoryJournal,
     Position, RECORD_BYTES_MAX, StoreError, StoredRecord, chain_next, chain_origin,
@@ -110,8 +114,8 @@ pub use journal_store::{
 pub use memory::{Reason, Thresholds};
 pub use proxy::{Builder, Proxy};
 pub use reports::{
-    Audit, Checkpointed, Compacted, Leak, LeftOut, Observation, Prepared, ReplayReport, Source,
-    Swapped,
+    Audit, Checkpointed, Compacted, DurablyCheckpointed, Leak, LeftOut, Observation, Prepared,
+    Recovered, ReplayReport, Source, Swapped,
 };
 pub use shared::LiveObject;
 pub use state::SwapState;

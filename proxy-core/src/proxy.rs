@@ -21,8 +21,9 @@ use crate::shared::{LiveObject, Shared};
 use crate::upkeep::Upkeep;
 use crate::value::{Arg, Results};
 use crate::{
-    Audit, CallError, Checkpointed, Compacted, Cut, CutKind, DebugInfo, Divergence, Error,
-    ExportInfo, Handle, Prepared, ReplayReport, SequenceNumber, Swapped,
+    Audit, CallError, Checkpointed, Compacted, Cut, CutKind, DebugInfo, Divergence,
+    DurablyCheckpointed, Error, ExportInfo, Handle, Prepared, ReplayReport, SequenceNumber,
+    Swapped,
 };
 
 pub use builder::Builder;
@@ -84,6 +85,35 @@ impl Proxy {
     /// See [`Error`]; after any of them the proxy goes on serving.
     pub fn call(&self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
         self.data_plane.call_by_name(export, args)
+    }
+
+    /// Calls an export, once for each id. A repeated id gets the answer of the first call with it, and
+    /// nothing runs: so a caller that lost an answer asks again, also of a proxy that has opened the
+    /// journal after a crash. An id is 1 to 128 bytes, chosen by the caller. The newest answers are
+    /// kept ([`Builder::call_ids`]). A call that failed in any other way than by an error of the
+    /// guest's own left no answer, and runs again. Pure calls run each time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Proxy::call`]; [`Error::CallIdReused`] if the id was given to another call;
+    /// [`Error::CallIdRefused`] if the id is none, or the call's results mean nothing later.
+    pub fn call_with_id(
+        &self,
+        id: &[u8],
+        export: &str,
+        args: &[Arg<'_>],
+    ) -> Result<Results, Error> {
+        self.data_plane.call_with_id(id, export, args)
+    }
+
+    /// The handle of a live object by its name, which is what [`Handle`]'s parts are: the journaled
+    /// call that made it, and which of its results it is. Handles of an earlier process are found so
+    /// after the journal was opened again.
+    #[must_use]
+    pub fn object(&self, sequence: SequenceNumber, result: u32) -> Option<Handle> {
+        let handle = Handle::new(sequence, result, self.shared.config.tag);
+        let is_live = self.shared.journal.lock().is_live(handle);
+        is_live.then_some(handle)
     }
 
     /// Runs several calls on one generation, so raw pointers that one returns are good for the
@@ -325,6 +355,18 @@ impl Proxy {
     /// needed; [`Error::Passthrough`]; [`Error::ShutDown`].
     pub fn compact(&self) -> Result<Compacted, Error> {
         self.upkeep.compact_manually()
+    }
+
+    /// Writes a durable checkpoint now, from which the journal in the store is opened in a moment, and
+    /// waits for it: before a planned restart, say. `None` if nothing happened since the last one.
+    /// Calls go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCheckpoint`] says why there is none; [`Error::NotDurable`]; those of
+    /// [`Proxy::compact`]. Nothing is lost.
+    pub fn checkpoint_durably(&self) -> Result<Option<DurablyCheckpointed>, Error> {
+        self.upkeep.keep_manually()
     }
 
     /// Applies the whole journal to a fresh instance on `engine`, compares, and throws the instance

@@ -64,6 +64,36 @@ pub struct Checkpointed {
     pub duration: Duration,
 }
 
+/// A report of a durable checkpoint that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DurablyCheckpointed {
+    /// The newest entry that is in it.
+    pub sequence: SequenceNumber,
+    /// The size of the file, in bytes.
+    pub bytes: u64,
+    /// How long it took to write, and to drop the records that it took the place of.
+    pub duration: Duration,
+}
+
+/// A report of a state that was made again from the journal in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// The newest entry in it.
+    pub sequence: SequenceNumber,
+    /// The newest entry in the checkpoint that it was made from, if it was.
+    pub checkpoint: Option<SequenceNumber>,
+    /// How many entries were applied and found equal.
+    pub entries: usize,
+    /// How many objects are alive.
+    pub objects: usize,
+    /// The size of its memories, in bytes.
+    pub memory: u64,
+    /// How long it took, compilation left out.
+    pub duration: Duration,
+}
+
 /// A report of [`Proxy::verify_on`](crate::Proxy::verify_on).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -13,13 +13,14 @@ mod pure_calls;
 mod repetitions;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use engine_api::{EngineId, FuncIndex, ModuleInfo};
 
 use crate::budget::Budget;
+use crate::committer::Committer;
 use crate::event::Event;
 use crate::generation::{Exhaustion, Failure, Generation, RecordedInstance};
 use crate::holding::Holding;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     /// `None` after the shutdown.
     pub(crate) active: ArcSwapOption<Generation>,
     pub(crate) journal: SharedJournal,
+    /// What appends the journal to a store, if there is one.
+    pub(crate) committer: OnceLock<Committer>,
     pub(crate) artifacts: Artifacts,
     pub(crate) pure_calls: PureCalls,
     pub(crate) budget: Budget,
@@ -76,6 +79,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn plan_of(&self, name: &str) -> Result<&Arc<ExportPlan>, CallError> {
         self.config.plan.named(&self.config.info, name)
+    }
+
+    pub(crate) fn committer(&self) -> Option<&Committer> {
+        self.committer.get()
     }
 
     pub(crate) fn is_enabled(&self) -> bool {

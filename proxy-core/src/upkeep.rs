@@ -11,11 +11,13 @@ mod divergence;
 mod drain;
 mod graveyard;
 mod history;
+mod keeper;
 mod prepare;
 mod replay;
 mod state_digest;
 mod swap;
 mod tier_up;
+mod undo;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -37,7 +39,9 @@ pub use divergence::OnDivergence;
 use drain::Draining;
 use graveyard::Graveyard;
 pub(crate) use history::first_look_at;
+pub(crate) use keeper::Keeper;
 use prepare::Standby;
+pub(crate) use replay::replay_all;
 use state_digest::DigestTrust;
 
 /// How long nothing about checkpoints is tried in the background after it failed.
@@ -77,6 +81,7 @@ pub(crate) struct State {
     checkpoint_pause: Option<Instant>,
     /// Whether a checkpoint should take the place of the journal's entries.
     fold_due: bool,
+    keeper: Keeper,
     /// The instance in the making that serves nobody, if there is one.
     aside: Option<Aside>,
     /// How long the last slice of work on it took, while there is more to do.
@@ -137,6 +142,7 @@ impl State {
         blueprint: Blueprint,
         patience: Patience,
         checkpoints: Checkpoints,
+        keeper: Keeper,
         baseline: u64,
     ) -> Self {
         Self {
@@ -148,6 +154,7 @@ impl State {
             checkpoints,
             checkpoint_pause: None,
             fold_due: false,
+            keeper,
             aside: None,
             aside_took: None,
             memory: Memory {
@@ -198,6 +205,11 @@ impl Caretaker for Upkeep {
         let outcome = self.replace(&mut state, Instant::now());
         self.publish(&state);
         outcome
+    }
+
+    #[cold]
+    fn undo(&self) {
+        self.undo_now();
     }
 
     #[cold]
@@ -263,6 +275,7 @@ impl Upkeep {
         self.reap(&mut state, now);
         self.compact_if_due();
         self.look_at_length(&mut state);
+        self.keep_if_due(&mut state, now);
         if self.shared.journal.take_freed() {
             state.degradation.state_shrank();
             state.replayed_bytes = None;
@@ -437,6 +450,7 @@ impl Upkeep {
     }
 
     fn replace(&self, state: &mut State, now: Instant) -> Result<(), Error> {
+        self.undo_if_due(state);
         self.settle_draining(state);
         self.discard_crowded(state);
         if state.standby.is_some() && self.promote(state, Reason::Emergency).is_ok() {

@@ -58,10 +58,15 @@ impl Journal {
         gone: Weight,
     ) -> Vec<Arc<Entry>> {
         kept.extend(self.after(last, usize::MAX));
-        self.took = self.took.saturating_sub(gone.took);
-        self.bytes = self.bytes.saturating_sub(gone.bytes);
+        self.lose(gone);
         self.len_after_compaction = kept.len();
         std::mem::replace(&mut self.entries, kept)
+    }
+
+    /// Entries of this weight are gone.
+    pub(super) fn lose(&mut self, gone: Weight) {
+        self.took = self.took.saturating_sub(gone.took);
+        self.bytes = self.bytes.saturating_sub(gone.bytes);
     }
 
     /// Forgets the objects of entries that are gone.

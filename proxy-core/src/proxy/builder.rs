@@ -2,7 +2,7 @@
 
 use std::env;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -16,16 +16,17 @@ use crate::event::Listener;
 use crate::generation::{Blueprint, Generation};
 use crate::holding::Holding;
 use crate::hooks::SwapHooks;
-use crate::journal::Journal;
+use crate::journal::{Genesis, Journal};
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::Plan;
+use crate::recovery::{Durable, First};
 use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJournal};
-use crate::upkeep::{Options, State, Upkeep, first_look_at};
+use crate::upkeep::{Keeper, Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
 use crate::{
-    ArtifactStore, CheckpointPolicy, Error, Event, HistoryBound, OnDivergence, Patience, Policy,
-    Thresholds,
+    ArtifactStore, CallIdBound, CheckpointPolicy, Durability, Error, Event, History, HistoryBound,
+    JournalStore, OnDivergence, Patience, Policy, Position, SequenceNumber, Thresholds,
 };
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
@@ -71,6 +72,9 @@ pub struct Builder {
     listeners: Vec<Listener>,
     artifacts: ArtifactStore,
     on_divergence: OnDivergence,
+    journal: Option<Durable>,
+    migrated: Option<Arc<dyn JournalStore>>,
+    call_ids: CallIdBound,
 }
 
 /// Overrides [`Builder::enabled`] when it is set: the operator's way to switch the proxy off.
@@ -100,6 +104,9 @@ impl Builder {
             listeners: Vec::new(),
             artifacts: ArtifactStore::memory(),
             on_divergence: OnDivergence::default(),
+            journal: None,
+            migrated: None,
+            call_ids: CallIdBound::default(),
         }
     }
 
@@ -242,6 +249,38 @@ impl Builder {
         self
     }
 
+    /// The store of the journal. [`Builder::build`] makes the state again from what is in it, and
+    /// every journaled call is written there before its caller is answered, or soon after, as
+    /// `durability` says. `docs/durability.md` says what is promised.
+    ///
+    /// The store must have been made for this module and this policy
+    /// ([`Identity::of`](crate::Identity::of)).
+    pub fn journal(mut self, store: Arc<dyn JournalStore>, durability: Durability) -> Self {
+        self.journal = Some(Durable { store, durability });
+        self
+    }
+
+    /// The journal of another module, or made with another policy, to go on from.
+    ///
+    /// [`Builder::build`] replays it on this module and compares. If every call gives the same, the
+    /// journal in the [store](Builder::journal), which has to be empty, gets all of its entries, by
+    /// the names of exports and imports. `old` is only read. An `old` that begins with a checkpoint
+    /// of a state is refused: the state is the other module's.
+    ///
+    /// [`Error::Divergence`] names the first call that gives something else. Whatever fails, `old`
+    /// stays as it was. Without a store to keep, give a
+    /// [`MemoryJournal`](crate::MemoryJournal): a dry run.
+    pub fn migrate(mut self, old: Arc<dyn JournalStore>) -> Self {
+        self.migrated = Some(old);
+        self
+    }
+
+    /// How many answers to calls with an id are kept. The default is 65,536, or 16 MiB.
+    pub fn call_ids(mut self, bound: CallIdBound) -> Self {
+        self.call_ids = bound;
+        self
+    }
+
     /// Adds a listener for events.
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listeners.push(Arc::new(listener));
@@ -259,6 +298,25 @@ impl Builder {
     pub fn build(self) -> Result<Proxy, Error> {
         let enabled = enabled_by_environment(env::var(ENABLED_VARIABLE).ok().as_deref())?
             .unwrap_or(self.enabled);
+        let head = match &self.journal {
+            Some(journal) => {
+                let head = journal.check(&self.wasm, &self.policy)?;
+                if self.migrated.is_some() && head.position > Position::ZERO {
+                    return Err(Error::Setting {
+                        reason: "a journal is migrated to an empty one, and this one has records; \
+                                 create another"
+                            .to_owned(),
+                    });
+                }
+                Some(head)
+            }
+            None if self.migrated.is_some() => {
+                return Err(Error::Setting {
+                    reason: "a journal is migrated to another one: give its store too".to_owned(),
+                });
+            }
+            None => None,
+        };
         let module = match self.compiled {
             Some(module) if module.info().hash() == ModuleHash::of(&self.wasm) => module,
             Some(module) => {
@@ -286,9 +344,7 @@ impl Builder {
         };
         let exhaustions = Exhaustions::new(info.functions().len());
         let live_generations = Arc::new(LiveGenerations::default());
-        let (first, genesis) = Generation::create(&blueprint, 1, None, &live_generations)?;
-        let checkpoints = Checkpoints::new(self.checkpoints, obstacles.clone());
-        let state = State::new(blueprint, self.patience, checkpoints, first.memory_bytes());
+        let mut checkpoints = Checkpoints::new(self.checkpoints, obstacles.clone());
         let is_func = |ty: &ExternType| matches!(ty, ExternType::Func(_));
         let pure_calls = PureCalls::new(&plan, info.functions().len(), self.audit);
         let shared = Arc::new(Shared {
@@ -303,8 +359,9 @@ impl Builder {
                 tag,
                 first_engine: self.engine.id(),
             },
-            active: ArcSwapOption::from_pointee(first),
-            journal: SharedJournal::new(Journal::new(genesis, first_look)),
+            active: ArcSwapOption::empty(),
+            journal: SharedJournal::new(Journal::new(first_look, self.call_ids)),
+            committer: OnceLock::new(),
             artifacts: Artifacts::new(self.artifacts),
             pure_calls,
             budget: Budget::new(self.thresholds, memory_limit),
@@ -318,6 +375,31 @@ impl Builder {
         if !obstacles.is_empty() {
             let reasons = obstacles;
             shared.ledger.emit(&Event::CheckpointsRefused { reasons });
+        }
+        let first = match self.journal.as_ref().zip(head) {
+            Some((journal, head)) => {
+                let old = self.migrated.as_deref();
+                journal.open(head, old, &shared, &blueprint)?
+            }
+            None => First {
+                generation: create_first(&shared, &blueprint)?,
+                checkpoint: None,
+                kept: SequenceNumber::ZERO,
+                recovered: None,
+            },
+        };
+        if let Some(base) = first.checkpoint {
+            if checkpoints.history() == History::Full {
+                return Err(Error::HistoryFolded);
+            }
+            checkpoints.begin_with(base);
+        }
+        let bytes = first.generation.memory_bytes();
+        let keeper = Keeper::new(first.kept);
+        let state = State::new(blueprint, self.patience, checkpoints, keeper, bytes);
+        shared.active.store(Some(Arc::new(first.generation)));
+        if let Some(recovered) = first.recovered {
+            shared.ledger.emit(&Event::Recovered(recovered));
         }
         let options = Options {
             wasm: self.wasm.into(),
@@ -336,6 +418,15 @@ impl Builder {
             upkeep,
         })
     }
+}
+
+/// The first generation, whose journal begins with it.
+fn create_first(shared: &Shared, blueprint: &Blueprint) -> Result<Generation, Error> {
+    let live = &shared.live_generations;
+    let (first, calls) = Generation::create(blueprint, 1, None, live)?;
+    let genesis = Genesis::new(calls, &shared.config.info);
+    shared.journal.lock().set_genesis(genesis);
+    Ok(first)
 }
 
 /// The obstacles to checkpoints of the module, in words.

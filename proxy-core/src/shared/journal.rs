@@ -28,6 +28,9 @@ pub(crate) struct SharedJournal {
     standby_applied: AtomicU64,
     /// Whether objects were freed since upkeep last asked.
     objects_freed: AtomicBool,
+    /// The newest entry in the store; `u64::MAX` without one. Later ones may have to be undone, so
+    /// compaction lets them be.
+    durable: Arc<AtomicU64>,
 }
 
 /// The size of the journal, stored when its lock is let go: a few stores, and no lock to read them.
@@ -141,7 +144,22 @@ impl SharedJournal {
             size: JournalSize::default(),
             standby_applied: AtomicU64::new(u64::MAX),
             objects_freed: AtomicBool::new(false),
+            durable: Arc::new(AtomicU64::new(u64::MAX)),
         }
+    }
+
+    /// Where the newest entry in the store is noted.
+    pub(crate) fn durable_note(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.durable)
+    }
+
+    pub(crate) fn note_durable(&self, durable: SequenceNumber) {
+        self.durable.store(durable.0, Ordering::Release);
+    }
+
+    /// The newest entry in the store, or the largest number without a store.
+    pub(crate) fn durable(&self) -> SequenceNumber {
+        SequenceNumber(self.durable.load(Ordering::Acquire))
     }
 
     pub(crate) fn lock(&self) -> JournalGuard<'_> {
@@ -224,7 +242,9 @@ impl SharedJournal {
             journal.begin_compaction();
             (journal.horizons(standby), journal.base())
         };
-        let entries = self.entries();
+        let durable = self.durable();
+        let mut entries = self.entries();
+        entries.truncate(entries.partition_point(|entry| entry.sequence <= durable));
         let last = newest(&entries);
         let (kept, gone) = parted(entries, &horizons, base);
         let weight = Weight::of(&gone);

@@ -9,6 +9,7 @@ use super::replay::{BATCH, Entries, Noted, Replay};
 use super::{State, Upkeep};
 use crate::event::Event;
 use crate::generation::lock;
+use crate::journal::record;
 use crate::{Cut, CutKind, Divergence, Entry, Error, Prepared, SequenceNumber};
 
 /// What a proxy does about an entry that diverges while a standby is made.
@@ -101,6 +102,7 @@ impl Upkeep {
         // What was taken before the entry is a view of the journal still.
         state.checkpoints.drop_from(entry);
         self.hold_journal(state);
+        self.write_cut(&cut);
         self.shared.artifacts.of_entries().sweep();
         *lock(&self.shared.divergence) = None;
         state.degradation.succeeded();
@@ -110,6 +112,33 @@ impl Upkeep {
         });
         self.shared.wakeup.wake();
         Ok(cut)
+    }
+
+    /// Writes a cut to the store, if there is one. If that fails, the entry diverges again when the
+    /// journal is opened.
+    fn write_cut(&self, cut: &Cut) {
+        let Some(committer) = self.shared.committer() else {
+            return;
+        };
+        let instead = match cut.kind {
+            CutKind::Accepted => self.shared.journal.lock().entry(cut.entry),
+            CutKind::Skipped => None,
+        };
+        // Records are put in the order of what they say, so a call has the turn for it.
+        let turn = self.shared.journal.turn_for_swap();
+        let put = record::encode_cut(cut, instead.as_deref())
+            .map_err(|reason| Error::NotStorable { reason })
+            .and_then(|record| committer.put(record, None));
+        drop(turn);
+        let written = put.and_then(|batch| {
+            batch
+                .wait()
+                .map_err(|error| Error::NotDurable { source: error })
+        });
+        if let Err(error) = written {
+            let error = error.to_string();
+            self.shared.ledger.emit(&Event::JournalError { error });
+        }
     }
 
     fn skip(&self, divergence: Divergence) -> Result<Cut, Error> {

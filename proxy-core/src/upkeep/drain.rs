@@ -152,6 +152,11 @@ impl Upkeep {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+        if let Some(committer) = self.shared.committer() {
+            committer.shut_down();
+            // An error has been reported to those who waited, if anybody did.
+            let _ = committer.pending().map(|batch| batch.wait());
+        }
         state.checkpoints.clear();
         state.swap = SwapState::Idle;
         self.publish(&state);

@@ -215,7 +215,18 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Folds for a durable checkpoint, for which there may be nothing to fold.
+    pub(super) fn fold_for_keeping(&self, state: &mut State) -> Result<(), Error> {
+        self.fold_by_hand(state)
+    }
+
     fn put_in_place(&self, state: &mut State, checkpoint: &Arc<Checkpoint>) -> Result<(), Error> {
+        // Entries that may have to be undone are dropped for no checkpoint.
+        let pending = self.shared.committer().and_then(|own| own.pending());
+        let is_written = pending.is_none_or(|batch| batch.wait().is_ok());
+        if !is_written || checkpoint.sequence > self.shared.journal.durable() {
+            return Err(no_fold("entries in it are not written to the store"));
+        }
         self.catch_up_to(state, checkpoint.sequence)?;
         self.replace_history(state, checkpoint);
         Ok(())

@@ -165,6 +165,25 @@ impl Replay {
     }
 }
 
+/// Generation 1 with the whole journal applied, and how many entries there were: for a proxy that
+/// opens the journal of an earlier process.
+///
+/// # Errors
+///
+/// [`Error::Divergence`]; [`Error::Engine`].
+pub(crate) fn replay_all(
+    shared: &Arc<Shared>,
+    blueprint: &Blueprint,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<(Generation, usize), Error> {
+    let mut replay = Replay::begin(shared, blueprint, 1, checkpoint, Noted::Nowhere)?;
+    shared.compact(checkpoint.map_or(SequenceNumber(u64::MAX), |one| one.sequence));
+    let last = shared.journal.lock().last();
+    replay.run(&mut Entries::JournalUpTo(last), BATCH, |_| Ok(true))?;
+    replay.skip_to(last);
+    Ok((replay.generation, replay.count))
+}
+
 /// Applies entries, with the help of the artifact store.
 pub(super) fn apply(
     shared: &Shared,

@@ -1,4 +1,4 @@
-//! Where memories, tables and globals differ.
+//! Where memories, tables, globals and what the host keeps differ.
 
 use engine_api::Snapshot;
 
@@ -6,7 +6,7 @@ use crate::Error;
 use crate::shown;
 
 /// Where the active state differs from the one that journaled calls alone make: the first byte of
-/// each memory, every global, and the first element of each table.
+/// each memory, every global, the first element of each table, and what the host keeps.
 pub(super) fn hints(active: &Snapshot, alone: &Snapshot) -> Result<Vec<String>, Error> {
     let mut hints = Vec::new();
     for ((index, ours), (_, theirs)) in active.memories().iter().zip(alone.memories()) {
@@ -55,6 +55,11 @@ pub(super) fn hints(active: &Snapshot, alone: &Snapshot) -> Result<Vec<String>, 
         {
             hints.push(format!("table {} from element {at} on", index.0));
         }
+    }
+    if let Some((active, alone)) = active.host().zip(alone.host())
+        && let Some(difference) = alone.difference(&**active)
+    {
+        hints.push(format!("what the host keeps of it: {difference}"));
     }
     Ok(hints)
 }

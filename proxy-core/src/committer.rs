@@ -1,0 +1,459 @@
+//! The committer: one thread that appends what callers journal to the store.
+//!
+//! A call leaves its record in the open batch while it has the turn, lets go of everything, and
+//! waits for the batch. The committer takes the batch when the one before is done: the slower the
+//! disk, the more calls share a flush. No timer holds anybody back.
+//!
+//! If a batch cannot be appended, its calls were never acknowledged, and the state has to lose them
+//! ([`Committer::take_undo`]). Until that is done, nothing is taken into a batch.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::journal::Positions;
+use crate::journal_store::{
+    Epoch, Flush, Head, JournalStore, Position, RECORD_BYTES_MAX, StoreError,
+};
+use crate::locking::lock;
+use crate::{Error, SequenceNumber};
+
+/// When a journaled call is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When its entry has been flushed to the disk. Callers that wait share a flush.
+    #[default]
+    Durable,
+    /// At once. Entries are flushed every so often, and what was journaled since is lost if the
+    /// process or the machine ends meanwhile.
+    Relaxed {
+        /// The longest time between two flushes: the window of loss.
+        every: Duration,
+    },
+}
+
+/// A full disk is looked at again after this time, when somebody asks.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+
+/// With [`Durability::Relaxed`], a caller waits if more than this waits for a flush, in bytes.
+const BACKLOG_MAX: usize = 16 << 20;
+
+/// The committer of one proxy. It ends when this is dropped, after it has appended what waits.
+pub(crate) struct Committer {
+    commits: Arc<Commits>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The work of a committer, between callers and its thread.
+pub(crate) struct Commits {
+    store: Arc<dyn JournalStore>,
+    durability: Durability,
+    state: Mutex<State>,
+    /// Something for the committer to do.
+    work: Condvar,
+}
+
+/// Records that are appended together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    outcome: Mutex<Option<Result<(), Arc<StoreError>>>>,
+    settled: Condvar,
+}
+
+struct State {
+    open: Open,
+    /// The batch that is being appended.
+    taken: Option<Arc<Batch>>,
+    /// The store's newest record.
+    head: Head,
+    /// The newest entry in the store.
+    durable: SequenceNumber,
+    positions: Positions,
+    /// The bytes in the open batch and in the one that is being appended.
+    backlog: usize,
+    fault: Option<Fault>,
+    /// Calls after this entry were not acknowledged, and the state still has them.
+    undo: Option<SequenceNumber>,
+    is_shut_down: bool,
+}
+
+/// The batch that calls join.
+#[derive(Default)]
+struct Open {
+    batch: Arc<Batch>,
+    /// Each with the entry that it is, if it is one.
+    records: Vec<(Vec<u8>, Option<SequenceNumber>)>,
+}
+
+/// Why nothing can be journaled.
+struct Fault {
+    error: Arc<StoreError>,
+    /// When a full disk was last looked at; `None` if the store has stopped for good.
+    probed: Option<Instant>,
+}
+
+impl Fault {
+    fn new(error: Arc<StoreError>) -> Self {
+        let is_full = matches!(*error, StoreError::Full { .. });
+        Self {
+            error,
+            probed: is_full.then(Instant::now),
+        }
+    }
+}
+
+impl Batch {
+    fn settle(&self, outcome: Result<(), Arc<StoreError>>) {
+        *lock(&self.outcome) = Some(outcome);
+        self.settled.notify_all();
+    }
+
+    /// Waits until the batch is durable, or is lost.
+    pub(crate) fn wait(&self) -> Result<(), Arc<StoreError>> {
+        let mut outcome = lock(&self.outcome);
+        loop {
+            if let Some(outcome) = &*outcome {
+                return outcome.clone();
+            }
+            outcome = self
+                .settled
+                .wait(outcome)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+}
+
+impl Committer {
+    /// A committer for a store whose newest entry is `durable`, with the entries at `positions`.
+    ///
+    /// # Errors
+    ///
+    /// The system's error, if it gives no thread.
+    pub(crate) fn start(
+        store: Arc<dyn JournalStore>,
+        durability: Durability,
+        head: Head,
+        (durable, positions): (SequenceNumber, Positions),
+        on_durable: impl Fn(SequenceNumber) + Send + 'static,
+    ) -> Result<Self, std::io::Error> {
+        let commits = Arc::new(Commits {
+            store,
+            durability,
+            state: Mutex::new(State {
+                open: Open::default(),
+                taken: None,
+                head,
+                durable,
+                positions,
+                backlog: 0,
+                fault: None,
+                undo: None,
+                is_shut_down: false,
+            }),
+            work: Condvar::new(),
+        });
+        let own = Arc::clone(&commits);
+        let thread = std::thread::Builder::new()
+            .name("wasm-proxy-journal".to_owned())
+            .spawn(move || own.run(&on_durable))?;
+        Ok(Self {
+            commits,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Deref for Committer {
+    type Target = Commits;
+
+    fn deref(&self) -> &Commits {
+        &self.commits
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.shut_down();
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Commits {
+    pub(crate) fn store(&self) -> &Arc<dyn JournalStore> {
+        &self.store
+    }
+
+    /// Whether an acknowledged call is in the store.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durability == Durability::Durable
+    }
+
+    /// Refuses a journaled call before it runs, if its entry could not be kept. Looks at a full disk
+    /// again now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::JournalFull`]; [`Error::JournalStopped`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut state = lock(&self.state);
+        let Some(fault) = &mut state.fault else {
+            return Ok(());
+        };
+        let error = Arc::clone(&fault.error);
+        let is_probed = match &mut fault.probed {
+            Some(probed) if probed.elapsed() >= PROBE_PAUSE => {
+                *probed = Instant::now();
+                true
+            }
+            _ => false,
+        };
+        if is_probed && state.undo.is_none() {
+            drop(state);
+            if self.store.has_room().is_ok() {
+                let mut state = lock(&self.state);
+                if state.undo.is_none() {
+                    state.fault = None;
+                    self.work.notify_all();
+                    return Ok(());
+                }
+            }
+        }
+        Err(refused(&error))
+    }
+
+    /// Puts a record into the open batch. Called with the turn, so records are in the order of the
+    /// calls. `entry` is the entry that the record is, if it is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Committer::check`]; the record is not kept.
+    pub(crate) fn put(
+        &self,
+        record: Vec<u8>,
+        entry: Option<SequenceNumber>,
+    ) -> Result<Arc<Batch>, Error> {
+        let bytes = record.len() as u64;
+        if bytes > RECORD_BYTES_MAX {
+            let bytes_max = RECORD_BYTES_MAX;
+            return Err(StoreError::TooLarge { bytes, bytes_max }.into());
+        }
+        let mut state = lock(&self.state);
+        // With `Relaxed`, what was acknowledged stays queued while a disk is full.
+        if let Some(fault) = &state.fault {
+            return Err(refused(&fault.error));
+        }
+        if state.is_shut_down {
+            return Err(Error::ShutDown);
+        }
+        state.backlog += record.len();
+        state.open.records.push((record, entry));
+        let batch = Arc::clone(&state.open.batch);
+        if state.open.records.len() == 1 {
+            self.work.notify_all();
+        }
+        Ok(batch)
+    }
+
+    /// The batch that is settled after all that was put so far. `None` if nothing waits.
+    pub(crate) fn pending(&self) -> Option<Arc<Batch>> {
+        let state = lock(&self.state);
+        if state.open.records.is_empty() {
+            state.taken.clone()
+        } else {
+            Some(Arc::clone(&state.open.batch))
+        }
+    }
+
+    /// Whether a caller has to wait for its batch.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.is_durable() || lock(&self.state).backlog > BACKLOG_MAX
+    }
+
+    /// Whether there is something to undo.
+    pub(crate) fn is_undo_due(&self) -> bool {
+        lock(&self.state).undo.is_some()
+    }
+
+    /// The last entry that was acknowledged, if the state has later ones that it must lose. Told
+    /// once.
+    pub(crate) fn take_undo(&self) -> Option<SequenceNumber> {
+        lock(&self.state).undo.take()
+    }
+
+    /// The record of the newest entry up to this one.
+    pub(crate) fn position_of(&self, sequence: SequenceNumber) -> Option<Position> {
+        lock(&self.state).positions.of(sequence)
+    }
+
+    /// Records before this one are gone.
+    pub(crate) fn forget_before(&self, position: Position) {
+        lock(&self.state).positions.forget_before(position);
+    }
+
+    /// The epoch of this owner.
+    pub(crate) fn epoch(&self) -> Epoch {
+        lock(&self.state).head.epoch
+    }
+
+    /// After entries were undone: their numbers are never given out, so all up to `last` are in the
+    /// store as far as they exist.
+    pub(crate) fn note_undone(&self, last: SequenceNumber) {
+        lock(&self.state).durable = last;
+    }
+
+    /// Why nothing can be journaled now, if so.
+    pub(crate) fn fault(&self) -> Option<Arc<StoreError>> {
+        let state = lock(&self.state);
+        state.fault.as_ref().map(|fault| Arc::clone(&fault.error))
+    }
+
+    /// Takes nothing more. What waits is appended before the thread ends.
+    pub(crate) fn shut_down(&self) {
+        lock(&self.state).is_shut_down = true;
+        self.work.notify_all();
+    }
+
+    fn run(&self, on_durable: &impl Fn(SequenceNumber)) {
+        let mut last_flush = Instant::now();
+        while let Some(open) = self.next(last_flush) {
+            last_flush = Instant::now();
+            self.commit(open, on_durable);
+        }
+    }
+
+    /// The next batch, when it is due. `None` after the shutdown.
+    fn next(&self, last_flush: Instant) -> Option<Open> {
+        let mut state = lock(&self.state);
+        loop {
+            let has_work = !state.open.records.is_empty();
+            let is_full = state
+                .fault
+                .as_ref()
+                .is_some_and(|fault| fault.probed.is_some());
+            let wait = match self.durability {
+                // What waits was acknowledged, and is tried again with the next look at the disk.
+                Durability::Relaxed { every } if has_work && !state.is_shut_down => {
+                    let every = if is_full {
+                        every.max(PROBE_PAUSE)
+                    } else {
+                        every
+                    };
+                    every.checked_sub(last_flush.elapsed())
+                }
+                _ => None,
+            };
+            if has_work && wait.is_none() {
+                let open = std::mem::take(&mut state.open);
+                state.taken = Some(Arc::clone(&open.batch));
+                return Some(open);
+            }
+            if state.is_shut_down && !has_work {
+                return None;
+            }
+            state = self.rest(state, wait);
+        }
+    }
+
+    fn rest<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        wait: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match wait {
+            Some(wait) => {
+                let woken = self.work.wait_timeout(state, wait);
+                woken.map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state)
+            }
+            None => self
+                .work
+                .wait(state)
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        }
+    }
+
+    fn commit(&self, open: Open, on_durable: &impl Fn(SequenceNumber)) {
+        let head = lock(&self.state).head;
+        let records: Vec<&[u8]> = open.records.iter().map(|(record, _)| &**record).collect();
+        let bytes: usize = records.iter().map(|record| record.len()).sum();
+        let outcome = self
+            .store
+            .append(head.epoch, head.position, &records, Flush::Now);
+        drop(records);
+        match outcome {
+            Ok(head) => {
+                let mut state = lock(&self.state);
+                let mut at = state.head.position;
+                for (_, entry) in &open.records {
+                    at = at.next();
+                    if let Some(entry) = *entry {
+                        state.positions.note(entry, at);
+                        state.durable = entry;
+                    }
+                }
+                state.head = head;
+                state.taken = None;
+                state.backlog -= bytes;
+                state.fault = None;
+                let durable = state.durable;
+                drop(state);
+                on_durable(durable);
+                open.batch.settle(Ok(()));
+            }
+            Err(error) => self.failed(open, Arc::new(error)),
+        }
+    }
+
+    fn failed(&self, open: Open, error: Arc<StoreError>) {
+        let mut state = lock(&self.state);
+        state.taken = None;
+        let fault = Fault::new(Arc::clone(&error));
+        let is_full = fault.probed.is_some();
+        state.fault = Some(fault);
+        if !self.is_durable() && is_full && !state.is_shut_down {
+            // Its calls were acknowledged: they wait for room, in front of the later ones.
+            let later = std::mem::take(&mut state.open);
+            let mut records = open.records;
+            records.extend(later.records);
+            state.open = Open {
+                batch: later.batch,
+                records,
+            };
+            drop(state);
+            open.batch.settle(Ok(()));
+            return;
+        }
+        let later = std::mem::take(&mut state.open);
+        state.backlog = 0;
+        if self.is_durable() {
+            state.undo = Some(state.durable);
+        }
+        drop(state);
+        open.batch.settle(Err(Arc::clone(&error)));
+        later.batch.settle(Err(error));
+    }
+}
+
+/// The error for a call that was refused before it ran.
+fn refused(error: &Arc<StoreError>) -> Error {
+    let source = Arc::clone(error);
+    if matches!(**error, StoreError::Full { .. }) {
+        Error::JournalFull { source }
+    } else {
+        Error::JournalStopped { source }
+    }
+}
+
+impl fmt::Debug for Commits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commits")
+            .field("store", &self.store)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,46 @@
+//! Calls that their callers gave an id.
+
+use guest_calls::ResultKind;
+
+use crate::Error;
+use crate::journal::{Answer, AnsweredCall, CALL_ID_BYTES_MAX};
+use crate::policy::plan::ExportPlan;
+use crate::value::Results;
+
+/// The id of a call, and a hash of the call.
+pub(super) struct Named<'a> {
+    pub(super) id: &'a [u8],
+    pub(super) call: [u8; 32],
+}
+
+impl Named<'_> {
+    /// Refuses an id that is none, and calls whose results mean nothing later.
+    pub(super) fn check(&self, plan: &ExportPlan) -> Result<(), Error> {
+        let refuse = |reason: String| {
+            let export = plan.name.to_string();
+            Err(Error::CallIdRefused { export, reason })
+        };
+        if self.id.is_empty() || self.id.len() > CALL_ID_BYTES_MAX {
+            return refuse(format!(
+                "it has {} bytes; give it 1 to {CALL_ID_BYTES_MAX}",
+                self.id.len()
+            ));
+        }
+        let is_raw = |kind: &ResultKind| matches!(kind, ResultKind::Pointer);
+        if plan.results.iter().any(|result| is_raw(&result.kind)) {
+            return refuse("it returns a raw pointer, which means nothing later".to_owned());
+        }
+        Ok(())
+    }
+
+    pub(super) fn answered(&self, outcome: &Result<Results, String>) -> AnsweredCall {
+        AnsweredCall {
+            id: self.id.into(),
+            call: self.call,
+            answer: match outcome {
+                Ok(results) => Answer::Results(results.as_slice().into()),
+                Err(message) => Answer::Rejected(message.as_str().into()),
+            },
+        }
+    }
+}

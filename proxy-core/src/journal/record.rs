@@ -1,0 +1,917 @@
+//! The journal as bytes, for a store that outlives the process.
+//!
+//! A *journal record* is what the store appends: an entry, the answer to a call with an id that
+//! left no entry, the settlement of a divergence, or the host calls of the first instantiation.
+//! `docs/durability.md` lists the fields. The types here are the format, apart from those that the
+//! proxy works with, so the format changes only where somebody changes it here. [`FORMAT`] then
+//! grows, and the golden records in `tests/golden/` of the old one stay readable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_api::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, Val};
+use guest_calls::OwnedArg;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{
+    Answer, AnsweredCall, Cut, CutKind, Entry, Genesis, GuestWrite, HostCall, ResultRecord,
+};
+use crate::policy::plan::{ExportPlan, Plan};
+use crate::{DivergenceKind, Handle, SequenceNumber, Value};
+
+/// The version of the format.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Why bytes are no record of this journal, in words.
+pub(crate) type NoRecord = String;
+
+/// One thing that the journal remembers.
+#[derive(Debug)]
+pub(crate) enum Remembered {
+    Genesis(Genesis),
+    Entry(Entry, Option<AnsweredCall>),
+    Answer(AnsweredCall),
+    Cut(Cut, Option<Entry>),
+}
+
+/// The facts that a record leaves out, because they are the same for all of a journal.
+pub(crate) struct Context<'a> {
+    /// The tag in the handles of this proxy.
+    pub(crate) tag: u32,
+    pub(crate) plan: &'a Plan,
+    /// Exports by their names alone, and imports by those of this module: for a journal of another
+    /// module. Otherwise numbers and names have to fit.
+    pub(crate) translation: Option<&'a Translation>,
+}
+
+/// From the numbers of another module to those of this one.
+#[derive(Debug, Default)]
+pub(crate) struct Translation {
+    /// The functions that this module exports.
+    pub(crate) exports: HashMap<Box<str>, FuncIndex>,
+    /// Where each import of the other module is among this one's.
+    pub(crate) imports: Vec<Result<u32, String>>,
+}
+
+impl Context<'_> {
+    /// The plan of an export that has this number and this name.
+    pub(crate) fn plan_of(&self, func: u32, export: &str) -> Result<&Arc<ExportPlan>, NoRecord> {
+        let func = match self.translation {
+            None => Some(FuncIndex(func)),
+            Some(translation) => translation.exports.get(export).copied(),
+        };
+        let plan = func.and_then(|func| self.plan.get(func));
+        plan.filter(|plan| *plan.name == *export)
+            .ok_or_else(|| format!("the module has no export `{export}`"))
+    }
+
+    fn import(&self, import: u32) -> Result<u32, NoRecord> {
+        let Some(translation) = self.translation else {
+            return Ok(import);
+        };
+        let import = usize::try_from(import).ok();
+        let import = import.and_then(|import| translation.imports.get(import));
+        let import = import.ok_or_else(|| "it has no such import".to_owned())?;
+        import
+            .clone()
+            .map_err(|name| format!("the module does not import `{name}`"))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Record<'a> {
+    #[serde(borrow)]
+    Genesis(StoredGenesis<'a>),
+    Entry(
+        #[serde(borrow)] StoredEntry<'a>,
+        #[serde(borrow)] Option<StoredAnsweredCall<'a>>,
+    ),
+    #[serde(borrow)]
+    Answer(StoredAnsweredCall<'a>),
+    Cut(
+        #[serde(borrow)] StoredCut<'a>,
+        #[serde(borrow)] Option<StoredEntry<'a>>,
+    ),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredGenesis<'a> {
+    #[serde(borrow)]
+    host_calls: Vec<StoredHostCall<'a>>,
+    /// The names of the module's imports, to which positions in host calls refer.
+    #[serde(borrow)]
+    imports: Vec<(&'a str, &'a str)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredEntry<'a> {
+    sequence: u64,
+    func: u32,
+    export: &'a str,
+    #[serde(borrow)]
+    args: Vec<StoredArg<'a>>,
+    #[serde(borrow)]
+    host_calls: Vec<StoredHostCall<'a>>,
+    #[serde(borrow)]
+    results: Vec<StoredResult<'a>>,
+    fingerprints: Vec<StoredVal>,
+    frees: Vec<StoredHandle>,
+    needs: Option<StoredHandle>,
+    took_ns: u64,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct StoredHandle {
+    sequence: u64,
+    result: u32,
+}
+
+/// Floats are bits. A reference is null: no other is journaled.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum StoredVal {
+    I32(i32),
+    I64(i64),
+    F32(u32),
+    F64(u64),
+    V128(u128),
+    NullFunc,
+    NullExtern,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredArg<'a> {
+    Val(StoredVal),
+    Handle(StoredHandle),
+    #[serde(borrow)]
+    Bytes(Bytes<'a>),
+    Text(&'a str),
+    Handles(Vec<StoredHandle>),
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredResult<'a> {
+    Val(StoredVal),
+    Object(StoredHandle, #[serde(borrow)] Option<&'a str>),
+    Null,
+    Buffer { len: u64, hash: [u8; 32] },
+    Error { hash: [u8; 32] },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredHostCall<'a> {
+    import: u32,
+    args: Vec<StoredVal>,
+    #[serde(borrow)]
+    writes: Vec<StoredWrite<'a>>,
+    results: Vec<StoredVal>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredWrite<'a> {
+    Write {
+        memory: u32,
+        offset: u64,
+        #[serde(borrow)]
+        bytes: Bytes<'a>,
+    },
+    GrowMemory {
+        memory: u32,
+        pages: u64,
+    },
+    GrowTable {
+        table: u32,
+        elements: u64,
+    },
+    SetElement {
+        table: u32,
+        element: u64,
+        value: StoredVal,
+    },
+    SetGlobal {
+        global: u32,
+        value: StoredVal,
+    },
+    Call {
+        func: u32,
+        args: Vec<StoredVal>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredAnsweredCall<'a> {
+    #[serde(borrow)]
+    id: Bytes<'a>,
+    call: [u8; 32],
+    #[serde(borrow)]
+    answer: StoredAnswer<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredAnswer<'a> {
+    #[serde(borrow)]
+    Results(Vec<StoredValue<'a>>),
+    Rejected(&'a str),
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredValue<'a> {
+    Val(StoredVal),
+    Handle(StoredHandle),
+    Null,
+    #[serde(borrow)]
+    Bytes(Bytes<'a>),
+    Text(&'a str),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredCut<'a> {
+    entry: u64,
+    export: &'a str,
+    is_accepted: bool,
+    what: u8,
+    expected: &'a str,
+    got: &'a str,
+    journal_last: u64,
+}
+
+/// Bytes in one piece, not one by one.
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Bytes)
+    }
+}
+
+pub(crate) fn encode_genesis(genesis: &Genesis) -> Result<Vec<u8>, NoRecord> {
+    let imports = genesis.imports.iter();
+    encode(&Record::Genesis(StoredGenesis {
+        host_calls: all(&genesis.host_calls, StoredHostCall::of)?,
+        imports: imports.map(|(module, name)| (&**module, &**name)).collect(),
+    }))
+}
+
+/// An entry, and the call with an id that made it.
+pub(crate) fn encode_entry(
+    entry: &Entry,
+    answered: Option<&AnsweredCall>,
+) -> Result<Vec<u8>, NoRecord> {
+    let answered = answered.map(StoredAnsweredCall::of).transpose()?;
+    encode(&Record::Entry(StoredEntry::of(entry)?, answered))
+}
+
+pub(crate) fn encode_answer(answered: &AnsweredCall) -> Result<Vec<u8>, NoRecord> {
+    encode(&Record::Answer(StoredAnsweredCall::of(answered)?))
+}
+
+pub(crate) fn encode_cut(cut: &Cut, instead: Option<&Entry>) -> Result<Vec<u8>, NoRecord> {
+    let instead = instead.map(StoredEntry::of).transpose()?;
+    encode(&Record::Cut(StoredCut::of(cut), instead))
+}
+
+fn encode(record: &Record<'_>) -> Result<Vec<u8>, NoRecord> {
+    postcard::to_allocvec(record).map_err(|error| error.to_string())
+}
+
+/// Reads one record.
+///
+/// # Errors
+///
+/// Why it is none, in words. The bytes may come from anywhere.
+pub(crate) fn decode(bytes: &[u8], context: &Context<'_>) -> Result<Remembered, NoRecord> {
+    let (record, rest) =
+        postcard::take_from_bytes::<Record<'_>>(bytes).map_err(|error| error.to_string())?;
+    if !rest.is_empty() {
+        return Err(format!("{} bytes are left over", rest.len()));
+    }
+    Ok(match record {
+        Record::Genesis(genesis) => Remembered::Genesis(genesis.read()),
+        Record::Entry(entry, answered) => Remembered::Entry(
+            entry.read(context)?,
+            answered.map(|answered| answered.read(context)),
+        ),
+        Record::Answer(answered) => Remembered::Answer(answered.read(context)),
+        Record::Cut(cut, instead) => {
+            let instead = instead.map(|entry| entry.read(context)).transpose()?;
+            Remembered::Cut(cut.read()?, instead)
+        }
+    })
+}
+
+/// Reads a genesis, whatever module it is of.
+pub(crate) fn decode_genesis(bytes: &[u8]) -> Result<Genesis, NoRecord> {
+    match postcard::from_bytes(bytes) {
+        Ok(Record::Genesis(genesis)) => Ok(genesis.read()),
+        Ok(_) => Err("a record is no genesis".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads a record that has to be of one kind.
+macro_rules! decode_one {
+    ($name:ident, $ty:ty, $pattern:pat => $value:expr, $what:literal) => {
+        pub(crate) fn $name(bytes: &[u8], context: &Context<'_>) -> Result<$ty, NoRecord> {
+            match decode(bytes, context)? {
+                $pattern => Ok($value),
+                _ => Err(concat!("a record is no ", $what).to_owned()),
+            }
+        }
+    };
+}
+
+decode_one!(decode_entry, Entry, Remembered::Entry(entry, _) => entry, "entry");
+decode_one!(decode_answer, AnsweredCall, Remembered::Answer(answered) => answered, "answer");
+decode_one!(decode_cut, Cut, Remembered::Cut(cut, _) => cut, "cut");
+
+fn all<'a, T, S>(
+    items: &'a [T],
+    of: impl FnMut(&'a T) -> Result<S, NoRecord>,
+) -> Result<Vec<S>, NoRecord> {
+    items.iter().map(of).collect()
+}
+
+fn vals(vals: &[Val]) -> Result<Vec<StoredVal>, NoRecord> {
+    all(vals, StoredVal::of)
+}
+
+fn read_vals<C: FromIterator<Val>>(vals: &[StoredVal]) -> C {
+    vals.iter().map(|val| val.read()).collect()
+}
+
+impl StoredGenesis<'_> {
+    fn read(&self) -> Genesis {
+        let imports = self.imports.iter();
+        Genesis {
+            host_calls: self.host_calls.iter().map(StoredHostCall::read).collect(),
+            imports: imports
+                .map(|(module, name)| ((*module).into(), (*name).into()))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> StoredEntry<'a> {
+    fn of(entry: &'a Entry) -> Result<Self, NoRecord> {
+        Ok(Self {
+            sequence: entry.sequence.0,
+            func: entry.func.0,
+            export: &entry.export,
+            args: all(&entry.args, StoredArg::of)?,
+            host_calls: all(&entry.host_calls, StoredHostCall::of)?,
+            results: all(&entry.results, StoredResult::of)?,
+            fingerprints: vals(&entry.fingerprints)?,
+            frees: entry.frees.iter().map(StoredHandle::of).collect(),
+            needs: entry.needs.as_ref().map(StoredHandle::of),
+            took_ns: u64::try_from(entry.took.as_nanos()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Names and types are shared with the plan where it has them.
+    fn read(&self, context: &Context<'_>) -> Result<Entry, NoRecord> {
+        let plan = context.plan_of(self.func, self.export)?;
+        let handle = |handle: &StoredHandle| handle.read(context.tag);
+        let host_calls = self.host_calls.iter().map(|call| call.read_for(context));
+        Ok(Entry {
+            sequence: SequenceNumber(self.sequence),
+            func: plan.func,
+            export: Arc::clone(&plan.name),
+            args: self.args.iter().map(|arg| arg.read(context)).collect(),
+            host_calls: host_calls.collect::<Result<_, _>>()?,
+            results: self.results.iter().map(|one| one.read(context)).collect(),
+            fingerprints: read_vals::<Vec<Val>>(&self.fingerprints).into(),
+            frees: self.frees.iter().map(handle).collect(),
+            changes: plan.changes.clone(),
+            needs: self.needs.as_ref().map(handle),
+            took: Duration::from_nanos(self.took_ns),
+        })
+    }
+}
+
+impl StoredHandle {
+    fn of(handle: &Handle) -> Self {
+        Self {
+            sequence: handle.sequence().0,
+            result: handle.result(),
+        }
+    }
+
+    fn read(&self, tag: u32) -> Handle {
+        Handle::new(SequenceNumber(self.sequence), self.result, tag)
+    }
+}
+
+impl StoredVal {
+    fn of(val: &Val) -> Result<Self, NoRecord> {
+        Ok(match val {
+            Val::I32(value) => StoredVal::I32(*value),
+            Val::I64(value) => StoredVal::I64(*value),
+            Val::F32(bits) => StoredVal::F32(*bits),
+            Val::F64(bits) => StoredVal::F64(*bits),
+            Val::V128(bits) => StoredVal::V128(*bits),
+            Val::FuncRef(None) => StoredVal::NullFunc,
+            Val::ExternRef(None) => StoredVal::NullExtern,
+            Val::FuncRef(Some(_)) | Val::ExternRef(Some(_)) => {
+                return Err("a reference means nothing in another process".to_owned());
+            }
+        })
+    }
+
+    fn read(self) -> Val {
+        match self {
+            StoredVal::I32(value) => Val::I32(value),
+            StoredVal::I64(value) => Val::I64(value),
+            StoredVal::F32(bits) => Val::F32(bits),
+            StoredVal::F64(bits) => Val::F64(bits),
+            StoredVal::V128(bits) => Val::V128(bits),
+            StoredVal::NullFunc => Val::FuncRef(None),
+            StoredVal::NullExtern => Val::ExternRef(None),
+        }
+    }
+}
+
+impl<'a> StoredArg<'a> {
+    fn of(arg: &'a OwnedArg) -> Result<Self, NoRecord> {
+        Ok(match arg {
+            OwnedArg::Val(val) => StoredArg::Val(StoredVal::of(val)?),
+            OwnedArg::Handle(handle) => StoredArg::Handle(StoredHandle::of(handle)),
+            OwnedArg::Bytes(bytes) => StoredArg::Bytes(Bytes(bytes)),
+            OwnedArg::Text(text) => StoredArg::Text(text),
+            OwnedArg::Handles(handles) => {
+                StoredArg::Handles(handles.iter().map(StoredHandle::of).collect())
+            }
+        })
+    }
+
+    fn read(&self, context: &Context<'_>) -> OwnedArg {
+        let handle = |handle: &StoredHandle| handle.read(context.tag);
+        match self {
+            StoredArg::Val(val) => OwnedArg::Val(val.read()),
+            StoredArg::Handle(one) => OwnedArg::Handle(handle(one)),
+            StoredArg::Bytes(bytes) => OwnedArg::Bytes(bytes.0.into()),
+            StoredArg::Text(text) => OwnedArg::Text((*text).into()),
+            StoredArg::Handles(handles) => OwnedArg::Handles(handles.iter().map(handle).collect()),
+        }
+    }
+}
+
+impl<'a> StoredResult<'a> {
+    fn of(result: &'a ResultRecord) -> Result<Self, NoRecord> {
+        Ok(match result {
+            ResultRecord::Val(val) => StoredResult::Val(StoredVal::of(val)?),
+            ResultRecord::Object(handle, ty) => {
+                StoredResult::Object(StoredHandle::of(handle), ty.as_deref())
+            }
+            ResultRecord::Null => StoredResult::Null,
+            ResultRecord::Buffer { len, hash } => StoredResult::Buffer {
+                len: *len as u64,
+                hash: *hash,
+            },
+            ResultRecord::Error { hash } => StoredResult::Error { hash: *hash },
+        })
+    }
+
+    fn read(&self, context: &Context<'_>) -> ResultRecord {
+        match self {
+            StoredResult::Val(val) => ResultRecord::Val(val.read()),
+            StoredResult::Object(handle, ty) => {
+                ResultRecord::Object(handle.read(context.tag), ty.map(Into::into))
+            }
+            StoredResult::Null => ResultRecord::Null,
+            StoredResult::Buffer { len, hash } => ResultRecord::Buffer {
+                len: usize::try_from(*len).unwrap_or(usize::MAX),
+                hash: *hash,
+            },
+            StoredResult::Error { hash } => ResultRecord::Error { hash: *hash },
+        }
+    }
+}
+
+impl<'a> StoredHostCall<'a> {
+    fn of(call: &'a HostCall) -> Result<Self, NoRecord> {
+        Ok(Self {
+            import: call.import,
+            args: vals(&call.args)?,
+            writes: all(&call.writes, StoredWrite::of)?,
+            results: vals(&call.results)?,
+        })
+    }
+
+    /// With positions among this module's imports.
+    fn read_for(&self, context: &Context<'_>) -> Result<HostCall, NoRecord> {
+        Ok(HostCall {
+            import: context.import(self.import)?,
+            ..self.read()
+        })
+    }
+
+    fn read(&self) -> HostCall {
+        HostCall {
+            import: self.import,
+            args: read_vals(&self.args),
+            writes: self.writes.iter().map(StoredWrite::read).collect(),
+            results: read_vals(&self.results),
+        }
+    }
+}
+
+impl<'a> StoredWrite<'a> {
+    fn of(write: &'a GuestWrite) -> Result<Self, NoRecord> {
+        Ok(match write {
+            GuestWrite::Write {
+                memory,
+                offset,
+                bytes,
+            } => StoredWrite::Write {
+                memory: memory.0,
+                offset: *offset,
+                bytes: Bytes(bytes),
+            },
+            GuestWrite::GrowMemory { memory, pages } => StoredWrite::GrowMemory {
+                memory: memory.0,
+                pages: *pages,
+            },
+            GuestWrite::GrowTable { table, elements } => StoredWrite::GrowTable {
+                table: table.0,
+                elements: *elements,
+            },
+            GuestWrite::SetElement {
+                table,
+                element,
+                value,
+            } => StoredWrite::SetElement {
+                table: table.0,
+                element: *element,
+                value: StoredVal::of(value)?,
+            },
+            GuestWrite::SetGlobal { global, value } => StoredWrite::SetGlobal {
+                global: global.0,
+                value: StoredVal::of(value)?,
+            },
+            GuestWrite::Call { func, args } => StoredWrite::Call {
+                func: func.0,
+                args: vals(args)?,
+            },
+        })
+    }
+
+    fn read(&self) -> GuestWrite {
+        match self {
+            StoredWrite::Write {
+                memory,
+                offset,
+                bytes,
+            } => GuestWrite::Write {
+                memory: MemoryIndex(*memory),
+                offset: *offset,
+                bytes: bytes.0.into(),
+            },
+            StoredWrite::GrowMemory { memory, pages } => GuestWrite::GrowMemory {
+                memory: MemoryIndex(*memory),
+                pages: *pages,
+            },
+            StoredWrite::GrowTable { table, elements } => GuestWrite::GrowTable {
+                table: TableIndex(*table),
+                elements: *elements,
+            },
+            StoredWrite::SetElement {
+                table,
+                element,
+                value,
+            } => GuestWrite::SetElement {
+                table: TableIndex(*table),
+                element: *element,
+                value: value.read(),
+            },
+            StoredWrite::SetGlobal { global, value } => GuestWrite::SetGlobal {
+                global: GlobalIndex(*global),
+                value: value.read(),
+            },
+            StoredWrite::Call { func, args } => GuestWrite::Call {
+                func: FuncIndex(*func),
+                args: read_vals(args),
+            },
+        }
+    }
+}
+
+impl<'a> StoredAnsweredCall<'a> {
+    fn of(answered: &'a AnsweredCall) -> Result<Self, NoRecord> {
+        Ok(Self {
+            id: Bytes(&answered.id),
+            call: answered.call,
+            answer: match &answered.answer {
+                Answer::Results(values) => StoredAnswer::Results(all(values, StoredValue::of)?),
+                Answer::Rejected(message) => StoredAnswer::Rejected(message),
+            },
+        })
+    }
+
+    fn read(&self, context: &Context<'_>) -> AnsweredCall {
+        AnsweredCall {
+            id: self.id.0.into(),
+            call: self.call,
+            answer: match &self.answer {
+                StoredAnswer::Results(values) => {
+                    Answer::Results(values.iter().map(|value| value.read(context)).collect())
+                }
+                StoredAnswer::Rejected(message) => Answer::Rejected((*message).into()),
+            },
+        }
+    }
+}
+
+impl<'a> StoredValue<'a> {
+    fn of(value: &'a Value) -> Result<Self, NoRecord> {
+        Ok(match value {
+            Value::Val(val) => StoredValue::Val(StoredVal::of(val)?),
+            Value::Handle(handle) => StoredValue::Handle(StoredHandle::of(handle)),
+            Value::Null => StoredValue::Null,
+            Value::Bytes(bytes) => StoredValue::Bytes(Bytes(bytes)),
+            Value::Text(text) => StoredValue::Text(text),
+            Value::Pointer(_) => {
+                return Err("a pointer means nothing in another process".to_owned());
+            }
+        })
+    }
+
+    fn read(&self, context: &Context<'_>) -> Value {
+        match self {
+            StoredValue::Val(val) => Value::Val(val.read()),
+            StoredValue::Handle(handle) => Value::Handle(handle.read(context.tag)),
+            StoredValue::Null => Value::Null,
+            StoredValue::Bytes(bytes) => Value::Bytes(bytes.0.to_vec()),
+            StoredValue::Text(text) => Value::Text((*text).to_owned()),
+        }
+    }
+}
+
+impl<'a> StoredCut<'a> {
+    fn of(cut: &'a Cut) -> Self {
+        Self {
+            entry: cut.entry.0,
+            export: &cut.export,
+            is_accepted: cut.kind == CutKind::Accepted,
+            what: match cut.what {
+                DivergenceKind::Results => 0,
+                DivergenceKind::Fingerprint => 1,
+                DivergenceKind::HostCalls => 2,
+                DivergenceKind::Outcome => 3,
+            },
+            expected: &cut.expected,
+            got: &cut.got,
+            journal_last: cut.journal_last.0,
+        }
+    }
+
+    fn read(&self) -> Result<Cut, NoRecord> {
+        Ok(Cut {
+            entry: SequenceNumber(self.entry),
+            export: self.export.to_owned(),
+            kind: if self.is_accepted {
+                CutKind::Accepted
+            } else {
+                CutKind::Skipped
+            },
+            what: match self.what {
+                0 => DivergenceKind::Results,
+                1 => DivergenceKind::Fingerprint,
+                2 => DivergenceKind::HostCalls,
+                3 => DivergenceKind::Outcome,
+                other => return Err(format!("{other} is no kind of divergence")),
+            },
+            expected: self.expected.to_owned(),
+            got: self.got.to_owned(),
+            journal_last: SequenceNumber(self.journal_last),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::fs;
+    use std::path::PathBuf;
+
+    use guest_calls::Policy;
+    use proptest::prelude::*;
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::policy::plan::Changes;
+
+    const TAG: u32 = 9;
+
+    fn plan() -> Plan {
+        let wasm = wat::parse_str(
+            r#"(module (func (export "f")) (func (export "g") (param i32) (result i32) i32.const 0))"#,
+        );
+        let info = module_bytes::parse(&wasm.unwrap()).unwrap();
+        Plan::bind(&Policy::default(), &info).unwrap()
+    }
+
+    fn handle(sequence: u64) -> Handle {
+        Handle::new(SequenceNumber(sequence), 1, TAG)
+    }
+
+    /// An entry with a value of every kind.
+    fn entry() -> Entry {
+        let vals = [
+            Val::I32(-1),
+            Val::I64(i64::MIN),
+            Val::F32(f32::NAN.to_bits()),
+            Val::F64(0.5_f64.to_bits()),
+            Val::V128(u128::MAX - 1),
+            Val::FuncRef(None),
+            Val::ExternRef(None),
+        ];
+        let writes = vec![
+            GuestWrite::Write {
+                memory: MemoryIndex(0),
+                offset: 1 << 33,
+                bytes: Box::new([1, 2, 3]),
+            },
+            GuestWrite::GrowMemory {
+                memory: MemoryIndex(1),
+                pages: 2,
+            },
+            GuestWrite::GrowTable {
+                table: TableIndex(0),
+                elements: 3,
+            },
+            GuestWrite::SetElement {
+                table: TableIndex(0),
+                element: 4,
+                value: Val::FuncRef(None),
+            },
+            GuestWrite::SetGlobal {
+                global: GlobalIndex(5),
+                value: Val::I32(6),
+            },
+            GuestWrite::Call {
+                func: FuncIndex(0),
+                args: smallvec![Val::I32(7)],
+            },
+        ];
+        Entry {
+            sequence: SequenceNumber(300),
+            func: FuncIndex(1),
+            export: "g".into(),
+            args: smallvec![
+                OwnedArg::Val(Val::I32(1)),
+                OwnedArg::Handle(handle(2)),
+                OwnedArg::Bytes(Box::new([0, 255])),
+                OwnedArg::Text("tëxt".into()),
+                OwnedArg::Handles(Box::new([handle(3), handle(4)])),
+            ],
+            host_calls: Box::new([HostCall {
+                import: 2,
+                args: vals.iter().cloned().collect(),
+                writes,
+                results: smallvec![Val::I64(8)],
+            }]),
+            results: smallvec![
+                ResultRecord::Val(Val::F32(1)),
+                ResultRecord::Object(handle(300), Some("thing".into())),
+                ResultRecord::Object(handle(301), None),
+                ResultRecord::Null,
+                ResultRecord::Buffer {
+                    len: 70_000,
+                    hash: [3; 32],
+                },
+                ResultRecord::Error { hash: [4; 32] },
+            ],
+            fingerprints: Box::new([Val::I32(5)]),
+            frees: Box::new([handle(2)]),
+            changes: Changes::Module,
+            needs: Some(handle(6)),
+            took: Duration::from_nanos(1234),
+        }
+    }
+
+    fn answered(answer: Answer) -> AnsweredCall {
+        AnsweredCall {
+            id: Box::new(*b"an id"),
+            call: [5; 32],
+            answer,
+        }
+    }
+
+    fn cut(kind: CutKind) -> Cut {
+        Cut {
+            entry: SequenceNumber(7),
+            export: "f".to_owned(),
+            kind,
+            what: DivergenceKind::HostCalls,
+            expected: "this".to_owned(),
+            got: "that".to_owned(),
+            journal_last: SequenceNumber(9),
+        }
+    }
+
+    /// A record of every kind, with its name.
+    fn records() -> Vec<(&'static str, Vec<u8>)> {
+        let entry = entry();
+        let values = vec![
+            Value::Val(Val::I32(1)),
+            Value::Handle(handle(300)),
+            Value::Null,
+            Value::Bytes(vec![9]),
+            Value::Text("text".to_owned()),
+        ];
+        let results = answered(Answer::Results(values.into()));
+        let rejected = answered(Answer::Rejected("no".into()));
+        let genesis = Genesis {
+            host_calls: entry.host_calls.to_vec(),
+            imports: Box::new([("env".into(), "clock".into())]),
+        };
+        vec![
+            ("genesis", encode_genesis(&genesis).unwrap()),
+            ("entry", encode_entry(&entry, None).unwrap()),
+            (
+                "entry-with-id",
+                encode_entry(&entry, Some(&results)).unwrap(),
+            ),
+            ("answer", encode_answer(&rejected).unwrap()),
+            (
+                "accepted",
+                encode_cut(&cut(CutKind::Accepted), Some(&entry)).unwrap(),
+            ),
+            ("skipped", encode_cut(&cut(CutKind::Skipped), None).unwrap()),
+        ]
+    }
+
+    fn golden() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/records-{FORMAT}.txt"))
+    }
+
+    /// The records of format 1 as they were when it was released. The file never changes: another
+    /// format gets another file, and this one stays readable.
+    #[test]
+    fn golden_records_are_written_and_read_as_ever() {
+        let mut text = String::new();
+        for (name, bytes) in records() {
+            let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").unwrap();
+                hex
+            });
+            writeln!(text, "{name} {hex}").unwrap();
+        }
+        assert_eq!(text, fs::read_to_string(golden()).unwrap());
+        let plan = plan();
+        let context = Context {
+            tag: TAG,
+            plan: &plan,
+            translation: None,
+        };
+        for (name, bytes) in records() {
+            let encoded = match decode(&bytes, &context).unwrap() {
+                Remembered::Genesis(genesis) => encode_genesis(&genesis),
+                Remembered::Entry(entry, answered) => encode_entry(&entry, answered.as_ref()),
+                Remembered::Answer(answered) => encode_answer(&answered),
+                Remembered::Cut(cut, instead) => encode_cut(&cut, instead.as_ref()),
+            };
+            assert_eq!(encoded.unwrap(), bytes, "{name}");
+        }
+        let Remembered::Entry(read, _) = decode(&records()[1].1, &context).unwrap() else {
+            panic!("it is an entry");
+        };
+        assert_eq!(format!("{read:?}"), format!("{:?}", entry()));
+    }
+
+    #[test]
+    fn a_reference_cannot_be_written() {
+        let mut entry = entry();
+        entry.fingerprints = Box::new([Val::FuncRef(Some(engine_api::FuncRef::new(1, 1)))]);
+        assert!(
+            encode_entry(&entry, None)
+                .unwrap_err()
+                .contains("reference")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let plan = plan();
+            let context = Context { tag: TAG, plan: &plan, translation: None };
+            let _ = decode(&bytes, &context);
+        }
+
+        #[test]
+        fn a_changed_record_makes_it_no_panic(which in 0_usize..6, at in any::<usize>(), by in 1_u8..) {
+            let plan = plan();
+            let context = Context { tag: TAG, plan: &plan, translation: None };
+            let mut bytes = records().swap_remove(which).1;
+            let at = at % bytes.len();
+            bytes[at] ^= by;
+            let _ = decode(&bytes, &context);
+        }
+    }
+}
