@@ -20,6 +20,7 @@ mod proxy {
     mod cuts;
     mod degradation;
     mod divergence;
+    mod durable;
     mod exhaustion;
     mod history;
     mod hold_back;
