@@ -68,6 +68,7 @@ mod memory;
 mod proxy;
 mod recorder;
 mod reentrancy;
+mod renewal;
 mod reports;
 mod shared;
 mod state;
