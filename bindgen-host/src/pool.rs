@@ -17,7 +17,7 @@ use engine_api::{Error, FuncIndex, FuncType, Instance, Interrupt, Val, ValType};
 use crate::error::{HostError, describe};
 use crate::heap;
 use crate::realm::{Realm, Thread};
-use crate::turns::{Turn, Turns};
+use crate::turns::Turns;
 use crate::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 
 /// The native stack of a worker's thread. The engine's limit is for the guest's frames; the
@@ -46,6 +46,8 @@ fn breaks_abi(message: impl Into<String>) -> Error {
 /// A pool whose workers run. Dropping it ends all instances of the guest.
 pub(crate) struct Pool {
     pub(crate) number: i32,
+    /// The address of the guest's builder, from which its workers took what they run.
+    builder: u32,
     realm: Arc<Realm>,
     /// Whether its workers give back their memory when they end.
     tidies: Arc<AtomicBool>,
@@ -53,9 +55,12 @@ pub(crate) struct Pool {
     workers: Vec<Worker>,
 }
 
-/// The order in which workers allocate their stacks, and give them back.
+/// The order in which workers allocate their stacks, and give them back. Nobody gives one back
+/// while another thread may allocate: a small object that is never freed would break its hole.
 struct Order {
     starts: Turns,
+    /// Those who leave the guest's pool. The first is the main thread, which ends it.
+    exits: Turns,
     ends: Turns,
 }
 
@@ -104,12 +109,14 @@ impl Pool {
         }
         let mut pool = Self {
             number,
+            builder,
             realm: Arc::clone(realm),
             tidies: Arc::new(AtomicBool::new(
                 realm.options.worker_exit == WorkerExit::Destroy,
             )),
             order: Arc::new(Order {
                 starts: Turns::new(asked_for),
+                exits: Turns::new(asked_for + 1),
                 ends: Turns::new(asked_for),
             }),
             workers: Vec::new(),
@@ -174,6 +181,11 @@ impl Pool {
         })
     }
 
+    /// The main thread has left the guest's pool.
+    fn leave(&self) {
+        self.order.exits.pass(1);
+    }
+
     /// The number of its threads.
     pub(crate) fn threads(&self) -> i32 {
         i32::try_from(self.workers.len()).expect("`check` has bounded it")
@@ -187,9 +199,11 @@ impl Pool {
     /// Ends the pool by the guest's own export, and joins every worker.
     pub(crate) fn stop(mut self, main: &mut dyn Instance, thread: &Thread) -> Result<(), Error> {
         let exports = self.realm.surface.pool.clone();
-        let exit = exports.and_then(|exports| exports.exit);
+        let exports = exports.expect("a pool has its exports");
+        let exit = exports.exit;
         let (func, ty) = exit.expect("the function is added only where there is this export");
         call_for_promise(main, thread, func, &ty, &[])?;
+        self.leave();
         let deadline = Instant::now() + PATIENCE;
         for worker in &mut self.workers {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -199,7 +213,16 @@ impl Pool {
             }
             worker.join();
         }
-        self.realm.fault().map_or(Ok(()), Err)
+        self.realm.fault().map_or(Ok(()), Err)?;
+        if let Some((free, params)) = exports.free {
+            // In JavaScript the builder goes when its object is collected.
+            let mut args = vec![Val::I32(0); params];
+            if let Some(first) = args.first_mut() {
+                *first = Val::from(self.builder);
+            }
+            main.call(free, &args, &mut [])?;
+        }
+        Ok(())
     }
 }
 
@@ -209,6 +232,7 @@ impl Drop for Pool {
             return;
         }
         self.realm.interrupt();
+        self.leave();
         for worker in &mut self.workers {
             worker.begin = None;
             worker.join();
@@ -235,6 +259,7 @@ fn work(
     may_begin: &Receiver<u32>,
 ) {
     let end = order.ends.of(number);
+    let exit = order.exits.of(number + 1);
     let start = order.starts.of(number);
     let started = realm.instantiate(true, || start.wait());
     drop(start);
@@ -248,32 +273,37 @@ fn work(
     };
     let _ = arrive.send(Ok(()));
     // An error of the channel means that the pool could not be started.
-    if let Ok(receiver) = may_begin.recv()
-        && let Err(error) = serve(realm, &mut *started.instance, receiver, tidies, &end)
-    {
-        realm.worker_failed(number, error);
+    if let Ok(receiver) = may_begin.recv() {
+        let served = serve(realm, &mut *started.instance, receiver);
+        drop(exit);
+        let ended = served.and_then(|()| {
+            order.exits.wait_for_all();
+            if tidies.load(Ordering::Acquire) {
+                end.wait();
+                give_back(realm, &mut *started.instance)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = ended {
+            realm.worker_failed(number, error);
+        }
     }
     realm.unregister(started.registered);
 }
 
-fn serve(
-    realm: &Realm,
-    instance: &mut dyn Instance,
-    receiver: u32,
-    tidies: &AtomicBool,
-    end: &Turn<'_>,
-) -> Result<(), Error> {
-    let surface = &realm.surface;
-    let exports = surface.pool.as_ref().expect("a pool has its exports");
-    instance.call(exports.start_worker, &[Val::from(receiver)], &mut [])?;
-    if let (true, Some((destroy, params))) =
-        (tidies.load(Ordering::Acquire), surface.thread_destroy)
-    {
-        end.wait();
-        // Zeros name the block and the stack of the calling thread.
-        instance.call(destroy, &vec![Val::I32(0); params], &mut [])?;
-    }
-    Ok(())
+fn serve(realm: &Realm, instance: &mut dyn Instance, receiver: u32) -> Result<(), Error> {
+    let exports = realm.surface.pool.as_ref();
+    let exports = exports.expect("a pool has its exports");
+    instance.call(exports.start_worker, &[Val::from(receiver)], &mut [])
+}
+
+/// Gives back the stack and the thread-local block of the calling thread.
+fn give_back(realm: &Realm, instance: &mut dyn Instance) -> Result<(), Error> {
+    let Some((destroy, params)) = realm.surface.thread_destroy else {
+        return Ok(());
+    };
+    // Zeros name those of the calling thread.
+    instance.call(destroy, &vec![Val::I32(0); params], &mut [])
 }
 
 /// Calls an export that returns a promise, and forgets the promise.
