@@ -42,7 +42,7 @@ impl Drop for OwnMemory {
 
 impl HostedInstance {
     pub(crate) fn new(realm: Arc<Realm>, engine: EngineId) -> Result<Self, Error> {
-        let started = realm.instantiate(false, || {})?;
+        let started = realm.instantiate(false)?;
         Ok(Self::of(realm, started, engine))
     }
 

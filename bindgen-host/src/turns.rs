@@ -4,9 +4,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Turns for workers, in the order of their numbers.
 ///
-/// The memory of the guest is laid out by the order of its allocations. Workers that allocate and
-/// free their stacks in turn leave the same holes each time, and the next pool fits into them. In
-/// a race the guest would sooner or later need a stack more.
+/// The memory of the guest is laid out by the order in which it allocates and frees. Workers that
+/// free their stacks in turn leave the same holes each time, and the next pool fits into them. In a
+/// race the guest would sooner or later need a stack more.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     /// Whether each worker has had its turn, or does without.
