@@ -346,13 +346,14 @@ mod tests {
     #[test]
     fn a_watch_calls_only_if_it_is_kept_too_long() {
         let (called, calls) = mpsc::channel();
-        let late = called.clone();
-        let kept = watch(Duration::from_millis(1), move || late.send("kept").unwrap()).unwrap();
-        let late = called;
-        let dropped = watch(Duration::from_secs(600), move || {
-            late.send("dropped").unwrap()
-        });
-        drop(dropped.unwrap());
+        let say = |what: &'static str| {
+            let called = called.clone();
+            move || called.send(what).unwrap()
+        };
+        let kept = watch(Duration::from_millis(1), say("kept")).unwrap();
+        let dropped = watch(Duration::from_mins(10), say("dropped")).unwrap();
+        drop(dropped);
+        drop(called);
         // It ends when both watches have.
         assert_eq!(calls.iter().collect::<Vec<_>>(), ["kept"]);
         drop(kept);
