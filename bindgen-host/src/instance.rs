@@ -42,7 +42,7 @@ impl Drop for OwnMemory {
 
 impl HostedInstance {
     pub(crate) fn new(realm: Arc<Realm>, engine: EngineId) -> Result<Self, Error> {
-        let started = realm.instantiate(false, || {})?;
+        let started = realm.instantiate(false)?;
         Ok(Self::of(realm, started, engine))
     }
 
@@ -116,7 +116,11 @@ impl HostedInstance {
         pool::check(threads)?;
         let started = Pool::start(&self.realm, &mut *self.main, &self.thread, number, threads);
         let started = started.map_err(|error| self.realm.fault().unwrap_or(error));
-        self.pool = Some(started.inspect_err(|_| self.realm.interrupt())?);
+        let pool = started.inspect_err(|_| self.realm.interrupt())?;
+        // The host has started it, and to end it without a leak is the host's business too: most
+        // such pools are replaced by the guest's next one before they have anything to do.
+        pool.tidy_up();
+        self.pool = Some(pool);
         Ok(())
     }
 

@@ -115,6 +115,7 @@ pub enum WorkerExit {
     #[default]
     Destroy,
     /// Both are lost, about 1 MiB for each worker. This happens in JavaScript when workers are
-    /// terminated, as o1js up to 2.14 does around every proof.
+    /// terminated, as o1js up to 2.14 does around every proof. A pool that the host started again,
+    /// for a snapshot or from one, is freed all the same.
     Abandon,
 }

@@ -22,15 +22,9 @@ impl Realm {
     /// Makes an instance for one more thread, under the guest's limits. A worker has no deadline,
     /// because its one call lasts as long as its pool.
     ///
-    /// `before_start` runs before the guest's start function, in which a worker allocates.
-    ///
     /// The instance can be interrupted before it runs anything: the guest's start function waits
     /// for a lock, and a thread that died at its start never gives it back.
-    pub(crate) fn instantiate(
-        self: &Arc<Self>,
-        is_worker: bool,
-        before_start: impl FnOnce(),
-    ) -> Result<Started, Error> {
+    pub(crate) fn instantiate(self: &Arc<Self>, is_worker: bool) -> Result<Started, Error> {
         let thread = Arc::new(Thread::new(self, Heap::new()));
         let imports = self.imports(&thread);
         let limits = Limits {
@@ -43,7 +37,6 @@ impl Realm {
             Err(error) if is_worker => return Err(error),
             Err(_) => None,
         };
-        before_start();
         if let Some((start, takes_stack)) = self.surface.start {
             // The main thread keeps the stack that the linker gave it. Only workers use the
             // argument.

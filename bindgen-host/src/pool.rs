@@ -3,8 +3,9 @@
 //!
 //! The guest's `initThreadPool(n)` makes a builder and calls the import `startWorkers` with its
 //! address. JavaScript then starts the workers. Each calls `wbg_rayon_start_worker`, which blocks
-//! until `build` hands it a thread of the pool. Here one call of the host does all of that. It
-//! calls `build` when every worker has arrived, and never waits for a worker that did not come.
+//! until `build` hands it a thread of the pool. Here one call of the host does all of that. The
+//! main thread makes the workers' instances itself, one after the other, before it calls `build`: on
+//! a busy machine it would wait long for other threads to do so.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,9 @@ use engine_api::{Error, FuncIndex, FuncType, Instance, Interrupt, Val, ValType};
 
 use crate::error::{HostError, describe};
 use crate::heap;
+use crate::link::Started;
 use crate::realm::{Realm, Thread};
-use crate::turns::{Turn, Turns};
+use crate::turns::Turns;
 use crate::{THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
 
 /// The native stack of a worker's thread. The engine's limit is for the guest's frames; the
@@ -46,6 +48,8 @@ fn breaks_abi(message: impl Into<String>) -> Error {
 /// A pool whose workers run. Dropping it ends all instances of the guest.
 pub(crate) struct Pool {
     pub(crate) number: i32,
+    /// The address of the guest's builder, from which its workers took what they run.
+    builder: u32,
     realm: Arc<Realm>,
     /// Whether its workers give back their memory when they end.
     tidies: Arc<AtomicBool>,
@@ -53,9 +57,12 @@ pub(crate) struct Pool {
     workers: Vec<Worker>,
 }
 
-/// The order in which workers allocate their stacks, and give them back.
+/// The order in which workers give back their stacks. They do so one after the other, as they got
+/// them, and none while another thread may allocate: a small object that is never freed would break
+/// the hole.
 struct Order {
-    starts: Turns,
+    /// Those who leave the guest's pool. The first is the main thread, which ends it.
+    exits: Turns,
     ends: Turns,
 }
 
@@ -104,17 +111,18 @@ impl Pool {
         }
         let mut pool = Self {
             number,
+            builder,
             realm: Arc::clone(realm),
             tidies: Arc::new(AtomicBool::new(
                 realm.options.worker_exit == WorkerExit::Destroy,
             )),
             order: Arc::new(Order {
-                starts: Turns::new(asked_for),
+                exits: Turns::new(asked_for + 1),
                 ends: Turns::new(asked_for),
             }),
             workers: Vec::new(),
         };
-        pool.gather(asked_for)?;
+        pool.gather(asked_for).inspect_err(|_| realm.interrupt())?;
         for worker in &mut pool.workers {
             let begin = worker.begin.take().expect("nobody has begun");
             // A worker that died meanwhile is a fault, and the fault ends `build` below.
@@ -124,32 +132,36 @@ impl Pool {
         realm.fault().map_or(Ok(pool), Err)
     }
 
-    /// Starts the workers' threads and waits until each has an instance.
+    /// Makes the workers' instances, and starts a thread for each. If one of them does not come into
+    /// being, it may have left a lock of the guest's taken.
     fn gather(&mut self, threads: u32) -> Result<(), Error> {
-        let (arrive, arrived) = mpsc::channel();
+        let begun = Instant::now();
+        let realm = Arc::downgrade(&self.realm);
+        // The guest's start function may wait for ever.
+        let watch = watch(PATIENCE, move || {
+            if let Some(realm) = realm.upgrade() {
+                realm.interrupt();
+            }
+        });
+        let watch = watch.map_err(|source| no_thread(1, source))?;
         for number in 1..=threads {
-            let worker = self.spawn(number, arrive.clone())?;
+            let started = self.realm.instantiate(true).map_err(|error| {
+                tracing::debug!(number, error = describe(&error), "a worker did not arrive");
+                if begun.elapsed() < PATIENCE {
+                    return error;
+                }
+                let here = number - 1;
+                let message = format!("{here} of {threads} workers arrived within {PATIENCE:?}");
+                HostError::Late(message).ends(THREAD_POOL_START)
+            })?;
+            let worker = self.spawn(number, started)?;
             self.workers.push(worker);
         }
-        drop(arrive);
-        let deadline = Instant::now() + PATIENCE;
-        for here in 0..threads {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let lost = |why: &str| {
-                let message = format!("{here} of {threads} workers arrived: {why}");
-                Err(HostError::Late(message).ends(THREAD_POOL_START))
-            };
-            match arrived.recv_timeout(left) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(RecvTimeoutError::Timeout) => return lost("the others took too long"),
-                Err(RecvTimeoutError::Disconnected) => return lost("the others ended"),
-            }
-        }
+        drop(watch);
         Ok(())
     }
 
-    fn spawn(&self, number: u32, arrive: Sender<Result<(), Error>>) -> Result<Worker, Error> {
+    fn spawn(&self, number: u32, started: Started) -> Result<Worker, Error> {
         let (begin, may_begin) = mpsc::channel();
         let (end, done) = mpsc::channel();
         let realm = Arc::clone(&self.realm);
@@ -159,19 +171,21 @@ impl Pool {
             .name(format!("guest worker {number}"))
             .stack_size(THREAD_STACK_BYTES)
             .spawn(move || {
-                work(&realm, number, &tidies, &order, &arrive, &may_begin);
+                work(&realm, number, started, &tidies, &order, &may_begin);
                 drop(end);
             })
-            .map_err(|source| {
-                let worker = number;
-                HostError::Thread { worker, source }.ends(THREAD_POOL_START)
-            })?;
+            .map_err(|source| no_thread(number, source))?;
         Ok(Worker {
             number,
             begin: Some(begin),
             done,
             thread: Some(thread),
         })
+    }
+
+    /// The main thread has left the guest's pool.
+    fn leave(&self) {
+        self.order.exits.pass(1);
     }
 
     /// The number of its threads.
@@ -187,9 +201,11 @@ impl Pool {
     /// Ends the pool by the guest's own export, and joins every worker.
     pub(crate) fn stop(mut self, main: &mut dyn Instance, thread: &Thread) -> Result<(), Error> {
         let exports = self.realm.surface.pool.clone();
-        let exit = exports.and_then(|exports| exports.exit);
+        let exports = exports.expect("a pool has its exports");
+        let exit = exports.exit;
         let (func, ty) = exit.expect("the function is added only where there is this export");
         call_for_promise(main, thread, func, &ty, &[])?;
+        self.leave();
         let deadline = Instant::now() + PATIENCE;
         for worker in &mut self.workers {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -199,7 +215,16 @@ impl Pool {
             }
             worker.join();
         }
-        self.realm.fault().map_or(Ok(()), Err)
+        self.realm.fault().map_or(Ok(()), Err)?;
+        if let Some((free, params)) = exports.free {
+            // In JavaScript the builder goes when its object is collected.
+            let mut args = vec![Val::I32(0); params];
+            if let Some(first) = args.first_mut() {
+                *first = Val::from(self.builder);
+            }
+            main.call(free, &args, &mut [])?;
+        }
+        Ok(())
     }
 }
 
@@ -209,6 +234,7 @@ impl Drop for Pool {
             return;
         }
         self.realm.interrupt();
+        self.leave();
         for worker in &mut self.workers {
             worker.begin = None;
             worker.join();
@@ -225,55 +251,68 @@ impl Worker {
     }
 }
 
-/// What a worker's thread runs: it makes an instance, arrives, begins and ends.
+/// Calls this after so long, unless the sender is dropped before.
+fn watch(
+    patience: Duration,
+    late: impl FnOnce() + Send + 'static,
+) -> Result<Sender<()>, std::io::Error> {
+    let (sender, dropped) = mpsc::channel();
+    let watch = std::thread::Builder::new().name("pool watch".to_owned());
+    watch.spawn(move || {
+        if let Err(RecvTimeoutError::Timeout) = dropped.recv_timeout(patience) {
+            late();
+        }
+    })?;
+    Ok(sender)
+}
+
+fn no_thread(worker: u32, source: std::io::Error) -> Error {
+    HostError::Thread { worker, source }.ends(THREAD_POOL_START)
+}
+
+/// What a worker's thread runs: it begins and ends.
 fn work(
     realm: &Arc<Realm>,
     number: u32,
+    mut started: Started,
     tidies: &AtomicBool,
     order: &Order,
-    arrive: &Sender<Result<(), Error>>,
     may_begin: &Receiver<u32>,
 ) {
     let end = order.ends.of(number);
-    let start = order.starts.of(number);
-    let started = realm.instantiate(true, || start.wait());
-    drop(start);
-    let mut started = match started {
-        Ok(started) => started,
-        Err(error) => {
-            tracing::debug!(number, error = describe(&error), "a worker did not arrive");
-            let _ = arrive.send(Err(error));
-            return;
-        }
-    };
-    let _ = arrive.send(Ok(()));
+    let exit = order.exits.of(number + 1);
     // An error of the channel means that the pool could not be started.
-    if let Ok(receiver) = may_begin.recv()
-        && let Err(error) = serve(realm, &mut *started.instance, receiver, tidies, &end)
-    {
-        realm.worker_failed(number, error);
+    if let Ok(receiver) = may_begin.recv() {
+        let served = serve(realm, &mut *started.instance, receiver);
+        drop(exit);
+        let ended = served.and_then(|()| {
+            order.exits.wait_for_all();
+            if tidies.load(Ordering::Acquire) {
+                end.wait();
+                give_back(realm, &mut *started.instance)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = ended {
+            realm.worker_failed(number, error);
+        }
     }
     realm.unregister(started.registered);
 }
 
-fn serve(
-    realm: &Realm,
-    instance: &mut dyn Instance,
-    receiver: u32,
-    tidies: &AtomicBool,
-    end: &Turn<'_>,
-) -> Result<(), Error> {
-    let surface = &realm.surface;
-    let exports = surface.pool.as_ref().expect("a pool has its exports");
-    instance.call(exports.start_worker, &[Val::from(receiver)], &mut [])?;
-    if let (true, Some((destroy, params))) =
-        (tidies.load(Ordering::Acquire), surface.thread_destroy)
-    {
-        end.wait();
-        // Zeros name the block and the stack of the calling thread.
-        instance.call(destroy, &vec![Val::I32(0); params], &mut [])?;
-    }
-    Ok(())
+fn serve(realm: &Realm, instance: &mut dyn Instance, receiver: u32) -> Result<(), Error> {
+    let exports = realm.surface.pool.as_ref();
+    let exports = exports.expect("a pool has its exports");
+    instance.call(exports.start_worker, &[Val::from(receiver)], &mut [])
+}
+
+/// Gives back the stack and the thread-local block of the calling thread.
+fn give_back(realm: &Realm, instance: &mut dyn Instance) -> Result<(), Error> {
+    let Some((destroy, params)) = realm.surface.thread_destroy else {
+        return Ok(());
+    };
+    // Zeros name those of the calling thread.
+    instance.call(destroy, &vec![Val::I32(0); params], &mut [])
 }
 
 /// Calls an export that returns a promise, and forgets the promise.
@@ -297,5 +336,26 @@ fn undefined(ty: ValType) -> Val {
     match ty {
         ValType::I32 => Val::from(heap::UNDEFINED),
         ty => Val::zero(ty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_calls_only_if_it_is_kept_too_long() {
+        let (called, calls) = mpsc::channel();
+        let say = |what: &'static str| {
+            let called = called.clone();
+            move || called.send(what).unwrap()
+        };
+        let kept = watch(Duration::from_millis(1), say("kept")).unwrap();
+        let dropped = watch(Duration::from_mins(10), say("dropped")).unwrap();
+        drop(dropped);
+        drop(called);
+        // It ends when both watches have.
+        assert_eq!(calls.iter().collect::<Vec<_>>(), ["kept"]);
+        drop(kept);
     }
 }

@@ -82,6 +82,8 @@ pub(crate) struct PoolExports {
     pub(crate) threads: FuncIndex,
     pub(crate) receiver: FuncIndex,
     pub(crate) build: FuncIndex,
+    /// Frees the builder, and the number of its parameters.
+    pub(crate) free: Option<(FuncIndex, usize)>,
     pub(crate) start_worker: FuncIndex,
 }
 
@@ -223,6 +225,8 @@ impl PoolExports {
             let names = [
                 format!("wbg_rayon_poolbuilder_{name}"),
                 format!("poolbuilder_{name}"),
+                format!("__wbg_wbg_rayon_poolbuilder_{name}"),
+                format!("__wbg_poolbuilder_{name}"),
             ];
             names.iter().find_map(|name| function(info, name))
         };
@@ -234,6 +238,7 @@ impl PoolExports {
             threads: builder("numThreads")?.0,
             receiver: builder("receiver")?.0,
             build: builder("build")?.0,
+            free: builder("free").map(with_arity),
             start_worker: function(info, "wbg_rayon_start_worker")?.0,
         })
     }

@@ -72,6 +72,7 @@ mod proxy;
 mod recorder;
 mod recovery;
 mod reentrancy;
+mod renewal;
 mod reports;
 mod shared;
 mod shown;

@@ -29,6 +29,7 @@ use crate::event::Event;
 use crate::generation::{Blueprint, Generation, lock};
 use crate::hooks::SwapHooks;
 use crate::memory::{Decision, GrowthRate, MIB, Situation, worthwhile};
+use crate::renewal::Renewal;
 use crate::shared::Shared;
 use crate::state::Step;
 use crate::working_set::WorkingSet;
@@ -77,6 +78,7 @@ pub(crate) struct State {
     draining: Option<Draining>,
     degradation: Degradation,
     checkpoints: Checkpoints,
+    renewal: Renewal,
     /// Nothing about checkpoints is begun in the background before this moment.
     checkpoint_pause: Option<Instant>,
     /// Whether a checkpoint should take the place of the journal's entries.
@@ -152,6 +154,7 @@ impl State {
             draining: None,
             degradation: Degradation::new(patience),
             checkpoints,
+            renewal: Renewal::default(),
             checkpoint_pause: None,
             fold_due: false,
             keeper,

@@ -34,6 +34,7 @@ mod proxy {
     mod passthrough;
     mod pinned;
     mod recovery;
+    mod renewal;
     mod replay;
     mod state_digest;
     mod supervisor;

@@ -6,7 +6,7 @@ use bindgen_host::{
 };
 use conformance::hosted::{Hosted, REALM, THREADS};
 use conformance::prelude::*;
-use proxy_core::{CheckpointPolicy, Proxy, Source, args};
+use proxy_core::{CheckpointPolicy, Handle, Proxy, Source, args};
 
 use super::pool::{SUM, alone, assert_workers, limits, start, sum};
 
@@ -216,69 +216,99 @@ fn each_restored_instance_has_a_pool_of_its_own_under_the_same_number(engine: &E
     }
 }
 
-/// Swaps as often, with a pool of two. Returns the memory after each swap.
-fn swap_with_a_pool(hosted: &Hosted, swaps: u32, policy: CheckpointPolicy) -> Vec<u64> {
-    let builder = hosted.proxied().limits(limits()).checkpoints(policy);
+#[apply(every_engine)]
+fn a_pool_that_the_host_started_again_gives_its_stacks_back_whoever_ends_it(
+    engine: &EngineUnderTest,
+) {
+    let _alone = alone();
+    for hosted in THREADS.with_exit(engine, WorkerExit::Abandon) {
+        let module = hosted.compile().unwrap();
+        let instance = module.instantiate(&bindgen_host::system(), &limits());
+        let mut instance = instance.unwrap();
+        let mut pool = start(&mut *instance, 2);
+        let before = instance.memory_bytes();
+        for _ in 0..8 {
+            instance.capture().unwrap();
+            instance
+                .invoke(THREAD_POOL_STOP, &[Val::I32(pool)])
+                .unwrap();
+            pool = start(&mut *instance, 2);
+            assert_eq!(sum(&mut *instance), SUM);
+        }
+        let grown = instance.memory_bytes() - before;
+        assert!(grown < 1 << 20, "{}: {grown} bytes are lost", hosted.abi);
+    }
+}
+
+/// What becomes of a pool after each swap.
+#[derive(Clone, Copy, Debug)]
+enum Pool {
+    /// It goes on.
+    Lasts,
+    /// The guest ends it, and starts another.
+    IsRenewed,
+}
+
+/// Swaps 40 times, with a pool of two, and takes a checkpoint of each standby. Returns the memory
+/// after each swap.
+fn swap_with_a_pool(hosted: &Hosted, fate: Pool) -> Vec<u64> {
+    let builder = hosted.proxied().limits(limits()).checkpoints(eager());
     let proxy = builder.build().unwrap();
     let sum = || {
         let sum = proxy.call("parallel_sum", args![100_000_u32]).unwrap();
         sum.i64().unwrap()
     };
-    let pool = proxy.call(THREAD_POOL_START, args![2_u32]).unwrap();
-    let pool = pool.handle().unwrap();
+    let start = || {
+        let pool = proxy.call(THREAD_POOL_START, args![2_u32]).unwrap();
+        pool.handle().unwrap()
+    };
+    let stop = |pool: Handle| proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
+    let mut pool = start();
     let mut memory = Vec::new();
-    for round in 0..swaps {
+    for round in 0..40 {
         assert_eq!(sum(), SUM);
         let prepared = proxy.prepare_standby().unwrap();
-        let from_checkpoint = matches!(prepared.source, Source::Checkpoint(_));
-        // There is none yet for the first.
-        assert_eq!(
-            from_checkpoint,
-            round > 0,
-            "{} in round {round}",
-            hosted.abi
-        );
+        if let Pool::Lasts = fate {
+            let from_checkpoint = matches!(prepared.source, Source::Checkpoint(_));
+            // There is none yet for the first.
+            assert_eq!(
+                from_checkpoint,
+                round > 0,
+                "{} in round {round}",
+                hosted.abi
+            );
+        }
         proxy.swap().unwrap();
         assert_eq!(sum(), SUM);
         memory.push(proxy.memory_bytes());
+        if let Pool::IsRenewed = fate {
+            stop(pool);
+            pool = start();
+        }
     }
     assert_sound(&proxy);
-    proxy.call(THREAD_POOL_STOP, args![pool]).unwrap();
+    stop(pool);
     assert!(proxy.shutdown());
     assert_workers(0);
     memory
 }
 
-/// Even where every stop of the guest's own leaks a stack, those for checkpoints do not.
+/// Even where every stop of the guest's own leaks a stack.
 #[apply(every_engine)]
 fn memory_does_not_creep_from_swap_to_swap_with_a_pool(engine: &EngineUnderTest) {
     let _alone = alone();
     for exit in [WorkerExit::Destroy, WorkerExit::Abandon] {
         for hosted in THREADS.with_exit(engine, exit) {
-            let policy = CheckpointPolicy {
-                tail_replay_max: Duration::MAX,
-                ..eager()
-            };
-            let memory = swap_with_a_pool(&hosted, 40, policy);
-            let (first, most) = (memory[0], memory.iter().max().unwrap());
-            assert!(
-                *most <= first + first / 50,
-                "{} {exit:?}: {memory:?}",
-                hosted.abi
-            );
+            for fate in [Pool::Lasts, Pool::IsRenewed] {
+                let memory = swap_with_a_pool(&hosted, fate);
+                let (first, most) = (memory[0], memory.iter().max().unwrap());
+                assert!(
+                    *most <= first + first / 50,
+                    "{} {exit:?} {fate:?}: {memory:?}",
+                    hosted.abi
+                );
+            }
         }
-    }
-}
-
-/// Every checkpoint of a chain comes after one more end of the pool. What the guest itself loses
-/// then, a little in each thread, can cost it the hole of one stack, but not a stack each time.
-#[apply(every_engine)]
-fn a_chain_of_checkpoints_gives_every_pools_stacks_back(engine: &EngineUnderTest) {
-    let _alone = alone();
-    for hosted in THREADS.with_exit(engine, WorkerExit::Abandon) {
-        let memory = swap_with_a_pool(&hosted, 20, eager());
-        let (first, most) = (memory[0], memory.iter().max().unwrap());
-        assert!(*most <= first + (2 << 20), "{}: {memory:?}", hosted.abi);
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bindgen_host::{HostError, SYSTEM, THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit};
+use bindgen_host::{
+    BindgenHost, HostError, Options, SYSTEM, THREAD_POOL_START, THREAD_POOL_STOP, WorkerExit,
+};
 use conformance::hosted::THREADS;
 use conformance::prelude::*;
 use proxy_core::{CallError, Error as ProxyError, Source, args};
@@ -135,6 +137,47 @@ fn a_worker_that_dies_ends_the_call_without_a_hang(engine: &EngineUnderTest) {
             assert_workers(0);
         }
     }
+}
+
+/// The start function of every instance but the first never returns.
+const NEVER_STARTS: &str = r#"(module
+    (import "env" "memory" (memory 1 10 shared))
+    (import "wbg" "__wbg_startWorkers_0123456789abcdef"
+        (func $start_workers (param i32) (result i32)))
+    (global $threads (mut i32) (i32.const 0))
+    (func (export "__wbindgen_start") (param i32)
+        (if (i32.atomic.rmw.add (i32.const 0) (i32.const 1))
+            (then (loop $again (br $again)))))
+    (func (export "initThreadPool") (param i32) (result i32)
+        (global.set $threads (local.get 0))
+        (call $start_workers (i32.const 64)))
+    (func (export "wbg_rayon_poolbuilder_numThreads") (param i32) (result i32)
+        (global.get $threads))
+    (func (export "wbg_rayon_poolbuilder_receiver") (param i32) (result i32) (i32.const 0))
+    (func (export "wbg_rayon_poolbuilder_build") (param i32))
+    (func (export "wbg_rayon_start_worker") (param i32)))"#;
+
+#[apply(every_engine)]
+fn workers_that_never_start_are_ended_by_an_interruption(engine: &EngineUnderTest) {
+    let _alone = alone();
+    let capabilities = engine.capabilities();
+    if !(capabilities.threads && capabilities.interruption) {
+        return;
+    }
+    let host = BindgenHost::new(Arc::clone(engine.remembering()), Options::default());
+    let module = host.compile(&binary(NEVER_STARTS)).unwrap();
+    let instance = module.instantiate(&bindgen_host::system(), &limits());
+    let mut instance = instance.unwrap();
+    let interrupter = instance.interrupter().unwrap();
+    let interrupting = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        interrupter.interrupt();
+    });
+    let trap = trap_of(instance.invoke(THREAD_POOL_START, &[Val::I32(2)]));
+    assert_eq!(trap, Trap::Interrupted);
+    interrupting.join().unwrap();
+    drop(instance);
+    assert_workers(0);
 }
 
 #[apply(every_engine)]

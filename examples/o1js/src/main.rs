@@ -16,7 +16,9 @@ use anyhow::{Context, Result, bail};
 use bindgen_host::{Options, WorkerExit};
 use clap::Parser;
 use engine_api::{Engine, Limits, Module};
-use proxy_core::{ArtifactStore, Event, Policy, Prepared, Proxy, Source, Supervisor};
+use proxy_core::{
+    ArtifactStore, CheckpointPolicy, Event, Policy, Prepared, Proxy, Source, Supervisor,
+};
 
 use bare::Bare;
 use circuit::Circuit;
@@ -66,6 +68,9 @@ struct Args {
     /// proving.
     #[arg(long, default_value_t = 0)]
     swaps: u32,
+    /// Make every standby by replay of the journal, without checkpoints.
+    #[arg(long, conflicts_with = "bare")]
+    by_replay: bool,
     /// At the end, replay the whole journal this often, to compare with the standbys of `--swaps`.
     #[arg(long, default_value_t = 0, conflicts_with = "bare")]
     replays: u32,
@@ -202,9 +207,15 @@ fn proxy(
         Some(path) => ArtifactStore::directory(path)?,
         None => ArtifactStore::memory(),
     };
+    let checkpoints = if args.by_replay {
+        CheckpointPolicy::off()
+    } else {
+        CheckpointPolicy::default()
+    };
     let seen = Arc::clone(swaps);
     Ok(Proxy::builder(Arc::clone(engine))
         .artifacts(artifacts)
+        .checkpoints(checkpoints)
         .module(wasm)
         .compiled(Arc::clone(module))
         .policy(policy)

@@ -82,6 +82,7 @@ impl Upkeep {
             }
             Some(Aside::Scratch(mut scratch)) => match scratch.advance(go_on) {
                 Ok(false) => state.aside = Some(Aside::Scratch(scratch)),
+                Ok(true) if self.refuses_scratch(state, &scratch) => {}
                 outcome => {
                     let taken = self.scratched(state, &scratch, outcome.map(drop));
                     state.checkpoint_pause = taken.is_err().then(|| Instant::now() + super::PAUSE);

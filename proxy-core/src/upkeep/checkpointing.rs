@@ -55,15 +55,24 @@ impl Upkeep {
             return false;
         };
         self.compact_tail(newest.sequence);
-        let took =
-            |entries: &[Arc<Entry>]| entries.iter().map(|entry| entry.took).sum::<Duration>();
-        let tail = self
-            .shared
-            .journal
-            .lock()
-            .after(newest.sequence, usize::MAX);
-        let tail = took(&tail);
-        state.checkpoints.is_long(tail) && took(&self.shared.journal.live_entries().0) < tail
+        let tail = self.tail_took(newest.sequence);
+        state.checkpoints.is_long(tail) && self.live_took() < tail
+    }
+
+    /// How long the calls of the entries after this one took, about as long as it takes to replay
+    /// them.
+    fn tail_took(&self, sequence: SequenceNumber) -> Duration {
+        took(&self.shared.journal.lock().after(sequence, usize::MAX))
+    }
+
+    /// The same for those that live objects need.
+    fn live_took(&self) -> Duration {
+        took(&self.shared.journal.live_entries().0)
+    }
+
+    /// How many they are.
+    pub(super) fn live_count(&self) -> usize {
+        self.shared.journal.live_entries().0.len()
     }
 
     /// Takes a checkpoint of a new standby, if one is due, before anything else runs on it. A
@@ -77,10 +86,12 @@ impl Upkeep {
     ) {
         let is_due = match source {
             Source::Replay => true,
-            // One with too long a history is left to the background, which makes it from nothing.
+            // One with too long a history, or with too many holes, is left to the background, which
+            // makes it from nothing.
             Source::Checkpoint(_) => {
                 state.checkpoints.is_long(tail)
                     && !self.is_outgrown(state, generation.history_len())
+                    && !self.refuses(state, generation, tail)
             }
         };
         if state.checkpoints.are_taken() && is_due {
@@ -95,12 +106,30 @@ impl Upkeep {
             return Err(Error::NoStandby);
         };
         let generation = Arc::clone(&standby.generation);
-        if standby.is_touched || self.is_outgrown(state, generation.history_len()) {
+        if standby.is_touched
+            || self.is_outgrown(state, generation.history_len())
+            || self.refuses(state, &generation, Duration::ZERO)
+        {
             // Something ran on it that may have left traces which no replay leaves, or too many
-            // entries in its history are about freed objects.
+            // entries in its history are about freed objects, or those have left too many holes.
             return self.checkpoint_thoroughly(state);
         }
         self.keep_checkpoint(state, &generation, Instant::now())
+    }
+
+    /// Refuses a checkpoint of an instance in which the one that it was made from, and a tail that
+    /// took `tail`, have left too many holes. Returns whether it does.
+    fn refuses(&self, state: &mut State, generation: &Generation, tail: Duration) -> bool {
+        if state.checkpoints.base().is_some() {
+            // Nothing can be made from nothing any more.
+            return false;
+        }
+        let live = || self.live_count();
+        if !state.renewal.has_crept(generation.memory_bytes(), live) {
+            return false;
+        }
+        state.renewal.refuse(tail, self.live_took());
+        true
     }
 
     /// A checkpoint of an instance made for this alone, at once.
@@ -109,16 +138,34 @@ impl Upkeep {
             // It would be the same, but late.
             self.drop_aside(state);
         }
-        let continued = self.continued_by_next(state);
-        let begun = self.begin_scratch(state, continued);
-        let mut scratch = begun.inspect_err(|error| self.checkpoint_failed(error))?;
-        let outcome = scratch.finish();
-        self.scratched(state, &scratch, outcome)
+        loop {
+            let continued = self.continued_by_next(state);
+            let begun = self.begin_scratch(state, continued);
+            let mut scratch = begun.inspect_err(|error| self.checkpoint_failed(error))?;
+            let outcome = scratch.finish();
+            if outcome.is_err() || !self.refuses_scratch(state, &scratch) {
+                return self.scratched(state, &scratch, outcome);
+            }
+            // The next one is made from nothing.
+        }
+    }
+
+    /// The same for an instance made for a checkpoint.
+    pub(super) fn refuses_scratch(&self, state: &mut State, scratch: &Scratch) -> bool {
+        let Some(continued) = scratch.continued() else {
+            return false;
+        };
+        let tail = self.tail_took(continued.sequence);
+        let refuses = self.refuses(state, scratch.generation(), tail);
+        if refuses {
+            self.shared.journal.lock().hold_scratch(None);
+        }
+        refuses
     }
 
     /// The checkpoint that the next one continues, unless that one is to be made from nothing.
     pub(super) fn continued_by_next(&self, state: &mut State) -> Option<Arc<Checkpoint>> {
-        if self.would_outgrow(state) {
+        if is_refused(state) || self.would_outgrow(state) {
             return None;
         }
         state.checkpoints.newest().cloned()
@@ -138,6 +185,11 @@ impl Upkeep {
             }
             self.checkpoint_failed(&error);
             return Err(error);
+        }
+        if scratch.continued().is_none() {
+            let bytes = scratch.generation().memory_bytes();
+            let entries = self.live_count();
+            state.renewal.note_from_nothing(bytes, entries);
         }
         let taken = self.keep_checkpoint(state, scratch.generation(), scratch.started())?;
         if scratch.continued().is_none() {
@@ -174,6 +226,8 @@ impl Upkeep {
             self.checkpoint_failed(&error);
             return Err(error);
         }
+        let live = || self.live_count();
+        state.renewal.note_kept(generation.memory_bytes(), live);
         self.hold_journal(state);
         self.shared.ledger.emit(&Event::CheckpointTaken(taken));
         Ok(taken)
@@ -241,13 +295,14 @@ impl Upkeep {
             let journal = self.shared.journal.lock();
             (journal.len(), journal.count_after(since))
         };
+        let is_refused = is_refused(state);
         let is_stale = state.checkpoints.base().is_none()
-            && (self.shared.journal.is_held_by_the_dead() || self.would_outgrow(state));
+            && (self.shared.journal.is_held_by_the_dead()
+                || self.would_outgrow(state)
+                || is_refused && state.renewal.is_due(self.tail_took(since)));
         let is_wanted = if newest.is_some() {
-            is_stale
-                || state
-                    .checkpoints
-                    .is_long(state.checkpoints.expected(behind))
+            let expected = state.checkpoints.expected(behind);
+            is_stale || !is_refused && state.checkpoints.is_long(expected)
         } else {
             // Before the first swap the state may be in the making: each checkpoint would be out of
             // date at once.
@@ -267,7 +322,7 @@ impl Upkeep {
             // Nothing can be made from nothing any more, and the next fold ends the history.
             return false;
         }
-        let live = || self.shared.journal.live_entries().0.len();
+        let live = || self.live_count();
         state.checkpoints.is_outgrown(history, live)
     }
 
@@ -407,4 +462,13 @@ impl Upkeep {
         state.step(Step::Discard);
         state.step(Step::Prepare);
     }
+}
+
+/// Whether the newest checkpoint is not continued any more. A base always is.
+fn is_refused(state: &State) -> bool {
+    state.checkpoints.base().is_none() && state.renewal.is_refused()
+}
+
+fn took(entries: &[Arc<Entry>]) -> Duration {
+    entries.iter().map(|entry| entry.took).sum()
 }

@@ -321,6 +321,9 @@ impl Upkeep {
         if checkpoint.is_none_or(|checkpoint| state.checkpoints.is_base(checkpoint)) {
             state.replayed_bytes = Some(bytes);
         }
+        if checkpoint.is_none() {
+            state.renewal.note_from_nothing(bytes, self.live_count());
+        }
         if reason != Reason::Emergency && !self.is_crowded(state, bytes, reason) {
             self.checkpoint_fresh(state, &generation, source, tail);
         }
