@@ -74,6 +74,7 @@ struct State {
     /// The bytes in the open batch and in the one that is being appended.
     backlog: usize,
     fault: Option<Fault>,
+    failures: u64,
     /// Calls after this entry were not acknowledged, and the state still has them.
     undo: Option<SequenceNumber>,
     is_shut_down: bool,
@@ -149,6 +150,7 @@ impl Committer {
                 positions,
                 backlog: 0,
                 fault: None,
+                failures: 0,
                 undo: None,
                 is_shut_down: false,
             }),
@@ -273,6 +275,11 @@ impl Commits {
     /// Whether a caller has to wait for its batch.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.is_durable() || lock(&self.state).backlog > BACKLOG_MAX
+    }
+
+    /// How often appending has failed.
+    pub(crate) fn failures(&self) -> u64 {
+        lock(&self.state).failures
     }
 
     /// Whether there is something to undo.
@@ -412,6 +419,7 @@ impl Commits {
     fn failed(&self, open: Open, error: Arc<StoreError>) {
         let mut state = lock(&self.state);
         state.taken = None;
+        state.failures += 1;
         let fault = Fault::new(Arc::clone(&error));
         let is_full = fault.probed.is_some();
         state.fault = Some(fault);

@@ -118,36 +118,39 @@ impl DataPlane {
     ) -> Result<Results, Error> {
         let refused = |_: &CallError| self.shared.ledger.counts.failed_calls.add(1);
         let recorded_args = recordable(plan, args).inspect_err(refused)?;
-        let named = id.map(|id| Named {
-            id,
-            call: hash_of_call(&plan.name, &recorded_args),
-        });
+        let named = id.map(|id| Named::new(id, hash_of_call(&plan.name, &recorded_args)));
         if let Some(named) = &named {
             named.check(plan)?;
-            // The answer is known whatever became of the generations.
-            if let Some(answer) = self.known_answer(plan, named)? {
-                self.acknowledge(self.shared.committer().and_then(|own| own.pending()))?;
+        }
+        let recorded_args = Cell::new(recorded_args);
+        loop {
+            // The answer may be known, whatever became of the generations.
+            if let Some(named) = &named
+                && let Some(answer) = self.durable_answer(plan, named)?
+            {
                 return answer;
             }
+            if let Some(committer) = self.shared.committer() {
+                committer.check()?;
+            }
+            let batch = Cell::new(None);
+            let outcome = self.repeat(plan, |generation, repetitions| {
+                let args = (args, &recorded_args);
+                self.journaled(generation, plan, args, named.as_ref(), repetitions, &batch)
+            });
+            if named.as_ref().is_some_and(Named::take_known) {
+                continue;
+            }
+            self.acknowledge(batch.take())?;
+            let results = outcome?;
+            self.shared
+                .leave_artifact(plan, &results, || self.caretaker.tidy_up());
+            let size = &self.shared.journal.size;
+            if size.is_compaction_due() || size.is_long() {
+                self.caretaker.tidy_up();
+            }
+            return Ok(results);
         }
-        if let Some(committer) = self.shared.committer() {
-            committer.check()?;
-        }
-        let batch = Cell::new(None);
-        let recorded_args = Cell::new(recorded_args);
-        let outcome = self.repeat(plan, |generation, repetitions| {
-            let args = (args, &recorded_args);
-            self.journaled(generation, plan, args, named.as_ref(), repetitions, &batch)
-        });
-        self.acknowledge(batch.take())?;
-        let results = outcome?;
-        self.shared
-            .leave_artifact(plan, &results, || self.caretaker.tidy_up());
-        let size = &self.shared.journal.size;
-        if size.is_compaction_due() || size.is_long() {
-            self.caretaker.tidy_up();
-        }
-        Ok(results)
     }
 
     /// Waits for a batch, if callers wait at all.
@@ -165,34 +168,52 @@ impl DataPlane {
         })
     }
 
-    /// The answer to an earlier call with this id.
+    /// The answer to an earlier call with this id, which is as durable as it is to be.
     ///
     /// # Errors
     ///
-    /// [`Error::CallIdReused`].
-    fn known_answer(
+    /// [`Error::NotDurable`].
+    fn durable_answer(
         &self,
         plan: &ExportPlan,
         named: &Named<'_>,
     ) -> Result<Option<Result<Results, Error>>, Error> {
-        let journal = self.shared.journal.lock();
-        let Some(answered) = journal.answered().get(named.id).cloned() else {
-            return Ok(None);
+        let Some(committer) = self.shared.committer() else {
+            return Ok(self.known_answer(plan, named));
         };
+        loop {
+            if committer.is_undo_due() {
+                self.caretaker.undo();
+            }
+            let failures = committer.failures();
+            let Some(answer) = self.known_answer(plan, named) else {
+                return Ok(None);
+            };
+            self.acknowledge(committer.pending())?;
+            // If appending failed meanwhile, the answer may be one that was undone.
+            if committer.failures() == failures {
+                return Ok(Some(answer));
+            }
+        }
+    }
+
+    fn known_answer(&self, plan: &ExportPlan, named: &Named<'_>) -> Option<Result<Results, Error>> {
+        let journal = self.shared.journal.lock();
+        let answered = journal.answered().get(named.id).cloned()?;
         drop(journal);
+        let export = || plan.name.to_string();
         if answered.call != named.call {
-            let export = plan.name.to_string();
-            return Err(Error::CallIdReused { export });
+            return Some(Err(Error::CallIdReused { export: export() }));
         }
         self.shared.ledger.counts.answered_again.add(1);
-        Ok(Some(match &answered.answer {
+        Some(match &answered.answer {
             Answer::Results(values) => Ok(values.iter().cloned().collect()),
             Answer::Rejected(message) => Err(CallError::Guest {
-                export: plan.name.to_string(),
+                export: export(),
                 message: message.to_string(),
             }
             .into()),
-        }))
+        })
     }
 
     /// Runs a pure call on the active generation.
@@ -367,11 +388,17 @@ impl DataPlane {
             return Ok(None);
         }
         if let Some(named) = named
-            && let Some(answer) = self.known_answer(plan, named).map_err(Failed::for_good)?
+            && self
+                .shared
+                .journal
+                .lock()
+                .answered()
+                .get(named.id)
+                .is_some()
         {
             // Another thread has made this call while this one waited.
-            batch.set(self.shared.committer().and_then(|own| own.pending()));
-            return answer.map(Some).map_err(Failed::for_good);
+            named.note_known();
+            return Ok(Some(Results::default()));
         }
         let started = Instant::now();
         // Only the call that has the turn appends.

@@ -178,6 +178,10 @@ impl Journal {
 
     /// The same for the instance of the next checkpoint.
     pub(crate) fn hold_scratch(&mut self, applied: Option<SequenceNumber>) {
+        if applied.is_none() && self.scratch.is_some() {
+            // A compaction meanwhile may have kept entries for it alone: the next has to look.
+            self.frees_since_compaction = self.frees_since_compaction.max(1);
+        }
         self.scratch = applied;
     }
 

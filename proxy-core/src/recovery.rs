@@ -17,8 +17,11 @@ use crate::journal::record::{Context, FORMAT, Remembered, decode, encode_genesis
 use crate::journal::{Genesis, Journal, Positions};
 use crate::journal_store::{CheckpointRef, Flush, Head, Identity, JournalStore, Position};
 use crate::shared::Shared;
-use crate::upkeep::replay_all;
-use crate::{Entry, Error, Event, JournalMismatch, Policy, Recovered, SequenceNumber};
+use crate::upkeep::{emit_cut, replay_all, settle_entry, write_cut};
+use crate::{
+    Cut, CutKind, Entry, Error, Event, JournalMismatch, OnDivergence, Policy, Recovered,
+    SequenceNumber,
+};
 
 /// How many bytes of records are read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -28,6 +31,7 @@ const READ_BYTES: usize = 1 << 20;
 pub(crate) struct Durable {
     pub(crate) store: Arc<dyn JournalStore>,
     pub(crate) durability: Durability,
+    pub(crate) on_divergence: OnDivergence,
 }
 
 /// The first generation of a process.
@@ -48,6 +52,8 @@ struct Made {
     positions: Positions,
     checkpoint: Option<Arc<Checkpoint>>,
     kept: SequenceNumber,
+    /// The entries that diverged and were settled.
+    cuts: Vec<Cut>,
 }
 
 /// What a journal's identity has besides the module's hash.
@@ -151,36 +157,66 @@ impl Durable {
             return self.begin(head, shared, blueprint);
         }
         let started = Instant::now();
+        let made = match self.make(head, shared, blueprint, None) {
+            // Whatever else could be taken for the state has been tried.
+            Err(Error::Divergence(_)) if self.on_divergence.cut().is_some() => {
+                self.make(head, shared, blueprint, self.on_divergence.cut())?
+            }
+            made => made?,
+        };
+        self.recovered(head, shared, made, started)
+    }
+
+    /// The state, from a durable checkpoint or from the beginning. With `cut`, entries that diverge
+    /// are settled.
+    fn make(
+        &self,
+        head: Head,
+        shared: &Arc<Shared>,
+        blueprint: &Blueprint,
+        cut: Option<CutKind>,
+    ) -> Result<Made, Error> {
         let mut reasons = Vec::new();
+        let mut diverged = None;
         for reference in self.store.checkpoints()? {
-            match self.recover_from(&reference, shared, blueprint) {
-                Ok(made) => return self.recovered(head, shared, made, started),
+            match self.recover_from(&reference, shared, blueprint, cut) {
+                Ok(made) => return Ok(made),
                 Err(error) => {
                     let (file, reason) = (reference.file, error.to_string());
                     reasons.push(format!("`{file}`: {reason}"));
                     let event = Event::CheckpointPassedOver { file, reason };
                     shared.ledger.emit(&event);
-                    let fresh = shared.journal.lock().emptied();
-                    *shared.journal.lock() = fresh;
+                    self.empty(shared);
+                    if let Error::Divergence(_) = error {
+                        diverged.get_or_insert(error);
+                    }
                 }
             }
         }
         if head.first > Position(1) {
-            return Err(Error::NoRecovery {
+            // With a divergence there is something to settle.
+            return Err(diverged.unwrap_or(Error::NoRecovery {
                 gone: head.first.previous(),
                 reasons,
-            });
+            }));
         }
         let positions = self.read(shared, Position::ZERO)?;
-        let (generation, entries) = replay_all(shared, blueprint, None)?;
-        let made = Made {
+        let replayed = replay_settling(shared, blueprint, None, cut);
+        let (generation, entries, cuts) = replayed.inspect_err(|_| self.empty(shared))?;
+        Ok(Made {
             generation,
             entries,
             positions,
             checkpoint: None,
             kept: SequenceNumber::ZERO,
-        };
-        self.recovered(head, shared, made, started)
+            cuts,
+        })
+    }
+
+    /// For another attempt.
+    fn empty(&self, shared: &Shared) {
+        let fresh = shared.journal.lock().emptied();
+        *shared.journal.lock() = fresh;
     }
 
     /// The state from a durable checkpoint and the records after it.
@@ -189,6 +225,7 @@ impl Durable {
         reference: &CheckpointRef,
         shared: &Arc<Shared>,
         blueprint: &Blueprint,
+        cut: Option<CutKind>,
     ) -> Result<Made, Error> {
         let unusable = |reason: String| Error::NoCheckpoint { reasons: reason };
         let folder = self.store.checkpoint_folder();
@@ -216,13 +253,15 @@ impl Durable {
             }
         };
         let positions = self.read(shared, reference.position)?;
-        let (generation, entries) = replay_all(shared, blueprint, checkpoint.as_deref())?;
+        let (generation, entries, cuts) =
+            replay_settling(shared, blueprint, checkpoint.as_deref(), cut)?;
         Ok(Made {
             generation,
             entries,
             positions,
             checkpoint,
             kept,
+            cuts,
         })
     }
 
@@ -235,6 +274,10 @@ impl Durable {
     ) -> Result<First, Error> {
         let sequence = shared.journal.size.last();
         self.start_committer(head, shared, (sequence, made.positions))?;
+        for cut in &made.cuts {
+            write_cut(shared, cut);
+            emit_cut(shared, cut);
+        }
         let recovered = Recovered {
             sequence,
             checkpoint: made.checkpoint.as_ref().map(|one| one.sequence),
@@ -311,6 +354,33 @@ impl Durable {
                 }
                 remember(&mut journal, remembered).map_err(refused)?;
             }
+        }
+    }
+}
+
+/// As [`replay_all`]. With `cut`, entries that diverge are settled, each later than the one before.
+fn replay_settling(
+    shared: &Arc<Shared>,
+    blueprint: &Blueprint,
+    checkpoint: Option<&Checkpoint>,
+    cut: Option<CutKind>,
+) -> Result<(Generation, usize, Vec<Cut>), Error> {
+    let mut cuts: Vec<Cut> = Vec::new();
+    loop {
+        match (replay_all(shared, blueprint, checkpoint), cut) {
+            (Ok((generation, entries)), _) => return Ok((generation, entries, cuts)),
+            (Err(Error::Divergence(divergence)), Some(kind))
+                if divergence.entry > cuts.last().map_or(SequenceNumber::ZERO, |cut| cut.entry) =>
+            {
+                cuts.push(settle_entry(
+                    shared,
+                    blueprint,
+                    checkpoint,
+                    *divergence,
+                    kind,
+                )?);
+            }
+            (Err(error), _) => return Err(error),
         }
     }
 }

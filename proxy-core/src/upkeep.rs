@@ -37,6 +37,7 @@ use crate::{Checkpointed, Error, HistoryBound, Patience, Reason, SequenceNumber,
 
 use aside::Aside;
 pub use divergence::OnDivergence;
+pub(crate) use divergence::{emit_cut, settle_entry, write_cut};
 use drain::Draining;
 use graveyard::Graveyard;
 pub(crate) use history::first_look_at;

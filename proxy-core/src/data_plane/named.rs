@@ -1,5 +1,7 @@
 //! Calls that their callers gave an id.
 
+use std::cell::Cell;
+
 use guest_calls::ResultKind;
 
 use crate::Error;
@@ -11,9 +13,28 @@ use crate::value::Results;
 pub(super) struct Named<'a> {
     pub(super) id: &'a [u8],
     pub(super) call: [u8; 32],
+    is_known: Cell<bool>,
 }
 
-impl Named<'_> {
+impl<'a> Named<'a> {
+    pub(super) fn new(id: &'a [u8], call: [u8; 32]) -> Self {
+        Self {
+            id,
+            call,
+            is_known: Cell::new(false),
+        }
+    }
+
+    /// An attempt has found that another thread made the call.
+    pub(super) fn note_known(&self) {
+        self.is_known.set(true);
+    }
+
+    /// Whether one has since this was last asked.
+    pub(super) fn take_known(&self) -> bool {
+        self.is_known.take()
+    }
+
     /// Refuses an id that is none, and calls whose results mean nothing later.
     pub(super) fn check(&self, plan: &ExportPlan) -> Result<(), Error> {
         let refuse = |reason: String| {

@@ -72,7 +72,7 @@ pub struct Builder {
     listeners: Vec<Listener>,
     artifacts: ArtifactStore,
     on_divergence: OnDivergence,
-    journal: Option<Durable>,
+    journal: Option<(Arc<dyn JournalStore>, Durability)>,
     migrated: Option<Arc<dyn JournalStore>>,
     call_ids: CallIdBound,
 }
@@ -256,7 +256,7 @@ impl Builder {
     /// The store must have been made for this module and this policy
     /// ([`Identity::of`](crate::Identity::of)).
     pub fn journal(mut self, store: Arc<dyn JournalStore>, durability: Durability) -> Self {
-        self.journal = Some(Durable { store, durability });
+        self.journal = Some((store, durability));
         self
     }
 
@@ -298,7 +298,12 @@ impl Builder {
     pub fn build(self) -> Result<Proxy, Error> {
         let enabled = enabled_by_environment(env::var(ENABLED_VARIABLE).ok().as_deref())?
             .unwrap_or(self.enabled);
-        let head = match &self.journal {
+        let journal = self.journal.map(|(store, durability)| Durable {
+            store,
+            durability,
+            on_divergence: self.on_divergence,
+        });
+        let head = match &journal {
             Some(journal) => {
                 let head = journal.check(&self.wasm, &self.policy)?;
                 if self.migrated.is_some() && head.position > Position::ZERO {
@@ -376,7 +381,7 @@ impl Builder {
             let reasons = obstacles;
             shared.ledger.emit(&Event::CheckpointsRefused { reasons });
         }
-        let first = match self.journal.as_ref().zip(head) {
+        let first = match journal.as_ref().zip(head) {
             Some((journal, head)) => {
                 let old = self.migrated.as_deref();
                 journal.open(head, old, &shared, &blueprint)?

@@ -40,6 +40,7 @@ impl Durable {
             positions,
             checkpoint: None,
             kept: SequenceNumber::ZERO,
+            cuts: Vec::new(),
         };
         self.recovered(head, shared, made, started)
     }

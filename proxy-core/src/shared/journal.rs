@@ -366,4 +366,19 @@ mod tests {
         assert_eq!((gone.len(), journal.len()), (1, 2));
         assert!(journal.is_live(late) && !journal.is_live(live));
     }
+
+    #[test]
+    fn what_was_kept_for_an_instance_aside_goes_after_it() {
+        let shared = SharedJournal::new(Journal::default());
+        let first = append(&mut shared.lock(), None);
+        shared.lock().hold_scratch(Some(first.sequence()));
+        let second = append(&mut shared.lock(), Some(first));
+        append(&mut shared.lock(), Some(second));
+        shared.compact(SequenceNumber(u64::MAX));
+        let kept = shared.size.entries();
+        shared.lock().hold_scratch(None);
+        assert!(shared.has_passing(SequenceNumber::ZERO));
+        let (gone, left) = shared.compact(SequenceNumber(u64::MAX));
+        assert!(gone > 0 && left < kept, "{gone} of {kept}");
+    }
 }
