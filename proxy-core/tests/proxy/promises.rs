@@ -499,12 +499,14 @@ fn no_sequence_number_is_given_out_twice() {
     store.inject(Fault::Full);
     proxy.call("counter_new", args![]).unwrap_err();
     store.mend();
-    until("a call is taken", || match proxy.call("counter_new", args![]) {
-        Ok(made) => {
-            assert!(made.handle().unwrap().sequence() > SequenceNumber(2));
-            true
+    until("a call is taken", || {
+        match proxy.call("counter_new", args![]) {
+            Ok(made) => {
+                assert!(made.handle().unwrap().sequence() > SequenceNumber(2));
+                true
+            }
+            Err(_) => false,
         }
-        Err(_) => false,
     });
     // In the next: those whose entries no object needs any more, too.
     let gone = counter(&proxy);
