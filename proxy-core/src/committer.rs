@@ -9,15 +9,16 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::journal::Positions;
 use crate::journal_store::{
     Epoch, Flush, Head, JournalStore, Position, RECORD_BYTES_MAX, StoreError,
 };
 use crate::locking::lock;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
 use crate::{Error, SequenceNumber};
 
 /// When a journaled call is acknowledged.
@@ -121,7 +122,7 @@ impl Batch {
             outcome = self
                 .settled
                 .wait(outcome)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -157,7 +158,7 @@ impl Committer {
             work: Condvar::new(),
         });
         let own = Arc::clone(&commits);
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("wasm-proxy-journal".to_owned())
             .spawn(move || own.run(&on_durable))?;
         Ok(Self {
@@ -179,7 +180,7 @@ impl Drop for Committer {
     fn drop(&mut self) {
         self.shut_down();
         if let Some(thread) = self.thread.take()
-            && thread.thread().id() != std::thread::current().id()
+            && thread.thread().id() != thread::current().id()
         {
             let _ = thread.join();
         }
@@ -380,7 +381,7 @@ impl Commits {
             None => self
                 .work
                 .wait(state)
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
+                .unwrap_or_else(PoisonError::into_inner),
         }
     }
 

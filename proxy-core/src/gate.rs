@@ -1,9 +1,8 @@
 //! Where journaled calls wait while a swap needs the journal to stand still.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
-
 use crate::locking::lock;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 /// Where journaled calls wait while upkeep needs the journal to stand still.
 #[derive(Debug, Default)]

@@ -1,11 +1,11 @@
 //! Where calls wait, for a bounded time and with nothing in hand, for a swap that is near: a call
 //! near the memory limit would run into it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::locking::lock;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Instant, Mutex, PoisonError};
 
 /// The size at which calls wait for the swap, and where they wait.
 #[derive(Debug)]

@@ -6,11 +6,10 @@
 //! of its place, and leaves by putting it back: one atomic exchange each.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_utils::atomic::AtomicCell;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicCell, Condvar, Instant, Mutex, PoisonError};
 
 pub(crate) struct Lane<T> {
     /// The value, unless a thread has it.

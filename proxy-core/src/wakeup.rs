@@ -1,10 +1,10 @@
 //! What wakes the supervisor.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::locking::lock;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Mutex, PoisonError};
 
 /// Wakes the supervisor. Without one, callers do small upkeep themselves.
 #[derive(Debug, Default)]

@@ -22,6 +22,7 @@ mod proxy {
     mod divergence;
     mod durable;
     mod exhaustion;
+    mod held_store;
     mod history;
     mod hold_back;
     mod hooks;
@@ -33,6 +34,7 @@ mod proxy {
     mod observe;
     mod passthrough;
     mod pinned;
+    mod promises;
     mod recovery;
     mod renewal;
     mod replay;

@@ -2,27 +2,23 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::gate::{Gate, HeldBack};
+use crate::gate::HeldBack;
 use crate::journal::{Journal, Weight, parted};
 use crate::locking::lock;
+use crate::turns::{SwapTurn, Turn, Turns};
 use crate::{Entry, HistoryBound, SequenceNumber};
 
 /// The journal, the turn to change the state, and the facts about both that are read without a
 /// lock.
 ///
-/// The lock of the journal itself is held for moments only. A *turn* lasts longer: a journaled call
-/// has it from before the call until its entry is appended, and a swap while it applies the tail
-/// and stores the pointer. A call never waits for it in the lane: it leaves the lane and waits at
-/// the gate.
+/// The lock of the journal itself is held for moments only. A turn lasts longer ([`Turns`]).
 #[derive(Debug)]
 pub(crate) struct SharedJournal {
     journal: Mutex<Journal>,
-    turn: Mutex<()>,
-    /// Closed while journaled calls are held back.
-    gate: Gate,
+    turns: Turns,
     pub(crate) size: JournalSize,
     /// The newest entry that the standby has applied; `u64::MAX` without a standby.
     standby_applied: AtomicU64,
@@ -46,15 +42,6 @@ pub(crate) struct JournalSize {
     /// How often the lock was held.
     #[cfg(test)]
     holds: AtomicUsize,
-}
-
-/// The turn to change the state.
-pub(crate) type Turn<'a> = MutexGuard<'a, ()>;
-
-/// A swap's turn, with the gate closed before it and opened after it.
-pub(crate) struct SwapTurn<'a> {
-    _turn: Turn<'a>,
-    _held: HeldBack<'a>,
 }
 
 /// How many entries are looked at or forgotten in one hold of the lock.
@@ -139,8 +126,7 @@ impl SharedJournal {
     pub(crate) fn new(journal: Journal) -> Self {
         Self {
             journal: Mutex::new(journal),
-            turn: Mutex::new(()),
-            gate: Gate::default(),
+            turns: Turns::default(),
             size: JournalSize::default(),
             standby_applied: AtomicU64::new(u64::MAX),
             objects_freed: AtomicBool::new(false),
@@ -169,30 +155,19 @@ impl SharedJournal {
         }
     }
 
-    /// The turn, for a journaled call that has the lane; `None` if a swap has it or waits for it.
+    /// See [`Turns::try_turn`].
     pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
-        if self.gate.is_closed() {
-            return None;
-        }
-        match self.turn.try_lock() {
-            Ok(turn) => Some(turn),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        self.turns.try_turn()
     }
 
-    /// Waits, without a lane, until no swap holds journaled calls back.
+    /// See [`Turns::wait_at_gate`].
     pub(crate) fn wait_at_gate(&self) {
-        self.gate.wait();
+        self.turns.wait_at_gate();
     }
 
-    /// The turn, for a swap: waits for the journaled call in flight alone.
+    /// See [`Turns::turn_for_swap`].
     pub(crate) fn turn_for_swap(&self) -> SwapTurn<'_> {
-        let held = self.hold_back();
-        SwapTurn {
-            _turn: lock(&self.turn),
-            _held: held,
-        }
+        self.turns.turn_for_swap()
     }
 
     /// All entries, as they were at one moment: copied in slices, between which callers append.
@@ -281,9 +256,9 @@ impl SharedJournal {
         self.lock().has_passing(horizon)
     }
 
-    /// Lets no further journaled call begin until the result is dropped.
+    /// See [`Turns::hold_back`].
     pub(crate) fn hold_back(&self) -> HeldBack<'_> {
-        self.gate.close()
+        self.turns.hold_back()
     }
 
     /// Notes what the standby has applied. The journal keeps what it still needs.

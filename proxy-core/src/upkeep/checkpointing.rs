@@ -134,10 +134,9 @@ impl Upkeep {
 
     /// A checkpoint of an instance made for this alone, at once.
     pub(super) fn checkpoint_thoroughly(&self, state: &mut State) -> Result<Checkpointed, Error> {
-        if let Some(Aside::Scratch(_)) = &state.aside {
-            // It would be the same, but late.
-            self.drop_aside(state);
-        }
+        // There is one instance beside the others at most. A scratch would be the same, but late; a
+        // verification would be of a checkpoint that is not the newest any more.
+        self.drop_aside(state);
         loop {
             let continued = self.continued_by_next(state);
             let begun = self.begin_scratch(state, continued);

@@ -14,6 +14,7 @@ use crate::generation::Generation;
 use crate::hooks::{HookError, SwapContext};
 use crate::reentrancy::Entered;
 use crate::state::Step;
+use crate::turns::SwapTurn;
 use crate::{Error, Reason, SwapState, Swapped};
 
 impl Upkeep {
@@ -152,11 +153,10 @@ impl Upkeep {
             return Err(error);
         }
         let memory_after = generation.memory_bytes();
-        let Some(old) = self.shared.active.swap(Some(generation)) else {
+        let Some(old) = self.store_pointer(generation, &turn) else {
             self.shared.active.store(None);
             return Err(Error::ShutDown);
         };
-        old.retire();
         drop(turn);
         drop(inside);
         drop(active);
@@ -176,6 +176,20 @@ impl Upkeep {
         };
         self.settle(state, swapped, old);
         Ok(swapped)
+    }
+
+    /// Lets calls go to the new generation, and none to the old one. It takes the turn as a witness:
+    /// had a call it meanwhile, its entry would be on neither.
+    fn store_pointer(
+        &self,
+        generation: Arc<Generation>,
+        _turn: &SwapTurn<'_>,
+    ) -> Option<Arc<Generation>> {
+        let old = self.shared.active.swap(Some(generation));
+        if let Some(old) = &old {
+            old.retire();
+        }
+        old
     }
 
     fn tail_failed(&self, state: &mut State, error: Error) -> Error {

@@ -215,3 +215,24 @@ fn a_fold_begins_again_after_the_proxy_was_switched_off() {
     leak_pages(&proxy, 1);
     tick_until(&proxy, &world, "history-folded");
 }
+
+/// The comparison of a checkpoint waits, because the active generation is dead, when another one is
+/// asked for.
+#[test]
+fn a_checkpoint_by_hand_takes_the_place_of_work_aside() {
+    let world = World::new().checkpointed().booming(|number| number == 1);
+    let (proxy, engine) = folding(&world);
+    let one = counter(&proxy);
+    proxy.prepare_standby().unwrap();
+    proxy.compact().unwrap();
+    proxy.set_enabled(false);
+    add(&proxy, one, 1);
+    proxy.call("boom", args![]).unwrap_err();
+    proxy.set_enabled(true);
+    let error = proxy.compact().unwrap_err();
+    assert!(error.to_string().contains("did not end"), "{error}");
+    assert_eq!(engine.probe().live(), 3, "active, standby, and one aside");
+    proxy.checkpoint().unwrap();
+    assert_eq!(engine.probe().peak(), 3);
+    assert_eq!(value(&proxy, one), 1);
+}

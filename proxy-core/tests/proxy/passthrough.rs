@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use proxy_core::{CallError, Error, Event, args};
 
-use super::world::{PATIENCE, World, add, counter, hash, leak_pages, swap, until_live, value};
+use super::world::{
+    PATIENCE, Stop, World, add, counter, hash, leak_pages, swap, until_live, value,
+};
 
 #[test]
 fn switched_off_nothing_is_prepared_or_swapped() {
@@ -103,6 +105,7 @@ fn flipping_the_switch_under_load_loses_nothing() {
                 thread::yield_now();
             }
         });
+        let stopping = Stop(&done);
         for flip in 0..100 {
             proxy.set_enabled(flip % 2 == 1);
             thread::yield_now();
@@ -114,7 +117,7 @@ fn flipping_the_switch_under_load_loses_nothing() {
             flip = !flip;
             thread::yield_now();
         }
-        done.store(true, Ordering::SeqCst);
+        drop(stopping);
         callers
             .into_iter()
             .flat_map(|caller| caller.join().unwrap())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use proxy_core::{CallError, Error, Proxy, SwapState, args};
 
 use super::world::{
-    PATIENCE, World, add, counter, hash, leak_pages, swap, until, until_live, value, within,
+    PATIENCE, Stop, World, add, counter, hash, leak_pages, swap, until, until_live, value, within,
 };
 use crate::fake::{Gate, number};
 
@@ -117,6 +117,7 @@ fn eight_threads_lose_nothing_under_swaps() {
                 })
             })
             .collect();
+        let stopping = Stop(&stop);
         let end = Instant::now() + PATIENCE;
         while proxy.debug_info().swaps < SWAPS as u64 && Instant::now() < end {
             match proxy.prepare_standby() {
@@ -126,7 +127,7 @@ fn eight_threads_lose_nothing_under_swaps() {
             }
             assert!(engine.probe().live() <= 3);
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         assert!(proxy.debug_info().swaps >= SWAPS as u64);
         callers
             .into_iter()
@@ -339,11 +340,12 @@ fn a_standby_slower_than_its_callers_catches_up_all_the_same() {
                 })
             })
             .collect();
+        let stopping = Stop(&stop);
         until("callers have begun", || proxy.calls() > 100);
         proxy.prepare_standby().unwrap();
         proxy.swap().unwrap();
         let is_in_time = callers.iter().all(|caller| !caller.is_finished());
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         assert!(
             is_in_time,
             "it ran after them until they stopped by themselves"

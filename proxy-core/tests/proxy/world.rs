@@ -1,5 +1,6 @@
 //! The start of most tests: a module with counters, its policy, and a listener.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -305,6 +306,16 @@ pub(crate) fn leak_pages(proxy: &Proxy, pages: u32) {
 pub(crate) fn swap(proxy: &Proxy) {
     proxy.prepare_standby().expect("a standby can be made");
     proxy.swap().expect("the standby can be swapped in");
+}
+
+/// Tells threads to stop when it is dropped. A panic of the thread that has it must end the others
+/// too: a scope waits for its threads, and the test would hang in place of failing.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Waits until `so` is true, which another thread sees to.
