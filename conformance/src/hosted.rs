@@ -37,8 +37,10 @@ pub const THREADS: HostedGuest = HostedGuest {
 pub struct Hosted {
     /// The generation of the ABI, for messages.
     pub abi: &'static str,
-    wasm: &'static [u8],
-    policy: &'static str,
+    /// The module in binary form.
+    pub wasm: &'static [u8],
+    /// The text of the policy file.
+    pub policy: &'static str,
     engine: Arc<dyn Engine>,
 }
 

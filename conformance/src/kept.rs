@@ -7,6 +7,7 @@ use bindgen_host::{BindgenHost, Options, THREAD_POOL_START};
 use engine_api::{
     Capabilities, Engine, Extern, Imports, Instance, InstanceExt, Limits, MemoryType, Module, Val,
 };
+use proxy_core::{Builder, Proxy};
 
 use crate::engines::EngineUnderTest;
 use crate::expect::binary;
@@ -235,18 +236,41 @@ impl KeptGuest {
     #[must_use]
     #[track_caller]
     pub fn of(self, engine: &'static EngineUnderTest, wasm: &[u8]) -> Kept {
-        let engine_of_module: Arc<dyn Engine> = match self.kind {
-            Kind::Plain(_) | Kind::Shared(_) => Arc::clone(engine.remembering()),
-            Kind::Realm(_) | Kind::RealmGuest(_) | Kind::Threads(_) => {
-                BindgenHost::new(Arc::clone(engine.remembering()), Options::default()).into()
-            }
-        };
-        let module = engine_of_module.compile(wasm);
+        let module = self.host(engine).compile(wasm);
         Kept {
             guest: self,
             engine,
             module: module.unwrap_or_else(|error| panic!("{engine:?}: {error:?}")),
         }
+    }
+
+    /// The engine that compiles the guest: the one given, or a host around it.
+    fn host(self, engine: &EngineUnderTest) -> Arc<dyn Engine> {
+        let engine = Arc::clone(engine.remembering());
+        match self.kind {
+            Kind::Plain(_) | Kind::Shared(_) => engine,
+            Kind::Realm(_) | Kind::RealmGuest(_) | Kind::Threads(_) => {
+                BindgenHost::new(engine, Options::default()).into()
+            }
+        }
+    }
+
+    /// A builder of a proxy on an engine that can run the guest. Every call is journaled. `None` for
+    /// guests with a policy of their own, and for those whose memory comes from outside.
+    #[must_use]
+    pub fn proxied(self, engine: &EngineUnderTest) -> Option<Builder> {
+        let imports = match self.kind {
+            Kind::Plain(_) => Imports::new(),
+            Kind::Realm(_) => bindgen_host::system(),
+            Kind::Shared(_) | Kind::RealmGuest(_) | Kind::Threads(_) => return None,
+        };
+        let wasm = self.wasm()?;
+        let runs = (self.runs)(engine.capabilities());
+        runs.then(|| {
+            Proxy::builder(self.host(engine))
+                .module(wasm)
+                .imports(imports)
+        })
     }
 
     /// The bytes of a module that the suite itself has written, or `None`.

@@ -28,6 +28,7 @@
 compile_error!("no engine to test: build with the feature `wasmtime`, `wasmer` or both");
 
 pub mod database;
+pub mod durable;
 pub mod engines;
 pub mod expect;
 pub mod hosted;

@@ -21,6 +21,7 @@ mod proxy {
     mod degradation;
     mod divergence;
     mod durable;
+    mod durable_artifacts;
     mod exhaustion;
     mod held_store;
     mod history;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use engine_api::FuncIndex;
+use guest_calls::OwnedArg;
 
 use super::Shared;
 use crate::artifact_store::{
@@ -195,6 +196,24 @@ impl Shared {
             own.fill(bytes);
         }
         is_there
+    }
+
+    /// Notes the entries of an earlier process, all of them and in order, with the artifacts that
+    /// their calls may have.
+    pub(crate) fn note_restored(&self, entries: &[Arc<Entry>]) {
+        let of_entries = self.artifacts.of_entries();
+        let module = self.config.info.hash();
+        for entry in entries {
+            let plan = self.config.plan.export(entry.func);
+            let artifact = plan.artifact.map(|_| {
+                let args: Vec<_> = entry.args.iter().map(OwnedArg::as_arg).collect();
+                let key_of = |handle| of_entries.identity(handle);
+                let key = key::of_call(module, &self.config.plan, plan, &args, key_of);
+                let key = key.filter(|_| entry.host_calls.is_empty());
+                EntryArtifact::open(self.artifacts.store(), key)
+            });
+            of_entries.note(entry, artifact);
+        }
     }
 
     /// Before a replay: objects that this or another process has kept meanwhile need not be

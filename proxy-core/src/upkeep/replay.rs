@@ -176,8 +176,22 @@ pub(crate) fn replay_all(
     blueprint: &Blueprint,
     checkpoint: Option<&Checkpoint>,
 ) -> Result<(Generation, usize), Error> {
-    let mut replay = Replay::begin(shared, blueprint, 1, checkpoint, Noted::Nowhere)?;
     shared.compact(checkpoint.map_or(SequenceNumber(u64::MAX), |one| one.sequence));
+    shared.note_restored(&shared.journal.entries());
+    loop {
+        match replay_restored(shared, blueprint, checkpoint) {
+            Err(error) if shared.can_do_without_artifact(&error) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn replay_restored(
+    shared: &Arc<Shared>,
+    blueprint: &Blueprint,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<(Generation, usize), Error> {
+    let mut replay = Replay::begin(shared, blueprint, 1, checkpoint, Noted::Nowhere)?;
     let last = shared.journal.lock().last();
     replay.run(&mut Entries::JournalUpTo(last), BATCH, |_| Ok(true))?;
     replay.skip_to(last);
