@@ -15,6 +15,7 @@ use crate::durable_checkpoint::{Loaded, LoadedState};
 use crate::generation::{Blueprint, Generation};
 use crate::journal::record::{Context, FORMAT, Remembered, decode, encode_genesis};
 use crate::journal::{Genesis, Journal, Positions};
+use crate::journal_reader::JournalSubject;
 use crate::journal_store::{CheckpointRef, Flush, Head, Identity, JournalStore, Position};
 use crate::shared::Shared;
 use crate::upkeep::replay_all;
@@ -27,7 +28,26 @@ const READ_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Durable {
     pub(crate) store: Arc<dyn JournalStore>,
-    pub(crate) durability: Durability,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a proxy does with the journal in its store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// It goes on from there, and writes.
+    Keep(Durability),
+    /// It applies every entry up to this one, also those that nothing needs, and writes nothing.
+    Replay { until: SequenceNumber },
+}
+
+impl Purpose {
+    /// The newest entry that is read.
+    fn until(self) -> SequenceNumber {
+        match self {
+            Purpose::Keep(_) => SequenceNumber(u64::MAX),
+            Purpose::Replay { until } => until,
+        }
+    }
 }
 
 /// The first generation of a process.
@@ -79,8 +99,12 @@ impl Identity {
         })
     }
 
-    /// Refuses a journal that was made for something else.
-    fn check(&self, wasm: &[u8], policy: &Policy) -> Result<(), Error> {
+    /// What it says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherJournal`] if no proxy made it, or a newer release did.
+    pub(crate) fn subject(&self) -> Result<JournalSubject, Error> {
         let refuse = |mismatch| Err(Error::OtherJournal(Box::new(mismatch)));
         let Ok(notes) = postcard::from_bytes::<Notes>(&self.notes) else {
             return refuse(JournalMismatch::Unreadable);
@@ -94,7 +118,18 @@ impl Identity {
                 known: FORMAT,
             });
         }
-        let (journal, proxy) = (ModuleHash::from_bytes(self.module), ModuleHash::of(wasm));
+        Ok(JournalSubject {
+            module: ModuleHash::from_bytes(self.module),
+            format: notes.format,
+            policy: notes.policy,
+        })
+    }
+
+    /// Refuses a journal that was made for something else.
+    fn check(&self, wasm: &[u8], policy: &Policy) -> Result<(), Error> {
+        let refuse = |mismatch| Err(Error::OtherJournal(Box::new(mismatch)));
+        let notes = self.subject()?;
+        let (journal, proxy) = (notes.module, ModuleHash::of(wasm));
         if journal != proxy {
             return refuse(JournalMismatch::Module { journal, proxy });
         }
@@ -152,9 +187,16 @@ impl Durable {
         }
         let started = Instant::now();
         let mut reasons = Vec::new();
-        for reference in self.store.checkpoints()? {
+        let mut checkpoints = self.store.checkpoints()?;
+        if self.is_replay() {
+            // The oldest has the most entries after it, which are what is to be replayed.
+            checkpoints.reverse();
+        }
+        for reference in checkpoints {
             match self.recover_from(&reference, shared, blueprint) {
                 Ok(made) => return self.recovered(head, shared, made, started),
+                // That is what was to be found out, and a newer checkpoint would hide it.
+                Err(error @ Error::Divergence(_)) if self.is_replay() => return Err(error),
                 Err(error) => {
                     let (file, reason) = (reference.file, error.to_string());
                     reasons.push(format!("`{file}`: {reason}"));
@@ -172,7 +214,7 @@ impl Durable {
             });
         }
         let positions = self.read(shared, Position::ZERO)?;
-        let (generation, entries) = replay_all(shared, blueprint, None)?;
+        let (generation, entries) = self.replay(shared, blueprint, None)?;
         let made = Made {
             generation,
             entries,
@@ -197,6 +239,9 @@ impl Durable {
         let context = context(shared);
         let loaded = Loaded::open(&path, &*blueprint.module, &context).map_err(unusable)?;
         let kept = loaded.notes.sequence;
+        if kept > self.purpose.until() {
+            return Err(unusable(format!("it has entries up to {kept}")));
+        }
         let checkpoint = match loaded.state {
             LoadedState::Checkpoint { snapshot, objects } => {
                 let checkpoint = Checkpoint::opened(snapshot, objects, kept, blueprint.engine);
@@ -216,7 +261,7 @@ impl Durable {
             }
         };
         let positions = self.read(shared, reference.position)?;
-        let (generation, entries) = replay_all(shared, blueprint, checkpoint.as_deref())?;
+        let (generation, entries) = self.replay(shared, blueprint, checkpoint.as_deref())?;
         Ok(Made {
             generation,
             entries,
@@ -224,6 +269,25 @@ impl Durable {
             checkpoint,
             kept,
         })
+    }
+
+    fn is_replay(&self) -> bool {
+        matches!(self.purpose, Purpose::Replay { .. })
+    }
+
+    /// Applies the journal in memory to a new instance. Unless all of it is to be replayed, entries
+    /// that nothing needs are dropped before.
+    fn replay(
+        &self,
+        shared: &Arc<Shared>,
+        blueprint: &Blueprint,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(Generation, usize), Error> {
+        if !self.is_replay() {
+            let from = checkpoint.map_or(SequenceNumber(u64::MAX), |one| one.sequence);
+            shared.compact(from);
+        }
+        replay_all(shared, blueprint, checkpoint)
     }
 
     fn recovered(
@@ -257,10 +321,14 @@ impl Durable {
         let (generation, calls) = Generation::create(blueprint, 1, None, &shared.live_generations)?;
         let genesis = Genesis::new(calls, &shared.config.info);
         let record = encode_genesis(&genesis).map_err(|reason| Error::NotStorable { reason })?;
-        let head = self
-            .store
-            .append(head.epoch, head.position, &[&record], Flush::Now)?;
         shared.journal.lock().set_genesis(genesis);
+        let head = match self.purpose {
+            Purpose::Keep(_) => {
+                self.store
+                    .append(head.epoch, head.position, &[&record], Flush::Now)?
+            }
+            Purpose::Replay { .. } => head,
+        };
         let none = (SequenceNumber::ZERO, Positions::default());
         self.start_committer(head, shared, none)?;
         Ok(First {
@@ -278,10 +346,13 @@ impl Durable {
         durable: (SequenceNumber, Positions),
     ) -> Result<(), Error> {
         shared.journal.note_durable(durable.0);
+        let Purpose::Keep(durability) = self.purpose else {
+            return Ok(());
+        };
         let note = shared.journal.durable_note();
         let on_durable = move |durable: SequenceNumber| note.store(durable.0, Ordering::Release);
         let store = Arc::clone(&self.store);
-        let committer = Committer::start(store, self.durability, head, durable, on_durable);
+        let committer = Committer::start(store, durability, head, durable, on_durable);
         let committer = committer.map_err(|error| Error::Setting {
             reason: format!("the system gives no thread for the journal: {error}"),
         })?;
@@ -307,6 +378,9 @@ impl Durable {
                 let refused = |reason| Error::JournalRecord { position, reason };
                 let remembered = decode(&record.bytes, &context).map_err(refused)?;
                 if let Remembered::Entry(entry, _) = &remembered {
+                    if entry.sequence > self.purpose.until() {
+                        return Ok(positions);
+                    }
                     positions.note(entry.sequence, position);
                 }
                 remember(&mut journal, remembered).map_err(refused)?;

@@ -20,7 +20,7 @@ use crate::journal::{Genesis, Journal};
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::Plan;
-use crate::recovery::{Durable, First};
+use crate::recovery::{Durable, First, Purpose};
 use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJournal};
 use crate::upkeep::{Keeper, Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
@@ -256,7 +256,22 @@ impl Builder {
     /// The store must have been made for this module and this policy
     /// ([`Identity::of`](crate::Identity::of)).
     pub fn journal(mut self, store: Arc<dyn JournalStore>, durability: Durability) -> Self {
-        self.journal = Some(Durable { store, durability });
+        let purpose = Purpose::Keep(durability);
+        self.journal = Some(Durable { store, purpose });
+        self
+    }
+
+    /// The store of a journal that is only replayed, in place of [`Builder::journal`]: offline, to
+    /// prove that this engine gives what the journal has.
+    ///
+    /// [`Builder::build`] applies every entry up to `until`, those of freed objects too, and compares.
+    /// A journal with durable checkpoints is replayed from the oldest one that is good. The first
+    /// entry that gives something else is [`Error::Divergence`]; [`Event::Recovered`] says how many
+    /// were applied. Nothing is written to the store, which may be open for reading alone, and what
+    /// is called on the proxy afterwards is in memory only.
+    pub fn replay(mut self, store: Arc<dyn JournalStore>, until: SequenceNumber) -> Self {
+        let purpose = Purpose::Replay { until };
+        self.journal = Some(Durable { store, purpose });
         self
     }
 

@@ -14,7 +14,6 @@ use crate::journal::record::{
 use crate::journal::{Genesis, Positions};
 use crate::journal_store::{Flush, Head, JournalStore, Position};
 use crate::shared::Shared;
-use crate::upkeep::replay_all;
 use crate::{Error, SequenceNumber};
 
 impl Durable {
@@ -32,7 +31,7 @@ impl Durable {
         drop(instance);
         let genesis = Genesis::new(calls, &shared.config.info);
         shared.journal.lock().set_genesis(genesis);
-        let (generation, entries) = replay_all(shared, blueprint, None)?;
+        let (generation, entries) = self.replay(shared, blueprint, None)?;
         let (head, positions) = self.write_all(head, shared)?;
         let made = Made {
             generation,

@@ -177,7 +177,6 @@ pub(crate) fn replay_all(
     checkpoint: Option<&Checkpoint>,
 ) -> Result<(Generation, usize), Error> {
     let mut replay = Replay::begin(shared, blueprint, 1, checkpoint, Noted::Nowhere)?;
-    shared.compact(checkpoint.map_or(SequenceNumber(u64::MAX), |one| one.sequence));
     let last = shared.journal.lock().last();
     replay.run(&mut Entries::JournalUpTo(last), BATCH, |_| Ok(true))?;
     replay.skip_to(last);
