@@ -13,6 +13,20 @@ pub trait Callee {
     ///
     /// As the implementor's own method for calls.
     fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Self::Error>;
+
+    /// Calls an export once for each id. A callee that keeps no answers makes the call.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call), and what the implementor says of ids.
+    fn call_with_id(
+        &mut self,
+        _id: &[u8],
+        export: &str,
+        args: &[Arg<'_>],
+    ) -> Result<Results, Self::Error> {
+        self.call(export, args)
+    }
 }
 
 /// A callee that can keep several calls on one instance, where they can share raw pointers.

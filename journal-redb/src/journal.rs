@@ -35,7 +35,7 @@ pub struct RedbJournal {
 /// what redb adds to it.
 const ROOM: u64 = 1 << 20;
 
-type Lock = Box<dyn fmt::Debug + Send + Sync>;
+pub(crate) type Lock = Box<dyn fmt::Debug + Send + Sync>;
 
 impl RedbJournal {
     /// Makes a journal in a directory that is empty or not there, and opens it.
@@ -179,7 +179,11 @@ impl Drop for RedbJournal {
     }
 }
 
-fn take_lock(storage: &dyn Storage, path: &Path, access: Access) -> Result<Lock, StoreError> {
+pub(crate) fn take_lock(
+    storage: &dyn Storage,
+    path: &Path,
+    access: Access,
+) -> Result<Lock, StoreError> {
     let path = path.to_owned();
     match storage.lock(access) {
         Ok(Some(lock)) => Ok(lock),

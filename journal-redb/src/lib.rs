@@ -44,15 +44,18 @@
 //! | `manifest.rs`, `watermark.rs` | the head kept outside of redb |
 //! | `objects.rs` | large records |
 //! | `files.rs`, `bytes.rs`, `storage.rs` | names and whole files; reading bytes; the file system |
+//! | `copying.rs`, `salvage.rs` | a journal made of another's records; what is left of a damaged one |
 //! | `trouble.rs` | what went wrong in writing: no room, failed, damaged |
 
 mod bytes;
+mod copying;
 mod files;
 mod journal;
 mod manifest;
 mod objects;
 mod opening;
 mod records;
+mod salvage;
 mod staged;
 mod state;
 mod storage;
@@ -64,4 +67,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use copying::{JournalCopy, Origin};
 pub use journal::RedbJournal;
+pub use salvage::{Salvaged, salvage};

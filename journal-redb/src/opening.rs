@@ -58,24 +58,35 @@ fn lay_out(
     beginning: Beginning,
     manifest: &Manifest,
 ) -> Result<(), Trouble> {
-    for folder in [OBJECTS, CHECKPOINTS] {
-        storage.create_folder(folder).map_err(Trouble::of_write)?;
-    }
+    create_folders(storage)?;
     let new = format!("{RECORDS}{NEW}");
-    for left in [new.as_str(), RECORDS] {
-        match storage.remove(left) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            result => result.map_err(Trouble::of_write)?,
-        }
-    }
+    remove_left(storage)?;
     Records::create(storage, &new, beginning)?;
     storage.rename(&new, RECORDS).map_err(Trouble::of_write)?;
     storage.sync_folder("").map_err(Trouble::Failed)?;
     manifest.write(storage)
 }
 
+pub(crate) fn create_folders(storage: &dyn Storage) -> Result<(), Trouble> {
+    for folder in [OBJECTS, CHECKPOINTS] {
+        storage.create_folder(folder).map_err(Trouble::of_write)?;
+    }
+    Ok(())
+}
+
+/// Removes what an unfinished creation has left.
+pub(crate) fn remove_left(storage: &dyn Storage) -> Result<(), Trouble> {
+    for left in [&format!("{RECORDS}{NEW}"), RECORDS] {
+        match storage.remove(left) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => result.map_err(Trouble::of_write)?,
+        }
+    }
+    Ok(())
+}
+
 /// Whether nothing is in the directory but what an unfinished creation may have left.
-fn check_unused(storage: &dyn Storage, path: &Path) -> Result<(), StoreError> {
+pub(crate) fn check_unused(storage: &dyn Storage, path: &Path) -> Result<(), StoreError> {
     let names = storage
         .list("")
         .map_err(|error| files::unreadable(".", error))?;

@@ -62,6 +62,15 @@ type Result<T> = std::result::Result<T, Trouble>;
 impl Records {
     /// Creates a file in which nothing is yet, under a name of its own.
     pub(crate) fn create(storage: &dyn Storage, name: &str, beginning: Beginning) -> Result<()> {
+        Self::create_open(storage, name, beginning)?.close()
+    }
+
+    /// Creates a file in which nothing is yet, and leaves it open.
+    pub(crate) fn create_open(
+        storage: &dyn Storage,
+        name: &str,
+        beginning: Beginning,
+    ) -> Result<Self> {
         let file = storage.create(name).map_err(Trouble::of_write)?;
         let file = Staged::new(file).map_err(Trouble::Failed)?;
         file.admit()?;
@@ -71,17 +80,27 @@ impl Records {
             transaction.open_table(LOG)?;
             put_beginning(transaction, beginning)
         })?;
-        records.close()
+        Ok(records)
     }
 
     /// Opens the file. What redb changes meanwhile is held back until [`admit`](Self::admit).
     pub(crate) fn open(storage: &dyn Storage, access: Access) -> Result<Self> {
+        Self::open_with(storage, access, true)
+    }
+
+    /// Opens what may be a damaged file for reading. Pages of which redb can tell that they are
+    /// damaged are only found when somebody reads them.
+    pub(crate) fn open_damaged(storage: &dyn Storage) -> Result<Self> {
+        Self::open_with(storage, Access::Read, false)
+    }
+
+    fn open_with(storage: &dyn Storage, access: Access, check: bool) -> Result<Self> {
         let file = storage.open(RECORDS, access).map_err(Trouble::of_write)?;
         let file = Staged::new(file).map_err(Trouble::Failed)?;
         // Never a new database: an empty file has no beginning, and is refused for it.
         let database = guarded(&file, || {
             let mut builder = builder();
-            builder.set_check_integrity_on_open(true);
+            builder.set_check_integrity_on_open(check);
             builder.create_with_backend(file.clone())
         })?;
         Ok(Self { database, file })

@@ -1,10 +1,15 @@
 //! The command line.
 
+mod journal;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use proxy_core::Durability;
+
+pub(crate) use journal::{CompactArgs, DumpArgs, JournalCommand, ReplayArgs};
 
 /// Keeps a growing WebAssembly module running for ever
 ///
@@ -30,7 +35,8 @@ Environment:
   WASM_PROXY_LOG=info        log to standard error, in place of the progress bar
 
 Exit codes: 0 every call succeeded (`bench`: behind the proxy); 1 calls failed, or `run --audit` found a
-write or could not compare everything; 2 the input is wrong.";
+write or could not compare everything; 2 the input is wrong, or a journal is damaged; 3 the replay of a
+journal gives something else than it has.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -44,6 +50,11 @@ pub(crate) enum Command {
     BenchChild(BenchArgs),
     /// Show the parts of a module and the engines that can run it, and draft a policy
     Inspect(InspectArgs),
+    /// Look at a journal on a disk, make it small, or save what is left of it
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Replay a journal on several engines and compare every result with what it has
+    Replay(ReplayArgs),
     /// List the engines that are compiled in, and their capabilities
     Engines,
     /// Print a completion script for a shell
@@ -109,7 +120,7 @@ pub(crate) struct SubjectArgs {
 
 /// The options of `run` that mean nothing without the proxy, by the names of their fields. With a
 /// bare instance there are thresholds, swaps, replays and stores of objects only in name.
-const OF_THE_PROXY: [&str; 10] = [
+const OF_THE_PROXY: [&str; 14] = [
     "warn",
     "critical",
     "drain_timeout",
@@ -120,6 +131,10 @@ const OF_THE_PROXY: [&str; 10] = [
     "history",
     "audit",
     "on_divergence",
+    "journal",
+    "durability",
+    "migrate",
+    "dry_run",
 ];
 
 /// How to run.
@@ -167,6 +182,31 @@ pub(crate) struct RunArgs {
     /// checkpoint and the calls after it
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = HistoryArg::Full)]
     pub(crate) history: HistoryArg,
+
+    /// Keep the journal in a directory, which is created if it is not there, and make the state again
+    /// that is in it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) journal: Option<PathBuf>,
+
+    /// When a journaled call returns: `durable`, when it is on the disk; or `relaxed:TIME`, at once,
+    /// where the last TIME is lost with the machine
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "durable",
+        requires = "journal",
+        value_parser = parse_durability
+    )]
+    pub(crate) durability: Durability,
+
+    /// Go on from the journal of another module or policy in a new --journal, if every call in it gives
+    /// the same here. The old one is not changed
+    #[arg(long, value_name = "OLD")]
+    pub(crate) migrate: Option<PathBuf>,
+
+    /// With --migrate: replay and compare, write nothing, and make no calls
+    #[arg(long, requires = "migrate")]
+    pub(crate) dry_run: bool,
 
     /// After the last call, look for exports that the policy calls pure and that write
     #[arg(long)]
@@ -322,7 +362,8 @@ const WORKLOAD_HELP: &str = r#"A workload has one JSON object per line; blank li
   {"repeat":1000,"do":[...]}                       repeat calls and scopes
   {"pinned":[...]}                                 make pure calls on one instance
 Arguments are numbers, {"handle":"srs"} (any earlier result by its name), {"bytes":"<base64>"},
-{"text":"..."} and {"index":true} (the turn of the innermost repeat, from 0). Arrays of numbers are
+{"text":"..."} and {"index":true} (the turn of the innermost repeat, from 0). With --journal a call may have
+an "id": it is made once, in whatever run; a repeat adds its turn. Arrays of numbers are
 {"u16s":[1,2]}, {"u32s":..}, {"u64s":..} or bytes; lists of objects are {"handles":["a","b"]}, of raw pointers
 {"pointers":["p","q"]}; structs (struct:TYPE, structs:TYPE) are bytes, or the result of an earlier call. Several results are named by a list. "expect" compares a result: a number, a text,
 {"bytes":"<base64>"}, {"u32s":[1,2]}, null, or a list for several.
@@ -364,6 +405,18 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     quantity(text, &units)
         .map(Duration::from_millis)
         .ok_or_else(|| "write a time as in `500ms`, `10s` or `2m`".to_owned())
+}
+
+/// `durable`, or `relaxed:100ms`.
+fn parse_durability(text: &str) -> Result<Durability, String> {
+    if text == "durable" {
+        return Ok(Durability::Durable);
+    }
+    let every = text.strip_prefix("relaxed:").map(parse_time);
+    match every {
+        Some(every) => Ok(Durability::Relaxed { every: every? }),
+        None => Err("write `durable`, or `relaxed:TIME` as in `relaxed:100ms`".to_owned()),
+    }
 }
 
 fn parse_bound(text: &str) -> Result<Duration, String> {
@@ -411,6 +464,17 @@ mod tests {
         assert_eq!(parse_share("1"), Ok(1.0));
         for wrong in ["", "abc", "-1", "1.1", "70%", "NaN", "inf"] {
             assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_durability_is_durable_or_relaxed_by_a_time() {
+        assert_eq!(parse_durability("durable"), Ok(Durability::Durable));
+        let every = Duration::from_millis(100);
+        let relaxed = Durability::Relaxed { every };
+        assert_eq!(parse_durability("relaxed:100ms"), Ok(relaxed));
+        for wrong in ["", "relaxed", "relaxed:", "relaxed:soon", "fast"] {
+            assert!(parse_durability(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use engine_api::{Error as EngineError, Trap};
-use proxy_core::{CallError, Error, PolicyError};
+use proxy_core::{CallError, Error, JournalMismatch, PolicyError};
 
 use crate::output;
 
@@ -11,6 +11,8 @@ use crate::output;
 pub(crate) const CALLS_FAILED: u8 = 1;
 /// The command line, the module, the policy or the workload is wrong.
 pub(crate) const WRONG_INPUT: u8 = 2;
+/// The replay of a journal gave something else than it has.
+pub(crate) const DIVERGED: u8 = 3;
 
 /// Prints an error with its causes and a way out.
 pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
@@ -30,13 +32,20 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
         lines.push_str(hint);
     }
     output::note(&lines);
-    ExitCode::from(WRONG_INPUT)
+    let diverged = error.chain().any(|cause| {
+        let error = cause.downcast_ref::<Error>();
+        error.is_some_and(|error| matches!(error, Error::Divergence(_)))
+    });
+    ExitCode::from(if diverged { DIVERGED } else { WRONG_INPUT })
 }
 
 /// Whether an error says that the workload or the policy is wrong, rather than that a call failed.
 pub(crate) fn is_wrong_input(error: &Error) -> bool {
     match error {
-        Error::Policy(_) | Error::Setting { .. } => true,
+        Error::Policy(_)
+        | Error::Setting { .. }
+        | Error::CallIdReused { .. }
+        | Error::CallIdRefused { .. } => true,
         Error::Call(error) => !matches!(
             error,
             CallError::GuestData { .. }
@@ -59,6 +68,12 @@ fn way_out(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             Error::Policy(_) => Some(MEND_POLICY),
             Error::Call(error) => way_out_of_call(error),
             Error::Engine(error) => way_out_of_engine_error(error),
+            Error::HistoryFolded => Some("--history checkpoint"),
+            Error::OtherJournal(mismatch) => way_out_of_mismatch(mismatch),
+            Error::CallIdReused { .. } => Some(
+                "another \"id\" for this call, or the arguments that it had when it was first made",
+            ),
+            Error::Divergence(_) => Some("`wasm-proxy replay` shows what each engine gives"),
             _ => None,
         };
     }
@@ -71,6 +86,16 @@ fn way_out(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     error
         .downcast_ref::<EngineError>()
         .and_then(way_out_of_engine_error)
+}
+
+fn way_out_of_mismatch(mismatch: &JournalMismatch) -> Option<&'static str> {
+    match mismatch {
+        JournalMismatch::Module { .. } | JournalMismatch::Policy { .. } => Some(
+            "`wasm-proxy run --migrate OLD --dry-run` tells whether this module and policy can go on from \
+             the journal",
+        ),
+        _ => None,
+    }
 }
 
 const MEND_POLICY: &str =

@@ -16,6 +16,9 @@
 //! | `console` | the lines that are printed while it runs |
 //! | `display`, `report` | the display while it runs, and the report at its end |
 //! | `inspect`, `draft` | a module's parts, and a policy drafted from its names |
+//! | `journal`, `replay` | a journal on a disk, offline; every engine against it |
+//! | `run::journal` | the journal of a run, and the move from another one |
+//! | `escape` | text of guests on a terminal |
 //! | `failure` | errors with a way out, and exit codes |
 
 mod args;
@@ -26,11 +29,14 @@ mod display;
 mod draft;
 mod embedded;
 mod engine_list;
+mod escape;
 mod failure;
 mod inspect;
+mod journal;
 mod module_file;
 mod observed;
 mod output;
+mod replay;
 mod report;
 mod rss;
 mod run;
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::bench(&args),
         Command::BenchChild(args) => bench::child(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Journal(command) => journal::journal(&command),
+        Command::Replay(args) => replay::replay(&args),
         Command::Engines => output::print(&engine_list::text()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

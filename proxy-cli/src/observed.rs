@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
-use proxy_core::{Event, StateDifference};
+use proxy_core::{Event, Recovered, StateDifference};
 
 use crate::console::{Console, mib};
 use crate::rss;
@@ -27,6 +27,22 @@ pub(crate) struct Observed {
     unlisted: AtomicU64,
     swaps: Mutex<Swaps>,
     findings: Mutex<Findings>,
+    kept: Mutex<Kept>,
+}
+
+/// What was done about the journal in its store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    /// How the state was made again when it was opened.
+    pub(crate) recovered: Option<Recovered>,
+    /// Checkpoints that were not used for it, and why.
+    pub(crate) passed_over: Vec<String>,
+    /// Durable checkpoints that were written.
+    pub(crate) checkpoints: u64,
+    /// Calls that were undone, because their entries could not be written.
+    pub(crate) undone: u64,
+    /// Errors of the store, apart from entries.
+    pub(crate) errors: u64,
 }
 
 /// What was found wrong in the policy or in the module while it ran.
@@ -76,6 +92,7 @@ impl Observed {
                 memory_after_max: 0,
             }),
             findings: Mutex::default(),
+            kept: Mutex::default(),
         })
     }
 
@@ -129,6 +146,14 @@ impl Observed {
         self.lock_findings().clone()
     }
 
+    pub(crate) fn kept(&self) -> Kept {
+        self.lock_kept().clone()
+    }
+
+    fn lock_kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_findings(&self) -> MutexGuard<'_, Findings> {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,6 +191,8 @@ impl Observed {
                 }
             }
             Event::GenerationFreed { memory, .. } => self.note_memory(*memory),
+            Event::Recovered(recovered) => self.note_recovered(*recovered),
+            Event::CheckpointDurable(_) => self.lock_kept().checkpoints += 1,
             Event::TierUpCompiled { engine, duration } => self
                 .console
                 .progress(&format!("compiled on {engine} in {duration:.1?}")),
@@ -175,6 +202,18 @@ impl Observed {
                 }
             }
         }
+    }
+
+    fn note_recovered(&self, recovered: Recovered) {
+        self.lock_kept().recovered = Some(recovered);
+        let from = recovered.checkpoint.map_or_else(String::new, |at| {
+            format!(" after the checkpoint of entry {at}")
+        });
+        self.console.line(&format!(
+            "the journal has entries up to {}: the state was made again from {} of them{from}, in \
+             {:.1?}",
+            recovered.sequence, recovered.entries, recovered.duration
+        ));
     }
 
     fn note_swap(&self, pause: Duration, before: u64, after: u64) -> u64 {
@@ -242,6 +281,20 @@ impl Observed {
             }
             Event::ArtifactUnusable { export, fault } => {
                 format!("an artifact of `{export}` cannot be used: {fault}")
+            }
+            Event::CheckpointPassedOver { file, reason } => {
+                let line = format!("the checkpoint `{file}` of the journal is not used: {reason}");
+                self.lock_kept().passed_over.push(line.clone());
+                line
+            }
+            Event::CallsUndone { to, entries, error } => {
+                let count = u64::try_from(*entries).unwrap_or(u64::MAX);
+                self.lock_kept().undone += count;
+                format!("{entries} calls after entry {to} were undone: {error}")
+            }
+            Event::JournalError { error } => {
+                self.lock_kept().errors += 1;
+                format!("the journal: {error}")
             }
             Event::UnlistedExport { export } => {
                 if self.unlisted.fetch_add(1, Ordering::Relaxed) > 0 {

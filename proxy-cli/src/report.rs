@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 mod differences;
+mod journal;
 
 use std::fmt;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use serde_json::{Value, json};
 use crate::console::mib;
 use crate::observed::{Findings, Observed, Swaps};
 use crate::run::calls::{CallFigures, Death};
+use crate::run::journal::RunJournal;
+use journal::JournalSection;
 
 /// The report of a run.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(crate) struct Report {
     unlisted: u64,
     /// The largest resident size of the process, and that at the end, in bytes.
     rss: Option<(u64, u64)>,
+    /// The journal in its directory, if the run has one.
+    journal: Option<JournalSection>,
 }
 
 /// A run, apart from the figures of its calls.
@@ -57,6 +62,7 @@ impl Report {
         audit: Option<audit::Outcome>,
         observed: &Observed,
         proxy: &Proxy,
+        journal: Option<&RunJournal>,
     ) -> Self {
         Self {
             about,
@@ -68,6 +74,8 @@ impl Report {
             memory_peak: observed.memory_peak(),
             unlisted: observed.unlisted(),
             rss: None,
+            journal: journal
+                .map(|own| JournalSection::new(own.path.clone(), &*own.store, observed.kept())),
         }
     }
 
@@ -161,6 +169,7 @@ impl Report {
                 "base": info.history_base.map(|base| base.0),
                 "folds": info.history_folds,
             },
+            "journal": self.journal.as_ref().map(JournalSection::json),
             "state_differences": info.state_differences,
             "differences": differences::json(&self.findings.differences),
             "audit": self.audit.as_ref().map(audit::json),
@@ -299,6 +308,9 @@ impl Report {
                 "  history  a checkpoint has the entries up to {base}, after {} folds; {} more are kept",
                 info.history_folds, info.journal_entries
             )?;
+        }
+        if let Some(journal) = &self.journal {
+            write!(f, "{journal}")?;
         }
         for cut in &info.cuts {
             writeln!(f, "  cut      {cut}")?;

@@ -1,6 +1,7 @@
 //! `run`: puts the module, the proxy, the workload and the display together.
 
 pub(crate) mod calls;
+pub(crate) mod journal;
 mod objects;
 
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use proxy_core::{ArtifactStore, CheckpointPolicy, Proxy, Supervisor, Thresholds, TierUp};
+use proxy_core::{ArtifactStore, Builder, CheckpointPolicy, Proxy, Supervisor, Thresholds, TierUp};
 
 use crate::args::RunArgs;
 use crate::console::{Console, mib};
@@ -16,8 +17,9 @@ use crate::display::Watcher;
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report, audit};
 use crate::subject::Subject;
-use crate::{failure, output};
+use crate::{escape, failure, output};
 use calls::CallFigures;
+use journal::RunJournal;
 
 /// The supervisor looks this often; calls that cross a threshold wake it at once.
 const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +31,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
              leave it out",
             args.engine
         );
+    }
+    if args.dry_run {
+        let job = Subject::without_calls(&args.subject)?;
+        let thresholds = args.subject.thresholds()?;
+        return journal::dry_run(args, &job, builder(args, &job, thresholds)?);
     }
     let job = subject(args)?;
     // Without a workload `--calls` is the number of proofs.
@@ -43,7 +50,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let console = Console::detect(calls_planned);
     let observed = Arc::new(Observed::new(console.clone())?);
-    let proxy = build(args, &job, thresholds, &observed)?;
+    let journal = RunJournal::open(args, &job)?;
+    let proxy = match build(args, &job, thresholds, &observed, journal.as_ref()) {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            if let Some(journal) = journal {
+                journal.withdraw();
+            }
+            return Err(error);
+        }
+    };
     let bound = job
         .workload
         .bind(&|name| proxy.export(name), job.policy.strict)?;
@@ -84,8 +100,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     // Whatever comes of it, there is a report of the run.
     let audit = (args.audit && proxy.is_enabled())
         .then(|| proxy.audit().map_err(|error| error.to_string()));
-    let report = finish(circumstances, made, audit, &observed, proxy, &console);
-    output::print(&report.to_string())?;
+    let report = finish(
+        circumstances,
+        made,
+        audit,
+        &observed,
+        proxy,
+        journal,
+        &console,
+    );
+    output::print(&escape::lines(&report.to_string()))?;
     if let Some(file) = report_file {
         output::write(file, &output::json(&report.json())?)?;
     }
@@ -112,14 +136,33 @@ fn build(
     job: &Subject,
     thresholds: Thresholds,
     observed: &Arc<Observed>,
+    journal: Option<&RunJournal>,
 ) -> Result<Proxy> {
+    let observed = Arc::clone(observed);
+    let mut builder =
+        builder(args, job, thresholds)?.on_event(move |event| observed.on_event(event));
+    if let Some(journal) = journal {
+        builder = journal.with(builder);
+    }
+    builder
+        .build()
+        .map_err(|error| match (&job.chosen, error) {
+            (Some(chosen), error @ proxy_core::Error::Policy(_)) => {
+                let misfit = format!("the {} does not fit `{}`", chosen.name, job.name);
+                anyhow::Error::new(error).context(misfit)
+            }
+            (_, error) => anyhow::Error::new(error),
+        })
+        .with_context(|| format!("cannot run `{}` on {}", job.name, args.engine))
+}
+
+fn builder(args: &RunArgs, job: &Subject, thresholds: Thresholds) -> Result<Builder> {
     let engine = engines::engine_for(&args.engine, &job.info, args.subject.options())?;
     let artifacts = match &args.artifacts {
         Some(path) => ArtifactStore::directory_up_to(path, args.artifacts_limit)?,
         None => ArtifactStore::memory(),
     };
-    let observed = Arc::clone(observed);
-    Proxy::builder(engine)
+    Ok(Proxy::builder(engine)
         .module(job.wasm.clone())
         .policy(job.policy.clone())
         .imports(job.imports.clone())
@@ -134,17 +177,7 @@ fn build(
             ..CheckpointPolicy::default()
         })
         .audit(args.audit)
-        .on_divergence(args.on_divergence.into())
-        .on_event(move |event| observed.on_event(event))
-        .build()
-        .map_err(|error| match (&job.chosen, error) {
-            (Some(chosen), error @ proxy_core::Error::Policy(_)) => {
-                let misfit = format!("the {} does not fit `{}`", chosen.name, job.name);
-                anyhow::Error::new(error).context(misfit)
-            }
-            (_, error) => anyhow::Error::new(error),
-        })
-        .with_context(|| format!("cannot run `{}` on {}", job.name, args.engine))
+        .on_divergence(args.on_divergence.into()))
 }
 
 /// Starts to compile on the engine of `--tier-up`.
@@ -214,13 +247,23 @@ fn finish(
     audit: Option<audit::Outcome>,
     observed: &Observed,
     proxy: Proxy,
+    journal: Option<RunJournal>,
     console: &Console,
 ) -> Report {
-    let mut report = Report::new(circumstances, made, audit, observed, &proxy);
+    let mut report = Report::new(
+        circumstances,
+        made,
+        audit,
+        observed,
+        &proxy,
+        journal.as_ref(),
+    );
     if !proxy.shutdown() {
         console.line("warning: a host function still keeps a generation");
     }
     drop(proxy);
+    // The journal is closed with its last owner.
+    drop(journal);
     report.end(observed);
     report
 }

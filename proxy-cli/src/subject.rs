@@ -36,23 +36,33 @@ impl Subject {
         proofs: Option<u64>,
         needed: impl FnOnce(&str) -> String,
     ) -> Result<Self> {
+        let workload = workload.map(Workload::read).transpose()?;
+        let mut subject = Self::without_calls(args)?;
+        subject.workload = match workload {
+            Some(workload) => workload,
+            None if args.module.is_none() => embedded::workload(proofs),
+            None => bail!("{}", needed(&subject.name)),
+        };
+        Ok(subject)
+    }
+
+    /// Reads the module and its policy. There are no calls to make.
+    pub(crate) fn without_calls(args: &SubjectArgs) -> Result<Self> {
         let chosen = ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())?;
         let policy = chosen.as_ref().map(|chosen| chosen.policy.clone());
-        let workload = workload.map(Workload::read).transpose()?;
         let (name, wasm) = match &args.module {
             None => (embedded::NAME.to_owned(), embedded::module()),
             Some(path) => (path.display().to_string(), module_file::read(path)?),
         };
         let info = module_bytes::parse(&wasm).with_context(|| format!("cannot run `{name}`"))?;
-        let workload = match workload {
-            Some(workload) => workload,
-            None if args.module.is_none() => embedded::workload(proofs),
-            None => bail!("{}", needed(&name)),
-        };
         let policy = policy.unwrap_or_else(|| match args.module {
             None => embedded::policy(),
             Some(_) => Policy::default(),
         });
+        let workload = Workload {
+            name: name.clone(),
+            steps: Vec::new(),
+        };
         let mut imports = if bindgen_host::is_bindgen(&info) {
             bindgen_host::system()
         } else {

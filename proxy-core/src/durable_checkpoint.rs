@@ -11,13 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine_api::Module;
-use guest_calls::{Object, Objects};
+use guest_calls::{Object, Objects, new_handle_tag};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::journal::record::{self, Context, FORMAT, NoRecord};
 use crate::journal::{AnsweredCall, Cut, Genesis, Maker};
-use crate::{Entry, Handle, SequenceNumber};
+use crate::journal_reader::{CheckpointContent, CheckpointKind};
+use crate::{Entry, Handle, RecordView, SequenceNumber};
 
 /// What the files of the second kind begin with.
 const MAGIC: &[u8; 8] = b"wpx-ents";
@@ -214,12 +215,54 @@ impl Loaded {
     }
 }
 
+/// What a file has, for somebody who has no module. All of it is checked against its hashes.
+///
+/// # Errors
+///
+/// What is wrong with it, in words. It may have any content.
+pub(crate) fn look_at(path: &Path) -> Result<CheckpointContent, String> {
+    if is_of_entries(path) {
+        let bytes = read_whole(path)?;
+        let kind = |stored: &StoredNotes<'_>| CheckpointKind::Entries {
+            entries: stored.entries.len(),
+        };
+        return content(&bytes, kind);
+    }
+    let inspected = checkpoint_file::inspect(path).map_err(|error| error.to_string())?;
+    let (module, memory_bytes) = (inspected.module, inspected.memory_bytes);
+    content(&inspected.notes, |_| CheckpointKind::State {
+        module,
+        memory_bytes,
+    })
+}
+
+fn content(
+    bytes: &[u8],
+    kind: impl FnOnce(&StoredNotes<'_>) -> CheckpointKind,
+) -> Result<CheckpointContent, String> {
+    let stored = stored(bytes)?;
+    // Nobody sees the handles.
+    let tag = new_handle_tag();
+    let records = stored.entries.iter().chain(&stored.cuts);
+    let records = records.chain(stored.answered.iter().map(|(record, _)| record));
+    for record in records {
+        RecordView::read(record, tag)?;
+    }
+    record::decode_genesis(stored.genesis)?;
+    Ok(CheckpointContent {
+        sequence: SequenceNumber(stored.sequence),
+        objects: stored.makers.len(),
+        answers: stored.answered.len(),
+        kind: kind(&stored),
+    })
+}
+
 fn is_of_entries(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "entries")
 }
 
-fn decode(bytes: &[u8], context: &Context<'_>) -> Result<(Notes, Objects, Vec<Entry>), String> {
+fn stored(bytes: &[u8]) -> Result<StoredNotes<'_>, String> {
     let (stored, rest) =
         postcard::take_from_bytes::<StoredNotes<'_>>(bytes).map_err(|error| error.to_string())?;
     if !rest.is_empty() {
@@ -231,6 +274,11 @@ fn decode(bytes: &[u8], context: &Context<'_>) -> Result<(Notes, Objects, Vec<En
             stored.format
         ));
     }
+    Ok(stored)
+}
+
+fn decode(bytes: &[u8], context: &Context<'_>) -> Result<(Notes, Objects, Vec<Entry>), String> {
+    let stored = stored(bytes)?;
     let handle =
         |(sequence, result): (u64, u32)| Handle::new(SequenceNumber(sequence), result, context.tag);
     let mut objects = Objects::default();

@@ -32,6 +32,7 @@ pub use cut::{Cut, CutKind};
 pub use entry::Entry;
 pub(crate) use entry::{GuestWrite, HostCall, ResultRecord};
 pub(crate) use positions::Positions;
+pub use record::{AnswerView, EntryView, HostCallView, RecordView, ResultView};
 
 /// The journal of one proxy.
 #[derive(Debug, Default)]

@@ -62,6 +62,7 @@ mod generation;
 mod holding;
 mod hooks;
 mod journal;
+mod journal_reader;
 mod journal_store;
 mod lane;
 mod ledger;
@@ -103,12 +104,19 @@ pub use event::{Event, Listener};
 pub use guest_calls::typed::{TypedArgs, TypedResults};
 pub use guest_calls::{
     AllocatorPolicy, Arg, ArgKind, ArtifactPolicy, Bare, BareInstance, CallError, Callee, Effect,
-    ExportInfo, ExportPolicy, FieldPolicy, Handle, ImportPolicy, ModulePolicy, Ownership, PRESETS,
-    Pointer, Policy, PolicyError, ResultKind, Results, Role, ScopedCallee, SequenceNumber,
+    ExportInfo, ExportPolicy, FieldPolicy, Handle, ImportPolicy, ModulePolicy, OwnedArg, Ownership,
+    PRESETS, Pointer, Policy, PolicyError, ResultKind, Results, Role, ScopedCallee, SequenceNumber,
     StructPolicy, Value, Width, args,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
-pub use journal::{CALL_ID_BYTES_MAX, CallIdBound, Cut, CutKind, Entry};
+pub use journal::{
+    AnswerView, CALL_ID_BYTES_MAX, CallIdBound, Cut, CutKind, Entry, EntryView, HostCallView,
+    RecordView, ResultView,
+};
+pub use journal_reader::{
+    CheckpointContent, CheckpointKind, CheckpointView, JournalReader, JournalSubject, ReadRecord,
+    Records,
+};
 pub use journal_store::{
     CheckpointRef, Epoch, Fault, Flush, Head, Identity, JournalId, JournalStore, MemoryJournal,
     Position, RECORD_BYTES_MAX, StoreError, StoredRecord, chain_next, chain_origin,

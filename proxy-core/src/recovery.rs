@@ -15,6 +15,7 @@ use crate::durable_checkpoint::{Loaded, LoadedState};
 use crate::generation::{Blueprint, Generation};
 use crate::journal::record::{Context, FORMAT, Remembered, decode, encode_genesis};
 use crate::journal::{Genesis, Journal, Positions};
+use crate::journal_reader::JournalSubject;
 use crate::journal_store::{CheckpointRef, Flush, Head, Identity, JournalStore, Position};
 use crate::shared::Shared;
 use crate::upkeep::{emit_cut, replay_all, settle_entry, write_cut};
@@ -30,8 +31,27 @@ const READ_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Durable {
     pub(crate) store: Arc<dyn JournalStore>,
-    pub(crate) durability: Durability,
+    pub(crate) purpose: Purpose,
     pub(crate) on_divergence: OnDivergence,
+}
+
+/// What a proxy does with the journal in its store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// It goes on from there, and writes.
+    Keep(Durability),
+    /// It applies every entry up to this one, also those that nothing needs, and writes nothing.
+    Replay { until: SequenceNumber },
+}
+
+impl Purpose {
+    /// The newest entry that is read.
+    fn until(self) -> SequenceNumber {
+        match self {
+            Purpose::Keep(_) => SequenceNumber(u64::MAX),
+            Purpose::Replay { until } => until,
+        }
+    }
 }
 
 /// The first generation of a process.
@@ -85,8 +105,12 @@ impl Identity {
         })
     }
 
-    /// Refuses a journal that was made for something else.
-    fn check(&self, wasm: &[u8], policy: &Policy) -> Result<(), Error> {
+    /// What it says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherJournal`] if no proxy made it, or a newer release did.
+    pub(crate) fn subject(&self) -> Result<JournalSubject, Error> {
         let refuse = |mismatch| Err(Error::OtherJournal(Box::new(mismatch)));
         let Ok(notes) = postcard::from_bytes::<Notes>(&self.notes) else {
             return refuse(JournalMismatch::Unreadable);
@@ -100,7 +124,18 @@ impl Identity {
                 known: FORMAT,
             });
         }
-        let (journal, proxy) = (ModuleHash::from_bytes(self.module), ModuleHash::of(wasm));
+        Ok(JournalSubject {
+            module: ModuleHash::from_bytes(self.module),
+            format: notes.format,
+            policy: notes.policy,
+        })
+    }
+
+    /// Refuses a journal that was made for something else.
+    fn check(&self, wasm: &[u8], policy: &Policy) -> Result<(), Error> {
+        let refuse = |mismatch| Err(Error::OtherJournal(Box::new(mismatch)));
+        let notes = self.subject()?;
+        let (journal, proxy) = (notes.module, ModuleHash::of(wasm));
         if journal != proxy {
             return refuse(JournalMismatch::Module { journal, proxy });
         }
@@ -157,10 +192,11 @@ impl Durable {
             return self.begin(head, shared, blueprint);
         }
         let started = Instant::now();
+        let cut = self.on_divergence.cut().filter(|_| !self.is_replay());
         let made = match self.make(head, shared, blueprint, None) {
             // Whatever else could be taken for the state has been tried.
-            Err(Error::Divergence(_)) if self.on_divergence.cut().is_some() => {
-                self.make(head, shared, blueprint, self.on_divergence.cut())?
+            Err(Error::Divergence(_)) if cut.is_some() => {
+                self.make(head, shared, blueprint, cut)?
             }
             made => made?,
         };
@@ -178,9 +214,16 @@ impl Durable {
     ) -> Result<Made, Error> {
         let mut reasons = Vec::new();
         let mut diverged = None;
-        for reference in self.store.checkpoints()? {
+        let mut checkpoints = self.store.checkpoints()?;
+        if self.is_replay() {
+            // The oldest has the most entries after it, which are what is to be replayed.
+            checkpoints.reverse();
+        }
+        for reference in checkpoints {
             match self.recover_from(&reference, shared, blueprint, cut) {
                 Ok(made) => return Ok(made),
+                // That is what was to be found out, and a newer checkpoint would hide it.
+                Err(error @ Error::Divergence(_)) if self.is_replay() => return Err(error),
                 Err(error) => {
                     let (file, reason) = (reference.file, error.to_string());
                     reasons.push(format!("`{file}`: {reason}"));
@@ -201,7 +244,7 @@ impl Durable {
             }));
         }
         let positions = self.read(shared, Position::ZERO)?;
-        let replayed = replay_settling(shared, blueprint, None, cut);
+        let replayed = self.replay(shared, blueprint, None, cut);
         let (generation, entries, cuts) = replayed.inspect_err(|_| self.empty(shared))?;
         Ok(Made {
             generation,
@@ -234,6 +277,9 @@ impl Durable {
         let context = context(shared);
         let loaded = Loaded::open(&path, &*blueprint.module, &context).map_err(unusable)?;
         let kept = loaded.notes.sequence;
+        if kept > self.purpose.until() {
+            return Err(unusable(format!("it has entries up to {kept}")));
+        }
         let checkpoint = match loaded.state {
             LoadedState::Checkpoint { snapshot, objects } => {
                 let checkpoint = Checkpoint::opened(snapshot, objects, kept, blueprint.engine);
@@ -254,7 +300,7 @@ impl Durable {
         };
         let positions = self.read(shared, reference.position)?;
         let (generation, entries, cuts) =
-            replay_settling(shared, blueprint, checkpoint.as_deref(), cut)?;
+            self.replay(shared, blueprint, checkpoint.as_deref(), cut)?;
         Ok(Made {
             generation,
             entries,
@@ -263,6 +309,43 @@ impl Durable {
             kept,
             cuts,
         })
+    }
+
+    fn is_replay(&self) -> bool {
+        matches!(self.purpose, Purpose::Replay { .. })
+    }
+
+    /// Applies the journal in memory to a new instance. Unless all of it is to be replayed, entries
+    /// that nothing needs are dropped before. With `cut`, entries that diverge are settled, each
+    /// later than the one before.
+    fn replay(
+        &self,
+        shared: &Arc<Shared>,
+        blueprint: &Blueprint,
+        checkpoint: Option<&Checkpoint>,
+        cut: Option<CutKind>,
+    ) -> Result<(Generation, usize, Vec<Cut>), Error> {
+        let mut cuts: Vec<Cut> = Vec::new();
+        loop {
+            if !self.is_replay() {
+                let from = checkpoint.map_or(SequenceNumber(u64::MAX), |one| one.sequence);
+                shared.compact(from);
+            }
+            let settled = cuts.last().map_or(SequenceNumber::ZERO, |cut| cut.entry);
+            match (replay_all(shared, blueprint, checkpoint), cut) {
+                (Ok((generation, entries)), _) => return Ok((generation, entries, cuts)),
+                (Err(Error::Divergence(divergence)), Some(kind)) if divergence.entry > settled => {
+                    cuts.push(settle_entry(
+                        shared,
+                        blueprint,
+                        checkpoint,
+                        *divergence,
+                        kind,
+                    )?);
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
     }
 
     fn recovered(
@@ -300,10 +383,14 @@ impl Durable {
         let (generation, calls) = Generation::create(blueprint, 1, None, &shared.live_generations)?;
         let genesis = Genesis::new(calls, &shared.config.info);
         let record = encode_genesis(&genesis).map_err(|reason| Error::NotStorable { reason })?;
-        let head = self
-            .store
-            .append(head.epoch, head.position, &[&record], Flush::Now)?;
         shared.journal.lock().set_genesis(genesis);
+        let head = match self.purpose {
+            Purpose::Keep(_) => {
+                self.store
+                    .append(head.epoch, head.position, &[&record], Flush::Now)?
+            }
+            Purpose::Replay { .. } => head,
+        };
         let none = (SequenceNumber::ZERO, Positions::default());
         self.start_committer(head, shared, none)?;
         Ok(First {
@@ -321,10 +408,13 @@ impl Durable {
         durable: (SequenceNumber, Positions),
     ) -> Result<(), Error> {
         shared.journal.note_durable(durable.0);
+        let Purpose::Keep(durability) = self.purpose else {
+            return Ok(());
+        };
         let note = shared.journal.durable_note();
         let on_durable = move |durable: SequenceNumber| note.store(durable.0, Ordering::Release);
         let store = Arc::clone(&self.store);
-        let committer = Committer::start(store, self.durability, head, durable, on_durable);
+        let committer = Committer::start(store, durability, head, durable, on_durable);
         let committer = committer.map_err(|error| Error::Setting {
             reason: format!("the system gives no thread for the journal: {error}"),
         })?;
@@ -350,37 +440,13 @@ impl Durable {
                 let refused = |reason| Error::JournalRecord { position, reason };
                 let remembered = decode(&record.bytes, &context).map_err(refused)?;
                 if let Remembered::Entry(entry, _) = &remembered {
+                    if entry.sequence > self.purpose.until() {
+                        return Ok(positions);
+                    }
                     positions.note(entry.sequence, position);
                 }
                 remember(&mut journal, remembered).map_err(refused)?;
             }
-        }
-    }
-}
-
-/// As [`replay_all`]. With `cut`, entries that diverge are settled, each later than the one before.
-fn replay_settling(
-    shared: &Arc<Shared>,
-    blueprint: &Blueprint,
-    checkpoint: Option<&Checkpoint>,
-    cut: Option<CutKind>,
-) -> Result<(Generation, usize, Vec<Cut>), Error> {
-    let mut cuts: Vec<Cut> = Vec::new();
-    loop {
-        match (replay_all(shared, blueprint, checkpoint), cut) {
-            (Ok((generation, entries)), _) => return Ok((generation, entries, cuts)),
-            (Err(Error::Divergence(divergence)), Some(kind))
-                if divergence.entry > cuts.last().map_or(SequenceNumber::ZERO, |cut| cut.entry) =>
-            {
-                cuts.push(settle_entry(
-                    shared,
-                    blueprint,
-                    checkpoint,
-                    *divergence,
-                    kind,
-                )?);
-            }
-            (Err(error), _) => return Err(error),
         }
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use engine_api::ValType;
 use guest_calls::{ArgKind, CallError, ExportInfo, OwnedArg, ResultKind, Shape, Value};
 
-use crate::{Call, Step, Workload};
+use crate::{Call, CallId, Step, Workload};
 use results::expectations;
 
 /// A workload that fits a module.
@@ -66,6 +66,8 @@ pub struct BoundCall {
     pub fills: Vec<usize>,
     /// The results that it must return.
     pub expect: Option<Vec<Value>>,
+    /// The id that its caller gives it.
+    pub id: Option<CallId>,
 }
 
 /// An argument of the parameter's type.
@@ -244,6 +246,7 @@ impl Binder<'_> {
             args,
             fills,
             expect,
+            id: call.id.clone(),
         })
     }
 

@@ -62,6 +62,32 @@ pub struct Call {
     pub names: Vec<String>,
     /// What it must return, one for each result, if the file says so.
     pub expect: Option<Vec<Expected>>,
+    /// The id that its caller gives it, if the file says so.
+    pub id: Option<CallId>,
+}
+
+/// The id of a call, by which a callee that keeps answers knows it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallId {
+    /// What the file says.
+    pub text: String,
+    /// Whether the call is in a repeat. Then the turn is a part of the id.
+    pub repeated: bool,
+}
+
+/// How many bytes an id may have, its turn included.
+const CALL_ID_BYTES_MAX: usize = 128;
+
+impl CallId {
+    /// The id in a turn of the repeat around the call: `text`, or `text#turn` in a repeat.
+    #[must_use]
+    pub fn in_turn(&self, turn: u64) -> String {
+        if self.repeated {
+            format!("{}#{turn}", self.text)
+        } else {
+            self.text.clone()
+        }
+    }
 }
 
 /// A value as the file writes it.

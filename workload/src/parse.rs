@@ -6,14 +6,15 @@ use base64::engine::general_purpose::STANDARD;
 use guest_calls::Width;
 use serde_json::{Map, Value};
 
-use super::{Argument, Call, Expected, Literal, Step, WIDTHS, Workload};
+use super::{Argument, CALL_ID_BYTES_MAX, Call, CallId, Expected, Literal, Step, WIDTHS, Workload};
 
 /// Where a step stands in the file, which decides what may be in it.
 #[derive(Clone, Copy)]
 struct Position {
     line: usize,
     pinned: bool,
-    repeated: bool,
+    /// How many repeats are around it.
+    repeats: u32,
 }
 
 type Object = Map<String, Value>;
@@ -36,7 +37,7 @@ impl Workload {
             let position = Position {
                 line: number + 1,
                 pinned: false,
-                repeated: false,
+                repeats: 0,
             };
             let parsed = serde_json::from_str(line)
                 .map_err(|error| anyhow!("{error}; each line is one JSON object"))
@@ -75,7 +76,7 @@ fn step(value: Value, position: Position) -> Result<Step> {
                 object.remove("do").context("a repeat needs \"do\":[...]")?,
                 "do",
                 Position {
-                    repeated: true,
+                    repeats: position.repeats.saturating_add(1),
                     ..position
                 },
             )?,
@@ -157,14 +158,41 @@ fn call(object: &mut Object, position: Position) -> Result<Call> {
             expected(value).with_context(|| format!("`{export}`"))?,
         ]),
     };
+    let id = object.remove("id").map(|id| call_id(id, position));
+    let id = id.transpose().with_context(|| format!("`{export}`"))?;
     nothing_left(object, "a call")?;
     Ok(Call {
         line: position.line,
+        id,
         export,
         args,
         names,
         expect,
     })
+}
+
+fn call_id(value: Value, position: Position) -> Result<CallId> {
+    let Value::String(text) = value else {
+        bail!("\"id\" takes a text");
+    };
+    ensure!(
+        !position.pinned,
+        "a call in a pinned scope cannot have an id, because it leaves no answer in the journal"
+    );
+    ensure!(
+        position.repeats < 2,
+        "a call with an id can be in one repeat only, whose turn becomes a part of the id"
+    );
+    let id = CallId {
+        text,
+        repeated: position.repeats > 0,
+    };
+    let longest = id.in_turn(u64::MAX).len();
+    ensure!(
+        !id.text.is_empty() && longest <= CALL_ID_BYTES_MAX,
+        "an id has 1 to {CALL_ID_BYTES_MAX} bytes, the turn of a repeat included"
+    );
+    Ok(id)
 }
 
 fn argument(value: Value, position: Position) -> Result<Argument> {
@@ -185,7 +213,7 @@ fn argument(value: Value, position: Position) -> Result<Argument> {
     }
     if let Some(Value::Bool(true)) = taken(&mut object, "index") {
         ensure!(
-            position.repeated,
+            position.repeats > 0,
             "{{\"index\":true}} is the turn of a repeat, and there is none around this call"
         );
         return Ok(Argument::Index);
@@ -273,7 +301,7 @@ fn nothing_left(object: &Object, what: &str) -> Result<()> {
     match object.keys().next() {
         None => Ok(()),
         Some(key) => bail!(
-            "{what} has no field \"{key}\"; a call has \"call\", \"args\", \"as\" and \"expect\", a \
+            "{what} has no field \"{key}\"; a call has \"call\", \"args\", \"as\", \"expect\" and \"id\", a \
              repeat \"repeat\" and \"do\", a scope \"pinned\""
         ),
     }
@@ -373,10 +401,36 @@ mod tests {
             ),
             ("{\"call\":\"f\",\"as\":1}", "takes a name"),
             ("{\"call\":\"f\",\"expect\":true}", "\"expect\" takes"),
+            ("{\"call\":\"f\",\"id\":7}", "\"id\" takes a text"),
+            ("{\"call\":\"f\",\"id\":\"\"}", "1 to 128 bytes"),
+            (
+                "{\"pinned\":[{\"call\":\"f\",\"id\":\"a\"}]}",
+                "leaves no answer",
+            ),
+            (
+                "{\"repeat\":2,\"do\":[{\"repeat\":2,\"do\":[{\"call\":\"f\",\"id\":\"a\"}]}]}",
+                "one repeat only",
+            ),
         ] {
             let complaint = complaint(text);
             assert!(complaint.contains(needle), "{text}: {complaint}");
         }
+    }
+
+    #[test]
+    fn the_turn_of_a_repeat_is_a_part_of_an_id() {
+        let text = "{\"call\":\"f\",\"id\":\"a\"}\n\
+                    {\"repeat\":2,\"do\":[{\"call\":\"f\",\"id\":\"a\"}]}";
+        let workload = Workload::parse("w", text).unwrap();
+        let [Step::Call(alone), Step::Repeat { steps, .. }] = &*workload.steps else {
+            panic!("{workload:?}");
+        };
+        let [Step::Call(repeated)] = &**steps else {
+            panic!("{steps:?}");
+        };
+        let of = |call: &Call, turn| call.id.as_ref().map(|id| id.in_turn(turn));
+        assert_eq!(of(alone, 1).as_deref(), Some("a"));
+        assert_eq!(of(repeated, 1).as_deref(), Some("a#1"));
     }
 
     #[test]

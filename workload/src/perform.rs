@@ -154,9 +154,11 @@ pub fn perform<'a, E>(
             .map(|arg| arg_of(arg, index, variables, &mut lists))
             .collect::<Result<Vec<_>, _>>()
             .map_err(missing)?;
-        callee
-            .call(&call.export, &args)
-            .map_err(|error| fail(Why::Call(error)))?
+        let made = match &call.id {
+            Some(id) => callee.call_with_id(id.in_turn(index).as_bytes(), &call.export, &args),
+            None => callee.call(&call.export, &args),
+        };
+        made.map_err(|error| fail(Why::Call(error)))?
     };
     batch.latencies.push(started.elapsed());
     encode(&results, batch.anonymous, &mut batch.results);

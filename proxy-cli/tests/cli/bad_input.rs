@@ -335,6 +335,10 @@ fn what_only_a_proxy_has_is_refused_without_one() {
         &["--history", "full"],
         &["--audit"],
         &["--on-divergence", "fail"],
+        &["--journal", "j"],
+        &["--journal", "j", "--durability", "durable"],
+        &["--migrate", "old"],
+        &["--migrate", "old", "--dry-run"],
     ] {
         wasm_proxy(&[&["run", "--without-proxy"], option].concat())
             .assert_code(2)
@@ -366,6 +370,10 @@ fn what_only_a_proxy_has_is_refused_without_one() {
         "--history",
         "--audit",
         "--on-divergence",
+        "--journal",
+        "--durability",
+        "--migrate",
+        "--dry-run",
     ];
     for line in help.lines() {
         let option = line.split_whitespace().find(|word| word.starts_with("--"));

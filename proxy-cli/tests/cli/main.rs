@@ -7,6 +7,7 @@ mod bindgen;
 mod divergence;
 mod exhaustion;
 mod inspect;
+mod journal;
 mod lists;
 mod main_job;
 mod states;

@@ -6,6 +6,8 @@
 //! proxy works with, so the format changes only where somebody changes it here. [`FORMAT`] then
 //! grows, and the golden records in `tests/golden/` of the old one stay readable.
 
+mod view;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use super::{
 };
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::{DivergenceKind, Handle, SequenceNumber, Value};
+
+pub use view::{AnswerView, EntryView, HostCallView, RecordView, ResultView};
 
 /// The version of the format.
 pub(crate) const FORMAT: u32 = 1;
@@ -286,12 +290,7 @@ fn encode(record: &Record<'_>) -> Result<Vec<u8>, NoRecord> {
 ///
 /// Why it is none, in words. The bytes may come from anywhere.
 pub(crate) fn decode(bytes: &[u8], context: &Context<'_>) -> Result<Remembered, NoRecord> {
-    let (record, rest) =
-        postcard::take_from_bytes::<Record<'_>>(bytes).map_err(|error| error.to_string())?;
-    if !rest.is_empty() {
-        return Err(format!("{} bytes are left over", rest.len()));
-    }
-    Ok(match record {
+    Ok(match parse(bytes)? {
         Record::Genesis(genesis) => Remembered::Genesis(genesis.read()),
         Record::Entry(entry, answered) => Remembered::Entry(
             entry.read(context)?,
@@ -303,6 +302,16 @@ pub(crate) fn decode(bytes: &[u8], context: &Context<'_>) -> Result<Remembered, 
             Remembered::Cut(cut.read()?, instead)
         }
     })
+}
+
+fn parse(bytes: &[u8]) -> Result<Record<'_>, NoRecord> {
+    let (record, rest) =
+        postcard::take_from_bytes::<Record<'_>>(bytes).map_err(|error| error.to_string())?;
+    if rest.is_empty() {
+        Ok(record)
+    } else {
+        Err(format!("{} bytes are left over", rest.len()))
+    }
 }
 
 /// Reads a genesis, whatever module it is of.
@@ -382,7 +391,7 @@ impl<'a> StoredEntry<'a> {
             sequence: SequenceNumber(self.sequence),
             func: plan.func,
             export: Arc::clone(&plan.name),
-            args: self.args.iter().map(|arg| arg.read(context)).collect(),
+            args: self.args.iter().map(|arg| arg.read(context.tag)).collect(),
             host_calls: host_calls.collect::<Result<_, _>>()?,
             results: self.results.iter().map(|one| one.read(context)).collect(),
             fingerprints: read_vals::<Vec<Val>>(&self.fingerprints).into(),
@@ -449,8 +458,8 @@ impl<'a> StoredArg<'a> {
         })
     }
 
-    fn read(&self, context: &Context<'_>) -> OwnedArg {
-        let handle = |handle: &StoredHandle| handle.read(context.tag);
+    fn read(&self, tag: u32) -> OwnedArg {
+        let handle = |handle: &StoredHandle| handle.read(tag);
         match self {
             StoredArg::Val(val) => OwnedArg::Val(val.read()),
             StoredArg::Handle(one) => OwnedArg::Handle(handle(one)),
@@ -619,7 +628,7 @@ impl<'a> StoredAnsweredCall<'a> {
             call: self.call,
             answer: match &self.answer {
                 StoredAnswer::Results(values) => {
-                    Answer::Results(values.iter().map(|value| value.read(context)).collect())
+                    Answer::Results(values.iter().map(|value| value.read(context.tag)).collect())
                 }
                 StoredAnswer::Rejected(message) => Answer::Rejected((*message).into()),
             },
@@ -641,10 +650,10 @@ impl<'a> StoredValue<'a> {
         })
     }
 
-    fn read(&self, context: &Context<'_>) -> Value {
+    fn read(&self, tag: u32) -> Value {
         match self {
             StoredValue::Val(val) => Value::Val(val.read()),
-            StoredValue::Handle(handle) => Value::Handle(handle.read(context.tag)),
+            StoredValue::Handle(handle) => Value::Handle(handle.read(tag)),
             StoredValue::Null => Value::Null,
             StoredValue::Bytes(bytes) => Value::Bytes(bytes.0.to_vec()),
             StoredValue::Text(text) => Value::Text((*text).to_owned()),
@@ -886,6 +895,45 @@ mod tests {
     }
 
     #[test]
+    fn a_record_can_be_looked_at_without_its_module() {
+        let views: Vec<RecordView> = records()
+            .iter()
+            .map(|(_, bytes)| RecordView::read(bytes, TAG).unwrap())
+            .collect();
+        let RecordView::Genesis { imports, .. } = &views[0] else {
+            panic!("{:?}", views[0]);
+        };
+        assert_eq!(imports[0], ("env".to_owned(), "clock".to_owned()));
+        let RecordView::Entry {
+            entry: seen,
+            answer,
+        } = &views[2]
+        else {
+            panic!("{:?}", views[2]);
+        };
+        let written = entry();
+        assert_eq!(seen.sequence, written.sequence);
+        assert_eq!(seen.args, written.args.to_vec());
+        assert_eq!(seen.host_calls[0].bytes_written, 3);
+        assert_eq!(seen.results.len(), written.results.len());
+        assert_eq!(
+            answer.as_ref().map(|answer| &*answer.id),
+            Some(&b"an id"[..])
+        );
+        let RecordView::Answer(answer) = &views[3] else {
+            panic!("{:?}", views[3]);
+        };
+        assert_eq!(answer.answer, Err("no".to_owned()));
+        assert!(matches!(
+            &views[4],
+            RecordView::Cut {
+                instead: Some(_),
+                ..
+            }
+        ));
+    }
+
+    #[test]
     fn a_reference_cannot_be_written() {
         let mut entry = entry();
         entry.fingerprints = Box::new([Val::FuncRef(Some(engine_api::FuncRef::new(1, 1)))]);
@@ -902,6 +950,7 @@ mod tests {
             let plan = plan();
             let context = Context { tag: TAG, plan: &plan, translation: None };
             let _ = decode(&bytes, &context);
+            let _ = RecordView::read(&bytes, TAG);
         }
 
         #[test]
@@ -912,6 +961,7 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] ^= by;
             let _ = decode(&bytes, &context);
+            let _ = RecordView::read(&bytes, TAG);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::journal::{Genesis, Journal};
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::policy::plan::Plan;
-use crate::recovery::{Durable, First};
+use crate::recovery::{Durable, First, Purpose};
 use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJournal};
 use crate::upkeep::{Keeper, Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
@@ -72,7 +72,7 @@ pub struct Builder {
     listeners: Vec<Listener>,
     artifacts: ArtifactStore,
     on_divergence: OnDivergence,
-    journal: Option<(Arc<dyn JournalStore>, Durability)>,
+    journal: Option<(Arc<dyn JournalStore>, Purpose)>,
     migrated: Option<Arc<dyn JournalStore>>,
     call_ids: CallIdBound,
 }
@@ -256,7 +256,22 @@ impl Builder {
     /// The store must have been made for this module and this policy
     /// ([`Identity::of`](crate::Identity::of)).
     pub fn journal(mut self, store: Arc<dyn JournalStore>, durability: Durability) -> Self {
-        self.journal = Some((store, durability));
+        let purpose = Purpose::Keep(durability);
+        self.journal = Some((store, purpose));
+        self
+    }
+
+    /// The store of a journal that is only replayed, in place of [`Builder::journal`]: offline, to
+    /// prove that this engine gives what the journal has.
+    ///
+    /// [`Builder::build`] applies every entry up to `until`, those of freed objects too, and compares.
+    /// A journal with durable checkpoints is replayed from the oldest one that is good. The first
+    /// entry that gives something else is [`Error::Divergence`]; [`Event::Recovered`] says how many
+    /// were applied. Nothing is written to the store, which may be open for reading alone, and what
+    /// is called on the proxy afterwards is in memory only.
+    pub fn replay(mut self, store: Arc<dyn JournalStore>, until: SequenceNumber) -> Self {
+        let purpose = Purpose::Replay { until };
+        self.journal = Some((store, purpose));
         self
     }
 
@@ -298,9 +313,9 @@ impl Builder {
     pub fn build(self) -> Result<Proxy, Error> {
         let enabled = enabled_by_environment(env::var(ENABLED_VARIABLE).ok().as_deref())?
             .unwrap_or(self.enabled);
-        let journal = self.journal.map(|(store, durability)| Durable {
+        let journal = self.journal.map(|(store, purpose)| Durable {
             store,
-            durability,
+            purpose,
             on_divergence: self.on_divergence,
         });
         let head = match &journal {

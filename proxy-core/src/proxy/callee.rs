@@ -13,6 +13,15 @@ impl Callee for Proxy {
     fn call(&mut self, export: &str, args: &[Arg<'_>]) -> Result<Results, Error> {
         Proxy::call(self, export, args)
     }
+
+    fn call_with_id(
+        &mut self,
+        id: &[u8],
+        export: &str,
+        args: &[Arg<'_>],
+    ) -> Result<Results, Error> {
+        Proxy::call_with_id(self, id, export, args)
+    }
 }
 
 impl Callee for &Pinned<'_> {

@@ -14,7 +14,6 @@ use crate::journal::record::{
 use crate::journal::{Genesis, Positions};
 use crate::journal_store::{Flush, Head, JournalStore, Position};
 use crate::shared::Shared;
-use crate::upkeep::replay_all;
 use crate::{Error, SequenceNumber};
 
 impl Durable {
@@ -32,7 +31,8 @@ impl Durable {
         drop(instance);
         let genesis = Genesis::new(calls, &shared.config.info);
         shared.journal.lock().set_genesis(genesis);
-        let (generation, entries) = replay_all(shared, blueprint, None)?;
+        let cut = self.on_divergence.cut();
+        let (generation, entries, cuts) = self.replay(shared, blueprint, None, cut)?;
         let (head, positions) = self.write_all(head, shared)?;
         let made = Made {
             generation,
@@ -40,7 +40,7 @@ impl Durable {
             positions,
             checkpoint: None,
             kept: SequenceNumber::ZERO,
-            cuts: Vec::new(),
+            cuts,
         };
         self.recovered(head, shared, made, started)
     }

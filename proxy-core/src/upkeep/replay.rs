@@ -176,7 +176,6 @@ pub(crate) fn replay_all(
     blueprint: &Blueprint,
     checkpoint: Option<&Checkpoint>,
 ) -> Result<(Generation, usize), Error> {
-    shared.compact(checkpoint.map_or(SequenceNumber(u64::MAX), |one| one.sequence));
     shared.note_restored(&shared.journal.entries());
     loop {
         match replay_restored(shared, blueprint, checkpoint) {

@@ -1,0 +1,59 @@
+//! `journal compact`: a durable checkpoint, and what nothing needs is dropped.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use journal_redb::RedbJournal;
+use proxy_core::{CheckpointPolicy, Durability, History, JournalStore, Proxy};
+
+use super::{cannot_open, count, history_of, size};
+use crate::args::CompactArgs;
+use crate::output;
+use crate::subject::Subject;
+
+pub(crate) fn compact(args: &CompactArgs) -> Result<ExitCode> {
+    let subject_args = args.offline.subject();
+    let subject = Subject::without_calls(&subject_args)?;
+    let engine = engines::engine_for(&args.engine, &subject.info, subject_args.options())?;
+    let store = RedbJournal::open(&args.dir).with_context(|| cannot_open(&args.dir))?;
+    let history = match args.history {
+        Some(history) => history.into(),
+        None => history_of(&store)?,
+    };
+    let store: Arc<dyn JournalStore> = Arc::new(store);
+    let before = (store.head()?, store.bytes()?);
+    let proxy = Proxy::builder(engine)
+        .module(subject.wasm.clone())
+        .policy(subject.policy.clone())
+        .imports(subject.imports.clone())
+        .limits(subject_args.limits())
+        .enabled(true)
+        .checkpoints(CheckpointPolicy {
+            history,
+            ..CheckpointPolicy::default()
+        })
+        .journal(Arc::clone(&store), Durability::Durable)
+        .build()
+        .with_context(|| cannot_open(&args.dir))?;
+    if history == History::Full {
+        proxy.compact()?;
+    }
+    let kept = proxy.checkpoint_durably()?;
+    let after = (store.head()?, store.bytes()?);
+    let _ = proxy.shutdown();
+    drop(proxy);
+    let text = match kept {
+        Some(kept) => format!(
+            "wrote   a checkpoint of {}, up to entry {}\nrecords {} -> {}, {} -> {}\n",
+            size(kept.bytes),
+            kept.sequence,
+            count(&before.0),
+            count(&after.0),
+            size(before.1),
+            size(after.1)
+        ),
+        None => "nothing to do: nothing was journaled since the newest checkpoint\n".to_owned(),
+    };
+    output::print(&text)
+}

@@ -1,0 +1,48 @@
+//! `journal salvage`: what is good in a damaged journal, as a new one.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use proxy_core::CheckpointContent;
+
+use super::count;
+use crate::{escape, output};
+
+pub(crate) fn salvage(dir: &Path, new: &Path) -> Result<ExitCode> {
+    let salvaged = journal_redb::salvage(dir, new, |file| CheckpointContent::read(file).map(drop))
+        .with_context(|| format!("nothing could be saved of the journal `{}`", dir.display()))?;
+    let head = &salvaged.head;
+    let mut text = format!(
+        "saved   {} records, {} to {}, into `{}`\n",
+        count(head),
+        head.first,
+        head.position,
+        new.display()
+    );
+    for checkpoint in &salvaged.checkpoints {
+        let _ = writeln!(text, "saved   checkpoint {}", checkpoint.file);
+    }
+    for (checkpoint, reason) in &salvaged.checkpoints_lost {
+        let _ = writeln!(text, "lost    checkpoint {}: {reason}", checkpoint.file);
+    }
+    match &salvaged.fault {
+        Some(fault) => {
+            let lost = salvaged.expected.0.saturating_sub(head.position.0);
+            let count = if lost > 0 {
+                format!("{lost} or more records")
+            } else {
+                "an unknown number of records".to_owned()
+            };
+            let _ = writeln!(
+                text,
+                "lost    {count} after {}: {fault}\nnext    `wasm-proxy journal verify`, then `wasm-proxy \
+                 replay`; calls after record {} have to be made again",
+                head.position, head.position
+            );
+        }
+        None => text.push_str("lost    no record: every one of them is good\n"),
+    }
+    output::print(&escape::lines(&text))
+}
