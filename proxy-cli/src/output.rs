@@ -10,8 +10,6 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::escape;
-
 /// The environment variable that filters the log on standard error, in the syntax of
 /// `tracing-subscriber`'s `EnvFilter`.
 pub(crate) const LOG_VARIABLE: &str = "WASM_PROXY_LOG";
@@ -62,10 +60,9 @@ pub(crate) fn json(report: &impl Serialize) -> Result<Vec<u8>> {
     Ok(json)
 }
 
-/// Prints a line to standard error, without what a guest could do to a terminal. A closed standard
-/// error is not a reason to fail.
+/// Prints a line to standard error. A closed standard error is not a reason to fail.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escape::lines(line));
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Whether the user asked for a log, which a progress bar would garble.

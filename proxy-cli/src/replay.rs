@@ -14,7 +14,7 @@ use crate::args::{ReplayArgs, SubjectArgs};
 use crate::console::mib;
 use crate::journal::{history_of, open_read_only, values};
 use crate::subject::Subject;
-use crate::{escape, failure, output};
+use crate::{failure, output};
 
 /// The journal, and what it is replayed with.
 struct Replay<'a> {
@@ -74,7 +74,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode> {
         }
     }
     let compared = Compared::of(&outcomes);
-    output::print(&escape::lines(&report(&outcomes, &compared)))?;
+    output::print(&report(&outcomes, &compared))?;
     match compared {
         Compared::Nothing => bail!(
             "no engine can replay `{}`; name one with --engine to see why",

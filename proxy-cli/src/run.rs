@@ -17,7 +17,7 @@ use crate::display::Watcher;
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report, audit};
 use crate::subject::Subject;
-use crate::{escape, failure, output};
+use crate::{failure, output};
 use calls::CallFigures;
 use journal::RunJournal;
 
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         journal,
         &console,
     );
-    output::print(&escape::lines(&report.to_string()))?;
+    output::print(&report.to_string())?;
     if let Some(file) = report_file {
         output::write(file, &output::json(&report.json())?)?;
     }

@@ -16,7 +16,7 @@ use proxy_core::{
 };
 
 use super::{count, open_read_only, size};
-use crate::{escape, output};
+use crate::output;
 
 const MAGIC: &[u8; 8] = b"wpx-expt";
 
@@ -54,13 +54,13 @@ pub(crate) fn export(dir: &Path, file: &Path) -> Result<ExitCode> {
             return Err(error).with_context(cannot);
         }
     };
-    output::print(&escape::lines(&format!(
+    output::print(&format!(
         "wrote   {} records and {} checkpoints, {}, into `{}`\n",
         count(&head),
         store.checkpoints()?.len(),
         size(bytes),
         file.display()
-    )))
+    ))
 }
 
 fn write(store: &dyn JournalStore, head: &Head, target: &File) -> Result<u64> {
@@ -122,12 +122,12 @@ pub(crate) fn import(file: &Path, dir: &Path) -> Result<ExitCode> {
     let (head, checkpoints) = read(&mut input, dir)
         .map_err(cut)
         .with_context(|| format!("`{}` cannot be imported", file.display()))?;
-    output::print(&escape::lines(&format!(
+    output::print(&format!(
         "made    `{}` of {} records and {checkpoints} checkpoints, up to record {}\n",
         dir.display(),
         count(&head),
         head.position
-    )))
+    ))
 }
 
 /// A file that ends too early has an error of the system's own, which says nothing to a user.

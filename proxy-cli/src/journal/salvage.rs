@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use proxy_core::CheckpointContent;
 
 use super::count;
-use crate::{escape, output};
+use crate::output;
 
 pub(crate) fn salvage(dir: &Path, new: &Path) -> Result<ExitCode> {
     let salvaged = journal_redb::salvage(dir, new, |file| CheckpointContent::read(file).map(drop))
@@ -44,5 +44,5 @@ pub(crate) fn salvage(dir: &Path, new: &Path) -> Result<ExitCode> {
         }
         None => text.push_str("lost    no record: every one of them is good\n"),
     }
-    output::print(&escape::lines(&text))
+    output::print(&text)
 }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use proxy_core::{JournalReader, JournalStore, RecordView};
 
 use super::{count, described, open_read_only, size};
-use crate::{escape, failure, output};
+use crate::{failure, output};
 
 /// How many records of each kind there are.
 #[derive(Default)]
@@ -75,7 +75,7 @@ pub(crate) fn verify(dir: &Path) -> Result<ExitCode> {
         _ => "no checkpoint is good, and records are gone: put a copy of a checkpoint in its place",
     };
     let _ = writeln!(text, "result      {verdict}");
-    output::print(&escape::lines(&text))?;
+    output::print(&text)?;
     Ok(if checkpoints.iter().all(|one| one.content.is_ok()) {
         ExitCode::SUCCESS
     } else {

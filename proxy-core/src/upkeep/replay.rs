@@ -138,7 +138,11 @@ impl Replay {
                     batch
                 };
                 apply(&self.shared, &self.generation, &batch)?;
-                self.applied = batch.last().map_or(self.applied, |last| last.sequence);
+                match batch.last() {
+                    Some(last) => self.applied = last.sequence,
+                    // The rest was dropped, which happens to nothing that is not written.
+                    None => self.skip_to(self.shared.journal.durable().min(*target)),
+                }
                 Ok(batch.len())
             }
             Entries::JournalUpTo(_) => Ok(0),
@@ -152,7 +156,7 @@ impl Replay {
     /// Counts the entries up to this one as applied: those that were not are about freed objects.
     pub(super) fn skip_to(&mut self, last: SequenceNumber) {
         self.generation.skip_to(last);
-        self.applied = last;
+        self.applied = self.applied.max(last);
     }
 
     /// From here on compaction counts the entries up to this one as applied.

@@ -515,6 +515,39 @@ fn a_durable_checkpoint_of_a_state_opens_without_a_replay() {
     assert!(matches!(error, Error::HistoryFolded), "{error}");
 }
 
+/// The newest entries are about an object that is gone, so the state is made without them. The records
+/// of these are in the store, and must not be replayed on a state that never had the object.
+#[test]
+fn a_state_has_the_entries_that_it_was_made_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().checkpointed().chain(0);
+    let store = journal_in(&world, folder.path());
+    let proxy = folding(&world, &store).unwrap();
+    let (one, two) = (counter(&proxy), counter(&proxy));
+    add(&proxy, one, 5);
+    add(&proxy, two, 6);
+    proxy.call("counter_free", args![two]).unwrap();
+    let kept = proxy.checkpoint_durably().unwrap().unwrap();
+    assert_eq!(kept.sequence, proxy.debug_info().journal_last);
+    let (store, _) = (store.lose_power(), drop(proxy));
+    let proxy = folding(&world, &store).unwrap();
+    assert_eq!(passed_over(&world), 0);
+    assert_eq!(recovered(&world).entries, 0);
+    assert_eq!(value(&proxy, again(&proxy, one)), 5);
+    // The same where a standby is what the checkpoint is taken of.
+    let three = counter(&proxy);
+    add(&proxy, again(&proxy, one), 1);
+    proxy.call("counter_free", args![three]).unwrap();
+    proxy.prepare_standby().unwrap();
+    proxy.checkpoint().unwrap();
+    let kept = proxy.checkpoint_durably().unwrap().unwrap();
+    assert_eq!(kept.sequence, proxy.debug_info().journal_last);
+    let (store, _) = (store.lose_power(), drop(proxy));
+    let proxy = folding(&world, &store).unwrap();
+    assert_eq!(passed_over(&world), 0);
+    assert_eq!(value(&proxy, again(&proxy, one)), 6);
+}
+
 #[test]
 fn a_checkpoint_that_diverges_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
