@@ -22,7 +22,7 @@ use crate::journal::{Answer, AnsweredCall, Entry, hash_of_call, record};
 use crate::policy::plan::ExportPlan;
 use crate::shared::{Failed, Recall, Repetitions, Shared};
 use crate::value::{Arg, Results};
-use crate::{CallError, Error, SequenceNumber};
+use crate::{CallError, Error, Role, SequenceNumber};
 
 use named::Named;
 pub use pinned::Pinned;
@@ -130,9 +130,15 @@ impl DataPlane {
                 return answer;
             }
         }
-        if let Some(committer) = self.shared.committer() {
-            committer.check()?;
+        if plan.role != Role::Free {
+            self.shared.check_total(0).inspect_err(|_| {
+                self.shared.ledger.counts.failed_calls.add(1);
+            })?;
         }
+        let admitted = self.shared.committer().map(|committer| committer.admit());
+        let _admitted = admitted.transpose().inspect_err(|_| {
+            self.shared.ledger.counts.failed_calls.add(1);
+        })?;
         let batch = Cell::new(None);
         let recorded_args = Cell::new(recorded_args);
         let outcome = self.repeat(plan, |generation, repetitions| {
