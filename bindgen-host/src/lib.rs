@@ -50,6 +50,7 @@
 
 mod call;
 mod casts;
+mod console;
 mod coverage;
 mod engine;
 mod error;
@@ -68,6 +69,7 @@ mod system;
 mod turns;
 mod value;
 
+pub use console::{Console, ConsoleLimits};
 pub use coverage::{Coverage, hosted_info, served};
 pub use engine::BindgenHost;
 pub use error::HostError;

@@ -7,6 +7,8 @@ use engine_api::{
     Caller, Error, Extern, ExternType, FuncType, HostFunc, Import, Imports, Val, ValType,
 };
 
+use crate::console::Console;
+
 /// The module name of the imports of [`system`].
 pub const SYSTEM: &str = "wasm-proxy";
 
@@ -18,8 +20,16 @@ pub const SYSTEM: &str = "wasm-proxy";
 /// | `random` | `() -> (i64, i64)` | 16 random bytes |
 /// | `clock` | `() -> f64` | milliseconds since 1970 |
 /// | `console` | `(i32, i64)` | a line of output: its level, from 0 for errors to 4, and a hash of its text, which is passed beside the call |
+///
+/// Lines are escaped, and no more than [`ConsoleLimits`](crate::ConsoleLimits) say by default.
+/// [`Console`] takes other limits, and tells how many lines were dropped.
 #[must_use]
 pub fn system() -> Imports {
+    Console::default().imports()
+}
+
+/// These imports with this console.
+pub(crate) fn system_with(output: &Console) -> Imports {
     let mut imports = Imports::new();
     let [random, clock, console] = types();
     imports.func(SYSTEM, "random", random, |_, _, results| {
@@ -38,14 +48,9 @@ pub fn system() -> Imports {
         results[0] = Val::from(now.unwrap_or_default().as_secs_f64() * 1000.0);
         Ok(())
     });
-    imports.func(SYSTEM, "console", console, |_, args, _| {
-        LINE.with_borrow(|line| match args[0] {
-            Val::I32(0) => tracing::error!(target: "guest", "{line}"),
-            Val::I32(1) => tracing::warn!(target: "guest", "{line}"),
-            Val::I32(2) => tracing::info!(target: "guest", "{line}"),
-            Val::I32(3) => tracing::debug!(target: "guest", "{line}"),
-            _ => tracing::trace!(target: "guest", "{line}"),
-        });
+    let output = output.clone();
+    imports.func(SYSTEM, "console", console, move |_, args, _| {
+        LINE.with_borrow(|line| output.print(&args[0], line));
         Ok(())
     });
     imports

@@ -31,6 +31,7 @@ mod engines {
     mod invalid_modules;
     mod memories;
     mod memory_limits;
+    mod module_limits;
     mod nan;
     mod numbers;
     mod precompiled;

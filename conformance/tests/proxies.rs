@@ -15,6 +15,7 @@ mod proxies {
     mod exhaustion;
     mod guests;
     mod host_calls;
+    mod hostile;
     mod prover;
     mod replay;
     mod standby_failures;

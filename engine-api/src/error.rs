@@ -14,6 +14,21 @@ pub enum Error {
         reason: String,
     },
 
+    /// The module is larger than [`crate::ModuleLimits`] allow, and no compiler saw it. Raise the
+    /// limit for a module that is trusted.
+    #[error(
+        "the module has {found} {what}, and the limit is {limit}; raise it in \
+         `EngineConfig::module` if the module is trusted"
+    )]
+    ModuleLimit {
+        /// What is limited: `bytes`, `functions`, `bytes in one function`, `imports`, `exports`.
+        what: &'static str,
+        /// How much the module has.
+        found: u64,
+        /// How much it may have.
+        limit: u64,
+    },
+
     /// This engine lacks a feature. Choose another engine, or do without the feature.
     #[error(
         "{engine} does not support {what}; `wasm-proxy inspect MODULE` says which engine can run a module"

@@ -52,7 +52,8 @@
 //! function to [`Error::Host`], and everything else to the [`Error`] that tells the caller what to
 //! do next. The runtime's own error is kept as the `source`.
 //!
-//! **The guest is hostile.** Offsets are `u64`, and are checked against the size of the memory at
+//! **The guest is hostile.** An engine reads a module with its [`ModuleLimits`], by
+//! `module_bytes::parse_within`, before its compiler gets the bytes. Offsets are `u64`, and are checked against the size of the memory at
 //! the moment of the access ([`memory_range`]). A module may make a compiler panic; `compile`
 //! catches that. Host functions run through [`HostFunc::invoke`], which checks their results and
 //! stops a panic at the boundary. A [`FuncRef`] of another instance is refused with
@@ -101,8 +102,10 @@ mod limits;
 mod memory_meter;
 mod module_hash;
 mod module_info;
+mod module_limits;
 mod numbers;
 mod precompiled;
+mod printable;
 mod shared_memory;
 mod snapshot;
 mod trap;
@@ -120,8 +123,10 @@ pub use memory_image::{ImageError, MemoryImage};
 pub use memory_meter::MemoryMeter;
 pub use module_hash::ModuleHash;
 pub use module_info::{Export, ExportKind, FunctionInfo, Import, ModuleContents, ModuleInfo};
+pub use module_limits::ModuleLimits;
 pub use numbers::{NumericType, Slot};
 pub use precompiled::Precompiled;
+pub use printable::Printable;
 pub use shared_memory::{Access, Attachment, Attachments, Held, SharedMemory, SharedMemoryBacking};
 pub use snapshot::{
     DroppedSegments, HostState, Objects, Reference, Segment, Snapshot, SnapshotParts,

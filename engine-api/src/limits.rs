@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Extern, MemoryType, ModuleInfo};
+use crate::{Error, Extern, MemoryType, ModuleInfo, ModuleLimits};
 
 /// How an engine compiles. It cannot change during the engine's life, because the code depends on
 /// it.
@@ -15,6 +15,9 @@ pub struct EngineConfig {
     /// Whether to compile in the accounting that [`Limits::fuel`] needs. Off by default, because
     /// every basic block pays for it.
     pub fuel: bool,
+    /// How large a module may be. It changes no code, so it is no part of a
+    /// [fingerprint](crate::Engine::fingerprint).
+    pub module: ModuleLimits,
 }
 
 impl Default for EngineConfig {
@@ -22,6 +25,7 @@ impl Default for EngineConfig {
         Self {
             stack_bytes_max: 1 << 20,
             fuel: false,
+            module: ModuleLimits::default(),
         }
     }
 }

@@ -143,7 +143,7 @@ impl Engine for Wasmer {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        let info = module_bytes::parse(wasm)?;
+        let info = module_bytes::parse_within(wasm, &self.settings.config.module)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         self.settings.check_imports(&info)?;
         // A wasmer engine keeps all code that it ever compiled, so each module gets its own.
@@ -178,7 +178,7 @@ impl Engine for Wasmer {
 
     fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error> {
         let code = precompiled.code_for(wasm, &self.settings.fingerprint)?;
-        let info = module_bytes::parse(wasm)?;
+        let info = module_bytes::parse_within(wasm, &self.settings.config.module)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         let engine = self.settings.backend()?;
         let wasmer_engine = wasmer::Engine::from(engine.clone());

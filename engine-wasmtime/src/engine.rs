@@ -191,7 +191,7 @@ impl Engine for Wasmtime {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
-        let info = module_bytes::parse(wasm)?;
+        let info = module_bytes::parse_within(wasm, &self.0.config.module)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         // A hostile module may find a panic in the compiler.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
@@ -210,7 +210,7 @@ impl Engine for Wasmtime {
     }
 
     fn load(&self, wasm: &[u8], precompiled: &Precompiled) -> Result<Arc<dyn Module>, Error> {
-        let info = module_bytes::parse(wasm)?;
+        let info = module_bytes::parse_within(wasm, &self.0.config.module)?;
         let instrumented = Instrumented::new(wasm, &info)?;
         let code = precompiled.code_for(wasm, &self.0.fingerprint)?;
         #[expect(unsafe_code, reason = "machine code is loaded; see SAFETY")]

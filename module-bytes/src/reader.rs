@@ -2,8 +2,8 @@
 
 use engine_api::{
     Error, Export, ExportKind, ExternType, FuncIndex, FuncType, GlobalIndex, GlobalType, Import,
-    MemoryIndex, MemoryType, ModuleContents, ModuleHash, ModuleInfo, TableIndex, TableType,
-    ValType,
+    MemoryIndex, MemoryType, ModuleContents, ModuleHash, ModuleInfo, ModuleLimits, TableIndex,
+    TableType, ValType,
 };
 use wasmparser::{CompositeInnerType, ExternalKind, Parser, Payload, TypeRef};
 
@@ -17,8 +17,22 @@ use crate::format::{invalid, refuse_other_formats, refused};
 /// the text format and truncated files; also for types that cannot cross the contract, such as a
 /// parameter of a garbage-collected type on an export.
 pub fn parse(wasm: &[u8]) -> Result<ModuleInfo, Error> {
+    parse_within(wasm, &ModuleLimits::none())
+}
+
+/// Reads a module's sections, as far as the limits allow. Counts are compared before anything is
+/// read in their number.
+///
+/// # Errors
+///
+/// [`Error::ModuleLimit`]; the others as of [`parse`].
+pub fn parse_within(wasm: &[u8], limits: &ModuleLimits) -> Result<ModuleInfo, Error> {
+    limits.check_bytes(wasm.len() as u64)?;
     refuse_other_formats(wasm)?;
-    let mut reader = Reader::default();
+    let mut reader = Reader {
+        limits: *limits,
+        ..Reader::default()
+    };
     let mut ended = false;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(|error| invalid(&error))?;
@@ -42,6 +56,7 @@ struct Reader {
     tables: Vec<Option<TableType>>,
     globals: Vec<Option<GlobalType>>,
     start: bool,
+    limits: ModuleLimits,
 }
 
 impl Reader {
@@ -59,12 +74,15 @@ impl Reader {
                 }
             }
             Payload::ImportSection(section) => {
+                self.limits.check_imports(section.count().into())?;
                 for import in section.into_imports() {
                     let import = import.map_err(error)?;
+                    self.limits.check_imports(self.imports.len() as u64 + 1)?;
                     self.import(import.module, import.name, import.ty)?;
                 }
             }
             Payload::FunctionSection(section) => {
+                self.limits.check_functions(section.count().into())?;
                 for ty in section {
                     self.function_types.push(ty.map_err(error)?);
                 }
@@ -85,11 +103,16 @@ impl Reader {
                 }
             }
             Payload::ExportSection(section) => {
+                self.limits.check_exports(section.count().into())?;
                 for export in section {
                     let export = export.map_err(error)?;
                     self.exports
                         .push((export.name.to_owned(), export.kind, export.index));
                 }
+            }
+            Payload::CodeSectionEntry(body) => {
+                self.limits
+                    .check_function_bytes(body.range().len() as u64)?;
             }
             Payload::StartSection { .. } => self.start = true,
             _ => {}

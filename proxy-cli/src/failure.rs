@@ -16,14 +16,14 @@ pub(crate) const DIVERGED: u8 = 3;
 
 /// Prints an error with its causes and a way out.
 pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
-    let mut lines = format!("error: {error}");
+    let mut lines = format!("error: {}", indented(&error.to_string()));
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // Some runtimes repeat their cause in their own message.
         if !last.contains(&cause) {
             lines.push_str("\n  because: ");
-            lines.push_str(&cause);
+            lines.push_str(&indented(&cause));
         }
         last = cause;
     }
@@ -37,6 +37,12 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
         error.is_some_and(|error| matches!(error, Error::Divergence(_)))
     });
     ExitCode::from(if diverged { DIVERGED } else { WRONG_INPUT })
+}
+
+/// A message whose later lines are indented. A name with a line feed in it can then not pass for a
+/// message of the program.
+fn indented(message: &str) -> String {
+    message.replace('\n', "\n    ")
 }
 
 /// Whether an error says that the workload or the policy is wrong, rather than that a call failed.
@@ -146,6 +152,9 @@ fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
             what: "table elements",
             ..
         } => Some("build the module with a smaller table: no option changes this limit"),
+        EngineError::ModuleLimit { .. } => Some(
+            "a smaller module: no option changes these limits, `EngineConfig` of the library does",
+        ),
         EngineError::Limit { .. } => Some("a larger --memory-limit, such as 256MiB"),
         EngineError::Trap(Trap::DeadlineExceeded) => {
             Some("a longer --deadline: it limits the module's start function too")

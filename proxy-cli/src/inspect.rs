@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use engine_api::{ExportKind, ExternType, MemoryType, ModuleInfo, PAGE_BYTES};
+use engine_api::{ExportKind, ExternType, MemoryType, ModuleInfo, PAGE_BYTES, Printable};
 
 use crate::args::InspectArgs;
 use crate::chosen_policy::ChosenPolicy;
@@ -202,17 +202,9 @@ fn tables_and_globals(text: &mut String, info: &ModuleInfo) {
     );
 }
 
-/// A name whose control characters are escaped, because they could move a terminal's cursor.
+/// A name in one line, which cannot move a terminal's cursor.
 fn printable(name: &str) -> String {
-    name.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
+    Printable(name).to_string()
 }
 
 /// The width of a column. It has a maximum, because one very long name would push everything away.

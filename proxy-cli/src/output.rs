@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use engine_api::Printable;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -14,8 +15,23 @@ use tracing_subscriber::EnvFilter;
 /// `tracing-subscriber`'s `EnvFilter`.
 pub(crate) const LOG_VARIABLE: &str = "WASM_PROXY_LOG";
 
+/// Text for a terminal: names and messages of a module may be in it, and its control characters are
+/// escaped. Lines stay lines.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\n' | '\t') || Printable::is_plain(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    shown
+}
+
 /// Prints to standard output. A reader that went away, as `head` does, is not an error.
 pub(crate) fn print(text: &str) -> Result<ExitCode> {
+    let text = shown(text);
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
@@ -62,7 +78,7 @@ pub(crate) fn json(report: &impl Serialize) -> Result<Vec<u8>> {
 
 /// Prints a line to standard error. A closed standard error is not a reason to fail.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", shown(line));
 }
 
 /// Whether the user asked for a log, which a progress bar would garble.

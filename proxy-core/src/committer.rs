@@ -6,10 +6,14 @@
 //!
 //! If a batch cannot be appended, its calls were never acknowledged, and the state has to lose them
 //! ([`Committer::take_undo`]). Until that is done, nothing is taken into a batch.
+//!
+//! What waits is bounded ([`JournalQueue`]): a journaled call is admitted before it runs, and waits
+//! or is refused there, with nothing in hand.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::journal::Positions;
@@ -38,8 +42,31 @@ pub enum Durability {
 /// A full disk is looked at again after this time, when somebody asks.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
-/// With [`Durability::Relaxed`], a caller waits if more than this waits for a flush, in bytes.
-const BACKLOG_MAX: usize = 16 << 20;
+/// How much may wait for the store of a journal. Beyond it callers wait or are refused, before
+/// their calls run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalQueue {
+    /// Bytes of one record: a call's arguments, its results, and what its host functions gave. A
+    /// call that makes a larger one is undone. The default is 64 MiB, the most
+    /// [`RECORD_BYTES_MAX`].
+    pub record_bytes_max: u64,
+    /// Bytes of records that wait for a flush. Later calls wait for room; one record may be above
+    /// it. The default is 16 MiB.
+    pub backlog_bytes_max: u64,
+    /// Journaled calls at once, from their start until they are acknowledged. One more is refused
+    /// with [`Error::JournalBusy`]. The default is 4,096.
+    pub callers_max: usize,
+}
+
+impl Default for JournalQueue {
+    fn default() -> Self {
+        Self {
+            record_bytes_max: 64 << 20,
+            backlog_bytes_max: 16 << 20,
+            callers_max: 4_096,
+        }
+    }
+}
 
 /// The committer of one proxy. It ends when this is dropped, after it has appended what waits.
 pub(crate) struct Committer {
@@ -51,9 +78,23 @@ pub(crate) struct Committer {
 pub(crate) struct Commits {
     store: Arc<dyn JournalStore>,
     durability: Durability,
+    queue: JournalQueue,
     state: Mutex<State>,
     /// Something for the committer to do.
     work: Condvar,
+    /// The backlog is shorter, or nothing will make it so.
+    room: Condvar,
+    /// Journaled calls that were admitted and are not over.
+    callers: AtomicUsize,
+}
+
+/// A journaled call that was admitted, for as long as it lasts.
+pub(crate) struct Admitted<'a>(&'a AtomicUsize);
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Records that are appended together.
@@ -73,7 +114,7 @@ struct State {
     durable: SequenceNumber,
     positions: Positions,
     /// The bytes in the open batch and in the one that is being appended.
-    backlog: usize,
+    backlog: u64,
     fault: Option<Fault>,
     failures: u64,
     /// Calls after this entry were not acknowledged, and the state still has them.
@@ -135,7 +176,7 @@ impl Committer {
     /// The system's error, if it gives no thread.
     pub(crate) fn start(
         store: Arc<dyn JournalStore>,
-        durability: Durability,
+        (durability, queue): (Durability, JournalQueue),
         head: Head,
         (durable, positions): (SequenceNumber, Positions),
         on_durable: impl Fn(SequenceNumber) + Send + 'static,
@@ -143,6 +184,7 @@ impl Committer {
         let commits = Arc::new(Commits {
             store,
             durability,
+            queue,
             state: Mutex::new(State {
                 open: Open::default(),
                 taken: None,
@@ -156,6 +198,8 @@ impl Committer {
                 is_shut_down: false,
             }),
             work: Condvar::new(),
+            room: Condvar::new(),
+            callers: AtomicUsize::new(0),
         });
         let own = Arc::clone(&commits);
         let thread = thread::Builder::new()
@@ -197,13 +241,43 @@ impl Commits {
         self.durability == Durability::Durable
     }
 
-    /// Refuses a journaled call before it runs, if its entry could not be kept. Looks at a full disk
-    /// again now and then.
+    /// Takes a journaled call in before it runs. It waits here for room in the backlog, with no
+    /// lane, no turn and no lock, and is refused if its entry could not be kept.
     ///
     /// # Errors
     ///
-    /// [`Error::JournalFull`]; [`Error::JournalStopped`].
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// [`Error::JournalBusy`]; [`Error::JournalFull`]; [`Error::JournalStopped`].
+    pub(crate) fn admit(&self) -> Result<Admitted<'_>, Error> {
+        let callers = self.callers.fetch_add(1, Ordering::Relaxed);
+        let admitted = Admitted(&self.callers);
+        let callers_max = self.queue.callers_max;
+        if callers >= callers_max {
+            return Err(Error::JournalBusy { callers_max });
+        }
+        let mut state = lock(&self.state);
+        while state.backlog > self.queue.backlog_bytes_max
+            && state.fault.is_none()
+            && !state.is_shut_down
+        {
+            state = self
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        self.check()?;
+        Ok(admitted)
+    }
+
+    /// The bytes that wait for a flush, and the journaled calls at this moment.
+    pub(crate) fn waiting(&self) -> (u64, usize) {
+        let callers = self.callers.load(Ordering::Relaxed);
+        (lock(&self.state).backlog, callers)
+    }
+
+    /// Refuses a journaled call before it runs, if its entry could not be kept. Looks at a full disk
+    /// again now and then.
+    fn check(&self) -> Result<(), Error> {
         let mut state = lock(&self.state);
         let Some(fault) = &mut state.fault else {
             return Ok(());
@@ -235,15 +309,16 @@ impl Commits {
     ///
     /// # Errors
     ///
-    /// As [`Committer::check`]; the record is not kept.
+    /// [`StoreError::TooLarge`], [`Error::JournalFull`] and [`Error::JournalStopped`]; the record is
+    /// not kept.
     pub(crate) fn put(
         &self,
         record: Vec<u8>,
         entry: Option<SequenceNumber>,
     ) -> Result<Arc<Batch>, Error> {
         let bytes = record.len() as u64;
-        if bytes > RECORD_BYTES_MAX {
-            let bytes_max = RECORD_BYTES_MAX;
+        let bytes_max = self.queue.record_bytes_max.min(RECORD_BYTES_MAX);
+        if bytes > bytes_max {
             return Err(StoreError::TooLarge { bytes, bytes_max }.into());
         }
         let mut state = lock(&self.state);
@@ -254,7 +329,7 @@ impl Commits {
         if state.is_shut_down {
             return Err(Error::ShutDown);
         }
-        state.backlog += record.len();
+        state.backlog += bytes;
         state.open.records.push((record, entry));
         let batch = Arc::clone(&state.open.batch);
         if state.open.records.len() == 1 {
@@ -275,7 +350,7 @@ impl Commits {
 
     /// Whether a caller has to wait for its batch.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.is_durable() || lock(&self.state).backlog > BACKLOG_MAX
+        self.is_durable() || lock(&self.state).backlog > self.queue.backlog_bytes_max
     }
 
     /// How often appending has failed.
@@ -325,6 +400,7 @@ impl Commits {
     pub(crate) fn shut_down(&self) {
         lock(&self.state).is_shut_down = true;
         self.work.notify_all();
+        self.room.notify_all();
     }
 
     fn run(&self, on_durable: &impl Fn(SequenceNumber)) {
@@ -388,7 +464,7 @@ impl Commits {
     fn commit(&self, open: Open, on_durable: &impl Fn(SequenceNumber)) {
         let head = lock(&self.state).head;
         let records: Vec<&[u8]> = open.records.iter().map(|(record, _)| &**record).collect();
-        let bytes: usize = records.iter().map(|record| record.len()).sum();
+        let bytes: u64 = records.iter().map(|record| record.len() as u64).sum();
         let outcome = self
             .store
             .append(head.epoch, head.position, &records, Flush::Now);
@@ -410,6 +486,7 @@ impl Commits {
                 state.fault = None;
                 let durable = state.durable;
                 drop(state);
+                self.room.notify_all();
                 on_durable(durable);
                 open.batch.settle(Ok(()));
             }
@@ -424,6 +501,7 @@ impl Commits {
         let fault = Fault::new(Arc::clone(&error));
         let is_full = fault.probed.is_some();
         state.fault = Some(fault);
+        self.room.notify_all();
         if !self.is_durable() && is_full && !state.is_shut_down {
             // Its calls were acknowledged: they wait for room, in front of the later ones.
             let later = std::mem::take(&mut state.open);

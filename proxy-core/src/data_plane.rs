@@ -22,7 +22,7 @@ use crate::journal::{Answer, AnsweredCall, Entry, hash_of_call, record};
 use crate::policy::plan::ExportPlan;
 use crate::shared::{Failed, Recall, Repetitions, Shared};
 use crate::value::{Arg, Results};
-use crate::{CallError, Error, SequenceNumber};
+use crate::{CallError, Error, Role, SequenceNumber};
 
 use named::Named;
 pub use pinned::Pinned;
@@ -130,9 +130,12 @@ impl DataPlane {
             {
                 return answer;
             }
-            if let Some(committer) = self.shared.committer() {
-                committer.check()?;
+            let refused = |_: &Error| self.shared.ledger.counts.failed_calls.add(1);
+            if plan.role != Role::Free {
+                self.shared.check_total(0).inspect_err(refused)?;
             }
+            let admitted = self.shared.committer().map(|committer| committer.admit());
+            let _admitted = admitted.transpose().inspect_err(refused)?;
             let batch = Cell::new(None);
             let outcome = self.repeat(plan, |generation, repetitions| {
                 let args = (args, &recorded_args);

@@ -47,6 +47,10 @@ pub struct DebugInfo {
     pub memory: u64,
     /// The active generation's memory limit.
     pub memory_limit: u64,
+    /// What all generations, the journal and what waits for its store take in memory together.
+    pub total_memory: u64,
+    /// What they may take, if that is bounded.
+    pub total_memory_limit: Option<u64>,
     /// The size of the active generation when it took over.
     pub memory_baseline: u64,
     /// The memory that every generation takes again soon after it took over. It is no leak.
@@ -61,6 +65,10 @@ pub struct DebugInfo {
     pub journal_entries: usize,
     /// What they take in memory.
     pub journal_bytes: u64,
+    /// Bytes of records that wait for the store of the journal, if there is one.
+    pub journal_backlog: u64,
+    /// Journaled calls that are under way on the way to that store.
+    pub journal_callers: usize,
     /// How much of the past is kept.
     pub history: History,
     /// With [`History::Checkpoint`]: the newest entry in the checkpoint that has taken the place of
@@ -163,6 +171,18 @@ impl fmt::Display for DebugInfo {
             "swaps: {}, {} of them emergencies; {} retries, {} calls held back; {} generations alive",
             self.swaps, self.emergencies, self.retries, self.held_back, self.generations_alive
         )?;
+        if let Some(limit) = self.total_memory_limit {
+            let (total, limit) = (mib(self.total_memory), mib(limit));
+            write!(f, "\nin total: {total:.1} of {limit:.1} MiB")?;
+        }
+        if self.journal_callers > 0 || self.journal_backlog > 0 {
+            write!(
+                f,
+                "\njournal's store: {} calls under way, {:.1} MiB wait for a flush",
+                self.journal_callers,
+                mib(self.journal_backlog)
+            )?;
+        }
         if let Some(base) = self.history_base {
             write!(
                 f,

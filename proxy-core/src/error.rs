@@ -144,6 +144,18 @@ pub enum Error {
         last: SequenceNumber,
     },
 
+    /// The engine took too long to compile the module. Its thread cannot be ended, and goes on until
+    /// the compiler is done.
+    #[error(
+        "the module was not compiled within {:.1}s; raise `Builder::compile_timeout`, or take an \
+         engine that compiles in one pass",
+        .after.as_secs_f64()
+    )]
+    CompileTimeout {
+        /// How long it was waited for.
+        after: Duration,
+    },
+
     /// A standby could not be made. The active generation goes on.
     #[error("the standby could not be prepared: {source}")]
     Preparation {
@@ -164,6 +176,19 @@ pub enum Error {
         threshold_mib: f64,
         /// The types of the live objects, as the policy names them, and how many there are of each.
         objects: Vec<(String, usize)>,
+    },
+
+    /// Generations and journal would take more memory together than they may. Nothing ran; the active
+    /// generation goes on.
+    #[error(
+        "generations and journal would take {needed_mib:.1} MiB together, and may have \
+         {limit_mib:.1}; free objects, or raise `Builder::total_memory`"
+    )]
+    TotalMemory {
+        /// What they would take, in MiB.
+        needed_mib: f64,
+        /// What they may take, in MiB.
+        limit_mib: f64,
     },
 
     /// Too many preparations failed in a row, or the last one failed a moment ago.
@@ -258,6 +283,16 @@ pub enum Error {
     JournalStopped {
         /// What the store says.
         source: Arc<StoreError>,
+    },
+
+    /// As many journaled calls wait for the journal as may. The call did not run.
+    #[error(
+        "{callers_max} journaled calls wait for the journal, and no more may; call again later, or \
+         raise `JournalQueue::callers_max`"
+    )]
+    JournalBusy {
+        /// How many may wait.
+        callers_max: usize,
     },
 
     /// The call ran, and its entry could not be written. What it did is undone, with what later

@@ -115,9 +115,9 @@ impl Generation {
             memory_bytes: AtomicU64::new(guest.memory_bytes()),
             fresh_bytes: AtomicU64::new(guest.memory_bytes()),
             has_freed: AtomicBool::new(false),
+            member: Member::new(live, guest.memory_bytes()),
             guest: Lane::new(guest),
             growths: Growths::default(),
-            member: Member::new(live),
         }
     }
 
@@ -253,6 +253,7 @@ impl Generation {
             return 0;
         }
         self.memory_bytes.store(bytes, Ordering::Relaxed);
+        self.member.note_memory(bytes);
         bytes.saturating_sub(before)
     }
 

@@ -51,6 +51,7 @@ mod artifact_store;
 mod budget;
 mod checkpoint;
 mod committer;
+mod compile;
 mod data_plane;
 mod debug_info;
 mod degradation;
@@ -95,7 +96,7 @@ use guest_calls::{policy, value};
 
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, ExportError, FileError};
 pub use checkpoint::{CheckpointPolicy, History, HistoryBound};
-pub use committer::Durability;
+pub use committer::{Durability, JournalQueue};
 pub use data_plane::{Pinned, Typed};
 pub use debug_info::DebugInfo;
 pub use degradation::Patience;

@@ -1,4 +1,5 @@
-//! The generations of one proxy that exist, and the calls that they have served.
+//! The generations of one proxy that exist, the memory that they have, and the calls that they have
+//! served.
 //!
 //! Each generation counts its own calls, behind its lane. Counting one is a load and a store: a
 //! counter that all callers share would cost an exchange between processors for each.
@@ -11,6 +12,8 @@ use crate::locking::lock;
 #[derive(Debug, Default)]
 pub(crate) struct LiveGenerations {
     alive: AtomicUsize,
+    /// The memories of all of them, in bytes.
+    memory_bytes: AtomicU64,
     calls: Mutex<Calls>,
 }
 
@@ -25,6 +28,11 @@ impl LiveGenerations {
     /// How many generations exist.
     pub(crate) fn alive(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
+    }
+
+    /// The memories of all of them together, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// How many calls generations have served, past ones included.
@@ -42,17 +50,29 @@ impl LiveGenerations {
 pub(crate) struct Member {
     live: Arc<LiveGenerations>,
     calls: Arc<AtomicU64>,
+    /// What of the memory is its own.
+    memory_bytes: AtomicU64,
 }
 
 impl Member {
-    pub(crate) fn new(live: &Arc<LiveGenerations>) -> Self {
+    pub(crate) fn new(live: &Arc<LiveGenerations>, memory_bytes: u64) -> Self {
         let member = Self {
             live: Arc::clone(live),
             calls: Arc::default(),
+            memory_bytes: AtomicU64::new(0),
         };
+        member.note_memory(memory_bytes);
         live.alive.fetch_add(1, Ordering::Relaxed);
         lock(&live.calls).alive.push(Arc::clone(&member.calls));
         member
+    }
+
+    /// Notes the size of its memories.
+    pub(crate) fn note_memory(&self, bytes: u64) {
+        let before = self.memory_bytes.swap(bytes, Ordering::Relaxed);
+        let all = &self.live.memory_bytes;
+        all.fetch_add(bytes, Ordering::Relaxed);
+        all.fetch_sub(before, Ordering::Relaxed);
     }
 
     /// How many calls it has served.
@@ -71,6 +91,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
+        self.note_memory(0);
         let mut calls = lock(&self.live.calls);
         calls.alive.retain(|other| !Arc::ptr_eq(other, &self.calls));
         calls.past += self.calls.load(Ordering::Relaxed);
@@ -85,13 +106,17 @@ mod tests {
     #[test]
     fn calls_outlive_the_generation_that_served_them() {
         let live = Arc::new(LiveGenerations::default());
-        let (first, second) = (Member::new(&live), Member::new(&live));
+        let (first, second) = (Member::new(&live, 10), Member::new(&live, 0));
         for _ in 0..3 {
             first.count_call();
         }
         second.count_call();
         assert_eq!((live.alive(), live.calls()), (2, 4));
+        second.note_memory(7);
+        first.note_memory(5);
+        assert_eq!(live.memory_bytes(), 12);
         drop(first);
+        assert_eq!(live.memory_bytes(), 7);
         second.count_call();
         assert_eq!((live.alive(), live.calls()), (1, 5));
         drop(second);

@@ -408,6 +408,8 @@ impl Proxy {
         let (counts, last) = (&shared.ledger.counts, shared.ledger.last());
         let active = shared.active.load_full();
         let active = active.as_deref();
+        let waiting = shared.committer().map(|committer| committer.waiting());
+        let (journal_backlog, journal_callers) = waiting.unwrap_or_default();
         DebugInfo {
             name: shared.config.name.to_string(),
             engine: self.engine(),
@@ -418,6 +420,8 @@ impl Proxy {
             generations_alive: shared.live_generations.alive(),
             memory: self.memory_bytes(),
             memory_limit: shared.budget.limit(),
+            total_memory: shared.total_bytes(),
+            total_memory_limit: shared.config.total_bytes_max,
             memory_baseline: status.baseline,
             working_set: status.working_set,
             standby_memory: status.standby_memory,
@@ -425,6 +429,8 @@ impl Proxy {
             growth_rate: status.growth_rate,
             journal_entries: shared.journal.size.entries(),
             journal_bytes: shared.journal.size.bytes(),
+            journal_backlog,
+            journal_callers,
             history: status.history,
             history_base: status.history_base,
             history_folds: counts.folds.get(),

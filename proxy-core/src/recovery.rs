@@ -10,7 +10,7 @@ use engine_api::ModuleHash;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
-use crate::committer::{Committer, Durability};
+use crate::committer::{Committer, Durability, JournalQueue};
 use crate::durable_checkpoint::{Loaded, LoadedState};
 use crate::generation::{Blueprint, Generation};
 use crate::journal::record::{Context, FORMAT, Remembered, decode, encode_genesis};
@@ -32,6 +32,7 @@ const READ_BYTES: usize = 1 << 20;
 pub(crate) struct Durable {
     pub(crate) store: Arc<dyn JournalStore>,
     pub(crate) purpose: Purpose,
+    pub(crate) queue: JournalQueue,
     pub(crate) on_divergence: OnDivergence,
 }
 
@@ -414,7 +415,8 @@ impl Durable {
         let note = shared.journal.durable_note();
         let on_durable = move |durable: SequenceNumber| note.store(durable.0, Ordering::Release);
         let store = Arc::clone(&self.store);
-        let committer = Committer::start(store, durability, head, durable, on_durable);
+        let how = (durability, self.queue);
+        let committer = Committer::start(store, how, head, durable, on_durable);
         let committer = committer.map_err(|error| Error::Setting {
             reason: format!("the system gives no thread for the journal: {error}"),
         })?;

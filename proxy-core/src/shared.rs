@@ -26,6 +26,7 @@ use crate::generation::{Exhaustion, Failure, Generation, RecordedInstance};
 use crate::holding::Holding;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
+use crate::memory::mib;
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::reentrancy::Entered;
 use crate::value::Arg;
@@ -53,6 +54,8 @@ pub(crate) struct Config {
     /// Whether host functions exist that could call the proxy back.
     pub(crate) has_host_functions: bool,
     pub(crate) first_engine: EngineId,
+    /// What generations and journal may take together, in bytes.
+    pub(crate) total_bytes_max: Option<u64>,
 }
 
 /// The state that calls and upkeep both use.
@@ -87,6 +90,48 @@ impl Shared {
 
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled.load(Ordering::Acquire)
+    }
+
+    /// What the memories of all generations, the journal and what waits for its store take together,
+    /// in bytes.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        let waiting = self
+            .committer()
+            .map_or(0, |committer| committer.waiting().0);
+        self.live_generations
+            .memory_bytes()
+            .saturating_add(self.journal.size.bytes())
+            .saturating_add(waiting)
+    }
+
+    /// Refuses to take `more` bytes of the total.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TotalMemory`].
+    pub(crate) fn check_total(&self, more: u64) -> Result<(), Error> {
+        let Some(limit) = self.config.total_bytes_max else {
+            return Ok(());
+        };
+        let needed = self.total_bytes().saturating_add(more);
+        if needed <= limit {
+            return Ok(());
+        }
+        Err(Error::TotalMemory {
+            needed_mib: mib(needed),
+            limit_mib: mib(limit),
+        })
+    }
+
+    /// Refuses another instance, if one as large as the active generation was at first would be too
+    /// much.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TotalMemory`].
+    pub(crate) fn check_total_for_another(&self) -> Result<(), Error> {
+        let active = self.active.load();
+        self.check_total(active.as_ref().map_or(0, |active| active.fresh_bytes()))
     }
 
     /// Runs guest code, and settles what it left behind: size, taint, error. `repetitions` are those

@@ -63,6 +63,7 @@ pub(crate) struct Options {
     /// The module's bytes, for a move to another engine.
     pub(crate) wasm: Box<[u8]>,
     pub(crate) prepare_timeout: Duration,
+    pub(crate) compile_timeout: Duration,
     pub(crate) digest_patience: Duration,
     pub(crate) hooks: Vec<Arc<dyn SwapHooks>>,
     /// The length at which the user is told that the journal is long.

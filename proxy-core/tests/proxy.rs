@@ -13,6 +13,7 @@ mod proxy {
     mod audit;
     mod bare;
     mod base;
+    mod bounds;
     mod calls;
     mod checkpoints;
     mod compaction;

@@ -7,10 +7,10 @@
 
 use std::path::Path;
 
-use conformance::kept;
 use conformance::prelude::*;
 use conformance::process::Footprint;
 use conformance::proxied::{STATE, STATE_POLICY};
+use conformance::{hostile, kept};
 use proxy_core::{CheckpointPolicy, Source, Supervisor, args};
 
 fn main() {
@@ -21,11 +21,15 @@ fn main() {
     if case == "goes-on-from" {
         return goes_on_from(names);
     }
+    if case == "hostile" {
+        return hostile(names);
+    }
     let engines: Vec<&EngineUnderTest> = names
         .iter()
         .map(|name| engines::by_name(name).unwrap_or_else(|| panic!("no engine `{name}`")))
         .collect();
     match (case.as_str(), engines.as_slice()) {
+        ("kill-latency", [engine]) => kill_latency(engine),
         ("release", [engine]) => release(engine),
         ("release-after-trap", [engine]) => release_after_trap(engine),
         ("release-after-failed-start", [engine]) => release_after_failed_start(engine),
@@ -49,6 +53,34 @@ fn goes_on_from(arguments: &[String]) {
     let engine = engines::by_name(engine).unwrap_or_else(|| panic!("no engine `{engine}`"));
     let guest = kept::by_name(guest).on(engine).unwrap();
     guest.goes_on_from(Path::new(path), digest, expected);
+}
+
+/// Prints how long after its deadline a guest is ended, whatever it does. No case of the suite: what
+/// it measures depends on what else the machine does.
+fn kill_latency(engine: &EngineUnderTest) {
+    const DEADLINE: Duration = Duration::from_millis(50);
+    const COUNT: usize = 100;
+    println!("{engine:?}, {COUNT} deadlines of {DEADLINE:?} each; late by p50, p99 and at most:");
+    for (way, what) in conformance::latency::WAYS {
+        if way.starts_with("wait") && !engine.capabilities().threads {
+            println!("{what:40} no shared memories");
+            continue;
+        }
+        let count = if way == "fill-1-gib" { 20 } else { COUNT };
+        let late = conformance::latency::kills(engine.shared().as_ref(), way, DEADLINE, count);
+        let (p50, p99) = (late[count / 2], late[count * 99 / 100]);
+        println!("{what:40} {p50:9.1?} {p99:9.1?} {:9.1?}", late[count - 1]);
+    }
+}
+
+/// Attacks with a hostile module, and prints what the host sees.
+fn hostile(arguments: &[String]) {
+    let [engine, name] = arguments else {
+        panic!("an engine and a case, not {arguments:?}");
+    };
+    let engine = engines::by_name(engine).unwrap_or_else(|| panic!("no engine `{engine}`"));
+    let case = hostile::by_name(name).unwrap_or_else(|| panic!("no hostile case `{name}`"));
+    println!("{}", case.attack(engine));
 }
 
 const GROWING: &str = r#"(module

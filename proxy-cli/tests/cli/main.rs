@@ -6,6 +6,7 @@ mod bench;
 mod bindgen;
 mod divergence;
 mod exhaustion;
+mod injection;
 mod inspect;
 mod journal;
 mod lists;

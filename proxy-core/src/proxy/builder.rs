@@ -12,6 +12,7 @@ use guest_calls::{memory_limit, new_handle_tag};
 use super::{DataPlane, Proxy};
 use crate::budget::Budget;
 use crate::checkpoint::Checkpoints;
+use crate::compile::compile_within;
 use crate::event::Listener;
 use crate::generation::{Blueprint, Generation};
 use crate::holding::Holding;
@@ -19,6 +20,7 @@ use crate::hooks::SwapHooks;
 use crate::journal::{Genesis, Journal};
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
+use crate::memory::mib;
 use crate::policy::plan::Plan;
 use crate::recovery::{Durable, First, Purpose};
 use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJournal};
@@ -26,7 +28,8 @@ use crate::upkeep::{Keeper, Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
 use crate::{
     ArtifactStore, CallIdBound, CheckpointPolicy, Durability, Error, Event, History, HistoryBound,
-    JournalStore, OnDivergence, Patience, Policy, Position, SequenceNumber, Thresholds,
+    JournalQueue, JournalStore, OnDivergence, Patience, Policy, Position, SequenceNumber,
+    Thresholds,
 };
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
@@ -58,10 +61,12 @@ pub struct Builder {
     policy: Policy,
     imports: Imports,
     limits: Limits,
+    total_bytes_max: Option<u64>,
     thresholds: Thresholds,
     patience: Patience,
     drain_timeout: Duration,
     prepare_timeout: Duration,
+    compile_timeout: Duration,
     digest_patience: Duration,
     audit: bool,
     history_bound: HistoryBound,
@@ -73,6 +78,7 @@ pub struct Builder {
     artifacts: ArtifactStore,
     on_divergence: OnDivergence,
     journal: Option<(Arc<dyn JournalStore>, Purpose)>,
+    journal_queue: JournalQueue,
     migrated: Option<Arc<dyn JournalStore>>,
     call_ids: CallIdBound,
 }
@@ -90,10 +96,12 @@ impl Builder {
             policy: Policy::default(),
             imports: Imports::new(),
             limits: Limits::default(),
+            total_bytes_max: None,
             thresholds: Thresholds::default(),
             patience: Patience::default(),
             drain_timeout: Duration::from_secs(30),
             prepare_timeout: Duration::from_mins(5),
+            compile_timeout: Duration::from_mins(15),
             digest_patience: Duration::from_secs(1),
             audit: false,
             history_bound: HistoryBound::default(),
@@ -105,6 +113,7 @@ impl Builder {
             artifacts: ArtifactStore::memory(),
             on_divergence: OnDivergence::default(),
             journal: None,
+            journal_queue: JournalQueue::default(),
             migrated: None,
             call_ids: CallIdBound::default(),
         }
@@ -150,6 +159,21 @@ impl Builder {
         self
     }
 
+    /// What all generations and the journal may have in memory together, in bytes. The default is no
+    /// bound but the [limits](Builder::limits) of each generation, of which there are up to three.
+    /// It has to be at least the memory limit of one generation. A good value is twice that: with
+    /// less, a generation that has grown to its limit may find no room for its successor, and is
+    /// replaced when it dies.
+    ///
+    /// Beyond it no standby is prepared, and no checkpoint taken on an instance of its own; journaled
+    /// calls are refused, except for those that free objects. Pure calls go on. An emergency is not
+    /// refused, because it replaces an instance. Images of checkpoints are not counted: they are
+    /// files in memory whose pages the standbys share.
+    pub fn total_memory(mut self, bytes_max: u64) -> Self {
+        self.total_bytes_max = Some(bytes_max);
+        self
+    }
+
     /// When to prepare and when to swap.
     pub fn thresholds(mut self, thresholds: Thresholds) -> Self {
         self.thresholds = thresholds;
@@ -173,6 +197,15 @@ impl Builder {
     /// checked between two entries, so the deadline in the limits bounds it further.
     pub fn prepare_timeout(mut self, timeout: Duration) -> Self {
         self.prepare_timeout = timeout;
+        self
+    }
+
+    /// How long the module may take to compile, here and in [`Proxy::prepare_standby_on`]. The default
+    /// is 15 min. A compiler cannot be ended: [`Error::CompileTimeout`] leaves its thread behind,
+    /// which takes a processor and memory until it is done. Only a process of its own bounds that;
+    /// [`ModuleLimits`](engine_api::ModuleLimits) bound what a compiler is given.
+    pub fn compile_timeout(mut self, timeout: Duration) -> Self {
+        self.compile_timeout = timeout;
         self
     }
 
@@ -261,6 +294,12 @@ impl Builder {
         self
     }
 
+    /// How much may wait for the [store](Builder::journal).
+    pub fn journal_queue(mut self, queue: JournalQueue) -> Self {
+        self.journal_queue = queue;
+        self
+    }
+
     /// The store of a journal that is only replayed, in place of [`Builder::journal`]: offline, to
     /// prove that this engine gives what the journal has.
     ///
@@ -313,9 +352,11 @@ impl Builder {
     pub fn build(self) -> Result<Proxy, Error> {
         let enabled = enabled_by_environment(env::var(ENABLED_VARIABLE).ok().as_deref())?
             .unwrap_or(self.enabled);
+        let queue = self.journal_queue;
         let journal = self.journal.map(|(store, purpose)| Durable {
             store,
             purpose,
+            queue,
             on_divergence: self.on_divergence,
         });
         let head = match &journal {
@@ -344,12 +385,13 @@ impl Builder {
                 let source = None;
                 return Err(engine_api::Error::Precompiled { reason, source }.into());
             }
-            None => self.engine.compile(&self.wasm)?,
+            None => compile_within(&self.engine, &self.wasm, self.compile_timeout)?,
         };
         let info = Arc::clone(module.info());
         let plan = Arc::new(Plan::bind(&self.policy, &info)?);
         let tag = new_handle_tag();
         let memory_limit = memory_limit(&self.limits, &info);
+        check_total(self.total_bytes_max, memory_limit)?;
         let obstacles = checkpoint_obstacles(&self.checkpoints, &module, &self.wasm)?;
         self.checkpoints.check_history(&obstacles, &*module)?;
         let first_look = first_look_at(self.checkpoints.history, self.history_bound);
@@ -378,6 +420,7 @@ impl Builder {
                 memory_bytes_max: memory_limit,
                 tag,
                 first_engine: self.engine.id(),
+                total_bytes_max: self.total_bytes_max,
             },
             active: ArcSwapOption::empty(),
             journal: SharedJournal::new(Journal::new(first_look, self.call_ids)),
@@ -424,6 +467,7 @@ impl Builder {
         let options = Options {
             wasm: self.wasm.into(),
             prepare_timeout: self.prepare_timeout,
+            compile_timeout: self.compile_timeout,
             digest_patience: self.digest_patience,
             hooks: self.hooks,
             history_bound: self.history_bound,
@@ -437,6 +481,21 @@ impl Builder {
             data_plane,
             upkeep,
         })
+    }
+}
+
+/// Refuses a total that one generation alone may exceed.
+fn check_total(total_bytes_max: Option<u64>, memory_limit: u64) -> Result<(), Error> {
+    match total_bytes_max {
+        Some(total) if total < memory_limit => Err(Error::Setting {
+            reason: format!(
+                "a total of {:.1} MiB is less than the {:.1} MiB that one generation may have: \
+                 raise `Builder::total_memory`, or lower `Limits::memory_bytes_max`",
+                mib(total),
+                mib(memory_limit)
+            ),
+        }),
+        _ => Ok(()),
     }
 }
 

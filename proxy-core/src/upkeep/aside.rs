@@ -100,6 +100,7 @@ impl Upkeep {
         let started = Instant::now();
         // The rest of an old generation would be one instance too many.
         self.graveyard.wait();
+        self.shared.check_total_for_another()?;
         let (blueprint, base) = (&state.blueprint, state.checkpoints.base());
         let base = base.map(|base| &**base);
         let replay = Replay::begin(&self.shared, blueprint, 0, base, Noted::Nowhere)?;
@@ -122,6 +123,7 @@ impl Upkeep {
         let started = Instant::now();
         let continued = continued.or_else(|| state.checkpoints.base().cloned());
         self.graveyard.wait();
+        self.shared.check_total_for_another()?;
         let replay = Replay::begin(
             &self.shared,
             &state.blueprint,

@@ -9,6 +9,7 @@ use super::replay::{BATCH, Entries, Noted, Replay, apply};
 use super::state_digest::{DigestTrust, StateSaid};
 use super::{State, Upkeep, bytes_of};
 use crate::checkpoint::Checkpoint;
+use crate::compile::compile_within;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation, lock};
 use crate::memory::{mib, worthwhile};
@@ -60,7 +61,8 @@ impl Upkeep {
             None if state.standby.is_some() => self.catch_up(&mut state),
             None => self.prepare(&mut state, Reason::Manual, Instant::now()),
             Some(engine) => {
-                let module = engine.compile(&self.options.wasm)?;
+                let timeout = self.options.compile_timeout;
+                let module = compile_within(&engine, &self.options.wasm, timeout)?;
                 let blueprint = Blueprint {
                     engine: engine.id(),
                     module,
@@ -125,6 +127,7 @@ impl Upkeep {
 
     fn prove(&self, proof: &Proof) -> Result<Replay, Error> {
         let (shared, base) = (&self.shared, proof.base.as_deref());
+        shared.check_total_for_another()?;
         let mut replay = Replay::begin(shared, &proof.blueprint, 0, base, Noted::Nowhere)?;
         let entries = &mut Entries::these(proof.entries.clone());
         replay.run(entries, BATCH, |_| Ok(true))?;
@@ -289,6 +292,10 @@ impl Upkeep {
         reason: Reason,
         started: Instant,
     ) -> Result<(Generation, usize, Source), Error> {
+        let is_emergency = reason == Reason::Emergency;
+        if !is_emergency {
+            self.shared.check_total_for_another()?;
+        }
         state.newest += 1;
         let (shared, number) = (&self.shared, state.newest);
         let base = checkpoint.map(|checkpoint| &**checkpoint);
@@ -297,6 +304,9 @@ impl Upkeep {
         let replayed = Instant::now();
         let target = shared.journal.lock().last();
         replay.run(&mut Entries::JournalUpTo(target), BATCH, |replay| {
+            if !is_emergency {
+                shared.check_total(0)?;
+            }
             if started.elapsed() <= self.options.prepare_timeout {
                 self.compact_if_due();
                 return Ok(true);
@@ -324,7 +334,7 @@ impl Upkeep {
         if checkpoint.is_none() {
             state.renewal.note_from_nothing(bytes, self.live_count());
         }
-        if reason != Reason::Emergency && !self.is_crowded(state, bytes, reason) {
+        if !is_emergency && !self.is_crowded(state, bytes, reason) {
             self.checkpoint_fresh(state, &generation, source, tail);
         }
         Ok((generation, count, source))
@@ -494,6 +504,7 @@ impl Upkeep {
         match error {
             error @ (Error::Divergence(_)
             | Error::PreparationTimeout { .. }
+            | Error::TotalMemory { .. }
             | Error::StandbyOutOfMemory { .. }) => error,
             error => Error::Preparation {
                 source: Box::new(error),
