@@ -54,7 +54,8 @@ impl RedbJournal {
     }
 
     /// Opens a journal, and becomes its owner. The whole journal is read and checked first, and is
-    /// not changed unless it is good.
+    /// not changed unless it is good. Files in the folder for checkpoints that are not in the list
+    /// are deleted.
     ///
     /// # Errors
     ///

@@ -344,3 +344,36 @@ fn opening_after_a_kill_reads_everything() {
     println!("{records} records, {bytes} bytes: opened in {took:?}");
     assert_eq!(opened.head().unwrap().hash, journal.head().unwrap().hash);
 }
+
+/// Prints what a truncation costs, for a journal of as many records of 2,000 bytes as the variable
+/// says.
+#[test]
+fn a_truncation_makes_a_large_file_small() {
+    let records: u64 =
+        env::var("JOURNAL_RECORDS").map_or(5_000, |records| records.parse().unwrap());
+    let (_scratch, path) = scratch();
+    let journal = RedbJournal::create(&path, identity()).unwrap();
+    let record = vec![1; 2_000];
+    let batch = vec![&record[..]; 1_000];
+    for _ in 0..records / 1_000 {
+        let head = journal.head().unwrap();
+        journal
+            .append(head.epoch, head.position, &batch, Flush::Now)
+            .unwrap();
+    }
+    let head = journal.head().unwrap();
+    std::fs::write(path.join("checkpoints").join("all.ckpt"), "checkpoint").unwrap();
+    let all = CheckpointRef {
+        position: head.position,
+        hash: head.hash,
+        file: "all.ckpt".to_owned(),
+        bytes: 10,
+    };
+    let before = journal.bytes().unwrap();
+    let begun = Instant::now();
+    journal.truncate(head.epoch, &[all]).unwrap();
+    let took: Duration = begun.elapsed();
+    let after = journal.bytes().unwrap();
+    println!("{records} records, {before} bytes: truncated to {after} in {took:?}");
+    assert!(after < 1 << 20, "{after} of {before}");
+}
