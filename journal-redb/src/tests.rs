@@ -1,6 +1,7 @@
 //! The journal on a disk that fails, fills up, loses power and rots.
 
 mod contract;
+mod copying;
 mod crash_images;
 mod damage;
 mod failing;

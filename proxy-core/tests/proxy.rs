@@ -34,6 +34,7 @@ mod proxy {
     mod model;
     mod near_limit;
     mod observe;
+    mod offline;
     mod passthrough;
     mod pinned;
     mod promises;
