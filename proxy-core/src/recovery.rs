@@ -216,6 +216,9 @@ impl Durable {
             }
         };
         let positions = self.read(shared, reference.position)?;
+        if checkpoint.is_some() {
+            shared.journal.lock().drop_passing();
+        }
         let (generation, entries) = replay_all(shared, blueprint, checkpoint.as_deref())?;
         Ok(Made {
             generation,

@@ -622,6 +622,39 @@ fn recovery_has_the_tail_of_a_checkpoint() {
     }
 }
 
+/// The standby never had the object, and so its checkpoint is one of an entry before the free.
+#[test]
+fn recovery_leaves_out_what_came_and_went_before_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().checkpointed();
+    let store = journal(&world).with_checkpoint_folder(folder.path());
+    let build = |store: MemoryJournal| {
+        let engine = world.script.engine();
+        let builder = world.builder(&engine).checkpoints(FOLDING);
+        let builder = builder.journal(Arc::new(store), Durability::Durable);
+        builder.build().unwrap()
+    };
+    let proxy = build(store.clone());
+    let (gone, kept) = (counter(&proxy), counter(&proxy));
+    add(&proxy, kept, 3);
+    proxy.call("counter_free", args![gone]).unwrap();
+    proxy.prepare_standby().unwrap();
+    let written = proxy.checkpoint_durably().unwrap().unwrap();
+    assert_eq!(written.sequence, SequenceNumber(3));
+    let last = proxy.debug_info().journal_last;
+    drop(proxy);
+    world.events.clear();
+    let proxy = build(store.lose_power());
+    assert_eq!(world.events.count("checkpoint-passed-over"), 0);
+    assert_eq!(proxy.debug_info().objects, 1);
+    assert!(proxy.object(gone.sequence(), 0).is_none());
+    let kept = proxy.object(kept.sequence(), 0).unwrap();
+    assert_eq!(value(&proxy, kept), 3);
+    assert!(counter(&proxy).sequence() > last);
+    swap(&proxy);
+    assert_eq!(value(&proxy, kept), 3);
+}
+
 #[test]
 fn no_sequence_number_is_given_out_twice() {
     let folder = tempfile::tempdir().unwrap();
