@@ -6,7 +6,6 @@
 //! with.
 
 #[path = "../../proxy-core/tests/fake/mod.rs"]
-#[allow(dead_code, reason = "the tests of proxy-core need more of it")]
 mod fake;
 mod files;
 mod lifecycle;

@@ -96,7 +96,11 @@ impl Instant {
         Duration::from_secs(1)
     }
 
-    #[expect(clippy::unused_self, reason = "as the clock of the system")]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "as the clock of the system"
+    )]
     pub(crate) fn checked_add(self, bound: Duration) -> Option<End> {
         Some(End(bound))
     }

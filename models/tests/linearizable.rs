@@ -3,7 +3,6 @@
 //! caller what it got. `HISTORIES=5000` checks more of them.
 
 #[path = "../../proxy-core/tests/fake/mod.rs"]
-#[allow(dead_code, reason = "the tests of proxy-core need more of it")]
 mod fake;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -143,7 +142,7 @@ impl Service for Swapped {
 struct Undone {
     proxy: Proxy,
     store: MemoryJournal,
-    undone: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Service for Undone {
@@ -152,7 +151,7 @@ impl Service for Undone {
         match call(&self.proxy, op) {
             Ok(ret) => ret,
             Err(Error::NotDurable { .. }) => {
-                self.undone.fetch_add(1, Ordering::SeqCst);
+                self.refused.fetch_add(1, Ordering::SeqCst);
                 Ret::Nothing
             }
             Err(Error::JournalFull { .. }) => Ret::Nothing,
@@ -300,10 +299,10 @@ fn histories_over_undone_calls_are_linearizable() {
         let service = Undone {
             proxy: proxy(Some(store.clone())),
             store,
-            undone: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         };
         assert!(is_linearizable(number, &service, false), "history {number}");
-        undone += service.undone.into_inner();
+        undone += service.refused.into_inner();
     }
     assert!(undone > 0, "no call was undone in any history");
 }

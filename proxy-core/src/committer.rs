@@ -98,7 +98,7 @@ impl Drop for Admitted<'_> {
 }
 
 /// Records that are appended together.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     outcome: Mutex<Option<Result<(), Arc<StoreError>>>>,
     settled: Condvar,
@@ -151,6 +151,11 @@ impl Batch {
     fn settle(&self, outcome: Result<(), Arc<StoreError>>) {
         *lock(&self.outcome) = Some(outcome);
         self.settled.notify_all();
+    }
+
+    /// Whether the store has it.
+    pub(crate) fn is_durable(&self) -> bool {
+        matches!(&*lock(&self.outcome), Some(Ok(())))
     }
 
     /// Waits until the batch is durable, or is lost.

@@ -497,7 +497,8 @@ impl DataPlane {
         let entry = journal.append(entry);
         self.shared.artifacts.of_entries().note(entry, artifact);
         if let Some(answered) = answered {
-            journal.answered_mut().keep(answered, sequence);
+            let batch = batch.clone();
+            journal.answered_mut().keep(answered, sequence, batch);
         }
         drop(journal);
         if shrank {
@@ -521,7 +522,8 @@ impl DataPlane {
             None => None,
         };
         let mut journal = self.shared.journal.lock();
-        journal.answered_mut().keep(answered, next);
+        let answers = journal.answered_mut();
+        answers.keep(answered, next, batch.clone());
         Ok(batch)
     }
 

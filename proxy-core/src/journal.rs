@@ -117,7 +117,7 @@ impl Journal {
         self.genesis = notes.genesis;
         self.cuts = notes.cuts;
         for (answered, at) in notes.answered {
-            self.answered.keep(answered, at);
+            self.answered.keep(answered, at, None);
         }
         if is_base {
             self.base = notes.sequence;
@@ -296,7 +296,7 @@ impl Journal {
             }
         }
         self.lose(Weight::of(&gone));
-        self.answered.roll_back(to);
+        self.answered.roll_back();
         gone
     }
 

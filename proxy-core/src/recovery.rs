@@ -300,6 +300,9 @@ impl Durable {
             }
         };
         let positions = self.read(shared, reference.position)?;
+        if checkpoint.is_some() {
+            shared.journal.lock().drop_passing();
+        }
         let (generation, entries, cuts) =
             self.replay(shared, blueprint, checkpoint.as_deref(), cut)?;
         Ok(Made {
@@ -482,12 +485,13 @@ fn remember(journal: &mut Journal, remembered: Remembered) -> Result<(), String>
             let sequence = entry.sequence;
             restore(journal, entry)?;
             if let Some(answered) = answered {
-                journal.answered_mut().keep(Arc::new(answered), sequence);
+                let answers = journal.answered_mut();
+                answers.keep(Arc::new(answered), sequence, None);
             }
         }
         Remembered::Answer(answered) => {
             let at = journal.next();
-            journal.answered_mut().keep(Arc::new(answered), at);
+            journal.answered_mut().keep(Arc::new(answered), at, None);
         }
         // A checkpoint may have been taken after it.
         Remembered::Cut(cut, _) if journal.cuts().contains(&cut) => {}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use blake3::Hasher;
 use guest_calls::OwnedArg;
 
+use crate::committer::Batch;
 use crate::val_bytes::encode_val;
 use crate::{SequenceNumber, Value};
 
@@ -112,6 +113,15 @@ pub(crate) struct AnsweredCalls {
 struct Kept {
     answered: Arc<AnsweredCall>,
     at: SequenceNumber,
+    /// The batch that its record is in, unless it was read from the store.
+    batch: Option<Arc<Batch>>,
+}
+
+impl Kept {
+    /// Whether its record may still have to be undone, or has to.
+    fn is_in_doubt(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| !batch.is_durable())
+    }
 }
 
 impl AnsweredCalls {
@@ -130,17 +140,27 @@ impl AnsweredCalls {
         self.by_id.get(id).map(|kept| &kept.answered)
     }
 
-    /// Keeps an answer, and drops the oldest that are too many. One that is known stays.
-    pub(crate) fn keep(&mut self, answered: Arc<AnsweredCall>, at: SequenceNumber) {
+    /// Keeps an answer, and drops the oldest that are too many. One that is known stays. `batch` has
+    /// its record, if that is not in the store yet.
+    pub(crate) fn keep(
+        &mut self,
+        answered: Arc<AnsweredCall>,
+        at: SequenceNumber,
+        batch: Option<Arc<Batch>>,
+    ) {
         if self.by_id.contains_key(&answered.id) {
             // A call with a known id does not run, so this is the same, from a checkpoint.
             return;
         }
         self.bytes += size(&answered);
         self.order.push_back(answered.id.clone());
-        let before = self
-            .by_id
-            .insert(answered.id.clone(), Kept { answered, at });
+        let id = answered.id.clone();
+        let kept = Kept {
+            answered,
+            at,
+            batch,
+        };
+        let before = self.by_id.insert(id, kept);
         debug_assert!(before.is_none(), "a call with a known id does not run");
         while self.order.len() > self.bound.answers
             || (self.bytes > self.bound.bytes && self.order.len() > 1)
@@ -158,10 +178,15 @@ impl AnsweredCalls {
         }
     }
 
-    /// Forgets the answers given after this entry: their calls were undone.
-    pub(crate) fn roll_back(&mut self, to: SequenceNumber) {
+    /// Forgets the answers whose records the store did not take: their calls were undone. An answer
+    /// of a call without an entry may be in the store although the next entry is not.
+    pub(crate) fn roll_back(&mut self) {
         while let Some(newest) = self.order.back() {
-            if self.by_id.get(newest).is_some_and(|kept| kept.at <= to) {
+            if self
+                .by_id
+                .get(newest)
+                .is_some_and(|kept| !kept.is_in_doubt())
+            {
                 break;
             }
             if let Some(newest) = self.order.pop_back() {

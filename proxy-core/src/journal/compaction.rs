@@ -69,6 +69,23 @@ impl Journal {
         self.bytes = self.bytes.saturating_sub(gone.bytes);
     }
 
+    /// Drops the entries of an earlier process about objects that came and went before its checkpoint
+    /// was taken, as far as their records are after it: it was made without those objects.
+    pub(crate) fn drop_passing(&mut self) {
+        let entries = std::mem::take(&mut self.entries);
+        let makers = &self.makers;
+        let needed = needed_with(&entries, &[self.base], |handle| {
+            makers.contains_key(&handle)
+        });
+        let mut needed = needed.into_iter();
+        let (kept, gone): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|_| needed.next().unwrap_or(true));
+        self.entries = kept;
+        self.lose(Weight::of(&gone));
+        self.forget_objects(&gone);
+    }
+
     /// Forgets the objects of entries that are gone.
     pub(crate) fn forget_objects(&mut self, gone: &[Arc<Entry>]) {
         for (handle, _) in gone.iter().flat_map(|entry| entry.creates()) {
@@ -140,6 +157,15 @@ pub(crate) fn needed(
     horizons: &[SequenceNumber],
     base: SequenceNumber,
 ) -> Vec<bool> {
+    needed_with(entries, horizons, |handle| handle.sequence() <= base)
+}
+
+/// The same, if the checkpoint may have only such objects.
+fn needed_with(
+    entries: &[Arc<Entry>],
+    horizons: &[SequenceNumber],
+    may_be_in_base: impl Fn(Handle) -> bool,
+) -> Vec<bool> {
     let mut lives: HandleMap<Life> = HandleMap::default();
     lives.reserve(entries.len());
     for (position, entry) in entries.iter().enumerate() {
@@ -162,7 +188,7 @@ pub(crate) fn needed(
         horizons.any(|horizon| handle.sequence() <= *horizon && freed_by > *horizon)
     };
     let is_in_base = |handle: Handle| {
-        handle.sequence() <= base && lives.get(&handle).is_none_or(|life| life.created.is_none())
+        may_be_in_base(handle) && lives.get(&handle).is_none_or(|life| life.created.is_none())
     };
     let mut needed = vec![false; entries.len()];
     let mut pending: Vec<usize> = Vec::new();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_api::{FuncType, Val};
 use proxy_core::{
@@ -43,6 +43,17 @@ fn chain(proxy: &Proxy, arg: i64) -> i64 {
     }
 }
 
+/// `mark()`: journaled, waits at the gate on every instance but the first.
+fn marked(gate: &Arc<Gate>) -> World {
+    let gate = Arc::clone(gate);
+    World::new().func("mark", "", "role = \"mutate\"", move |guest, _| {
+        if guest.number > 1 {
+            gate.pass(guest)?;
+        }
+        Ok(vec![])
+    })
+}
+
 /// Makes a journaled call on a thread of its own, whose record waits at the store.
 fn waiting<R: Send + 'static>(
     proxy: &Proxy,
@@ -65,18 +76,27 @@ fn waiting<R: Send + 'static>(
 #[test]
 fn a_swap_applies_all_of_the_tail_and_in_order() {
     for len in [1, 2, 3, 31] {
-        let (proxy, _) = World::new().chain(0).build();
+        let gate = Gate::closed();
+        let (proxy, _) = marked(&gate).chain(0).build();
         let one = counter(&proxy);
         proxy.prepare_standby().unwrap();
+        proxy.call("mark", args![]).unwrap();
+        let swapping = thread::spawn({
+            let proxy = proxy.clone();
+            move || proxy.swap()
+        });
+        // What is journaled while the standby catches up is left to the swap itself.
+        gate.wait_for(1);
         let mut expected = 0;
         for step in 0..len {
             expected = hash(expected, step);
             chain(&proxy, step);
-            add(&proxy, one, 1);
         }
-        proxy.swap().unwrap();
-        assert_eq!(i64::from(value(&proxy, one)), len);
+        gate.open();
+        let swapped = swapping.join().unwrap().unwrap();
+        assert_eq!(i64::try_from(swapped.tail).unwrap(), len);
         assert_eq!(chain(&proxy, len), hash(expected, len));
+        assert_eq!(value(&proxy, one), 0);
         assert_eq!(proxy.debug_info().divergences, 0);
     }
 }
@@ -154,15 +174,7 @@ fn a_call_that_the_guest_rejected_is_in_the_journal() {
 #[test]
 fn compaction_keeps_what_the_standby_in_preparation_has_yet_to_free() {
     let gate = Gate::closed();
-    let world = World::new().func("mark", "", "role = \"mutate\"", {
-        let gate = Arc::clone(&gate);
-        move |guest, _| {
-            if guest.number > 1 {
-                gate.pass(guest)?;
-            }
-            Ok(vec![])
-        }
-    });
+    let world = marked(&gate);
     let (proxy, _) = world.build();
     let gone = counter(&proxy);
     proxy.call("mark", args![]).unwrap();
@@ -275,6 +287,95 @@ fn an_undone_call_leaves_no_entry() {
         proxy.call("counter_new", args![]).is_ok()
     });
     assert_eq!(chain(&proxy, 3), hash(first, 3));
+}
+
+#[test]
+fn an_undone_call_leaves_no_change() {
+    let world = World::new();
+    let store = journal(&world);
+    let proxy = open(&world, store.clone());
+    let one = counter(&proxy);
+    add(&proxy, one, 3);
+    store.inject(Fault::Full);
+    proxy.call("counter_add", args![one, 4]).unwrap_err();
+    assert_eq!(value(&proxy, one), 3);
+    assert_eq!(proxy.debug_info().generation, 2);
+}
+
+#[test]
+fn an_undone_call_leaves_no_object_freed() {
+    let world = World::new();
+    let store = journal(&world);
+    let proxy = open(&world, store.clone());
+    let one = counter(&proxy);
+    add(&proxy, one, 3);
+    store.inject(Fault::Full);
+    proxy.call("counter_free", args![one]).unwrap_err();
+    assert_eq!(proxy.live_objects().len(), 1);
+    assert_eq!(value(&proxy, one), 3);
+}
+
+#[test]
+fn an_undone_call_is_on_no_standby() {
+    let world = World::new();
+    let (proxy, store) = held(&world);
+    let one = counter(&proxy);
+    add(&proxy, one, 3);
+    let calling = waiting(&proxy, &store, move |proxy| {
+        proxy.call("counter_add", args![one, 4]).map(drop)
+    });
+    proxy.prepare_standby().unwrap();
+    store.store.inject(Fault::Full);
+    store.gate.open();
+    calling.join().unwrap().unwrap_err();
+    assert_eq!(value(&proxy, one), 3);
+}
+
+#[test]
+fn an_undo_leaves_the_answers_that_the_store_has() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let world = World::new()
+        .func(
+            "thing_new",
+            "(result i32 i32 i32)",
+            "role = \"create\"\nresults = [\"handle:thing\", \"error\"]",
+            {
+                let runs = Arc::clone(&runs);
+                move |_, _| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    Ok(vec![Val::I32(0), Val::I32(1), Val::I32(1)])
+                }
+            },
+        )
+        .func(
+            "bindgen_host_take_error",
+            "(param i32) (result externref)",
+            "role = \"pure\"",
+            |_, _| Ok(vec![Val::ExternRef(None)]),
+        );
+    let store = journal(&world);
+    let proxy = open(&world, store.clone());
+    let one = counter(&proxy);
+    let rejected = |proxy: &Proxy| {
+        let error = proxy.call_with_id(b"id", "thing_new", args![]).unwrap_err();
+        assert!(
+            matches!(error, Error::Call(CallError::Guest { .. })),
+            "{error}"
+        );
+    };
+    rejected(&proxy);
+    store.inject(Fault::Full);
+    proxy.call("counter_add", args![one, 1]).unwrap_err();
+    rejected(&proxy);
+    assert_eq!(runs.load(Ordering::SeqCst), 1, "it left no entry");
+    // Likewise what an earlier process has answered.
+    let store = store.lose_power();
+    let proxy = open(&world, store.clone());
+    let one = proxy.object(one.sequence(), 0).unwrap();
+    store.inject(Fault::Full);
+    proxy.call("counter_add", args![one, 1]).unwrap_err();
+    rejected(&proxy);
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
 #[test]
@@ -401,6 +502,39 @@ fn a_durable_checkpoint_is_on_the_disk_before_it_takes_the_place_of_records() {
 }
 
 #[test]
+fn a_durable_checkpoint_has_no_entry_that_may_be_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().chain(0).func(
+        "put",
+        "(param i32 i32)",
+        "role = \"mutate\"\nargs = [\"bytes\"]",
+        |_, _| Ok(vec![]),
+    );
+    let store = HeldStore::new(journal(&world).with_checkpoint_folder(folder.path()));
+    let proxy = open(&world, store.clone());
+    let first = chain(&proxy, 1);
+    // So much that one is due.
+    let bytes = vec![0; 1 << 20];
+    for _ in 0..17 {
+        proxy.call("put", args![&bytes[..]]).unwrap();
+    }
+    let calling = waiting(&proxy, &store, move |proxy| {
+        proxy.call("chain_step", args![2_i64]).map(drop)
+    });
+    until("one is written", || {
+        proxy.tick(Instant::now());
+        world.events.count("checkpoint-durable") > 0
+    });
+    store.store.inject(Fault::Full);
+    store.gate.open();
+    calling.join().unwrap().unwrap_err();
+    drop(proxy);
+    let proxy = open(&world, store.store.lose_power());
+    assert_eq!(world.events.count("checkpoint-passed-over"), 0);
+    assert_eq!(chain(&proxy, 3), hash(first, 3));
+}
+
+#[test]
 fn an_id_is_answered_after_its_record_is_durable() {
     let world = World::new().chain(0);
     let (proxy, store) = held(&world);
@@ -486,6 +620,39 @@ fn recovery_has_the_tail_of_a_checkpoint() {
         let proxy = build(store.lose_power());
         assert_eq!(chain(&proxy, 3), hash(last, 3), "folds: {folds}");
     }
+}
+
+/// The standby never had the object, and so its checkpoint is one of an entry before the free.
+#[test]
+fn recovery_leaves_out_what_came_and_went_before_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().checkpointed();
+    let store = journal(&world).with_checkpoint_folder(folder.path());
+    let build = |store: MemoryJournal| {
+        let engine = world.script.engine();
+        let builder = world.builder(&engine).checkpoints(FOLDING);
+        let builder = builder.journal(Arc::new(store), Durability::Durable);
+        builder.build().unwrap()
+    };
+    let proxy = build(store.clone());
+    let (gone, kept) = (counter(&proxy), counter(&proxy));
+    add(&proxy, kept, 3);
+    proxy.call("counter_free", args![gone]).unwrap();
+    proxy.prepare_standby().unwrap();
+    let written = proxy.checkpoint_durably().unwrap().unwrap();
+    assert_eq!(written.sequence, SequenceNumber(3));
+    let last = proxy.debug_info().journal_last;
+    drop(proxy);
+    world.events.clear();
+    let proxy = build(store.lose_power());
+    assert_eq!(world.events.count("checkpoint-passed-over"), 0);
+    assert_eq!(proxy.debug_info().objects, 1);
+    assert!(proxy.object(gone.sequence(), 0).is_none());
+    let kept = proxy.object(kept.sequence(), 0).unwrap();
+    assert_eq!(value(&proxy, kept), 3);
+    assert!(counter(&proxy).sequence() > last);
+    swap(&proxy);
+    assert_eq!(value(&proxy, kept), 3);
 }
 
 #[test]
