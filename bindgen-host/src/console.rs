@@ -189,6 +189,6 @@ mod tests {
     #[test]
     fn long_lines_are_cut_between_characters() {
         assert_eq!(cut("short", 5), ("short", 0));
-        assert_eq!(cut("größer", 3), ("gr", 5));
+        assert_eq!(cut("größer", 3), ("gr", 6));
     }
 }

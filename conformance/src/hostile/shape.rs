@@ -81,6 +81,40 @@ pub(super) const CASES: &[Case] = &[
         endings: REFUSED,
     },
     Case {
+        name: "many-hidden-globals",
+        // Each is exported to the host under a name of its own, for snapshots.
+        module: |_| {
+            let globals = "(global (mut i64) (i64.const 7))".repeat(50_000);
+            with_fine(&format!("{globals} (func (export \"attack\"))"))
+        },
+        endings: &[Returned, Refused],
+    },
+    Case {
+        name: "many-segments-that-are-dropped",
+        module: |_| {
+            let segments = "(data \"x\")".repeat(10_000);
+            let drops: String = (0..10_000)
+                .map(|segment| format!("data.drop {segment} "))
+                .collect();
+            with_fine(&format!(
+                "(memory 1) {segments} (func (export \"attack\") {drops})"
+            ))
+        },
+        endings: &[Returned, Refused],
+    },
+    Case {
+        name: "a-thousand-parameters-and-results",
+        module: |_| {
+            let types = "i64 ".repeat(1_000);
+            let (gets, drops) = ("i64.const 1 ".repeat(1_000), "drop ".repeat(1_000));
+            with_fine(&format!(
+                "(func $f (param {types}) (result {types}) {gets})
+                 (func (export \"attack\") {gets} call $f {drops})"
+            ))
+        },
+        endings: &[Returned, Refused, Trapped(Trap::StackOverflow)],
+    },
+    Case {
         name: "duplicate-exports",
         module: |_| {
             // The text format refuses it, so a valid module's second name is overwritten.
