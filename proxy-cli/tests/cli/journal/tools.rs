@@ -168,7 +168,7 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn damage(path: &Path, needle: &[u8]) {
-    let mut bytes = fs::read(path).unwrap();
+    let mut bytes = fs::read(path).expect("the file is there");
     let mut found = 0;
     for at in 0..bytes.len() - needle.len() {
         if bytes[at..].starts_with(needle) {
@@ -177,7 +177,7 @@ fn damage(path: &Path, needle: &[u8]) {
         }
     }
     assert!(found > 0, "it is in the file");
-    fs::write(path, bytes).unwrap();
+    fs::write(path, bytes).expect("it can be written");
 }
 
 #[test]
