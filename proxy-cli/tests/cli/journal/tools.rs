@@ -147,6 +147,11 @@ fn a_journal_goes_through_a_file_and_is_the_same() {
             "it has version 9",
         ),
         ("flipped", &flipped(&bytes), "damaged"),
+        (
+            "path",
+            &named_elsewhere(&bytes),
+            "is no name of a checkpoint",
+        ),
     ] {
         let file = ledger.folder.file(name, content);
         let dir = ledger.dir("never");
@@ -157,6 +162,15 @@ fn a_journal_goes_through_a_file_and_is_the_same() {
             .assert_code(2)
             .assert_says("there is no journal");
     }
+}
+
+/// The checkpoint's file would be beside the folder.
+fn named_elsewhere(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let name = bytes.windows(8).position(|part| part == b"27.state");
+    let name = name.expect("the file has the checkpoint");
+    bytes[name..name + 3].copy_from_slice(b"../");
+    bytes
 }
 
 /// One bit of the last record but one is another.
