@@ -52,14 +52,13 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode> {
         store,
         until: SequenceNumber(args.until.unwrap_or(u64::MAX)),
     };
-    let all = || engines::compiled_in().map(|listed| listed.name).collect();
-    let names: Vec<&str> = if named.is_empty() {
-        all()
+    let chosen: Vec<&str> = if named.is_empty() {
+        engines::compiled_in().map(|listed| listed.name).collect()
     } else {
         named.clone()
     };
     let mut outcomes = Vec::new();
-    for name in names {
+    for name in chosen {
         let outcome = replay
             .on(name)
             .with_context(|| format!("cannot replay `{}` on {name}", args.journal.display()))?;

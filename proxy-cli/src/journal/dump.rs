@@ -1,5 +1,6 @@
 //! `journal dump`: the records of a journal, for people and for machines.
 
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -93,7 +94,12 @@ fn beginning(
         head.position
     );
     for one in checkpoints {
-        text += &format!("\n# checkpoint {}: {}", one.reference.file, described(one));
+        let _ = write!(
+            text,
+            "\n# checkpoint {}: {}",
+            one.reference.file,
+            described(one)
+        );
     }
     text
 }
@@ -192,13 +198,13 @@ fn text_of(record: &Json) -> String {
         Some("entry") => {
             let mut line = format!("{at} {}", call(record));
             if host_calls > 0 {
-                line += &format!(", {host_calls} host calls");
+                let _ = write!(line, ", {host_calls} host calls");
             }
             for freed in record["frees"].as_array().into_iter().flatten() {
-                line += &format!(", frees {}", freed.as_str().unwrap_or_default());
+                let _ = write!(line, ", frees {}", freed.as_str().unwrap_or_default());
             }
             if !record["answer"].is_null() {
-                line += &format!(", id {}", record["answer"]["id"]);
+                let _ = write!(line, ", id {}", record["answer"]["id"]);
             }
             line
         }
@@ -214,7 +220,7 @@ fn text_of(record: &Json) -> String {
                 cut["entry"], cut["kind"], cut["expected"], cut["got"]
             );
             if !instead.is_null() {
-                line += &format!("; it is {}", call(instead));
+                let _ = write!(line, "; it is {}", call(instead));
             }
             line
         }

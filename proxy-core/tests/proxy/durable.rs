@@ -529,7 +529,8 @@ fn a_state_has_the_entries_that_it_was_made_without() {
     proxy.call("counter_free", args![two]).unwrap();
     let kept = proxy.checkpoint_durably().unwrap().unwrap();
     assert_eq!(kept.sequence, proxy.debug_info().journal_last);
-    let (store, _) = (store.lose_power(), drop(proxy));
+    let store = store.lose_power();
+    drop(proxy);
     let proxy = folding(&world, &store).unwrap();
     assert_eq!(passed_over(&world), 0);
     assert_eq!(recovered(&world).entries, 0);
@@ -542,7 +543,8 @@ fn a_state_has_the_entries_that_it_was_made_without() {
     proxy.checkpoint().unwrap();
     let kept = proxy.checkpoint_durably().unwrap().unwrap();
     assert_eq!(kept.sequence, proxy.debug_info().journal_last);
-    let (store, _) = (store.lose_power(), drop(proxy));
+    let store = store.lose_power();
+    drop(proxy);
     let proxy = folding(&world, &store).unwrap();
     assert_eq!(passed_over(&world), 0);
     assert_eq!(value(&proxy, again(&proxy, one)), 6);

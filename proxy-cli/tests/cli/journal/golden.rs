@@ -1,8 +1,8 @@
 //! Journals that this program made when each format was released. They never change, and stay
 //! readable.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use super::super::wasm_proxy;
 use super::{Ledger, dump, golden};
@@ -10,21 +10,22 @@ use super::{Ledger, dump, golden};
 /// A copy of a golden journal, because opening one for writing changes it.
 fn copy(ledger: &Ledger, name: &str) -> String {
     let to = ledger.folder.path(name);
-    copy_folder(&golden().join(name), &to);
+    copy_folder(&golden().join(name), &to).expect("the golden journal can be copied");
     to.display().to_string()
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy_folder(&entry.path(), &to);
+            copy_folder(&entry.path(), &to)?;
         } else {
-            fs::copy(entry.path(), &to).unwrap();
+            fs::copy(entry.path(), &to)?;
         }
     }
+    Ok(())
 }
 
 const NOTE: &str = r#"{"call":"note","args":[{"text":"a later release"}]}"#;

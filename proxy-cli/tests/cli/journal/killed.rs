@@ -121,7 +121,7 @@ fn a_second_process_on_a_journal_is_refused() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !ledger.folder.path("journal/watermark").exists() {
         assert!(Instant::now() < deadline, "the journal is never there");
         thread::sleep(Duration::from_millis(5));

@@ -147,6 +147,11 @@ fn a_journal_goes_through_a_file_and_is_the_same() {
             "it has version 9",
         ),
         ("flipped", &flipped(&bytes), "damaged"),
+        (
+            "path",
+            &named_elsewhere(&bytes),
+            "is no name of a checkpoint",
+        ),
     ] {
         let file = ledger.folder.file(name, content);
         let dir = ledger.dir("never");
@@ -159,6 +164,15 @@ fn a_journal_goes_through_a_file_and_is_the_same() {
     }
 }
 
+/// The checkpoint's file would be beside the folder.
+fn named_elsewhere(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let name = bytes.windows(8).position(|part| part == b"27.state");
+    let name = name.expect("the file has the checkpoint");
+    bytes[name..name + 3].copy_from_slice(b"../");
+    bytes
+}
+
 /// One bit of the last record but one is another.
 fn flipped(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
@@ -168,7 +182,7 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn damage(path: &Path, needle: &[u8]) {
-    let mut bytes = fs::read(path).unwrap();
+    let mut bytes = fs::read(path).expect("the file is there");
     let mut found = 0;
     for at in 0..bytes.len() - needle.len() {
         if bytes[at..].starts_with(needle) {
@@ -177,7 +191,7 @@ fn damage(path: &Path, needle: &[u8]) {
         }
     }
     assert!(found > 0, "it is in the file");
-    fs::write(path, bytes).unwrap();
+    fs::write(path, bytes).expect("it can be written");
 }
 
 #[test]
