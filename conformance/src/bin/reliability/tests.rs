@@ -1,0 +1,87 @@
+//! Rows that tests show: their names, and cargo that runs them.
+
+use std::fmt;
+use std::process::Command;
+
+use crate::Scale;
+
+/// A test of the workspace.
+#[derive(Debug)]
+pub(crate) struct Test {
+    /// What cargo is told, as in `--test proxies`.
+    pub(crate) target: &'static [&'static str],
+    /// Its name, or a part of it that several have.
+    pub(crate) name: &'static str,
+    /// Variables that make the full figure of it.
+    pub(crate) full: &'static [(&'static str, &'static str)],
+}
+
+/// A test of a row, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) test: String,
+    pub(crate) ran: Ran,
+    passed: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Passed,
+    Failed,
+    /// No test has the name.
+    Absent,
+    /// It was not run here.
+    Named,
+}
+
+impl Test {
+    /// The test without running it.
+    pub(crate) fn named(&self) -> Shown {
+        self.ended(Ran::Named, 0)
+    }
+
+    /// Runs it with cargo, in the profile of tests.
+    pub(crate) fn run(&self, scale: &Scale) -> Shown {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["test", "--workspace"]).args(self.target);
+        command.arg(self.name);
+        if scale.full {
+            command.envs(self.full.iter().copied());
+        }
+        let output = command.output();
+        let output = output.unwrap_or_else(|error| panic!("cargo does not run: {error}"));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let of_a_test = |line: &&str| line.starts_with("test ") && line.ends_with(" ... ok");
+        let passed = said.lines().filter(of_a_test).count();
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            eprintln!("{said}{errors}");
+            return self.ended(Ran::Failed, passed);
+        }
+        let ran = if passed == 0 {
+            Ran::Absent
+        } else {
+            Ran::Passed
+        };
+        self.ended(ran, passed)
+    }
+
+    fn ended(&self, ran: Ran, passed: usize) -> Shown {
+        Shown {
+            test: format!("`{} {}`", self.target.join(" "), self.name),
+            ran,
+            passed,
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ran {
+            Ran::Passed => write!(f, "{}: {} passed", self.test, self.passed),
+            Ran::Failed => write!(f, "{}: failed", self.test),
+            Ran::Absent => write!(f, "{}: there is none", self.test),
+            Ran::Named => write!(f, "by {}", self.test),
+        }
+    }
+}
