@@ -63,7 +63,7 @@ pub(crate) fn cost(scale: &Scale) -> Measured {
         let all = calls * CALLERS as u64;
         assert_eq!(proxy.debug_info().journal_last.0, all);
         let calls_made = u32::try_from(all).unwrap();
-        let worked = (processor_time().unwrap() - before) / calls_made;
+        let worked = processor_time().unwrap().saturating_sub(before) / calls_made;
         let each = took / calls_made;
         measured.must(
             each <= allowed,

@@ -10,7 +10,7 @@ use proxy_core::{CheckpointPolicy, Proxy, args};
 use crate::Scale;
 use crate::report::Measured;
 
-const PAGES: u64 = 256;
+const PAGES: u64 = 96;
 
 fn value(proxy: &Proxy) -> u64 {
     proxy.call("value", args![]).unwrap().u64().unwrap()
@@ -31,7 +31,7 @@ pub(crate) fn of_memory(scale: &Scale) -> Measured {
             })
         };
         let proxy = folder.begin(builder());
-        proxy.call("fill", args![8]).unwrap();
+        proxy.call("fill", args![3]).unwrap();
         let (mut hash, mut calls) = (0, 0_u64);
         let mut emergencies = Vec::new();
         let mut replays = Vec::new();

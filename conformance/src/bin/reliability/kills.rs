@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,10 +49,7 @@ impl Serving {
 
     /// The next line, if it comes in time and the process lives.
     fn hear(&self, patience: Duration) -> Option<String> {
-        match self.said.recv_timeout(patience) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.said.recv_timeout(patience).ok()
     }
 
     /// What the chain has, once the process has opened the journal.
@@ -250,10 +247,11 @@ fn writes_a_checkpoint(journal: &Path) -> bool {
     let Ok(files) = journal.join("checkpoints").read_dir() else {
         return false;
     };
-    let is_finished = |name: &str| name.ends_with(".state") || name.ends_with(".entries");
-    files
-        .flatten()
-        .any(|file| !file.file_name().to_str().is_some_and(is_finished))
+    let is_finished = |path: &Path| {
+        let extension = path.extension();
+        extension.is_some_and(|extension| extension == "state" || extension == "entries")
+    };
+    files.flatten().any(|file| !is_finished(&file.path()))
 }
 
 /// A generator of numbers that are the same in every run (xorshift64*).

@@ -97,7 +97,7 @@ fn main() -> ExitCode {
             .into_iter()
             .filter(|engine| chosen(engine.name()))
             .collect(),
-        soak_seconds: options.soak.unwrap_or(if options.full { 3600 } else { 10 }),
+        soak_seconds: options.soak.unwrap_or(if options.full { 3600 } else { 12 }),
     };
     let mut outcomes = Vec::new();
     for row in ROWS {

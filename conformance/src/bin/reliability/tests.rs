@@ -1,6 +1,7 @@
 //! Rows that tests show: their names, and cargo that runs them.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Scale;
@@ -42,8 +43,18 @@ impl Test {
 
     /// Runs it with cargo, in the profile of tests.
     pub(crate) fn run(&self, scale: &Scale) -> Shown {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        // What a workspace of its own builds is shared with this one's.
+        let built = std::env::var_os("CARGO_TARGET_DIR");
+        let built = built.map_or_else(|| root.join("target"), PathBuf::from);
+        if let ["--manifest-path", manifest, ..] = self.target
+            && !root.join(manifest).exists()
+        {
+            return self.ended(Ran::Absent, 0);
+        }
         let mut command = Command::new(env!("CARGO"));
-        command.args(["test", "--workspace"]).args(self.target);
+        command.current_dir(&root).args(["test", "--workspace"]);
+        command.args(self.target).arg("--target-dir").arg(built);
         command.arg(self.name);
         if scale.full {
             command.envs(self.full.iter().copied());
@@ -68,7 +79,7 @@ impl Test {
 
     fn ended(&self, ran: Ran, passed: usize) -> Shown {
         Shown {
-            test: format!("`{} {}`", self.target.join(" "), self.name),
+            test: [self.target, &[self.name]].concat().join(" "),
             ran,
             passed,
         }
@@ -78,10 +89,10 @@ impl Test {
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ran {
-            Ran::Passed => write!(f, "{}: {} passed", self.test, self.passed),
-            Ran::Failed => write!(f, "{}: failed", self.test),
-            Ran::Absent => write!(f, "{}: there is none", self.test),
-            Ran::Named => write!(f, "by {}", self.test),
+            Ran::Passed => write!(f, "`{}`: {} passed", self.test.trim_end(), self.passed),
+            Ran::Failed => write!(f, "`{}`: failed", self.test.trim_end()),
+            Ran::Absent => write!(f, "`{}`: there is none", self.test.trim_end()),
+            Ran::Named => write!(f, "by `{}`", self.test.trim_end()),
         }
     }
 }
