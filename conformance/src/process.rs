@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 /// Memory, file descriptors, threads and mappings of this process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,24 @@ impl Footprint {
             threads: fs::read_dir("/proc/self/task")?.count(),
             mappings: fs::read_to_string("/proc/self/maps")?.lines().count(),
         })
+    }
+}
+
+/// The processor time that this process has had, the kernel's for it included.
+///
+/// # Errors
+///
+/// An error of the operating system, in particular where there is no `/proc`.
+pub fn processor_time() -> io::Result<Duration> {
+    // Linux counts in hundredths of a second here, whatever its own tick is.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The program's name, in parentheses, may have spaces.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u32>);
+    match (times.next(), times.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => Ok(TICK * user.saturating_add(system)),
+        _ => Err(io::Error::other("`/proc/self/stat` has no times")),
     }
 }
 

@@ -86,5 +86,6 @@ fn a_rebuilt_module_that_gives_something_else_is_refused(engine: &EngineUnderTes
     };
     assert_eq!(divergence.entry, SequenceNumber(1));
     assert_eq!(store.head().unwrap().position.0, 0, "nothing was written");
-    old.recover(engine.proxied_wat(OLD, POLICY));
+    let (proxy, _) = old.recover(engine.proxied_wat(OLD, POLICY));
+    assert_eq!(proxy.debug_info().journal_last, SequenceNumber(5));
 }

@@ -1,0 +1,98 @@
+//! Rows that tests show: their names, and cargo that runs them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Scale;
+
+/// A test of the workspace.
+#[derive(Debug)]
+pub(crate) struct Test {
+    /// What cargo is told, as in `--test proxies`.
+    pub(crate) target: &'static [&'static str],
+    /// Its name, or a part of it that several have.
+    pub(crate) name: &'static str,
+    /// Variables that make the full figure of it.
+    pub(crate) full: &'static [(&'static str, &'static str)],
+}
+
+/// A test of a row, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) test: String,
+    pub(crate) ran: Ran,
+    passed: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Passed,
+    Failed,
+    /// No test has the name.
+    Absent,
+    /// It was not run here.
+    Named,
+}
+
+impl Test {
+    /// The test without running it.
+    pub(crate) fn named(&self) -> Shown {
+        self.ended(Ran::Named, 0)
+    }
+
+    /// Runs it with cargo, in the profile of tests.
+    pub(crate) fn run(&self, scale: &Scale) -> Shown {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        // What a workspace of its own builds is shared with this one's.
+        let built = std::env::var_os("CARGO_TARGET_DIR");
+        let built = built.map_or_else(|| root.join("target"), PathBuf::from);
+        if let ["--manifest-path", manifest, ..] = self.target
+            && !root.join(manifest).exists()
+        {
+            return self.ended(Ran::Absent, 0);
+        }
+        let mut command = Command::new(env!("CARGO"));
+        command.current_dir(&root).args(["test", "--workspace"]);
+        command.args(self.target).arg("--target-dir").arg(built);
+        command.arg(self.name);
+        if scale.full {
+            command.envs(self.full.iter().copied());
+        }
+        let output = command.output();
+        let output = output.unwrap_or_else(|error| panic!("cargo does not run: {error}"));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let of_a_test = |line: &&str| line.starts_with("test ") && line.ends_with(" ... ok");
+        let passed = said.lines().filter(of_a_test).count();
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            eprintln!("{said}{errors}");
+            return self.ended(Ran::Failed, passed);
+        }
+        let ran = if passed == 0 {
+            Ran::Absent
+        } else {
+            Ran::Passed
+        };
+        self.ended(ran, passed)
+    }
+
+    fn ended(&self, ran: Ran, passed: usize) -> Shown {
+        Shown {
+            test: [self.target, &[self.name]].concat().join(" "),
+            ran,
+            passed,
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ran {
+            Ran::Passed => write!(f, "`{}`: {} passed", self.test.trim_end(), self.passed),
+            Ran::Failed => write!(f, "`{}`: failed", self.test.trim_end()),
+            Ran::Absent => write!(f, "`{}`: there is none", self.test.trim_end()),
+            Ran::Named => write!(f, "by `{}`", self.test.trim_end()),
+        }
+    }
+}
