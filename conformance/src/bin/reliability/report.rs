@@ -91,10 +91,13 @@ impl Outcome {
         let open = match self.row.open {
             Some(open) => open,
             None if absent == 0 && is_shown => return self.met(),
-            None => "its tests are not in this tree",
+            None => "tests that show it are not in this tree",
         };
-        if is_shown {
+        let was_run = |test: &Shown| matches!(test.ran, Ran::Passed);
+        if measured.is_some() || self.tests.iter().any(was_run) {
             format!("met in part: {open}")
+        } else if is_shown {
+            format!("tests not run here; open: {open}")
         } else {
             format!("not measured: {open}")
         }

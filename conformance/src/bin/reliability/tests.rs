@@ -38,18 +38,28 @@ pub(crate) enum Ran {
 impl Test {
     /// The test without running it.
     pub(crate) fn named(&self) -> Shown {
-        self.ended(Ran::Named, 0)
+        let ran = if self.is_in_this_tree() {
+            Ran::Named
+        } else {
+            Ran::Absent
+        };
+        self.ended(ran, 0)
+    }
+
+    fn is_in_this_tree(&self) -> bool {
+        match self.target {
+            ["--manifest-path", manifest, ..] => root().join(manifest).exists(),
+            _ => true,
+        }
     }
 
     /// Runs it with cargo, in the profile of tests.
     pub(crate) fn run(&self, scale: &Scale) -> Shown {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = root();
         // What a workspace of its own builds is shared with this one's.
         let built = std::env::var_os("CARGO_TARGET_DIR");
         let built = built.map_or_else(|| root.join("target"), PathBuf::from);
-        if let ["--manifest-path", manifest, ..] = self.target
-            && !root.join(manifest).exists()
-        {
+        if !self.is_in_this_tree() {
             return self.ended(Ran::Absent, 0);
         }
         let mut command = Command::new(env!("CARGO"));
@@ -84,6 +94,11 @@ impl Test {
             passed,
         }
     }
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 impl fmt::Display for Shown {
