@@ -152,8 +152,7 @@ fn ending_of(error: &Error) -> Ending {
 
 fn ending_in_proxy(error: &ProxyError) -> Ending {
     match error {
-        ProxyError::Engine(error) => ending_of(error),
-        ProxyError::Call(CallError::Engine(error)) => ending_of(error),
+        ProxyError::Engine(error) | ProxyError::Call(CallError::Engine(error)) => ending_of(error),
         ProxyError::Call(CallError::Trapped { trap, .. }) => Ending::Trapped(*trap),
         ProxyError::Call(CallError::HostFailed { .. }) => Ending::HostFailed,
         ProxyError::Call(CallError::OutOfMemory { .. }) => Ending::OutOfMemory,

@@ -1,5 +1,6 @@
 //! Hostile modules end neither the host nor a neighbour.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use conformance::prelude::*;
@@ -93,7 +94,10 @@ fn hostile_names_go_through_a_durable_journal_and_reach_no_path(engine: &EngineU
     std::fs::create_dir_all(&inside).unwrap();
     for name in NAMES {
         // A string of the text format, each byte by its number.
-        let quoted: String = name.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        let mut quoted = String::new();
+        for byte in name.bytes() {
+            write!(quoted, "\\{byte:02x}").unwrap();
+        }
         let wasm = binary(&format!(
             r#"(module
                 (import "{quoted}" "{quoted}" (func $host (result i32)))
