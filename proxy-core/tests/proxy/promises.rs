@@ -592,7 +592,7 @@ fn recovery_has_the_last_record() {
     for calls in [1, 2, 7] {
         let store = journal(&world);
         let proxy = open(&world, store.clone());
-        let last = (0..calls).map(|step| chain(&proxy, step)).last().unwrap();
+        let last = (0..calls).fold(0, |_, step| chain(&proxy, step));
         drop(proxy);
         let proxy = open(&world, store.lose_power());
         assert_eq!(chain(&proxy, -1), hash(last, -1));
