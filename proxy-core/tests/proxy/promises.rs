@@ -14,7 +14,9 @@ use proxy_core::{
 
 use super::held_store::HeldStore;
 use super::history::FOLDING;
-use super::world::{PATIENCE, World, add, counter, hash, swap, until, value, within};
+use super::world::{
+    PATIENCE, World, add, counter, hash, instance_number, swap, until, value, within,
+};
 use crate::fake::Gate;
 
 fn journal(world: &World) -> MemoryJournal {
@@ -590,7 +592,7 @@ fn recovery_has_the_last_record() {
     for calls in [1, 2, 7] {
         let store = journal(&world);
         let proxy = open(&world, store.clone());
-        let last = (0..calls).map(|step| chain(&proxy, step)).last().unwrap();
+        let last = (0..calls).fold(0, |_, step| chain(&proxy, step));
         drop(proxy);
         let proxy = open(&world, store.lose_power());
         assert_eq!(chain(&proxy, -1), hash(last, -1));
@@ -620,6 +622,44 @@ fn recovery_has_the_tail_of_a_checkpoint() {
         let proxy = build(store.lose_power());
         assert_eq!(chain(&proxy, 3), hash(last, 3), "folds: {folds}");
     }
+}
+
+#[test]
+fn a_cut_outlives_the_records_before_a_durable_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().func("odd", "(result i32)", "role = \"mutate\"", |guest, _| {
+        Ok(vec![Val::from(instance_number(guest))])
+    });
+    let store = journal(&world).with_checkpoint_folder(folder.path());
+    let proxy = open(&world, store.clone());
+    proxy.call("odd", args![]).unwrap();
+    proxy.prepare_standby().unwrap_err();
+    proxy.skip_divergence(SequenceNumber(1)).unwrap();
+    let one = counter(&proxy);
+    proxy.checkpoint_durably().unwrap().unwrap();
+    let cuts = proxy.debug_info().cuts;
+    assert_eq!(cuts.len(), 1);
+    let head = store.head().unwrap();
+    assert_eq!(head.first, head.position.next(), "all records are in it");
+    drop(proxy);
+    let proxy = open(&world, store.lose_power());
+    assert_eq!(proxy.debug_info().cuts, cuts);
+    assert_eq!(value(&proxy, proxy.object(one.sequence(), 0).unwrap()), 0);
+}
+
+#[test]
+fn no_checkpoint_of_entries_is_written_for_a_few_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().chain(0);
+    let store = journal(&world).with_checkpoint_folder(folder.path());
+    let proxy = open(&world, store);
+    for step in 0..100 {
+        chain(&proxy, step);
+        proxy.tick(Instant::now());
+    }
+    // It waits for one that is being written.
+    drop(proxy);
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
 }
 
 /// The standby never had the object, and so its checkpoint is one of an entry before the free.
