@@ -351,7 +351,14 @@ impl Checkpoints {
     }
 
     /// Sets the checkpoint that replays begin with, which an earlier process has left.
-    pub(crate) fn begin_with(&mut self, base: Arc<Checkpoint>) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HistoryFolded`] if all of the history is to be kept: it is gone.
+    pub(crate) fn begin_with(&mut self, base: Arc<Checkpoint>) -> Result<(), Error> {
+        if self.history() == History::Full {
+            return Err(Error::HistoryFolded);
+        }
         let taken = Checkpointed {
             sequence: base.sequence,
             engine: base.engine,
@@ -361,6 +368,7 @@ impl Checkpoints {
             duration: Duration::ZERO,
         };
         self.base = Some((base, taken));
+        Ok(())
     }
 
     /// Whether it is the one that replays begin with.

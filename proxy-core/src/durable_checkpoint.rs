@@ -59,7 +59,7 @@ pub(crate) struct Loaded {
 
 pub(crate) enum LoadedState {
     Checkpoint {
-        snapshot: engine_api::Snapshot,
+        snapshot: Box<engine_api::Snapshot>,
         objects: Objects,
     },
     Entries(Vec<Entry>),
@@ -196,7 +196,7 @@ impl Loaded {
         if !entries.is_empty() {
             return Err("it has a state, and entries too".to_owned());
         }
-        let snapshot = opened.snapshot;
+        let snapshot = Box::new(opened.snapshot);
         let state = LoadedState::Checkpoint { snapshot, objects };
         Ok(Self { notes, state })
     }

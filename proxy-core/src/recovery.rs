@@ -65,6 +65,18 @@ pub(crate) struct First {
     pub(crate) recovered: Option<Recovered>,
 }
 
+impl First {
+    /// One that nothing was before.
+    pub(crate) fn new(generation: Generation) -> Self {
+        Self {
+            generation,
+            checkpoint: None,
+            kept: SequenceNumber::ZERO,
+            recovered: None,
+        }
+    }
+}
+
 /// A state that was made again.
 struct Made {
     generation: Generation,
@@ -99,7 +111,7 @@ impl Identity {
             format: FORMAT,
             policy: hash_of(policy)?,
         };
-        let notes = postcard::to_allocvec(&notes).map_err(unwritable)?;
+        let notes = postcard::to_allocvec(&notes).map_err(|error| unwritable(&error))?;
         Ok(Self {
             module: *ModuleHash::of(wasm).as_bytes(),
             notes,
@@ -151,21 +163,35 @@ impl Identity {
 /// A hash of a policy. A key that is added to policies must be left out of their serialized form
 /// where it is not given, so the hashes of older policies stay.
 fn hash_of(policy: &Policy) -> Result<[u8; 32], Error> {
-    let bytes = postcard::to_allocvec(policy).map_err(unwritable)?;
+    let bytes = postcard::to_allocvec(policy).map_err(|error| unwritable(&error))?;
     Ok(blake3::hash(&bytes).into())
 }
 
-fn unwritable(error: postcard::Error) -> Error {
+fn unwritable(error: &postcard::Error) -> Error {
     Error::Setting {
         reason: format!("the policy cannot be written down: {error}"),
     }
 }
 
 impl Durable {
-    /// Checks, before anything slow, that the journal is of this module and this policy.
-    pub(crate) fn check(&self, wasm: &[u8], policy: &Policy) -> Result<Head, Error> {
+    /// Checks, before anything slow, that the journal is of this module and this policy, and empty if
+    /// another is migrated to it.
+    pub(crate) fn head(
+        &self,
+        migrated: Option<&dyn JournalStore>,
+        wasm: &[u8],
+        policy: &Policy,
+    ) -> Result<Head, Error> {
         self.store.identity().check(wasm, policy)?;
-        Ok(self.store.head()?)
+        let head = self.store.head()?;
+        if migrated.is_some() && head.position > Position::ZERO {
+            return Err(Error::Setting {
+                reason: "a journal is migrated to an empty one, and this one has records; create \
+                         another"
+                    .to_owned(),
+            });
+        }
+        Ok(head)
     }
 
     /// The first generation of a process that opens the journal, which may go on from `old`.
@@ -230,7 +256,7 @@ impl Durable {
                     reasons.push(format!("`{file}`: {reason}"));
                     let event = Event::CheckpointPassedOver { file, reason };
                     shared.ledger.emit(&event);
-                    self.empty(shared);
+                    empty(shared);
                     if let Error::Divergence(_) = error {
                         diverged.get_or_insert(error);
                     }
@@ -246,7 +272,7 @@ impl Durable {
         }
         let positions = self.read(shared, Position::ZERO)?;
         let replayed = self.replay(shared, blueprint, None, cut);
-        let (generation, entries, cuts) = replayed.inspect_err(|_| self.empty(shared))?;
+        let (generation, entries, cuts) = replayed.inspect_err(|_| empty(shared))?;
         Ok(Made {
             generation,
             entries,
@@ -255,12 +281,6 @@ impl Durable {
             kept: SequenceNumber::ZERO,
             cuts,
         })
-    }
-
-    /// For another attempt.
-    fn empty(&self, shared: &Shared) {
-        let fresh = shared.journal.lock().emptied();
-        *shared.journal.lock() = fresh;
     }
 
     /// The state from a durable checkpoint and the records after it.
@@ -283,7 +303,7 @@ impl Durable {
         }
         let checkpoint = match loaded.state {
             LoadedState::Checkpoint { snapshot, objects } => {
-                let checkpoint = Checkpoint::opened(snapshot, objects, kept, blueprint.engine);
+                let checkpoint = Checkpoint::opened(*snapshot, objects, kept, blueprint.engine);
                 let mut journal = shared.journal.lock();
                 journal.resume(loaded.notes, true);
                 journal.hold(vec![kept]);
@@ -397,12 +417,7 @@ impl Durable {
         };
         let none = (SequenceNumber::ZERO, Positions::default());
         self.start_committer(head, shared, none)?;
-        Ok(First {
-            generation,
-            checkpoint: None,
-            kept: SequenceNumber::ZERO,
-            recovered: None,
-        })
+        Ok(First::new(generation))
     }
 
     fn start_committer(
@@ -454,6 +469,12 @@ impl Durable {
             }
         }
     }
+}
+
+/// Empties the journal in memory, for another attempt.
+fn empty(shared: &Shared) {
+    let fresh = shared.journal.lock().emptied();
+    *shared.journal.lock() = fresh;
 }
 
 fn context(shared: &Shared) -> Context<'_> {

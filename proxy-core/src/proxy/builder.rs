@@ -27,9 +27,8 @@ use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJou
 use crate::upkeep::{Keeper, Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
 use crate::{
-    ArtifactStore, CallIdBound, CheckpointPolicy, Durability, Error, Event, History, HistoryBound,
-    JournalQueue, JournalStore, OnDivergence, Patience, Policy, Position, SequenceNumber,
-    Thresholds,
+    ArtifactStore, CallIdBound, CheckpointPolicy, Durability, Error, Event, Head, HistoryBound,
+    JournalQueue, JournalStore, OnDivergence, Patience, Policy, SequenceNumber, Thresholds,
 };
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
@@ -359,32 +358,10 @@ impl Builder {
             queue,
             on_divergence: self.on_divergence,
         });
-        let head = match &journal {
-            Some(journal) => {
-                let head = journal.check(&self.wasm, &self.policy)?;
-                if self.migrated.is_some() && head.position > Position::ZERO {
-                    return Err(Error::Setting {
-                        reason: "a journal is migrated to an empty one, and this one has records; \
-                                 create another"
-                            .to_owned(),
-                    });
-                }
-                Some(head)
-            }
-            None if self.migrated.is_some() => {
-                return Err(Error::Setting {
-                    reason: "a journal is migrated to another one: give its store too".to_owned(),
-                });
-            }
-            None => None,
-        };
+        let migrated = self.migrated.as_deref();
+        let head = head_of(journal.as_ref(), migrated, &self.wasm, &self.policy)?;
         let module = match self.compiled {
-            Some(module) if module.info().hash() == ModuleHash::of(&self.wasm) => module,
-            Some(module) => {
-                let reason = format!("it was compiled from module {}", module.info().hash());
-                let source = None;
-                return Err(engine_api::Error::Precompiled { reason, source }.into());
-            }
+            Some(module) => check_compiled(module, &self.wasm)?,
             None => compile_within(&self.engine, &self.wasm, self.compile_timeout)?,
         };
         let info = Arc::clone(module.info());
@@ -440,22 +417,11 @@ impl Builder {
             shared.ledger.emit(&Event::CheckpointsRefused { reasons });
         }
         let first = match journal.as_ref().zip(head) {
-            Some((journal, head)) => {
-                let old = self.migrated.as_deref();
-                journal.open(head, old, &shared, &blueprint)?
-            }
-            None => First {
-                generation: create_first(&shared, &blueprint)?,
-                checkpoint: None,
-                kept: SequenceNumber::ZERO,
-                recovered: None,
-            },
+            Some((journal, head)) => journal.open(head, migrated, &shared, &blueprint)?,
+            None => First::new(create_first(&shared, &blueprint)?),
         };
         if let Some(base) = first.checkpoint {
-            if checkpoints.history() == History::Full {
-                return Err(Error::HistoryFolded);
-            }
-            checkpoints.begin_with(base);
+            checkpoints.begin_with(base)?;
         }
         let bytes = first.generation.memory_bytes();
         let keeper = Keeper::new(first.kept);
@@ -482,6 +448,33 @@ impl Builder {
             upkeep,
         })
     }
+}
+
+/// Where the journal ends, if there is one, before anything slow.
+fn head_of(
+    journal: Option<&Durable>,
+    migrated: Option<&dyn JournalStore>,
+    wasm: &[u8],
+    policy: &Policy,
+) -> Result<Option<Head>, Error> {
+    match journal {
+        Some(journal) => journal.head(migrated, wasm, policy).map(Some),
+        None if migrated.is_some() => Err(Error::Setting {
+            reason: "a journal is migrated to another one: give its store too".to_owned(),
+        }),
+        None => Ok(None),
+    }
+}
+
+/// The module that a compiled form is of, if it is of these bytes.
+fn check_compiled(module: Arc<dyn Module>, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
+    let hash = module.info().hash();
+    if hash == ModuleHash::of(wasm) {
+        return Ok(module);
+    }
+    let reason = format!("it was compiled from module {hash}");
+    let source = None;
+    Err(engine_api::Error::Precompiled { reason, source }.into())
 }
 
 /// Refuses a total that one generation alone may exceed.

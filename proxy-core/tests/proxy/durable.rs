@@ -13,7 +13,7 @@ use proxy_core::{
 
 use super::world::{World, add, counter, hash, instance_number, swap, until, value};
 
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 /// An empty journal for a world.
 fn journal(world: &World) -> MemoryJournal {
@@ -270,7 +270,7 @@ fn relaxed_calls_are_acknowledged_at_once_and_flushed_soon_and_at_the_end() {
     });
     assert!(proxy.shutdown());
     drop(proxy);
-    let (proxy, _) = (open(&world, &store.lose_power()), ());
+    let proxy = open(&world, &store.lose_power());
     assert_eq!(value(&proxy, again(&proxy, one)), seen);
 }
 
@@ -563,8 +563,8 @@ fn a_checkpoint_that_diverges_is_passed_over() {
     let last = proxy.call("chain_step", args![2_i64]).unwrap();
     drop(proxy);
     // Somebody puts the older state in the newer one's place, with good hashes.
-    let list = store.checkpoints().unwrap();
-    let [newer, older] = [&list[0].file, &list[1].file].map(|file| folder.path().join(file));
+    let kept = store.checkpoints().unwrap();
+    let [newer, older] = [&kept[0].file, &kept[1].file].map(|file| folder.path().join(file));
     std::fs::remove_file(&newer).unwrap();
     std::fs::copy(&older, &newer).unwrap();
     world.events.clear();
