@@ -250,7 +250,7 @@ impl JournalStore for RedbJournal {
         self.owned(epoch)?.truncate(checkpoints)
     }
 
-    /// Tries to make a file of [`ROOM`] bytes beside the records. It is not flushed: a failed flush
+    /// Tries to make a file of 1 MiB beside the records. It is not flushed: a failed flush
     /// of a file that nobody needs must not stop the journal.
     fn has_room(&self) -> Result<(), StoreError> {
         drop(self.running()?);
