@@ -15,7 +15,10 @@ fn instance(engine: &EngineUnderTest, wasm: &[u8]) -> Box<dyn Instance> {
 fn is_typed(error: &Error) -> bool {
     matches!(
         error,
-        Error::InvalidModule { .. } | Error::Unsupported { .. } | Error::Limit { .. }
+        Error::InvalidModule { .. }
+            | Error::Unsupported { .. }
+            | Error::Limit { .. }
+            | Error::ModuleLimit { .. }
     )
 }
 
