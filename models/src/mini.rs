@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proxy_core::{Fault, Identity, JournalStore, MemoryJournal, Position};
 
-use crate::committer::{Committer, Durability};
+use crate::committer::{Committer, Durability, JournalQueue};
 use crate::journal::Positions;
 use crate::lane::{Lane, LaneGuard};
 use crate::locking::lock;
@@ -77,7 +77,8 @@ impl Mini {
         let head = store.head().expect("it runs");
         let none = (SequenceNumber::ZERO, Positions::default());
         let shared: Arc<dyn JournalStore> = Arc::new(store.clone());
-        let committer = Committer::start(shared, Durability::Durable, head, none, |_| ());
+        let how = (Durability::Durable, JournalQueue::default());
+        let committer = Committer::start(shared, how, head, none, |_| ());
         Arc::new(Self {
             active: Mutex::new(Generation::new(Guest::new())),
             turns: Turns::default(),
@@ -94,7 +95,7 @@ impl Mini {
 
     /// A journaled call. Returns once it is acknowledged.
     fn call(&self, arg: u8) -> Result<(), Error> {
-        self.committer.check()?;
+        let _admitted = self.committer.admit()?;
         loop {
             let generation = self.active();
             let Some(mut guest) = generation.enter() else {

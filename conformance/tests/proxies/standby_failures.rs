@@ -103,8 +103,8 @@ fn other_results_are_a_divergence_that_names_everything(engine: &EngineUnderTest
         (divergence.export.as_str(), divergence.what),
         ("tell", DivergenceKind::Results)
     );
-    assert_eq!(divergence.expected, "object #2.0, I32(1)");
-    assert_eq!(divergence.got, "object #2.0, I32(0)");
+    assert_eq!(divergence.expected, "object #2.0, 1");
+    assert_eq!(divergence.got, "object #2.0, 0");
     assert!(error.to_string().contains("entry #2 (`tell`)"), "{error}");
 }
 
