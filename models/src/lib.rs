@@ -16,6 +16,10 @@ mod check;
 mod planted;
 mod sync;
 
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names are public in the core, where the lint lets them be"
+)]
 #[path = "../../proxy-core/src/committer.rs"]
 mod committer;
 #[path = "../../proxy-core/src/gate.rs"]
