@@ -157,7 +157,7 @@ impl Upkeep {
     /// What a durable checkpoint is due of.
     fn due_to_keep(
         &self,
-        state: &State,
+        state: &mut State,
         committer: &Committer,
         now: Instant,
     ) -> Option<DurableCheckpoint> {
@@ -172,8 +172,12 @@ impl Upkeep {
                     return None;
                 }
                 let bytes = committer.store().bytes().ok()?;
-                let is_due = bytes >= state.keeper.bytes_after.saturating_add(GROWTH);
-                is_due.then(|| self.to_keep(state)).flatten()
+                if bytes >= state.keeper.bytes_after.saturating_add(GROWTH) {
+                    return self.to_keep(state);
+                }
+                // The question reads the disk, and ticks can be close.
+                state.keeper.rest_until = Some(now + REST);
+                None
             }
         }
     }
@@ -181,14 +185,15 @@ impl Upkeep {
     /// What the next durable checkpoint has, if it has more than the last one.
     fn to_keep(&self, state: &State) -> Option<DurableCheckpoint> {
         let durable = self.shared.journal.durable();
-        let journal = self.shared.journal.lock();
         let (sequence, kept) = match state.checkpoints.base() {
             Some(base) => (base.sequence, Kept::Checkpoint(Arc::clone(base))),
             None if state.checkpoints.history() == History::Checkpoint => return None,
             None => {
-                let mut entries = journal.after(SequenceNumber::ZERO, usize::MAX);
+                // In slices, so calls append meanwhile. What came after `durable` is left out.
+                let mut entries = self.shared.journal.entries();
                 entries.truncate(entries.partition_point(|entry| entry.sequence <= durable));
-                (durable.min(journal.last()), Kept::Entries(entries))
+                let last = self.shared.journal.size.last();
+                (durable.min(last), Kept::Entries(entries))
             }
         };
         if sequence <= state.keeper.kept || sequence > durable {
@@ -196,7 +201,7 @@ impl Upkeep {
         }
         Some(DurableCheckpoint {
             state: kept,
-            notes: journal.notes_at(sequence),
+            notes: self.shared.journal.lock().notes_at(sequence),
         })
     }
 
