@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Capabilities, Error, HostState, Imports, Instance, Limits, MemoryType, ModuleInfo, Precompiled,
-    SharedMemory, Snapshot,
+    Capabilities, Error, GlobalIndex, HostState, Imports, Instance, Limits, MemoryType, ModuleInfo,
+    Precompiled, SharedMemory, Snapshot,
 };
 
 /// The name of an engine: its runtime and its compiler, as in `wasmtime.cranelift`.
@@ -38,6 +38,27 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// compiler, configuration, and the processor's features. Two engines with the same fingerprint
     /// can load each other's precompiled modules.
     fn fingerprint(&self) -> String;
+
+    /// Reads names and types of a module as [`Engine::compile`] would give them, where that is
+    /// possible without compiling: mistakes in what is given to a module can then be told before a
+    /// long compilation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::compile`], which may refuse more.
+    fn read(&self, wasm: &[u8]) -> Result<Arc<ModuleInfo>, Error> {
+        Ok(Arc::clone(self.compile(wasm)?.info()))
+    }
+
+    /// Compares what is given to a module with its imports, as [`Engine::read`] shows them, before
+    /// anything is compiled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Import`], which names all that are missing or of another type.
+    fn check_imports(&self, info: &ModuleInfo, imports: &Imports) -> Result<(), Error> {
+        imports.check_all(info)
+    }
 
     /// Compiles a core module from its binary form.
     ///
@@ -124,6 +145,18 @@ pub trait Module: Send + Sync + fmt::Debug {
     ///
     /// [`Error::InvalidModule`].
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error>;
+
+    /// The global that holds the guest's stack pointer, if the module's own code shows which one it
+    /// is: compilers of C and Rust keep a shadow stack in the linear memory. `wasm` is the module's
+    /// bytes. The call may read all of the code.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidModule`].
+    fn stack_pointer(&self, wasm: &[u8]) -> Result<Option<GlobalIndex>, Error> {
+        let _ = wasm;
+        Ok(None)
+    }
 
     /// Makes an instance in the state of a snapshot, which may have been taken on another engine.
     /// The start function does not run, and no host function is called. The memories share the

@@ -138,6 +138,13 @@ pub enum Error {
     #[error("guest trapped: {0}")]
     Trap(Trap),
 
+    /// The guest ended itself, as a program does that calls `exit`. Its instance's state is lost.
+    #[error("the guest exited with code {code}")]
+    Exit {
+        /// The code that it gave.
+        code: u32,
+    },
+
     /// A host function failed, which ended the call.
     #[error("host function `{module}` `{name}` failed")]
     Host {

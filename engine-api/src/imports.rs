@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::{
-    Caller, Error, ExternType, FuncType, GlobalType, MemoryType, ModuleInfo, SharedMemory,
+    Caller, Error, ExternType, FuncType, GlobalType, Import, MemoryType, ModuleInfo, SharedMemory,
     TableType, Val, ValType,
 };
 
@@ -20,9 +20,107 @@ pub struct HostFunc {
     name: Arc<str>,
     ty: FuncType,
     function: Arc<Function>,
+    repeatable: bool,
+    is_local: bool,
+    observer: Option<Arc<dyn ReplayObserver>>,
+}
+
+/// The part that a host has in the replays of its functions. A replay never calls a host function:
+/// its results, and the bytes that it wrote, come from the journal.
+///
+/// The journal has the addresses of the instance in which a call was first made. In another instance
+/// an object may lie elsewhere, so a host whose functions take pointers says what belongs where. And
+/// a host that keeps state of its own, such as open files, makes that state again in a new process,
+/// from what it sees here.
+pub trait ReplayObserver: Send + Sync {
+    /// The arguments that a replay compares with the recorded ones: those that are the same in every
+    /// instance, without addresses.
+    fn comparable(&self, function: &HostFunc, args: &[Val]) -> Vec<Val>;
+
+    /// Writes again what the function had written, in the order in which it was `written`, to the
+    /// places that these arguments mean in this instance.
+    ///
+    /// # Errors
+    ///
+    /// It does not fit there. The replay ends as a divergence.
+    fn rewrite(
+        &self,
+        function: &HostFunc,
+        caller: &mut dyn Caller,
+        args: &[Val],
+        written: &[&[u8]],
+    ) -> Result<(), Error>;
+
+    /// A replay has answered a call of `function` from the journal. The guest's memory is as it was
+    /// when the function had returned. `note` is what the call had [noted](Caller::note), empty if
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// Reading the guest's memory failed. The replay ends as a divergence.
+    fn replayed(
+        &self,
+        function: &HostFunc,
+        caller: &mut dyn Caller,
+        args: &[Val],
+        results: &[Val],
+        note: &[u8],
+    ) -> Result<(), Error>;
+
+    /// The state of the guest was made from a checkpoint of another process. What the host did
+    /// before it will not be replayed.
+    fn restored(&self);
 }
 
 impl HostFunc {
+    /// A host function, for [`Imports::define`]; [`Imports::func`] says what it has to keep to.
+    pub fn new<F>(module: &str, name: &str, ty: FuncType, function: F) -> Self
+    where
+        F: Fn(&mut dyn Caller, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
+    {
+        Self {
+            module: module.into(),
+            name: name.into(),
+            ty,
+            function: Arc::new(function),
+            repeatable: false,
+            is_local: false,
+            observer: None,
+        }
+    }
+
+    /// The same import as one that may run twice without harm, such as a clock: a call that used
+    /// only such functions can be repeated after a trap. A policy that names the import overrides
+    /// this.
+    #[must_use]
+    pub fn repeatable(self) -> Self {
+        Self {
+            repeatable: true,
+            ..self
+        }
+    }
+
+    /// Whether it was declared as [repeatable](HostFunc::repeatable).
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    /// The same import, with an observer of its replays.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn ReplayObserver>) -> Self {
+        Self {
+            observer: Some(observer),
+            ..self
+        }
+    }
+
+    /// Who wants to know of its replays.
+    #[must_use]
+    pub fn observer(&self) -> Option<&Arc<dyn ReplayObserver>> {
+        self.observer.as_ref()
+    }
+
     /// The type it was declared with.
     #[must_use]
     pub fn ty(&self) -> &FuncType {
@@ -39,6 +137,12 @@ impl HostFunc {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it touches nothing but the instance that calls it: see [`Imports::local_func`].
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// The same import with another function behind it. The proxy puts its recorder between the
@@ -61,8 +165,8 @@ impl HostFunc {
     ///
     /// # Errors
     ///
-    /// The function's error: an [`Error::Trap`] (its own, or of a nested call) as it is, and every
-    /// other error as the source of [`Error::Host`]; [`Error::HostPanicked`].
+    /// The function's error: an [`Error::Trap`] (its own, or of a nested call) or [`Error::Exit`] as
+    /// it is, and every other error as the source of [`Error::Host`]; [`Error::HostPanicked`].
     pub fn invoke(
         &self,
         caller: &mut dyn Caller,
@@ -72,9 +176,12 @@ impl HostFunc {
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.function)(caller, args, results)));
         match outcome {
             Ok(Ok(())) => self.check_results(results),
-            Ok(Err(error @ (Error::Trap(_) | Error::Host { .. } | Error::HostPanicked { .. }))) => {
-                Err(error)
-            }
+            Ok(Err(
+                error @ (Error::Trap(_)
+                | Error::Exit { .. }
+                | Error::Host { .. }
+                | Error::HostPanicked { .. }),
+            )) => Err(error),
             Ok(Err(error)) => Err(self.failed(error)),
             Err(panic) => Err(Error::HostPanicked {
                 module: self.module.to_string(),
@@ -136,8 +243,7 @@ pub enum Extern {
 
 /// Everything that the host gives a module, by module name and name.
 ///
-/// WASI will be one more kind of entry here: a namespace that the engine's own implementation
-/// serves. Until then a WASI import is missing like any other, and the error names it.
+/// The functions of WASI are host functions like others; the crate `wasi` gives them.
 ///
 /// ```
 /// use engine_api::{Error, FuncType, Imports, Val, ValType};
@@ -180,11 +286,41 @@ impl Imports {
     where
         F: Fn(&mut dyn Caller, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
     {
+        self.host_func(module, name, ty, function, false)
+    }
+
+    /// As [`Imports::func`], for a function that touches nothing but the instance that calls it:
+    /// what it gives and what it does depend on its arguments and on that instance alone. The proxy
+    /// does not record its calls, and a replay runs it again, as it runs the guest's own code. A
+    /// standby may have it called with other arguments than the active generation did, or less
+    /// often: its memory has another size.
+    pub fn local_func<F>(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        function: F,
+    ) -> &mut Self
+    where
+        F: Fn(&mut dyn Caller, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
+    {
+        self.host_func(module, name, ty, function, true)
+    }
+
+    fn host_func<F>(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        function: F,
+        is_local: bool,
+    ) -> &mut Self
+    where
+        F: Fn(&mut dyn Caller, &[Val], &mut [Val]) -> Result<(), Error> + Send + Sync + 'static,
+    {
         let function = HostFunc {
-            module: module.into(),
-            name: name.into(),
-            ty,
-            function: Arc::new(function),
+            is_local,
+            ..HostFunc::new(module, name, ty, function)
         };
         self.define(module, name, Extern::Func(function))
     }
@@ -205,11 +341,21 @@ impl Imports {
     }
 
     /// Adds every import of the module that is still missing: functions that fail when called, with
-    /// the import's name in the error, and fresh memories, tables and globals of the smallest type
-    /// that fits. The host then need not write imports that the module never uses.
+    /// the import's name in the error, and fresh memories and tables of the smallest type that fits.
+    /// The host then need not write imports that the module never uses. A global stays missing: the
+    /// module reads its value, and nobody can know it.
     pub fn stub_missing(&mut self, info: &ModuleInfo) -> &mut Self {
+        self.stub_missing_where(info, |_| true)
+    }
+
+    /// As [`Imports::stub_missing`], for the imports that `is_stub` chooses.
+    pub fn stub_missing_where(
+        &mut self,
+        info: &ModuleInfo,
+        is_stub: impl Fn(&Import) -> bool,
+    ) -> &mut Self {
         for import in info.imports() {
-            if self.get(&import.module, &import.name).is_some() {
+            if self.get(&import.module, &import.name).is_some() || !is_stub(import) {
                 continue;
             }
             let (module, name) = (&import.module, &import.name);
@@ -226,14 +372,44 @@ impl Imports {
                 ExternType::Table(ty) => {
                     self.define(module, name, Extern::Table(*ty));
                 }
-                ExternType::Global(ty) => {
-                    self.define(module, name, Extern::Global(*ty, Val::zero(ty.value)));
-                }
-                // A shared memory belongs to an engine, and a tag cannot be given at all.
-                ExternType::Memory(_) | ExternType::Tag => {}
+                // A global's value is the module's business, a shared memory belongs to an engine,
+                // and a tag cannot be given at all.
+                ExternType::Global(_) | ExternType::Memory(_) | ExternType::Tag => {}
             }
         }
         self
+    }
+
+    /// Compares the entries with all imports of a module, before anything is made of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Import`] for the first that is missing or of another type; its reason names all
+    /// others, up to 20.
+    pub fn check_all(&self, info: &ModuleInfo) -> Result<(), Error> {
+        const NAMED: usize = 20;
+        let refused = info.imports().iter().filter_map(|import| {
+            let error = self.resolve(import).err()?;
+            Some((format!("`{}` `{}`", import.module, import.name), error))
+        });
+        let mut refused: Vec<_> = refused.collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let (_, mut first) = refused.swap_remove(0);
+        let others: Vec<String> = refused.into_iter().map(|(name, _)| name).collect();
+        if let (Error::Import { reason, .. }, false) = (&mut first, others.is_empty()) {
+            let named = others.iter().take(NAMED).cloned().collect::<Vec<_>>();
+            let more = others.len().saturating_sub(NAMED);
+            reason.push_str("; so are ");
+            reason.push_str(&named.join(", "));
+            if more > 0 {
+                reason.push_str(", and ");
+                reason.push_str(&more.to_string());
+                reason.push_str(" more");
+            }
+        }
+        Err(first)
     }
 
     /// For engines: the entries for all imports of a module, in the module's order.
@@ -251,11 +427,14 @@ impl Imports {
     /// # Errors
     ///
     /// [`Error::Import`] if it is missing or of another type.
-    pub fn resolve(&self, import: &crate::Import) -> Result<&Extern, Error> {
+    pub fn resolve(&self, import: &Import) -> Result<&Extern, Error> {
         let Some(given) = self.get(&import.module, &import.name) else {
             let wasi = import.module.starts_with("wasi_");
             return Err(import.refused(if wasi {
-                "WASI is not provided yet: build the guest without it, or give the host function"
+                "missing: WASI preview 1 is given by `wasi::Wasi::add_to` and by `wasm-proxy run`; \
+                 another version of WASI has to be given in the imports"
+            } else if import.module == "wasm-proxy" {
+                "missing: start from the imports of `bindgen_host::system()`"
             } else {
                 "missing: give it in the imports"
             }));

@@ -31,6 +31,14 @@ pub trait Caller {
     /// early.
     fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error>;
 
+    /// Whether the call in flight may go on, for host functions that wait: they ask every few
+    /// milliseconds, and return the error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Trap`]: [`crate::Trap::DeadlineExceeded`] or [`crate::Trap::Interrupted`].
+    fn may_go_on(&self) -> Result<(), Error>;
+
     /// The size of a linear memory in bytes.
     ///
     /// # Errors
@@ -55,6 +63,11 @@ pub trait Caller {
     /// [`Error::OutOfBounds`], with nothing written; [`Error::NoSuchExport`].
     fn memory_write(&mut self, memory: MemoryIndex, offset: u64, bytes: &[u8])
     -> Result<(), Error>;
+
+    /// Keeps bytes with the record of a host function's call, for the host's own part in replays:
+    /// [`crate::ReplayObserver::replayed`] is given them. The guest does not see them. A call has
+    /// one note, the first. Where nothing is recorded, nothing is kept.
+    fn note(&mut self, _bytes: &[u8]) {}
 
     /// Grows a linear memory by `pages_delta` pages and returns how many it had. The same limits
     /// apply as for the guest.
@@ -121,6 +134,11 @@ pub trait Caller {
 macro_rules! delegate_caller {
     ($field:ident: $($method:ident),+ $(,)?) => {
         $($crate::delegate_caller!(@$method $field);)+
+    };
+    (@may_go_on $field:ident) => {
+        fn may_go_on(&self) -> Result<(), $crate::Error> {
+            self.$field.may_go_on()
+        }
     };
     (@memory_size $field:ident) => {
         $crate::delegate_caller!(@ self (&self) $field memory_size(
@@ -211,6 +229,20 @@ pub trait Instance: Caller + Send {
     /// A shared memory counts for itself, with its latest refusal to any of its instances, if the
     /// runtime reports that at all.
     fn growth_refused(&mut self) -> Option<u64>;
+
+    /// The value of a mutable global of numbers, exported or not, by its index in the module's
+    /// bytes: to watch what a guest keeps for itself, such as its stack pointer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchExport`] for any other index, and from an engine that reaches exported
+    /// globals alone.
+    fn watched_global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
+        Err(Error::NoSuchExport {
+            kind: "global",
+            name: global.0.to_string(),
+        })
+    }
 
     /// A handle with which other threads can end the instance's calls.
     ///

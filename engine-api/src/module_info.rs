@@ -259,6 +259,33 @@ impl ModuleInfo {
         value.check_type(ty.value)
     }
 
+    /// The function `_initialize` of a *reactor*: a library of WASI or Emscripten, whose
+    /// constructors run there. An engine calls it once in each fresh instance, after the start
+    /// function and before anything else, and never in a restored one. A module with a `_start` is a
+    /// command and has none.
+    #[must_use]
+    pub fn initializer(&self) -> Option<FuncIndex> {
+        match self.command() {
+            Some(_) => None,
+            None => self.entry_point("_initialize"),
+        }
+    }
+
+    /// The function `_start` of a *command*: a WASI program that runs once from its beginning to its
+    /// end.
+    #[must_use]
+    pub fn command(&self) -> Option<FuncIndex> {
+        self.entry_point("_start")
+    }
+
+    fn entry_point(&self, name: &str) -> Option<FuncIndex> {
+        let Some(ExportKind::Func(index)) = self.export(name).map(|export| export.kind) else {
+            return None;
+        };
+        let ty = &self.functions[index.0 as usize].ty;
+        (ty.params().is_empty() && ty.results().is_empty()).then_some(index)
+    }
+
     /// Whether the module has a start function.
     #[must_use]
     pub fn has_start(&self) -> bool {

@@ -54,6 +54,13 @@ impl Trap {
         )
     }
 
+    /// Whether a guest whose allocator has nothing left ends like this: it aborts, or writes to the
+    /// null pointer that it was given and did not look at.
+    #[must_use]
+    pub fn may_be_allocation(self) -> bool {
+        matches!(self, Trap::Unreachable | Trap::MemoryOutOfBounds)
+    }
+
     /// A short stable name for metrics and reports, in snake case.
     #[must_use]
     pub fn name(self) -> &'static str {

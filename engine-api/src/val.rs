@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, ValType};
+use crate::{Error, JsValue, ValType};
 
 /// A value, as bits: floats keep their NaN payload through every conversion, and equality is
 /// equality of bits.
@@ -194,11 +194,14 @@ impl fmt::Debug for ExternRef {
 
 /// An error value that a guest returned. A host that understands such values puts one into an
 /// [`ExternRef`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct GuestError {
     /// The message of the guest's error.
     pub message: String,
+    /// The value that the guest gave as an error, where it means something outside of the guest: an
+    /// error of some class, or a text.
+    pub thrown: Option<JsValue>,
 }
 
 #[cfg(test)]
