@@ -22,6 +22,11 @@ impl Caller for WasmerInstance {
         self.state().call(func, args, results)
     }
 
+    fn may_go_on(&self) -> Result<(), Error> {
+        let reason = self.state().watched.kill();
+        reason.map_or(Ok(()), |trap| Err(Error::Trap(trap)))
+    }
+
     fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
         Ok(self.memory(memory)?.bytes())
     }

@@ -47,12 +47,19 @@ impl InstanceState {
         failed.map_or(Ok(()), |error| Err(self.instantiation_error(error)))
     }
 
-    /// Fills memories and tables, and runs the module's start function.
+    /// Fills memories and tables, and runs the module's start function and its initializer.
     pub(crate) fn start(&self) -> Result<(), Error> {
         self.fill(true)?;
-        let Some(name) = &self.compiled.start else {
-            return Ok(());
-        };
+        if let Some(name) = &self.compiled.start {
+            self.run_start(name)?;
+        }
+        match self.compiled.info.initializer() {
+            Some(initialize) => self.call(initialize, &[], &mut []),
+            None => Ok(()),
+        }
+    }
+
+    fn run_start(&self, name: &str) -> Result<(), Error> {
         let Callee(callee) = self.find(name);
         // A start function has no parameters and no results, but wasmer needs a place for them.
         let mut values = [RawValue::default()];

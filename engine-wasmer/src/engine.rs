@@ -142,6 +142,12 @@ impl Engine for Wasmer {
         self.settings.fingerprint.clone()
     }
 
+    fn read(&self, wasm: &[u8]) -> Result<Arc<ModuleInfo>, Error> {
+        let info = module_bytes::parse_within(wasm, &self.settings.config.module)?;
+        self.settings.check_imports(&info)?;
+        Ok(Arc::new(info))
+    }
+
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {
         let info = module_bytes::parse_within(wasm, &self.settings.config.module)?;
         let instrumented = Instrumented::new(wasm, &info)?;

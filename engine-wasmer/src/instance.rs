@@ -4,7 +4,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use engine_api::{
-    Error, FuncIndex, Instance, Interrupter, Limits, MemoryMeter, NumericType, Slot, Snapshot,
+    Error, FuncIndex, GlobalIndex, Instance, Interrupter, Limits, MemoryMeter, NumericType, Slot,
+    Snapshot, Val,
 };
 
 use crate::compiled::Compiled;
@@ -85,6 +86,20 @@ impl Instance for WasmerInstance {
 
     fn growth_refused(&mut self) -> Option<u64> {
         self.state().take_refused()
+    }
+
+    fn watched_global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
+        let state = self.state();
+        let ty = state.compiled.info.globals().get(global.0 as usize);
+        match ty {
+            Some(ty) if ty.mutable && !ty.value.is_reference() => {
+                Ok(state.value(state.any_global(global), ty.value))
+            }
+            _ => Err(Error::NoSuchExport {
+                kind: "global",
+                name: global.0.to_string(),
+            }),
+        }
     }
 
     fn interrupter(&self) -> Result<Interrupter, Error> {

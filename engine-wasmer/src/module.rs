@@ -100,6 +100,10 @@ impl Module for WasmerModule {
         Ok(())
     }
 
+    fn stack_pointer(&self, wasm: &[u8]) -> Result<Option<engine_api::GlobalIndex>, Error> {
+        module_bytes::stack_pointer(wasm)
+    }
+
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {
         let obstacles = module_bytes::obstacles(wasm)?;
         Ok(obstacles.iter().map(ToString::to_string).collect())

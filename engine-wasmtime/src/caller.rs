@@ -236,6 +236,10 @@ impl<S: FindExport> Caller for GuestAccess<S> {
         in_time
     }
 
+    fn may_go_on(&self) -> Result<(), Error> {
+        self.state().clock.check()
+    }
+
     fn memory_size(&self, memory: MemoryIndex) -> Result<u64, Error> {
         let size = match self.memory(memory)? {
             Memory::Unshared(memory) => memory.data_size(&self.0),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use engine_api::{
     Capabilities, Engine, EngineConfig, EngineId, Error, MemoryType, Module, ModuleHash,
-    Precompiled, SharedMemory,
+    ModuleInfo, Precompiled, SharedMemory,
 };
 use module_bytes::Instrumented;
 
@@ -188,6 +188,10 @@ impl Engine for Wasmtime {
 
     fn fingerprint(&self) -> String {
         self.0.fingerprint.clone()
+    }
+
+    fn read(&self, wasm: &[u8]) -> Result<Arc<ModuleInfo>, Error> {
+        module_bytes::parse_within(wasm, &self.0.config.module).map(Arc::new)
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {

@@ -1,7 +1,8 @@
 //! An instance, as its owner sees it.
 
 use engine_api::{
-    Error, FuncIndex, Instance, Interrupter, MemoryMeter, NumericType, Slot, Snapshot,
+    Error, FuncIndex, GlobalIndex, Instance, Interrupter, MemoryMeter, NumericType, Slot, Snapshot,
+    Val,
 };
 use wasmtime::Store;
 
@@ -31,6 +32,10 @@ impl Instance for GuestAccess<Store<State>> {
 
     fn growth_refused(&mut self) -> Option<u64> {
         self.0.data().limiter.meter.take_refused()
+    }
+
+    fn watched_global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
+        self.any_global(global)
     }
 
     fn interrupter(&self) -> Result<Interrupter, Error> {

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use engine_api::{Error, Imports, Instance, Limits, Module, ModuleInfo, Precompiled, Snapshot};
+use engine_api::{
+    Caller, Error, GlobalIndex, Imports, Instance, Limits, Module, ModuleInfo, Precompiled,
+    Snapshot,
+};
 use module_bytes::Instrumented;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -107,11 +110,19 @@ impl Module for CompiledModule {
         if let Some(start) = &self.exports.start {
             guest.start(start).map_err(start_failed)?;
         }
+        if let Some(initialize) = self.info.initializer() {
+            let initialized = guest.call(initialize, &[], &mut []);
+            initialized.map_err(start_failed)?;
+        }
         Ok(Box::new(guest))
     }
 
     fn snapshots(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn stack_pointer(&self, wasm: &[u8]) -> Result<Option<GlobalIndex>, Error> {
+        module_bytes::stack_pointer(wasm)
     }
 
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {

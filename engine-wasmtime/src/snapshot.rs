@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine_api::{
     Attachments, Error, GlobalIndex, Held, MemoryImage, MemoryIndex, PAGE_BYTES, Snapshot,
-    SnapshotParts, ValType,
+    SnapshotParts, Val, ValType,
 };
 use memory_image::Region;
 use wasmtime::{Extern, Global, RootScope, Store};
@@ -125,6 +125,33 @@ impl GuestAccess<Store<State>> {
 
     fn global_type(&self, global: GlobalIndex) -> ValType {
         self.0.data().info.globals()[global.0 as usize].value
+    }
+
+    /// The value of a mutable global of numbers, exported or not.
+    pub(crate) fn any_global(&mut self, index: GlobalIndex) -> Result<Val, Error> {
+        let state = self.0.data();
+        let info = Arc::clone(&state.info);
+        let exports = Arc::clone(&state.exports);
+        let no_such = || Error::NoSuchExport {
+            kind: "global",
+            name: index.0.to_string(),
+        };
+        let ty = info.globals().get(index.0 as usize);
+        if ty.is_none_or(|ty| !ty.mutable || ty.value.is_reference()) {
+            return Err(no_such());
+        }
+        let global = if (index.0 as usize) < info.imported_globals() {
+            state.globals[index.0 as usize]
+        } else {
+            let mut own = exports.own_globals.iter();
+            let export = own.find(|(own, _)| *own == index);
+            let (_, export) = export.ok_or_else(no_such)?;
+            self.0.find_export(export).and_then(Extern::into_global)
+        };
+        let global = global.ok_or_else(no_such)?;
+        let mut store = RootScope::new(&mut self.0);
+        let value = global.get(&mut store);
+        convert::from_wasmtime(&mut store, &value)
     }
 
     /// Every mutable global, exported or not.

@@ -24,7 +24,7 @@ mod list;
 use std::sync::Arc;
 
 use bindgen_host::{BindgenHost, Options};
-use engine_api::{Engine, EngineConfig, ModuleInfo};
+use engine_api::{Engine, EngineConfig, ModuleInfo, ModuleLimits};
 
 pub use error::Error;
 use list::listing;
@@ -107,8 +107,17 @@ pub fn default_engine() -> Result<Arc<dyn Engine>, Error> {
 ///
 /// As [`engine`].
 pub fn hosting_engine(name: &str, options: Options) -> Result<Arc<dyn Engine>, Error> {
+    hosting_engine_within(name, options, ModuleLimits::default())
+}
+
+fn hosting_engine_within(
+    name: &str,
+    options: Options,
+    module: ModuleLimits,
+) -> Result<Arc<dyn Engine>, Error> {
     let engine = find(name)?.make(&EngineConfig {
         stack_bytes_max: BINDGEN_STACK_BYTES_MAX,
+        module,
         ..EngineConfig::default()
     })?;
     Ok(Arc::new(BindgenHost::new(engine, options)))
@@ -125,11 +134,27 @@ pub fn engine_for(
     info: &ModuleInfo,
     options: Options,
 ) -> Result<Arc<dyn Engine>, Error> {
+    engine_within(name, info, options, ModuleLimits::default())
+}
+
+/// As [`engine_for`], for modules within other limits.
+///
+/// # Errors
+///
+/// As [`engine`].
+pub fn engine_within(
+    name: &str,
+    info: &ModuleInfo,
+    options: Options,
+    module: ModuleLimits,
+) -> Result<Arc<dyn Engine>, Error> {
     if bindgen_host::is_bindgen(info) {
-        hosting_engine(name, options)
-    } else {
-        engine(name)
+        return hosting_engine_within(name, options, module);
     }
+    find(name)?.make(&EngineConfig {
+        module,
+        ..EngineConfig::default()
+    })
 }
 
 #[cfg(test)]
