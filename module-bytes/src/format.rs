@@ -32,6 +32,12 @@ pub(crate) fn refuse_other_formats(wasm: &[u8]) -> Result<(), Error> {
     if wasm.starts_with(b"\0asm") {
         return Ok(());
     }
+    if wasm.starts_with(&[0x1f, 0x8b]) {
+        return refuse("this is compressed with gzip; decompress it with `gunzip`");
+    }
+    if wasm.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return refuse("this is compressed with Zstandard; decompress it with `unzstd`");
+    }
     let text = wasm.trim_ascii_start();
     if text.starts_with(b"(") || text.starts_with(b";;") {
         return refuse("this is the text format; convert it with `wat2wasm` or `wasm-tools parse`");

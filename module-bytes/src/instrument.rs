@@ -13,7 +13,7 @@
 //! drops, is copied byte for byte, and runs exactly as before.
 
 mod drops;
-mod layout;
+pub(crate) mod layout;
 mod references;
 
 use std::borrow::Cow;

@@ -46,13 +46,13 @@ pub(super) struct Place {
 
 /// The places of all sections but the custom ones.
 #[derive(Debug, Default)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     places: Vec<Place>,
 }
 
 impl Layout {
     /// Notes a section. `contents` come after its identifier and size.
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         wasm: &[u8],
         id: u8,
@@ -96,27 +96,27 @@ impl Layout {
 
 /// Items for the end of a section, encoded.
 #[derive(Debug, Default)]
-pub(super) struct Items {
-    pub(super) bytes: Vec<u8>,
-    pub(super) count: usize,
+pub(crate) struct Items {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: usize,
 }
 
 /// A part of the binary, and what comes in its place.
 #[derive(Debug)]
-pub(super) struct Edit {
+pub(crate) struct Edit {
     pub(super) place: Range<usize>,
     pub(super) bytes: Vec<u8>,
 }
 
 /// A copy of the binary that is being made.
-pub(super) struct Rewrite<'a> {
+pub(crate) struct Rewrite<'a> {
     wasm: &'a [u8],
     layout: &'a Layout,
     edits: Vec<Edit>,
 }
 
 impl<'a> Rewrite<'a> {
-    pub(super) fn new(wasm: &'a [u8], layout: &'a Layout) -> Self {
+    pub(crate) fn new(wasm: &'a [u8], layout: &'a Layout) -> Self {
         Self {
             wasm,
             layout,
@@ -126,7 +126,7 @@ impl<'a> Rewrite<'a> {
 
     /// Adds items to the end of a section, which is made if it is missing, and changes some of its
     /// own. `what` names the items in the refusal.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         id: SectionId,
         what: &str,
@@ -187,7 +187,7 @@ impl<'a> Rewrite<'a> {
 
     /// The copy. Sections must have been changed in their order, because two new ones can belong
     /// to one place.
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         let added: usize = self.edits.iter().map(|edit| edit.bytes.len()).sum();
         let mut rewritten = Vec::with_capacity(self.wasm.len() + added);
         copy(self.wasm, 0..self.wasm.len(), &self.edits, &mut rewritten);
