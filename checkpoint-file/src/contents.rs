@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use engine_api::MemoryImage;
+use memory_image::ImageView;
 
 use crate::encoding::Memory;
 use crate::{Error, Part};
@@ -13,8 +14,9 @@ use crate::{Error, Part};
 /// The bytes under one hash.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
 
-/// The bytes that are read at a time. They stay in a processor's own cache.
-const READ_BYTES: usize = 256 << 10;
+/// The bytes that are looked at at a time. More take fewer calls of the system; fewer would stay in
+/// a processor's own cache where they have to be copied, which is rare.
+const READ_BYTES: usize = 1 << 20;
 
 /// Hashes the extents of a memory piece by piece.
 #[derive(Default)]
@@ -83,18 +85,33 @@ impl Contents {
         })
     }
 
+    /// The memories with their images.
+    pub(crate) fn memories(&self) -> &[(Memory, MemoryImage)] {
+        &self.memories
+    }
+
     /// Compares the contents with their hashes.
     pub(crate) fn verify(&self) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        self.verify_and_tell(|told| outcome = told);
+        outcome
+    }
+
+    /// The same. Tells the outcome before it gives back the mappings that it has made, which takes
+    /// some milliseconds.
+    pub(crate) fn verify_and_tell(&self, tell: impl FnOnce(Result<(), Error>)) {
         let next = AtomicUsize::new(0);
         let failed = Mutex::new(None);
+        let views = self.memories.iter().map(|(_, image)| image.view());
+        let views: Vec<ImageView<'_>> = views.collect();
         let work = || {
-            let mut buffer = vec![0; READ_BYTES];
+            let mut buffer = Vec::new();
             loop {
                 let piece = next.fetch_add(1, Ordering::Relaxed);
                 if piece >= self.pieces {
                     return;
                 }
-                if let Err(error) = self.verify_piece(piece, &mut buffer) {
+                if let Err(error) = self.verify_piece(piece, &views, &mut buffer) {
                     next.store(self.pieces, Ordering::Relaxed);
                     let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
                     failed.get_or_insert(error);
@@ -111,12 +128,18 @@ impl Contents {
             work();
         });
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        failed.map_or(Ok(()), Err)
+        tell(failed.map_or(Ok(()), Err));
+        drop(views);
     }
 
-    fn verify_piece(&self, piece: usize, buffer: &mut [u8]) -> Result<(), Error> {
+    fn verify_piece(
+        &self,
+        piece: usize,
+        views: &[ImageView<'_>],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         let position = self.firsts.partition_point(|first| *first <= piece) - 1;
-        let (memory, image) = &self.memories[position];
+        let (memory, view) = (&self.memories[position].0, &views[position]);
         let number = piece - self.firsts[position];
         let from = (number * PIECE_BYTES) as u64;
         let mut hasher = blake3::Hasher::new();
@@ -126,9 +149,8 @@ impl Contents {
             let mut at = start;
             while at < start + len {
                 let left = usize::try_from(start + len - at).unwrap_or(usize::MAX);
-                let chunk = &mut buffer[..left.min(READ_BYTES)];
-                let read = image.read(at, chunk);
-                read.map_err(Error::image("read", &self.path))?;
+                let chunk = view.bytes(at, left.min(READ_BYTES), buffer);
+                let chunk = chunk.map_err(Error::image("read", &self.path))?;
                 hasher.update(chunk);
                 at += chunk.len() as u64;
             }

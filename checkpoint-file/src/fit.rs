@@ -9,16 +9,19 @@ type Misfit = Result<(), String>;
 
 /// Every memory of the module is there. None is smaller than it begins, or larger than its code can
 /// address. Its maximum holds when an instance is made, as all limits do.
-pub(crate) fn memories(info: &ModuleInfo, memories: &[Memory]) -> Misfit {
+pub(crate) fn memories<'a>(
+    info: &ModuleInfo,
+    memories: impl Iterator<Item = &'a Memory> + Clone,
+) -> Misfit {
     let types = info.memories();
     if !memories
-        .iter()
+        .clone()
         .map(|memory| memory.index as usize)
         .eq(0..types.len())
     {
         return Err("it has not the module's memories".to_owned());
     }
-    for (memory, ty) in memories.iter().zip(types) {
+    for (memory, ty) in memories.zip(types) {
         let addressable = MemoryType {
             pages_max: None,
             ..*ty

@@ -4,7 +4,7 @@
 //! of the file, in the same process or another one, for the same module on any engine. The memories
 //! are not read into memory: an instance that is restored from the snapshot has them mapped from
 //! the file, copy-on-write. What [`open`] costs is the check of their hashes, on all processors:
-//! [`Check::Later`] puts it off.
+//! [`Check::Later`] puts it off, and with [`Found`] it runs beside the compilation of the module.
 //!
 //! # Who must leave the file alone
 //!
@@ -58,5 +58,5 @@ mod write;
 
 pub use error::{Error, Part};
 pub use header::{ENCODING, LAYOUT};
-pub use open::{Check, Inspected, Opened, inspect, open, open_with};
+pub use open::{Check, Found, Inspected, Opened, inspect, open, open_with};
 pub use write::{Written, write};

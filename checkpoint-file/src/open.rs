@@ -1,6 +1,6 @@
 //! From a file to a snapshot.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_api::{
@@ -35,7 +35,7 @@ pub struct Opened {
     pub notes: Vec<u8>,
     /// The same as [`Written::hash`](crate::Written::hash).
     pub hash: [u8; 32],
-    contents: Contents,
+    contents: Arc<Contents>,
 }
 
 impl Opened {
@@ -70,29 +70,88 @@ pub fn open_with(
     module: &dyn Module,
     check: Check,
 ) -> Result<Opened, Error> {
-    let path = path.as_ref();
-    let read = Read::from(path)?;
-    check_module(path, read.header.module, module)?;
-    let info = module.info();
-    fit::memories(info, &read.memories)
-        .and_then(|()| fit::state(info, &read.state))
-        .map_err(|reason| Error::invalid(path, reason))?;
-    let host = host_state(path, module, read.state.host, &read.host)?;
-    let memories = images(path, &read.file, &read.header, read.memories)?;
-    let snapshot = snapshot(read.header.module, &memories, &read.state);
-    let contents = Contents::new(path, memories)?;
+    let found = Found::read(path)?;
+    let opened = found.open(module)?;
     if check == Check::Before {
-        contents.verify()?;
+        found.verify()?;
     }
-    Ok(Opened {
-        snapshot: match host {
-            Some(host) => snapshot.with_host(host),
-            None => snapshot,
-        },
-        notes: read.notes,
-        hash: read.hash,
-        contents,
-    })
+    Ok(opened)
+}
+
+/// A checkpoint that was found, and of which module is not known yet. Its contents can be checked
+/// meanwhile: that takes as long as a compilation, and needs no module.
+#[derive(Debug)]
+pub struct Found {
+    path: PathBuf,
+    module: ModuleHash,
+    state: State,
+    host: Vec<u8>,
+    notes: Vec<u8>,
+    hash: [u8; 32],
+    contents: Arc<Contents>,
+}
+
+impl Found {
+    /// Reads all but the contents of memories, and compares it with its hashes.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`], but for [`Error::Module`] and [`Error::Host`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let read = Read::from(path)?;
+        let memories = images(path, &read.file, &read.header, read.memories)?;
+        Ok(Self {
+            path: path.to_owned(),
+            module: read.header.module,
+            state: read.state,
+            host: read.host,
+            notes: read.notes,
+            hash: read.hash,
+            contents: Arc::new(Contents::new(path, memories)?),
+        })
+    }
+
+    /// Compares the contents of all memories with their hashes, on all processors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Opened::verify`].
+    pub fn verify(&self) -> Result<(), Error> {
+        self.contents.verify()
+    }
+
+    /// The same, for a thread of its own: tells the outcome before it gives back what it has taken.
+    pub fn verify_and_tell(&self, tell: impl FnOnce(Result<(), Error>)) {
+        self.contents.verify_and_tell(tell);
+    }
+
+    /// Opens it as a state of a module. Whether the contents of memories are right,
+    /// [`Found::verify`] says, on this thread or on another.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Module`], [`Error::Invalid`], [`Error::Host`].
+    pub fn open(&self, module: &dyn Module) -> Result<Opened, Error> {
+        let path = &*self.path;
+        check_module(path, self.module, module)?;
+        let info = module.info();
+        let memories = self.contents.memories();
+        fit::memories(info, memories.iter().map(|(memory, _)| memory))
+            .and_then(|()| fit::state(info, &self.state))
+            .map_err(|reason| Error::invalid(path, reason))?;
+        let host = host_state(path, module, self.state.host, &self.host)?;
+        let snapshot = snapshot(self.module, memories, &self.state);
+        Ok(Opened {
+            snapshot: match host {
+                Some(host) => snapshot.with_host(host),
+                None => snapshot,
+            },
+            notes: self.notes.clone(),
+            hash: self.hash,
+            contents: Arc::clone(&self.contents),
+        })
+    }
 }
 
 /// What a file says of itself, to one who does not have its module.
@@ -119,15 +178,16 @@ pub struct Inspected {
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspected, Error> {
     let path = path.as_ref();
     let read = Read::from(path)?;
+    let (module, bytes) = (read.header.module, read.file.bytes());
     let memories = images(path, &read.file, &read.header, read.memories)?;
     let sizes = memories.iter().map(|(memory, _)| memory.bytes);
     let memory_bytes = sizes.fold(0, u64::saturating_add);
     Contents::new(path, memories)?.verify()?;
     Ok(Inspected {
-        module: read.header.module,
+        module,
         notes: read.notes,
         hash: read.hash,
-        bytes: read.file.bytes(),
+        bytes,
         memory_bytes,
     })
 }

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint_file::{Check, Error, Part, inspect, open, open_with, write};
+use checkpoint_file::{Check, Error, Found, Part, inspect, open, open_with, write};
 use engine_api::{
     DroppedSegments, ExternRef, GlobalIndex, MemoryImage, MemoryIndex, Module, ModuleHash,
     Reference, Snapshot, SnapshotParts, TableIndex, Val,
@@ -440,6 +440,22 @@ fn damage_is_found_later_if_it_is_looked_for_later() {
         error => panic!("{error}"),
     };
     assert_eq!(offset, 0);
+}
+
+#[test]
+fn contents_are_checked_before_there_is_a_module() {
+    let kit = Kit::new();
+    let found = Found::read(kit.path()).unwrap();
+    found.verify().unwrap();
+    let opened = found.open(&kit.module).unwrap();
+    assert_eq!(all_kinds().difference(&opened.snapshot).unwrap(), None);
+    let mut bytes = kit.bytes.clone();
+    bytes[PAGE + 10] ^= 1;
+    let path = kit.folder.path().join("changed");
+    replace(&path, &bytes);
+    let found = Found::read(&path).unwrap();
+    let error = found.verify().unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
 }
 
 #[test]

@@ -70,6 +70,8 @@ mod extents;
 mod file;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod view;
 
 use std::fmt;
 use std::fs::File;
@@ -330,6 +332,19 @@ impl MemoryImage {
         }
     }
 
+    /// A view of the content, for whoever reads much of it. On Linux it copies nothing.
+    #[must_use]
+    pub fn view(&self) -> ImageView<'_> {
+        ImageView {
+            image: self,
+            #[cfg(target_os = "linux")]
+            mapped: match &*self.0 {
+                Backing::Mapped(mapped) => Some(view::MappedView::new(mapped)),
+                Backing::Buffer(_) => None,
+            },
+        }
+    }
+
     /// The blake3 hash of the bytes: equal for equal content, however it is kept.
     ///
     /// # Errors
@@ -389,6 +404,46 @@ impl MemoryImage {
             offset += chunk.len() as u64;
         }
         Ok(())
+    }
+}
+
+/// See [`MemoryImage::view`].
+pub struct ImageView<'a> {
+    image: &'a MemoryImage,
+    #[cfg(target_os = "linux")]
+    mapped: Option<view::MappedView>,
+}
+
+impl ImageView<'_> {
+    /// The bytes of a range. Those that are nowhere as a whole are copied to `copy`.
+    ///
+    /// # Errors
+    ///
+    /// As [`MemoryImage::read`].
+    pub fn bytes<'b>(
+        &'b self,
+        offset: u64,
+        len: usize,
+        copy: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], ImageError> {
+        #[cfg(target_os = "linux")]
+        if let Some(mapped) = &self.mapped
+            && let Ok(from) = usize::try_from(offset)
+            && let Some(to) = from.checked_add(len)
+            && let Some(bytes) = mapped.bytes(from..to)
+        {
+            return Ok(bytes);
+        }
+        // What could not be mapped gives its error here.
+        copy.resize(len, 0);
+        self.image.read(offset, copy)?;
+        Ok(copy)
+    }
+}
+
+impl fmt::Debug for ImageView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ImageView").field(self.image).finish()
     }
 }
 

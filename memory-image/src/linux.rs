@@ -215,6 +215,16 @@ impl Mapped {
         Ok(())
     }
 
+    /// The extents that files hold: the offset in the memory, the length, the file, and the offset in
+    /// it. In the order of their offsets in the memory.
+    pub(crate) fn in_files(&self) -> impl Iterator<Item = (usize, usize, &OwnedFd, u64)> {
+        let extents = self.extents.iter();
+        extents.filter_map(|extent| {
+            let (file, offset) = extent.source.as_ref()?;
+            Some((extent.start, extent.len, &**file, *offset))
+        })
+    }
+
     /// How many different files the extents refer to.
     fn files(&self) -> usize {
         let files = self

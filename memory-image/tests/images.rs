@@ -148,6 +148,61 @@ fn a_buffer_is_written_to_a_file_as_a_mapping_is() {
 }
 
 #[test]
+fn a_view_shows_what_is_read() {
+    let mut memory = Memory::new(64);
+    memory.data()[..40 * PAGE].fill(0x5a);
+    memory.data()[3 * PAGE + 5] = 1;
+    memory.data()[62 * PAGE] = 7;
+    let whole = memory.capture(None);
+    let buffer = MemoryImage::of_bytes(memory.data());
+    for image in [
+        whole.clone(),
+        through_file(&whole, true),
+        through_file(&whole, false),
+        buffer,
+    ] {
+        let view = image.view();
+        let ranges = [
+            (0, 64 * PAGE),
+            (3 * PAGE + 5, 1),
+            (3 * PAGE + 4097, 20_000),
+            (39 * PAGE, 2 * PAGE),
+            (62 * PAGE, 2 * PAGE),
+            (64 * PAGE, 0),
+        ];
+        for (offset, len) in ranges {
+            let mut copy = vec![9; 3];
+            let shown = view.bytes(offset as u64, len, &mut copy).unwrap();
+            assert!(shown == &memory.data()[offset..offset + len], "{offset}");
+        }
+        let mut copy = Vec::new();
+        let outside = view.bytes(64 * PAGE as u64 - 1, 2, &mut copy);
+        assert!(matches!(outside, Err(ImageError::Size { .. })));
+    }
+}
+
+/// A plain access to such a page would end the process.
+#[test]
+fn a_view_of_a_page_that_its_file_has_lost_is_an_error() {
+    let mut memory = Memory::new(64);
+    memory.data().fill(0x5a);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let written = memory.capture(None).write_to(file.as_file(), 0, |_| ());
+    let extents = written.unwrap().extents;
+    let read_only = Permissions::from_mode(0o400);
+    file.as_file().set_permissions(read_only).unwrap();
+    let opened = ImageFile::open(file.path()).unwrap();
+    assert!(opened.is_private());
+    let image = MemoryImage::of_file(&opened, 64 * PAGE as u64, &extents).unwrap();
+    let view = image.view();
+    let mut copy = Vec::new();
+    assert!(view.bytes(0, PAGE, &mut copy).is_ok());
+    file.as_file().set_len(32 * PAGE as u64).unwrap();
+    let lost = view.bytes(40 * PAGE as u64, PAGE, &mut copy);
+    assert!(matches!(lost, Err(ImageError::System { .. })), "{lost:?}");
+}
+
+#[test]
 fn content_in_many_places_is_written_in_few_extents() {
     let mut memory = Memory::new(1024);
     for place in 0..=1024 / 17 {
