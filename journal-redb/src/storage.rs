@@ -159,10 +159,22 @@ impl Storage for Directory {
             Access::Write => file.try_lock(),
         };
         match taken {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(Locked(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// A file that is locked until this is dropped. Closing it is not enough: a process that another
+/// thread is just starting has the file too, until it runs its own program.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // If it fails, closing it is what is left.
+        let _ = self.0.unlock();
     }
 }
 
