@@ -4,6 +4,7 @@ use engine_api::{Caller, Error, ExternRef, FuncIndex, FuncType, Val, ValType};
 
 use crate::error::HostError;
 use crate::facade::Facade;
+use crate::known::{self, Known};
 use crate::realm::Thread;
 use crate::surface::Abi;
 use crate::system::{Level, System};
@@ -24,6 +25,8 @@ pub(crate) enum Out {
     Js(Js),
     I32(i32),
     F64(f64),
+    /// A number of another type.
+    Val(Val),
 }
 
 /// The failure of an import.
@@ -66,8 +69,12 @@ pub(crate) struct Served {
     pub(crate) catches: bool,
     /// Whether the result 0 means that there is no object.
     pub(crate) is_optional: bool,
-    /// Whether it has a result.
-    pub(crate) returns: bool,
+    /// The type of its result, if it has one.
+    pub(crate) result: Option<ValType>,
+    /// Its name without prefix and hash.
+    pub(crate) base: String,
+    /// What it is, if its hash says so.
+    pub(crate) known: Option<Known>,
 }
 
 impl Served {
@@ -93,9 +100,17 @@ impl Served {
                     | "globalThis"
                     | "parse"
                     | "stringify"
+                    | "next"
+                    | "ownKeys"
+                    | "deleteProperty"
+                    | "defineProperty"
+                    | "fromCodePoint"
+                    | "measure"
             ),
-            returns: !ty.results().is_empty(),
+            result: ty.results().first().copied(),
             is_optional: base.starts_with("static_accessor_"),
+            base: base.to_owned(),
+            known: known::identify(name),
         }
     }
 }
@@ -120,7 +135,7 @@ pub(crate) fn serve(
         Err(Throw::Js(exception)) => {
             let catches = thread.realm.surface.exn_store.filter(|_| served.catches);
             let Some(store) = catches else {
-                return Err(HostError::Uncaught(exception.to_string()).ends(&served.name));
+                return Err(HostError::uncaught(&exception).ends(&served.name));
             };
             let index = call.name_object(exception)?;
             return call.caller.call(store, &[Val::from(index)], &mut []);
@@ -135,14 +150,15 @@ pub(crate) fn serve(
 impl Call<'_> {
     /// The object that an argument names. The guest keeps it.
     pub(crate) fn object(&self, position: usize) -> Result<Js, Throw> {
-        match &self.args[position] {
-            Val::ExternRef(reference) => Ok(from_externref(reference.as_ref())?),
-            Val::I32(slot) => {
+        match self.args.get(position) {
+            Some(Val::ExternRef(reference)) => Ok(from_externref(reference.as_ref())?),
+            Some(Val::I32(slot)) => {
                 let slot = slot.cast_unsigned();
                 let held = self.thread.heap().get(slot).cloned();
                 held.ok_or_else(|| self.no_object(slot))
             }
-            other => Err(self.odd(&format!("argument {position} is {other:?}"))),
+            Some(other) => Err(self.odd(&format!("argument {position} is {other:?}"))),
+            None => Err(self.odd(&format!("there is no argument {position}"))),
         }
     }
 
@@ -155,14 +171,20 @@ impl Call<'_> {
 
     /// As [`Call::object`], and the guest gives the object up.
     pub(crate) fn take(&self, position: usize) -> Result<Js, Throw> {
-        match &self.args[position] {
-            Val::I32(slot) => {
+        match self.args.get(position) {
+            Some(Val::I32(slot)) => {
                 let slot = slot.cast_unsigned();
                 let held = self.thread.heap().take(slot);
                 held.ok_or_else(|| self.no_object(slot))
             }
             _ => self.object(position),
         }
+    }
+
+    /// The object of a number, which the guest gives up if `is_taken`.
+    pub(crate) fn numbered(&mut self, number: u32, is_taken: bool) -> Result<Js, Throw> {
+        let held = numbered(self.thread, self.caller, number, is_taken)?;
+        held.ok_or_else(|| self.no_object(number))
     }
 
     fn no_object(&self, slot: u32) -> Throw {
@@ -176,31 +198,37 @@ impl Call<'_> {
     }
 
     /// The end of a call by an exception for which the guest has no handler.
-    pub(crate) fn uncaught(&self, message: String) -> Throw {
-        Throw::Engine(HostError::Uncaught(message).ends(&self.served.name))
+    pub(crate) fn uncaught(&self, exception: &Js) -> Throw {
+        Throw::Engine(HostError::uncaught(exception).ends(&self.served.name))
     }
 
     pub(crate) fn u32(&self, position: usize) -> u32 {
-        match self.args[position] {
-            Val::I32(value) => value.cast_unsigned(),
+        match self.args.get(position) {
+            Some(Val::I32(value)) => value.cast_unsigned(),
             _ => 0,
         }
     }
 
     pub(crate) fn f64(&self, position: usize) -> f64 {
-        self.args[position].f64().unwrap_or(f64::NAN)
+        let number = self.args.get(position).and_then(Val::f64);
+        number.unwrap_or(f64::NAN)
     }
 
     pub(crate) fn i64(&self, position: usize) -> i64 {
-        self.args[position].i64().unwrap_or(0)
+        self.args.get(position).and_then(Val::i64).unwrap_or(0)
     }
 
     /// Text, if two arguments look like a pointer and a length rather than like two objects. In the
     /// older ABI both are numbers. Numbers of slots are small, and guests put no text at the
-    /// beginning of memory, where they have their stack or keep a page free.
+    /// beginning of memory, where they have their stack or keep a page free. Two numbers of slots
+    /// that hold something are objects.
     pub(crate) fn text_if(&self, position: usize) -> Option<String> {
         let (pointer, len) = (self.u32(position), self.u32(position + 1));
-        let may_be_text = pointer >= 1024 || len == 0;
+        let are_objects = {
+            let heap = self.thread.heap();
+            heap.get(pointer).is_some() && heap.get(len).is_some()
+        };
+        let may_be_text = (pointer >= 1024 && !are_objects) || len == 0;
         may_be_text.then(|| self.text(position).ok()).flatten()
     }
 
@@ -259,10 +287,12 @@ impl Call<'_> {
 
     /// Copies bytes into a new buffer of the guest's allocator; its address and length.
     fn copy_in(&mut self, bytes: &[u8]) -> Result<(u32, u32), Throw> {
-        let Some((malloc, params)) = self.thread.realm.surface.malloc else {
-            return Err(
-                self.odd("the module exports no `__wbindgen_malloc` to return text through")
-            );
+        let allocator = self.thread.realm.surface.allocator.as_ref();
+        let Some((malloc, params)) = allocator.map(|own| own.malloc) else {
+            return Err(self.odd(
+                "the module exports no `__wbindgen_malloc` to return text through, nor any export \
+                 that can only be it",
+            ));
         };
         let len = u32::try_from(bytes.len())
             .map_err(|_| self.odd("text of 4 GiB does not fit in the guest"))?;
@@ -276,11 +306,12 @@ impl Call<'_> {
     }
 
     /// Gives a buffer back to the guest's allocator.
-    pub(crate) fn free(&mut self, pointer: u32, len: u32) -> Result<(), Throw> {
-        let (Some((free, params)), true) = (self.thread.realm.surface.free, len > 0) else {
+    pub(crate) fn free(&mut self, pointer: u32, len: u32, align: u32) -> Result<(), Throw> {
+        let free = self.thread.realm.surface.allocator.and_then(|own| own.free);
+        let (Some((free, params)), true) = (free, len > 0) else {
             return Ok(());
         };
-        let args = [Val::from(pointer), Val::from(len), Val::I32(1)];
+        let args = [pointer, len, align].map(Val::from);
         self.call(free, &args[..params.min(3)], &mut [])
     }
 
@@ -329,19 +360,7 @@ impl Call<'_> {
 
     /// Gives the guest an object: the slot, or the element of the table, that names it from now on.
     pub(crate) fn name_object(&mut self, js: Js) -> Result<u32, Error> {
-        let surface = &self.thread.realm.surface;
-        match (surface.abi, surface.externrefs) {
-            (Abi::Externrefs, Some(refs)) => {
-                let mut index = [Val::I32(0)];
-                self.caller.call(refs.alloc, &[], &mut index)?;
-                let index = index[0].i32().unwrap_or(0).cast_unsigned();
-                let reference = to_externref(js);
-                self.caller
-                    .table_set(refs.table, u64::from(index), &reference)?;
-                Ok(index)
-            }
-            _ => Ok(self.thread.heap().add(js)),
-        }
+        name_object(self.thread, self.caller, js)
     }
 
     /// The result as a value of the type that the import returns.
@@ -355,6 +374,7 @@ impl Call<'_> {
             (Out::Js(js), ValType::I32) => Val::from(self.name_object(js)?),
             (Out::I32(value), ValType::I32) => Val::I32(value),
             (Out::F64(value), ValType::F64) => Val::from(value),
+            (Out::Val(value), _) => value,
             (_, ty) => Val::zero(ty),
         };
         if out.ty() == ty {
@@ -363,6 +383,56 @@ impl Call<'_> {
             let message = format!("returns {}, not {ty}", out.ty());
             Err(HostError::Abi(message).ends(&self.served.name))
         }
+    }
+}
+
+/// Gives the guest an object: the slot, or the element of the table, that names it from now on.
+pub(crate) fn name_object<C: Caller + ?Sized>(
+    thread: &Thread,
+    caller: &mut C,
+    js: Js,
+) -> Result<u32, Error> {
+    let surface = &thread.realm.surface;
+    if surface.abi == Abi::Slots {
+        return Ok(thread.heap().add(js));
+    }
+    let numbered = surface
+        .externrefs
+        .and_then(|refs| Some((refs.table, refs.alloc?)));
+    let Some((table, alloc)) = numbered else {
+        let message = "an object needs a number in the guest's table, and the module exports no \
+                       `__externref_table_alloc`";
+        return Err(HostError::Abi(message.to_owned()).ends("__externref_table_alloc"));
+    };
+    let mut index = [Val::I32(0)];
+    caller.call(alloc, &[], &mut index)?;
+    let index = index[0].i32().unwrap_or(0).cast_unsigned();
+    caller.table_set(table, u64::from(index), &to_externref(js))?;
+    Ok(index)
+}
+
+/// The object that the guest names by a number, and gives up if `is_taken`. `None` if it holds none
+/// there.
+pub(crate) fn numbered<C: Caller + ?Sized>(
+    thread: &Thread,
+    caller: &mut C,
+    number: u32,
+    is_taken: bool,
+) -> Result<Option<Js>, Error> {
+    let surface = &thread.realm.surface;
+    match (surface.abi, surface.externrefs) {
+        (Abi::Externrefs, Some(refs)) => {
+            let reference = caller.table_get(refs.table, number.into())?;
+            if let (true, Some(dealloc)) = (is_taken, refs.dealloc) {
+                caller.call(dealloc, &[Val::from(number)], &mut [])?;
+            }
+            match reference {
+                Val::ExternRef(reference) => from_externref(reference.as_ref()).map(Some),
+                _ => Ok(Some(Js::Undefined)),
+            }
+        }
+        _ if is_taken => Ok(thread.heap().take(number)),
+        _ => Ok(thread.heap().get(number).cloned()),
     }
 }
 

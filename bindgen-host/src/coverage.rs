@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use engine_api::{ExternType, Import, ModuleInfo};
+use engine_api::{Error, ExternType, Import, ModuleInfo};
 
 use crate::surface::{Abi, Surface, abi, is_bindgen};
-use crate::{imports, names};
+use crate::{Options, allocator, casts, imports, names};
 
 /// Which imports of a module the host serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +26,37 @@ pub fn served(info: &ModuleInfo) -> Option<Coverage> {
     if !is_bindgen(info) {
         return None;
     }
-    let (served, stubs): (Vec<_>, Vec<_>) =
-        info.imports().iter().partition(|import| is_served(import));
+    let (served, stubs): (Vec<_>, Vec<_>) = info
+        .imports()
+        .iter()
+        .partition(|import| works(info, import));
     Some(Coverage {
         abi: abi(info),
         served: served.len(),
         stubs: stubs.into_iter().cloned().collect(),
     })
+}
+
+/// As [`served`], by the module's bytes and what the options add: a numbered conversion is served only
+/// if one of them tells what it converts.
+///
+/// # Errors
+///
+/// [`HostError::Cast`](crate::HostError::Cast) if the options do not fit the module.
+pub fn served_in(
+    info: &ModuleInfo,
+    wasm: &[u8],
+    options: &Options,
+) -> Result<Option<Coverage>, Error> {
+    let Some(mut coverage) = served(info) else {
+        return Ok(None);
+    };
+    let unknown = casts::unknown(info, &casts::read(info, wasm, &options.casts)?);
+    let is_unknown = |import: &&Import| is_served(import) && unknown.contains(&import.name);
+    let unknown: Vec<_> = info.imports().iter().filter(is_unknown).cloned().collect();
+    coverage.served -= unknown.len();
+    coverage.stubs.extend(unknown);
+    Ok(Some(coverage))
 }
 
 /// A module as the host shows it: with the functions that the host adds and without the imports
@@ -42,13 +66,20 @@ pub fn hosted_info(info: &Arc<ModuleInfo>) -> Arc<ModuleInfo> {
     Surface::read(info, is_served).map_or_else(|| Arc::clone(info), |surface| surface.outer)
 }
 
+/// Whether a call of an import can work: one that returns text needs the guest's allocator.
+fn works(info: &ModuleInfo, import: &Import) -> bool {
+    let gives_text = matches!(
+        names::base(&import.name),
+        Some("string_get" | "debug_string" | "stack" | "String" | "json_serialize")
+    );
+    is_served(import) && (!gives_text || allocator::find(info).is_some())
+}
+
 /// Whether the host serves an import. It hides these imports alone: a proxy records the functions
 /// that the user gives for the others, because it sees them.
 pub(crate) fn is_served(import: &Import) -> bool {
     match &import.ty {
-        ExternType::Func(ty) => {
-            names::base(&import.name).is_some_and(|base| imports::find(base, ty).is_some())
-        }
+        ExternType::Func(ty) => imports::find(&import.name, ty).is_some(),
         ExternType::Memory(ty) => ty.shared,
         ExternType::Table(_) => true,
         ExternType::Global(_) | ExternType::Tag => false,
@@ -78,7 +109,14 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["__wbg_paint_0123456789abcdef", "random", "clock", "console"]
+            [
+                "__wbg_paint_0123456789abcdef",
+                "random",
+                "clock",
+                "console",
+                "callback",
+                "callback_bytes"
+            ]
         );
     }
 
@@ -88,6 +126,19 @@ mod tests {
         assert_eq!((coverage.abi, coverage.served), (Abi::Slots, 2));
         assert_eq!(coverage.stubs.len(), 1);
         assert_eq!(coverage.stubs[0].name, "__wbg_paint_0123456789abcdef");
+    }
+
+    #[test]
+    fn an_import_that_returns_text_needs_an_allocator() {
+        const TEXT: &str = r#"(module
+            (import "wbg" "__wbindgen_string_get" (func (param i32 i32)))
+            (import "wbg" "__wbindgen_is_string" (func (param i32) (result i32)))"#;
+        let without = served(&info(&format!("{TEXT})"))).unwrap();
+        assert_eq!((without.served, without.stubs.len()), (1, 1));
+        let malloc =
+            r#"(func (export "__wbindgen_malloc") (param i32 i32) (result i32) unreachable)"#;
+        let with = served(&info(&format!("{TEXT}{malloc})"))).unwrap();
+        assert_eq!((with.served, with.stubs.len()), (2, 0));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use engine_api::Error;
+use engine_api::{Error, JsValue};
+
+use crate::convert;
+use crate::value::Js;
 
 /// Why the host ended a call of a guest: the source of an [`Error::Host`] of the module
 /// `bindgen-host`.
@@ -11,13 +14,28 @@ use engine_api::Error;
 #[non_exhaustive]
 pub enum HostError {
     /// An exception that the guest does not catch. Look into the guest, or at the arguments.
-    #[error("{0}")]
-    Uncaught(String),
+    #[error("{message}")]
+    Uncaught {
+        /// What it says.
+        message: String,
+        /// The exception, where it means something outside of the guest.
+        thrown: Option<JsValue>,
+    },
 
     /// The module breaks the ABI as this host knows it. Build it with another release of
     /// wasm-bindgen, or with its names.
     #[error("{0}")]
     Abi(String),
+
+    /// What [`Options::casts`](crate::Options::casts) says of an import does not fit the module.
+    /// Correct it, or draft it again by the module's own glue.
+    #[error("{0}")]
+    Cast(String),
+
+    /// A JavaScript value that cannot leave the realm: it contains itself, is nested too deep or is too
+    /// large. Ask the guest for less.
+    #[error("{0}")]
+    Value(String),
 
     /// No pool can be started or stopped like this. Change the call.
     #[error("{0}")]
@@ -52,6 +70,14 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// An exception that nobody catches.
+    pub(crate) fn uncaught(exception: &Js) -> Self {
+        HostError::Uncaught {
+            message: exception.to_string(),
+            thrown: convert::thrown(exception),
+        }
+    }
+
     /// The error of the call, which names the import or the function that failed.
     pub(crate) fn ends(self, name: &str) -> Error {
         Error::Host {

@@ -20,7 +20,7 @@ impl<'a> Facade<'a> {
 
 impl Caller for Facade<'_> {
     engine_api::delegate_caller! {
-        caller: memory_size, memory_read, memory_write, memory_grow, global, set_global, table_size,
+        caller: may_go_on, memory_size, memory_read, memory_write, memory_grow, global, set_global, table_size,
         table_grow, table_get, table_set
     }
 

@@ -14,10 +14,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engine_api::{ExternRef, FuncIndex, HostState};
+use engine_api::{ElementType, ExternRef, FuncIndex, HostState};
+use indexmap::IndexMap;
 
-use crate::heap::Heap;
-use crate::value::{Buffer, Bytes, Closure, Error, Global, Js, Object};
+use crate::collection::Collection;
+use crate::heap::{Constants, Heap};
+use crate::value::{Bag, BagKind, Buffer, Builtin, Bytes, Closure, Error, Global, Js, Object};
 
 /// The layout that the digest hashes.
 const FORMAT: u8 = 1;
@@ -71,6 +73,7 @@ enum Value {
     Text(Arc<str>),
     /// An object, by its number.
     Object(u32),
+    Symbol(Arc<str>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +85,10 @@ enum Item {
         buffer: BufferOf,
         offset: u64,
         len: u64,
+        element: ElementType,
     },
     Bag {
+        kind: BagKind,
         elements: Vec<Value>,
         fields: Vec<(String, Value)>,
     },
@@ -97,8 +102,18 @@ enum Item {
         dropped: bool,
     },
     GlobalGetter,
-    Instance(u32),
+    Instance(Arc<str>, u32),
     Promise,
+    /// A `Map`, or a `Set`, whose values are its keys.
+    Collection {
+        is_set: bool,
+        pairs: Vec<(Value, Value)>,
+    },
+    /// The bits of the milliseconds.
+    Date(u64),
+    Iterator(Vec<Value>),
+    Builtin(Builtin),
+    Callback(Arc<str>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,11 +151,11 @@ impl RealmImage {
     }
 
     /// A heap of new objects, and new objects for the references.
-    pub(crate) fn copy(&self) -> (Heap, Vec<ExternRef>) {
+    pub(crate) fn copy(&self, constants: Constants) -> (Heap, Vec<ExternRef>) {
         let objects = self.new_objects();
         let slots = self.slots.iter();
         let slots = slots.map(|slot| slot.as_ref().map(|value| value.copy(&objects)));
-        let heap = Heap::of(slots.collect(), self.free.clone());
+        let heap = Heap::of(constants, slots.collect(), self.free.clone());
         let references = self.references.iter().map(|reference| match reference {
             Referred::Own(value) => ExternRef::new(value.copy(&objects)),
             Referred::Foreign(reference) => reference.clone(),
@@ -163,14 +178,7 @@ impl RealmImage {
         let objects: Vec<_> = objects.collect();
         // An object may contain any other, itself included.
         for (object, item) in objects.iter().zip(&self.objects) {
-            if let (Object::Bag(bag), Item::Bag { elements, fields }) = (&**object, item) {
-                let mut bag = lock(bag);
-                bag.elements = elements.iter().map(|value| value.copy(&objects)).collect();
-                let fields = fields.iter();
-                bag.fields = fields
-                    .map(|(key, value)| (key.clone(), value.copy(&objects)))
-                    .collect();
-            }
+            item.fill(object, &objects);
         }
         objects
     }
@@ -194,6 +202,7 @@ impl Walk {
             Js::Number(value) => Value::Number(value.to_bits()),
             Js::BigInt(value) => Value::BigInt(*value),
             Js::Text(text) => Value::Text(Arc::clone(text)),
+            Js::Symbol(text) => Value::Symbol(Arc::clone(text)),
             Js::Object(object) => {
                 let next = self.objects.len();
                 let number = self.numbers.entry(Arc::as_ptr(object)).or_insert_with(|| {
@@ -239,6 +248,7 @@ impl Walk {
                 buffer: self.buffer(&bytes.buffer),
                 offset: bytes.offset,
                 len: bytes.len,
+                element: bytes.element,
             },
             Object::Bag(bag) => {
                 let bag = lock(bag);
@@ -246,6 +256,7 @@ impl Walk {
                 let fields = bag.fields.iter();
                 let fields = fields.map(|(key, js)| (key.clone(), self.value(js)));
                 Item::Bag {
+                    kind: bag.kind,
                     elements,
                     fields: fields.collect(),
                 }
@@ -260,8 +271,23 @@ impl Walk {
                 dropped: closure.dropped.load(Ordering::Acquire),
             },
             Object::GlobalGetter => Item::GlobalGetter,
-            Object::Instance(address) => Item::Instance(*address),
+            Object::Instance(class, address) => Item::Instance(Arc::clone(class), *address),
             Object::Promise => Item::Promise,
+            Object::Collection(collection) => {
+                let collection = lock(collection);
+                let pairs = collection.pairs();
+                let pairs = pairs.map(|(key, value)| (self.value(key), self.value(value)));
+                Item::Collection {
+                    is_set: collection.is_set(),
+                    pairs: pairs.collect(),
+                }
+            }
+            Object::Date(bits) => Item::Date(*bits),
+            Object::Iterator(left) => {
+                Item::Iterator(lock(left).iter().map(|js| self.value(js)).collect())
+            }
+            Object::Builtin(builtin) => Item::Builtin(*builtin),
+            Object::Callback(name) => Item::Callback(Arc::clone(name)),
         }
     }
 }
@@ -283,6 +309,7 @@ impl Value {
             Value::Number(bits) => Js::Number(f64::from_bits(*bits)),
             Value::BigInt(value) => Js::BigInt(*value),
             Value::Text(text) => Js::Text(Arc::clone(text)),
+            Value::Symbol(text) => Js::Symbol(Arc::clone(text)),
             Value::Object(number) => Js::Object(Arc::clone(&objects[*number as usize])),
         }
     }
@@ -295,13 +322,46 @@ impl Value {
             Value::Number(bits) => hasher.update(&[3]).update(&bits.to_le_bytes()),
             Value::BigInt(value) => hasher.update(&[4]).update(&value.to_le_bytes()),
             Value::Text(text) => hash_bytes(hasher.update(&[5]), text.as_bytes()),
+            Value::Symbol(text) => hash_bytes(hasher.update(&[7]), text.as_bytes()),
             Value::Object(number) => hasher.update(&[6]).update(&number.to_le_bytes()),
         };
     }
 }
 
 impl Item {
-    /// A new object, whose elements and fields are still missing.
+    /// Puts into an object of this what it contains.
+    fn fill(&self, object: &Object, objects: &[Arc<Object>]) {
+        let copy = |value: &Value| value.copy(objects);
+        match (object, self) {
+            (
+                Object::Bag(bag),
+                Item::Bag {
+                    elements, fields, ..
+                },
+            ) => {
+                let mut bag = lock(bag);
+                bag.elements = elements.iter().map(copy).collect();
+                let fields = fields.iter();
+                bag.fields = fields
+                    .map(|(key, value)| (key.clone(), copy(value)))
+                    .collect();
+            }
+            (Object::Collection(collection), Item::Collection { is_set, pairs }) => {
+                let pairs = pairs.iter().map(|(key, value)| (copy(key), copy(value)));
+                *lock(collection) = if *is_set {
+                    Collection::set_of(pairs.map(|(key, _)| key))
+                } else {
+                    Collection::map(pairs)
+                };
+            }
+            (Object::Iterator(left), Item::Iterator(values)) => {
+                *lock(left) = values.iter().map(copy).collect();
+            }
+            _ => {}
+        }
+    }
+
+    /// A new object, whose contents are still missing.
     fn copy_empty(&self, buffers: &[Arc<Mutex<Vec<u8>>>]) -> Object {
         let buffer = |buffer: &BufferOf| match buffer {
             BufferOf::Guest => Buffer::Guest,
@@ -315,12 +375,21 @@ impl Item {
                 buffer: of,
                 offset,
                 len,
+                element,
             } => Object::Bytes(Bytes {
                 buffer: buffer(of),
                 offset: *offset,
                 len: *len,
+                element: *element,
             }),
-            Item::Bag { .. } => Object::Bag(Mutex::default()),
+            Item::Bag { kind, .. } => {
+                let bag = Bag {
+                    kind: *kind,
+                    elements: Vec::new(),
+                    fields: IndexMap::new(),
+                };
+                Object::Bag(Mutex::new(bag))
+            }
             Item::Error { name, message } => Object::Error(Error {
                 name,
                 message: message.clone(),
@@ -335,8 +404,13 @@ impl Item {
                 dropped: AtomicBool::new(*dropped),
             }),
             Item::GlobalGetter => Object::GlobalGetter,
-            Item::Instance(address) => Object::Instance(*address),
+            Item::Instance(class, address) => Object::Instance(Arc::clone(class), *address),
             Item::Promise => Object::Promise,
+            Item::Collection { .. } => Object::Collection(Mutex::default()),
+            Item::Date(bits) => Object::Date(*bits),
+            Item::Iterator(_) => Object::Iterator(Mutex::default()),
+            Item::Builtin(builtin) => Object::Builtin(*builtin),
+            Item::Callback(name) => Object::Callback(Arc::clone(name)),
         }
     }
 
@@ -353,13 +427,27 @@ impl Item {
                 buffer,
                 offset,
                 len,
+                element,
             } => {
+                // Arrays of bytes were the first, and have no more than their tag.
+                if *element != ElementType::U8 {
+                    hasher.update(&[10, number_of(*element)]);
+                }
                 buffer.hash(hasher.update(&[3]));
                 hasher.update(&offset.to_le_bytes());
                 hasher.update(&len.to_le_bytes());
             }
-            Item::Bag { elements, fields } => {
-                hash_len(hasher.update(&[4]), elements.len());
+            Item::Bag {
+                kind,
+                elements,
+                fields,
+            } => {
+                match kind {
+                    BagKind::Unknown => hasher.update(&[4]),
+                    BagKind::Array => hasher.update(&[11]),
+                    BagKind::Record => hasher.update(&[12]),
+                };
+                hash_len(hasher, elements.len());
                 for element in elements {
                     element.hash(hasher);
                 }
@@ -387,18 +475,47 @@ impl Item {
             Item::GlobalGetter => {
                 hasher.update(&[7]);
             }
-            Item::Instance(address) => {
+            Item::Instance(class, address) => {
                 hasher.update(&[8]).update(&address.to_le_bytes());
+                if !class.is_empty() {
+                    hash_bytes(hasher, class.as_bytes());
+                }
             }
             Item::Promise => {
                 hasher.update(&[9]);
+            }
+            Item::Collection { is_set, pairs } => {
+                hash_len(hasher.update(&[13, u8::from(*is_set)]), pairs.len());
+                for (key, value) in pairs {
+                    key.hash(hasher);
+                    value.hash(hasher);
+                }
+            }
+            Item::Date(bits) => {
+                hasher.update(&[14]).update(&bits.to_le_bytes());
+            }
+            Item::Iterator(left) => {
+                hash_len(hasher.update(&[15]), left.len());
+                for value in left {
+                    value.hash(hasher);
+                }
+            }
+            Item::Builtin(builtin) => {
+                hasher.update(&[16, *builtin as u8]);
+            }
+            Item::Callback(name) => {
+                hash_bytes(hasher.update(&[17]), name.as_bytes());
             }
         }
     }
 
     fn bytes_kept(&self) -> usize {
         let inside = match self {
-            Item::Bag { elements, fields } => {
+            Item::Collection { pairs, .. } => 2 * pairs.len() * size_of::<Value>(),
+            Item::Iterator(left) => left.len() * size_of::<Value>(),
+            Item::Bag {
+                elements, fields, ..
+            } => {
                 let values = elements.len() + fields.len();
                 let keys: usize = fields.iter().map(|(key, _)| key.len()).sum();
                 values * size_of::<Value>() + keys
@@ -408,6 +525,12 @@ impl Item {
         };
         size_of::<Self>() + inside
     }
+}
+
+/// The number of a class of typed arrays in hashes and bytes. It never changes.
+fn number_of(element: ElementType) -> u8 {
+    let position = ElementType::ALL.iter().position(|one| *one == element);
+    u8::try_from(position.unwrap_or_default()).unwrap_or_default()
 }
 
 impl BufferOf {
@@ -555,6 +678,7 @@ impl fmt::Display for Value {
             Value::BigInt(value) => write!(f, "{value}n"),
             // Texts may be secret, and long.
             Value::Text(text) => write!(f, "text of {} bytes", text.len()),
+            Value::Symbol(text) => write!(f, "symbol of {} bytes", text.len()),
             Value::Object(number) => write!(f, "object {number}"),
         }
     }
@@ -570,8 +694,11 @@ impl fmt::Display for Item {
                 buffer,
                 offset,
                 len,
+                ..
             } => write!(f, "{len} bytes at {offset} of {buffer}"),
-            Item::Bag { elements, fields } => {
+            Item::Bag {
+                elements, fields, ..
+            } => {
                 let count = (elements.len(), fields.len());
                 write!(
                     f,
@@ -598,8 +725,20 @@ impl fmt::Display for Item {
                 )
             }
             Item::GlobalGetter => f.write_str("the function of the global object"),
-            Item::Instance(address) => write!(f, "the guest's object at {address}"),
+            Item::Instance(_, address) => write!(f, "the guest's object at {address}"),
             Item::Promise => f.write_str("a promise"),
+            Item::Collection { is_set, pairs } => {
+                let what = if *is_set { "set" } else { "map" };
+                write!(f, "a {what} of {}", pairs.len())?;
+                for (key, value) in pairs.iter().take(2) {
+                    write!(f, ", {key}: {value}")?;
+                }
+                Ok(())
+            }
+            Item::Date(bits) => write!(f, "the date {}", f64::from_bits(*bits)),
+            Item::Iterator(left) => write!(f, "an iterator with {} left", left.len()),
+            Item::Builtin(builtin) => write!(f, "the function {builtin:?}"),
+            Item::Callback(name) => write!(f, "the callback of {} bytes", name.len()),
         }
     }
 }
@@ -615,17 +754,22 @@ impl fmt::Display for BufferOf {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::value::Bag;
+
+    const CONSTANTS: fn() -> Constants = || Constants::of_release(Some(100));
+
+    fn new_heap() -> Heap {
+        Heap::new(CONSTANTS())
+    }
 
     fn bag(elements: Vec<Js>, fields: &[(&str, Js)]) -> Js {
         let fields = fields.iter();
-        let fields: BTreeMap<_, _> = fields
-            .map(|(key, value)| ((*key).to_owned(), value.clone()))
-            .collect();
-        Js::object(Object::Bag(Mutex::new(Bag { elements, fields })))
+        let fields = fields.map(|(key, value)| ((*key).to_owned(), value.clone()));
+        Js::bag(Bag {
+            kind: BagKind::Unknown,
+            elements,
+            fields: fields.collect(),
+        })
     }
 
     fn with_bag<T>(js: &Js, what: impl FnOnce(&mut Bag) -> T) -> T {
@@ -645,7 +789,7 @@ mod tests {
 
     /// Every kind of value, with parts that are shared and a cycle.
     fn rich() -> (Heap, Vec<ExternRef>) {
-        let mut heap = Heap::new();
+        let mut heap = new_heap();
         let shared = bag(
             vec![Js::Number(-0.0), Js::BigInt(-7), Js::text("text")],
             &[],
@@ -673,7 +817,21 @@ mod tests {
                 invoke: FuncIndex(3),
                 dropped: AtomicBool::new(false),
             })),
-            Js::object(Object::Instance(0x1234)),
+            Js::object(Object::Instance("".into(), 0x1234)),
+            Js::object(Object::Instance("quad".into(), 0x5678)),
+            Js::collection(Collection::map([(Js::text("k"), shared.clone())])),
+            Js::collection(Collection::set_of([Js::Number(f64::NAN), shared.clone()])),
+            Js::object(Object::Date(1.5_f64.to_bits())),
+            Js::iterator(vec![Js::Null, shared.clone()]),
+            Js::object(Object::Builtin(Builtin::Iterate)),
+            Js::object(Object::Callback("call".into())),
+            Js::Symbol("iterator".into()),
+            Js::host_array(ElementType::F32, vec![0, 0, 0xc0, 0x3f]),
+            Js::array(vec![shared.clone()]),
+            Js::bag(Bag::record([
+                ("z".to_owned(), Js::Null),
+                ("a".to_owned(), Js::Null),
+            ])),
             Js::object(Object::Buffer(Buffer::Guest)),
             Js::object(Object::Memory),
             Js::object(Object::Global(Global::Crypto)),
@@ -691,7 +849,7 @@ mod tests {
     fn a_copy_has_everything_and_shares_nothing() {
         let (heap, references) = rich();
         let taken = image(&heap, &references);
-        let (copy, copied) = taken.copy();
+        let (copy, copied) = taken.copy(CONSTANTS());
         let again = image(&copy, &copied);
         assert_eq!(taken.difference(&again), None);
         assert_eq!(taken.digest(), again.digest());
@@ -722,7 +880,7 @@ mod tests {
         }
         assert_eq!(image(&heap, &references).difference(&taken), None);
         assert!(image(&copy, &copied).difference(&taken).is_some());
-        let (third, third_references) = taken.copy();
+        let (third, third_references) = taken.copy(CONSTANTS());
         assert_eq!(image(&third, &third_references).digest(), taken.digest());
         for (references, heap) in [(references, heap), (copied, copy)] {
             with_bag(references[1].get::<Js>().unwrap(), |bag| {
@@ -753,7 +911,7 @@ mod tests {
         assert_eq!(taken.difference(&read), None);
         assert_eq!(taken.digest(), read.digest());
         assert_eq!(read.encode().unwrap(), bytes);
-        let (copy, copied) = read.copy();
+        let (copy, copied) = read.copy(CONSTANTS());
         let again = RealmImage::of(&copy, &copied, threads);
         assert_eq!(taken.digest(), again.digest());
 
@@ -762,8 +920,8 @@ mod tests {
         }
         let longer = [&*bytes, &[0]].concat();
         assert!(decoded(&longer).unwrap_err().contains("after its end"));
-        let other_version = [&[2], &bytes[1..]].concat();
-        assert!(decoded(&other_version).unwrap_err().contains("version 2"));
+        let other_version = [&[3], &bytes[1..]].concat();
+        assert!(decoded(&other_version).unwrap_err().contains("version 3"));
         let no_closures = RealmImage::decode(&bytes, &[]).unwrap_err();
         assert!(no_closures.to_string().contains("closure"), "{no_closures}");
     }
@@ -778,7 +936,7 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
                 if let Ok(read) = decoded(&damaged) {
-                    let (copy, copied) = read.copy();
+                    let (copy, copied) = read.copy(CONSTANTS());
                     assert_eq!(image(&copy, &copied).references.len(), copied.len());
                     assert!(read.encode().is_ok());
                 }
@@ -804,12 +962,12 @@ mod tests {
             (|image| image.free.push(131), "slot 131"),
             (|image| image.free.push(u32::MAX), "slot 4294967295"),
             (
-                |image| image.objects[0] = Item::Buffer(BufferOf::Host(1)),
-                "no buffer 1",
+                |image| image.objects[0] = Item::Buffer(BufferOf::Host(2)),
+                "no buffer 2",
             ),
             (
-                |image| image.objects[0] = view(BufferOf::Host(0), 1, 3),
-                "3 bytes at 1",
+                |image| image.objects[0] = view(BufferOf::Host(0), 2, 3),
+                "3 bytes at 2",
             ),
             (
                 |image| image.objects[0] = view(BufferOf::Guest, u64::MAX, 1),
@@ -830,13 +988,14 @@ mod tests {
             buffer,
             offset,
             len,
+            element: ElementType::U8,
         }
     }
 
     #[test]
     fn the_first_difference_is_named() {
         let heap = |number: f64| {
-            let mut heap = Heap::new();
+            let mut heap = new_heap();
             heap.add(bag(vec![Js::Number(number)], &[]));
             heap
         };
@@ -873,8 +1032,8 @@ mod tests {
     #[test]
     fn an_object_of_somebody_else_stays_the_same_object() {
         let foreign = ExternRef::new(7_u32);
-        let taken = image(&Heap::new(), std::slice::from_ref(&foreign));
-        let (heap, copied) = taken.copy();
+        let taken = image(&new_heap(), std::slice::from_ref(&foreign));
+        let (heap, copied) = taken.copy(CONSTANTS());
         assert_eq!(copied, [foreign]);
         assert_eq!(image(&heap, &copied).difference(&taken), None);
         let other = image(&heap, &[ExternRef::new(7_u32)]);
@@ -891,12 +1050,12 @@ mod tests {
             for _ in 0..1_000_000 {
                 js = bag(vec![js], &[]);
             }
-            let mut heap = Heap::new();
+            let mut heap = new_heap();
             heap.add(js);
             heap
         };
         let taken = image(&chain(), &[]);
-        let (copy, _) = taken.copy();
+        let (copy, _) = taken.copy(CONSTANTS());
         let again = image(&copy, &[]);
         assert_eq!(taken.difference(&again), None);
         assert_eq!(taken.digest(), again.digest());

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use engine_api::{
-    Caller, EngineId, Error, ExternRef, FuncIndex, GuestError, Instance, Interrupt, Interrupter,
-    MemoryMeter, ModuleInfo, NumericType, SharedMemory, Slot, Snapshot, Val,
+    Caller, EngineId, Error, ExternRef, FuncIndex, GlobalIndex, GuestError, Instance, Interrupt,
+    Interrupter, JsValue, MemoryMeter, ModuleInfo, NumericType, SharedMemory, Slot, Snapshot, Val,
 };
 
-use crate::call::from_externref;
+use crate::call::{self, from_externref, to_externref};
+use crate::convert;
 use crate::error::HostError;
 use crate::image::{PoolImage, RealmImage, ThreadsImage};
 use crate::link::Started;
 use crate::pool::{self, Pool};
 use crate::realm::{Realm, Thread};
-use crate::surface::{Abi, Added};
-use crate::value::Js;
-use crate::{TAKE_ERROR, THREAD_POOL_START, THREAD_POOL_STOP};
+use crate::surface::Added;
+use crate::value::{Buffer, Bytes, Js};
+use crate::{FORGET_JS, GIVE_JS, TAKE_ERROR, TAKE_JS, THREAD_POOL_START, THREAD_POOL_STOP};
 
 /// An instance with its realm.
 pub(crate) struct HostedInstance {
@@ -58,7 +59,7 @@ impl HostedInstance {
         let image: &RealmImage = image.ok_or_else(|| Error::Snapshot {
             reason: "it holds no realm: it was taken without the host for wasm-bindgen".to_owned(),
         })?;
-        let (heap, objects) = image.copy();
+        let (heap, objects) = image.copy(realm.surface.constants);
         let started = realm.restore(&snapshot.clone().with_objects(objects), heap)?;
         let mut restored = Self::of(realm, started, engine);
         restored.realm.set_builder(image.threads.builder);
@@ -144,11 +145,11 @@ impl HostedInstance {
         results: &mut [Val],
     ) -> Result<(), Error> {
         self.realm.surface.outer.check_call(func, args, results)?;
-        let number = args[0].i32().unwrap_or(0);
+        let number = args.first().and_then(Val::i32).unwrap_or(0);
         match added {
             Added::TakeError => {
-                let message = self.take_error(number.cast_unsigned())?;
-                results[0] = Val::ExternRef(Some(ExternRef::new(GuestError { message })));
+                let error = self.take_error(number.cast_unsigned())?;
+                results[0] = Val::ExternRef(Some(ExternRef::new(error)));
                 Ok(())
             }
             Added::PoolStart => {
@@ -156,29 +157,81 @@ impl HostedInstance {
                 Ok(())
             }
             Added::PoolStop => self.stop_pool(number),
+            Added::GiveJs => {
+                let js = given(&args[0])?;
+                let number = call::name_object(&self.thread, &mut *self.main, js)?;
+                results[0] = Val::from(number);
+                Ok(())
+            }
+            Added::GiveJsRef => {
+                results[0] = to_externref(given(&args[0])?);
+                Ok(())
+            }
+            Added::TakeJs => {
+                let js = self.take_object(number.cast_unsigned(), TAKE_JS)?;
+                results[0] = self.tree(&js)?;
+                Ok(())
+            }
+            Added::TakeJsRef => {
+                let js = match &args[0] {
+                    Val::ExternRef(reference) => from_externref(reference.as_ref())?,
+                    _ => Js::Undefined,
+                };
+                results[0] = self.tree(&js)?;
+                Ok(())
+            }
+            Added::ForgetJs => self
+                .take_object(number.cast_unsigned(), FORGET_JS)
+                .map(drop),
+            Added::Malloc | Added::Free => {
+                let func = self.realm.surface.allocator.and_then(|own| match added {
+                    Added::Malloc => Some(own.malloc.0),
+                    _ => Some(own.free?.0),
+                });
+                let func = func.expect("the functions are added only where these are");
+                let outcome = self.main.call(func, args, results);
+                self.faultless(outcome)
+            }
         }
     }
 
-    /// The message of the error object that the guest names.
-    fn take_error(&mut self, index: u32) -> Result<String, Error> {
-        let surface = Arc::clone(&self.realm.surface);
-        let js = match (surface.abi, surface.externrefs) {
-            (Abi::Externrefs, Some(refs)) => {
-                let reference = self.main.table_get(refs.table, index.into())?;
-                if let Some(dealloc) = refs.dealloc {
-                    self.main.call(dealloc, &[Val::from(index)], &mut [])?;
-                }
-                match reference {
-                    Val::ExternRef(reference) => from_externref(reference.as_ref())?,
-                    _ => Js::Undefined,
-                }
+    /// A value of the realm by itself, for whoever called.
+    fn tree(&self, js: &Js) -> Result<Val, Error> {
+        let memory = self.realm.surface.memory;
+        let read = |view: &Bytes| match view.buffer {
+            Buffer::Host(_) => convert::host_view(view),
+            Buffer::Guest => {
+                let size = self.main.memory_size(memory).ok()?;
+                let end = view.offset.checked_add(view.len)?;
+                let mut bytes = vec![0; usize::try_from(view.len).ok().filter(|_| end <= size)?];
+                let read = self.main.memory_read(memory, view.offset, &mut bytes);
+                read.ok().map(|()| bytes)
             }
-            _ => self.thread.heap().take(index).ok_or_else(|| {
-                let message = format!("the guest names object {index}, and holds none there");
-                HostError::Abi(message).ends(TAKE_ERROR)
-            })?,
         };
-        Ok(js.to_string())
+        let tree = convert::tree(js, &read);
+        let tree = tree.map_err(|reason| HostError::Value(reason).ends(TAKE_JS))?;
+        Ok(Val::ExternRef(Some(ExternRef::new(tree))))
+    }
+
+    /// The error object that the guest names.
+    fn take_error(&mut self, index: u32) -> Result<GuestError, Error> {
+        let error = self.take_object(index, TAKE_ERROR)?;
+        Ok(GuestError {
+            message: error.to_string(),
+            thrown: convert::thrown(&error),
+        })
+    }
+
+    /// The object that the guest names by a number, and gives up. 0 is none.
+    fn take_object(&mut self, index: u32, service: &str) -> Result<Js, Error> {
+        if index == 0 && service != TAKE_ERROR {
+            return Ok(Js::Undefined);
+        }
+        let held = call::numbered(&self.thread, &mut *self.main, index, true)?;
+        held.ok_or_else(|| {
+            let message = format!("the guest names object {index}, and holds none there");
+            HostError::Abi(message).ends(service)
+        })
     }
 
     fn start_pool(&mut self, threads: i32) -> Result<i32, Error> {
@@ -209,6 +262,19 @@ impl HostedInstance {
     }
 }
 
+/// The value that a caller gives, as one of the realm.
+fn given(val: &Val) -> Result<Js, Error> {
+    let value = match val {
+        Val::ExternRef(Some(reference)) => reference.get::<JsValue>(),
+        _ => None,
+    };
+    let value = value.ok_or_else(|| {
+        let message = "what is given is no JavaScript value by itself".to_owned();
+        HostError::Value(message).ends(GIVE_JS)
+    })?;
+    Ok(convert::realm_value(value.clone()))
+}
+
 impl HostedInstance {
     /// The outcome of a call of the main thread. It means nothing, and is an error, after a worker
     /// ended early and kept its locks.
@@ -229,7 +295,7 @@ impl Drop for HostedInstance {
 
 impl Caller for HostedInstance {
     engine_api::delegate_caller! {
-        main: memory_size, memory_read, memory_write, memory_grow, global, set_global, table_size,
+        main: may_go_on, memory_size, memory_read, memory_write, memory_grow, global, set_global, table_size,
         table_grow, table_get, table_set
     }
 
@@ -277,6 +343,10 @@ impl Instance for HostedInstance {
 
     fn memory_bytes(&self) -> u64 {
         self.main.memory_bytes()
+    }
+
+    fn watched_global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
+        self.main.watched_global(global)
     }
 
     fn growth_refused(&mut self) -> Option<u64> {

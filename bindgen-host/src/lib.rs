@@ -38,19 +38,29 @@
 //! | function | type | |
 //! |---|---|---|
 //! | [`TAKE_ERROR`] | `(i32) -> externref` | the [`engine_api::GuestError`] behind the error index of a `Result`; forgets it |
+//! | [`GIVE_JS`] | `(externref) -> i32` | makes an object of a [`engine_api::JsValue`]; the number by which the guest names it |
+//! | [`GIVE_JS_REF`] | `(externref) -> externref` | the same, as a reference for the guest |
+//! | [`TAKE_JS`] | `(i32) -> externref` | the [`engine_api::JsValue`] of a number, which the guest gives up |
+//! | [`TAKE_JS_REF`] | `(externref) -> externref` | the same of a reference |
+//! | [`FORGET_JS`] | `(i32)` | forgets the object of a number |
+//! | [`MALLOC`], [`FREE`] | as the module's own | the guest's allocator, where its exports do not have its names |
 //! | [`THREAD_POOL_START`] | `(i32) -> i32` | starts that many workers and returns when all have arrived; the pool's number |
 //! | [`THREAD_POOL_STOP`] | `(i32)` | ends the pool of that number, and joins every worker |
 //!
-//! The last two exist where the module exports a pool by the protocol of wasm-bindgen-rayon.
+//! The pool's two exist where the module exports a pool by the protocol of wasm-bindgen-rayon.
 //!
 //! # What comes from outside
 //!
 //! A realm is deterministic, and a proxy can replay it. Randomness, the clock and the console's
 //! output pass through the imports of [`system`], which a proxy records.
 
+mod allocator;
 mod call;
+mod callbacks;
 mod casts;
+mod collection;
 mod console;
+mod convert;
 mod coverage;
 mod engine;
 mod error;
@@ -59,18 +69,23 @@ mod heap;
 mod image;
 mod imports;
 mod instance;
+mod json;
+mod known;
 mod link;
 mod module;
 mod names;
 mod pool;
+mod producers;
 mod realm;
 mod surface;
 mod system;
 mod turns;
 mod value;
 
+pub use callbacks::Callbacks;
+pub use casts::{GivenCast, undescribed};
 pub use console::{Console, ConsoleLimits};
-pub use coverage::{Coverage, hosted_info, served};
+pub use coverage::{Coverage, hosted_info, served, served_in};
 pub use engine::BindgenHost;
 pub use error::HostError;
 pub use surface::{Abi, is_bindgen};
@@ -83,6 +98,27 @@ struct Page;
 
 /// The function that takes the error behind the error index of a `Result`.
 pub const TAKE_ERROR: &str = "bindgen_host_take_error";
+
+/// The function that makes an object of a JavaScript value, and gives its number.
+pub const GIVE_JS: &str = "bindgen_host_give_js";
+
+/// The function that makes an object of a JavaScript value, and gives a reference to it.
+pub const GIVE_JS_REF: &str = "bindgen_host_give_js_ref";
+
+/// The function that reads the object of a number, which the guest gives up.
+pub const TAKE_JS: &str = "bindgen_host_take_js";
+
+/// The function that reads the object of a reference.
+pub const TAKE_JS_REF: &str = "bindgen_host_take_js_ref";
+
+/// The function that forgets the object of a number.
+pub const FORGET_JS: &str = "bindgen_host_forget_js";
+
+/// The function that calls the guest's `malloc`, where no export has its name.
+pub const MALLOC: &str = "bindgen_host_malloc";
+
+/// The function that calls the guest's `free`, where no export has its name.
+pub const FREE: &str = "bindgen_host_free";
 
 /// The function that starts a thread pool.
 pub const THREAD_POOL_START: &str = "thread_pool_start";
@@ -98,6 +134,8 @@ pub struct Options {
     pub worker_exit: WorkerExit,
     /// Bytes of stack in linear memory for each worker, where the module lets the host choose.
     pub worker_stack_bytes: u32,
+    /// What imports convert, where the module does not say it. See [`undescribed`].
+    pub casts: Vec<GivenCast>,
 }
 
 impl Default for Options {
@@ -105,6 +143,7 @@ impl Default for Options {
         Self {
             worker_exit: WorkerExit::default(),
             worker_stack_bytes: 1 << 20,
+            casts: Vec::new(),
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use engine_api::{Error, Extern, ExternType, Imports, Instance, Limits, Snapshot, TableType, Val};
+use engine_api::{
+    Error, Extern, ExternType, Import, Imports, Instance, Limits, Snapshot, TableType, Val,
+};
 
 use crate::call::{self, Served};
 use crate::facade::Facade;
 use crate::heap::Heap;
 use crate::realm::{Realm, Thread};
+use crate::system::SYSTEM;
 use crate::{imports, names};
 
 /// The instance of one thread, whose start function has run.
@@ -25,7 +28,7 @@ impl Realm {
     /// The instance can be interrupted before it runs anything: the guest's start function waits
     /// for a lock, and a thread that died at its start never gives it back.
     pub(crate) fn instantiate(self: &Arc<Self>, is_worker: bool) -> Result<Started, Error> {
-        let thread = Arc::new(Thread::new(self, Heap::new()));
+        let thread = Arc::new(Thread::new(self, Heap::new(self.surface.constants)));
         let imports = self.imports(&thread);
         let limits = Limits {
             deadline: self.limits.deadline.filter(|_| !is_worker),
@@ -90,10 +93,10 @@ impl Realm {
                     imports.define(module, name, item.clone());
                 }
                 (ExternType::Func(ty), None) => {
-                    let base = names::base(name).unwrap_or_default();
-                    let Some(serve) = imports::find(base, ty) else {
+                    let Some(serve) = imports::find(name, ty) else {
                         continue;
                     };
+                    let base = names::base(name).unwrap_or_default();
                     let served = Served::new(name, base, ty, serve);
                     let thread = Arc::clone(thread);
                     imports.func(module, name, ty.clone(), move |caller, args, results| {
@@ -111,9 +114,15 @@ impl Realm {
                 _ => {}
             }
         }
-        imports.stub_missing(&self.surface.inner);
+        imports.stub_missing_where(&self.surface.inner, is_stub);
         imports
     }
+}
+
+/// Whether an import that nobody gives is a stub. What is not JavaScript's is refused as in any other
+/// module, and so is what [`system`](crate::system()) gives.
+pub(crate) fn is_stub(import: &Import) -> bool {
+    !import.module.starts_with("wasi_") && !import.module.starts_with(SYSTEM)
 }
 
 /// The least number of elements of a table that the host makes, where the table's type allows it.

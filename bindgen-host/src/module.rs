@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    Engine, Error, HostState, Imports, Instance, Limits, MemoryType, Module, ModuleInfo,
-    PAGE_BYTES, Precompiled, SharedMemory, Snapshot,
+    Engine, Error, GlobalIndex, HostState, Imports, Instance, Limits, MemoryType, Module,
+    ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot,
 };
 
 use crate::Options;
@@ -83,6 +83,10 @@ impl Module for HostedModule {
 
     fn snapshots(&self) -> Result<(), Error> {
         self.module.snapshots()
+    }
+
+    fn stack_pointer(&self, wasm: &[u8]) -> Result<Option<GlobalIndex>, Error> {
+        self.module.stack_pointer(wasm)
     }
 
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use engine_api::{Error, FuncIndex, FuncType, Instance, Interrupt, Val, ValType};
 
 use crate::error::{HostError, describe};
-use crate::heap;
 use crate::link::Started;
 use crate::realm::{Realm, Thread};
 use crate::turns::Turns;
@@ -94,7 +93,8 @@ impl Pool {
         }
         let mut args = vec![Val::I32(threads)];
         let others = exports.init_type.params().iter().skip(1);
-        args.extend(others.map(|ty| undefined(*ty)));
+        let slot = realm.surface.constants.undefined();
+        args.extend(others.map(|ty| undefined(*ty, slot)));
         call_for_promise(main, thread, exports.init, &exports.init_type, &args)?;
         let no_workers = || breaks_abi("`initThreadPool` did not ask for its workers");
         let builder = realm.take_builder().ok_or_else(no_workers)?;
@@ -331,10 +331,10 @@ fn call_for_promise(
     Ok(())
 }
 
-/// `undefined` as an argument of this type.
-fn undefined(ty: ValType) -> Val {
+/// `undefined` as an argument of this type; in the older ABI it is this slot.
+fn undefined(ty: ValType, slot: u32) -> Val {
     match ty {
-        ValType::I32 => Val::from(heap::UNDEFINED),
+        ValType::I32 => Val::from(slot),
         ty => Val::zero(ty),
     }
 }

@@ -1,6 +1,5 @@
 //! The parts of a module that wasm-bindgen made, read from its imports and exports.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine_api::{
@@ -8,8 +7,13 @@ use engine_api::{
     ModuleInfo, TableIndex, ValType,
 };
 
-use crate::casts::Cast;
-use crate::{TAKE_ERROR, THREAD_POOL_START, THREAD_POOL_STOP, names, system};
+use crate::allocator::{self, Allocator};
+use crate::casts::Casts;
+use crate::heap::Constants;
+use crate::{
+    FORGET_JS, FREE, GIVE_JS, GIVE_JS_REF, MALLOC, TAKE_ERROR, TAKE_JS, TAKE_JS_REF,
+    THREAD_POOL_START, THREAD_POOL_STOP, names, system,
+};
 
 /// Whether wasm-bindgen made a module. Its imports then need a host.
 #[must_use]
@@ -51,16 +55,19 @@ pub(crate) struct Surface {
     pub(crate) shared_memory: Option<(Import, MemoryType)>,
     /// `__wbindgen_start`, and whether it takes the size of a stack.
     pub(crate) start: Option<(FuncIndex, bool)>,
-    pub(crate) malloc: Option<(FuncIndex, usize)>,
-    pub(crate) free: Option<(FuncIndex, usize)>,
+    pub(crate) allocator: Option<Allocator>,
     pub(crate) exn_store: Option<FuncIndex>,
     pub(crate) externrefs: Option<Externrefs>,
     pub(crate) thread_destroy: Option<(FuncIndex, usize)>,
     pub(crate) pool: Option<PoolExports>,
     /// The values that conversions convert, by the names of the imports.
-    pub(crate) casts: HashMap<String, Cast>,
+    pub(crate) casts: Casts,
     /// The exports that call closures.
     pub(crate) invokers: Vec<FuncIndex>,
+    /// The functions that the host adds, in the order of their indices.
+    added: Vec<Added>,
+    /// Where the constants are in the heap of the older ABI.
+    pub(crate) constants: Constants,
     /// `__wbindgen_destroy_closure`.
     pub(crate) destroy_closure: Option<FuncIndex>,
 }
@@ -69,7 +76,8 @@ pub(crate) struct Surface {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Externrefs {
     pub(crate) table: TableIndex,
-    pub(crate) alloc: FuncIndex,
+    /// Makes a number for an object. JavaScript does not need it in every module.
+    pub(crate) alloc: Option<FuncIndex>,
     pub(crate) dealloc: Option<FuncIndex>,
 }
 
@@ -93,9 +101,71 @@ pub(crate) enum Added {
     TakeError,
     PoolStart,
     PoolStop,
+    GiveJs,
+    GiveJsRef,
+    TakeJs,
+    TakeJsRef,
+    ForgetJs,
+    Malloc,
+    Free,
 }
 
-const ADDED: [Added; 3] = [Added::TakeError, Added::PoolStart, Added::PoolStop];
+impl Added {
+    fn name(self) -> &'static str {
+        match self {
+            Added::TakeError => TAKE_ERROR,
+            Added::PoolStart => THREAD_POOL_START,
+            Added::PoolStop => THREAD_POOL_STOP,
+            Added::GiveJs => GIVE_JS,
+            Added::GiveJsRef => GIVE_JS_REF,
+            Added::TakeJs => TAKE_JS,
+            Added::TakeJsRef => TAKE_JS_REF,
+            Added::ForgetJs => FORGET_JS,
+            Added::Malloc => MALLOC,
+            Added::Free => FREE,
+        }
+    }
+
+    fn ty(self, allocator: Option<&Allocator>) -> FuncType {
+        const NUMBER: &[ValType] = &[ValType::I32];
+        const REFERENCE: &[ValType] = &[ValType::ExternRef];
+        let numbers = |count: Option<usize>| vec![ValType::I32; count.unwrap_or_default()];
+        match self {
+            Added::TakeError | Added::TakeJs => FuncType::new(NUMBER, REFERENCE),
+            Added::PoolStart => FuncType::new(NUMBER, NUMBER),
+            Added::PoolStop | Added::ForgetJs => FuncType::new(NUMBER, &[]),
+            Added::GiveJs => FuncType::new(REFERENCE, NUMBER),
+            Added::GiveJsRef | Added::TakeJsRef => FuncType::new(REFERENCE, REFERENCE),
+            Added::Malloc => FuncType::new(&numbers(allocator.map(|own| own.malloc.1)), NUMBER),
+            Added::Free => {
+                let free = allocator.and_then(|own| own.free);
+                FuncType::new(&numbers(free.map(|(_, params)| params)), &[])
+            }
+        }
+    }
+}
+
+/// The functions that a host adds to a module.
+fn added(pool: Option<&PoolExports>, has_hidden_allocator: bool) -> Vec<Added> {
+    let mut added = vec![Added::TakeError];
+    if let Some(pool) = pool {
+        added.push(Added::PoolStart);
+        if pool.exit.is_some() {
+            added.push(Added::PoolStop);
+        }
+    }
+    added.extend([
+        Added::GiveJs,
+        Added::GiveJsRef,
+        Added::TakeJs,
+        Added::TakeJsRef,
+        Added::ForgetJs,
+    ]);
+    if has_hidden_allocator {
+        added.extend([Added::Malloc, Added::Free]);
+    }
+    added
+}
 
 impl Surface {
     /// Reads a module whose imports the host serves where `is_served` says so. `None` if
@@ -109,25 +179,19 @@ impl Surface {
             return None;
         }
         let pool = PoolExports::find(inner);
-        let mut added = vec![FunctionInfo {
-            name: TAKE_ERROR.to_owned(),
-            ty: FuncType::new(&[ValType::I32], &[ValType::ExternRef]),
-        }];
-        if let Some(pool) = &pool {
-            added.push(FunctionInfo {
-                name: THREAD_POOL_START.to_owned(),
-                ty: FuncType::new(&[ValType::I32], &[ValType::I32]),
-            });
-            if pool.exit.is_some() {
-                added.push(FunctionInfo {
-                    name: THREAD_POOL_STOP.to_owned(),
-                    ty: FuncType::new(&[ValType::I32], &[]),
-                });
-            }
-        }
+        let allocator = allocator::find(inner);
+        let is_hidden = allocator.is_some_and(|own| own.is_hidden && own.free.is_some());
+        let added = added(pool.as_ref(), is_hidden);
+        let functions = added.iter().map(|one| FunctionInfo {
+            name: one.name().to_owned(),
+            ty: one.ty(allocator.as_ref()),
+        });
         let imports = inner.imports().iter();
         let visible = imports.filter(|import| !is_served(import)).cloned();
-        let outer = inner.wrapped(visible.chain(system::listed()).collect(), added);
+        let outer = inner.wrapped(
+            visible.chain(system::listed()).collect(),
+            functions.collect(),
+        );
         Some(Self {
             abi: abi(inner),
             outer: Arc::new(outer),
@@ -135,24 +199,36 @@ impl Surface {
             shared_memory: shared_memory(inner),
             start: function(inner, "__wbindgen_start")
                 .map(|(func, ty)| (func, !ty.params().is_empty())),
-            malloc: function(inner, "__wbindgen_malloc").map(with_arity),
-            free: function(inner, "__wbindgen_free").map(with_arity),
-            exn_store: function(inner, "__wbindgen_exn_store").map(|(func, _)| func),
+            allocator,
+            exn_store: allocator::exn_store(inner),
             externrefs: externrefs(inner),
             thread_destroy: function(inner, "__wbindgen_thread_destroy").map(with_arity),
             pool,
-            casts: HashMap::new(),
+            casts: Casts::default(),
             invokers: invokers(inner),
+            added,
+            constants: Constants::of_release(None),
             destroy_closure: function(inner, "__wbindgen_destroy_closure").map(|(func, _)| func),
             inner: Arc::clone(inner),
         })
+    }
+
+    /// Takes the conversions, and the exports that call closures by them.
+    pub(crate) fn set_casts(&mut self, casts: Casts) {
+        for invoke in casts.invokes.values() {
+            if !self.invokers.contains(invoke) {
+                self.invokers.push(*invoke);
+            }
+        }
+        self.invokers.sort_unstable_by_key(|func| func.0);
+        self.casts = casts;
     }
 
     /// The added function that an index of the outer module means, if it means one.
     #[inline]
     pub(crate) fn added(&self, func: FuncIndex) -> Option<Added> {
         let position = (func.0 as usize).checked_sub(self.inner.functions().len())?;
-        ADDED.get(position).copied()
+        self.added.get(position).copied()
     }
 }
 
@@ -168,7 +244,7 @@ pub(crate) fn abi(info: &ModuleInfo) -> Abi {
 }
 
 /// The exports that call closures, by the names that releases of wasm-bindgen gave them.
-fn invokers(info: &ModuleInfo) -> Vec<FuncIndex> {
+pub(crate) fn invokers(info: &ModuleInfo) -> Vec<FuncIndex> {
     let calls_closures = |name: &str| {
         (name.contains("closure") && name.contains("invoke")) || name.contains("closure_shim")
     };
@@ -193,7 +269,7 @@ fn shared_memory(info: &ModuleInfo) -> Option<(Import, MemoryType)> {
     })
 }
 
-fn function(info: &ModuleInfo, name: &str) -> Option<(FuncIndex, FuncType)> {
+pub(crate) fn function(info: &ModuleInfo, name: &str) -> Option<(FuncIndex, FuncType)> {
     let (func, function) = info.function(name).ok()?;
     Some((func, function.ty.clone()))
 }
@@ -213,7 +289,7 @@ fn externrefs(info: &ModuleInfo) -> Option<Externrefs> {
     })?;
     Some(Externrefs {
         table,
-        alloc: function(info, "__externref_table_alloc")?.0,
+        alloc: function(info, "__externref_table_alloc").map(|(func, _)| func),
         dealloc: function(info, "__externref_table_dealloc").map(|(func, _)| func),
     })
 }

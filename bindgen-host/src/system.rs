@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine_api::{
-    Caller, Error, Extern, ExternType, FuncType, HostFunc, Import, Imports, Val, ValType,
+    Caller, Error, Extern, ExternType, FuncType, HostFunc, Import, Imports, JsValue, Val, ValType,
 };
 
+use crate::callbacks::{self, CALLBACK, CALLBACK_BYTES, CALLBACKS, Callbacks};
 use crate::console::Console;
+use crate::error::HostError;
 
 /// The module name of the imports of [`system`].
 pub const SYSTEM: &str = "wasm-proxy";
@@ -21,6 +23,11 @@ pub const SYSTEM: &str = "wasm-proxy";
 /// | `clock` | `() -> f64` | milliseconds since 1970 |
 /// | `console` | `(i32, i64)` | a line of output: its level, from 0 for errors to 4, and a hash of its text, which is passed beside the call |
 ///
+/// All three are [repeatable](HostFunc::repeatable): a call that used them can be repeated after a
+/// trap, unless a policy says otherwise.
+/// Two more, of the module `wasm-proxy-callbacks`, refuse every call of a function of the caller's;
+/// [`Callbacks`] takes their place.
+///
 /// Lines are escaped, and no more than [`ConsoleLimits`](crate::ConsoleLimits) say by default.
 /// [`Console`] takes other limits, and tells how many lines were dropped.
 #[must_use]
@@ -30,9 +37,8 @@ pub fn system() -> Imports {
 
 /// These imports with this console.
 pub(crate) fn system_with(output: &Console) -> Imports {
-    let mut imports = Imports::new();
     let [random, clock, console] = types();
-    imports.func(SYSTEM, "random", random, |_, _, results| {
+    let random = HostFunc::new(SYSTEM, "random", random, |_, _, results| {
         let mut bytes = [[0; 8]; 2];
         getrandom::fill(bytes.as_flattened_mut()).map_err(|source| Error::Host {
             module: SYSTEM.to_owned(),
@@ -43,16 +49,22 @@ pub(crate) fn system_with(output: &Console) -> Imports {
         results[1] = Val::I64(i64::from_le_bytes(bytes[1]));
         Ok(())
     });
-    imports.func(SYSTEM, "clock", clock, |_, _, results| {
+    let clock = HostFunc::new(SYSTEM, "clock", clock, |_, _, results| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         results[0] = Val::from(now.unwrap_or_default().as_secs_f64() * 1000.0);
         Ok(())
     });
     let output = output.clone();
-    imports.func(SYSTEM, "console", console, move |_, args, _| {
+    let console = HostFunc::new(SYSTEM, "console", console, move |_, args, _| {
         LINE.with_borrow(|line| output.print(&args[0], line));
         Ok(())
     });
+    let mut imports = Imports::new();
+    for function in [random, clock, console] {
+        let name = function.name().to_owned();
+        imports.define(SYSTEM, &name, Extern::Func(function.repeatable()));
+    }
+    Callbacks::default().serve(&mut imports);
     imports
 }
 
@@ -72,9 +84,14 @@ fn types() -> [FuncType; 3] {
 
 /// The imports as the outer module lists them.
 pub(crate) fn listed() -> impl Iterator<Item = Import> {
-    let names = ["random", "clock", "console"].into_iter();
-    names.zip(types()).map(|(name, ty)| Import {
-        module: SYSTEM.to_owned(),
+    let own = ["random", "clock", "console"].into_iter().zip(types());
+    let own = own.map(|(name, ty)| (SYSTEM, name, ty));
+    let callbacks = [CALLBACK, CALLBACK_BYTES]
+        .into_iter()
+        .zip(callbacks::types());
+    let callbacks = callbacks.map(|(name, ty)| (CALLBACKS, name, ty));
+    own.chain(callbacks).map(|(module, name, ty)| Import {
+        module: module.to_owned(),
         name: name.to_owned(),
         ty: ExternType::Func(ty),
     })
@@ -86,6 +103,8 @@ pub(crate) struct System {
     random: HostFunc,
     clock: HostFunc,
     console: HostFunc,
+    callback: HostFunc,
+    callback_bytes: HostFunc,
 }
 
 /// The level of a line on the console, as the import `console` takes it.
@@ -101,23 +120,27 @@ pub(crate) enum Level {
 impl System {
     /// Finds the functions among the imports of an instance.
     pub(crate) fn find(imports: &Imports) -> Result<Self, Error> {
-        let mut functions = listed().map(|import| match imports.get(SYSTEM, &import.name) {
-            None => Err(Error::Import {
-                module: import.module,
-                name: import.name,
-                expected: import.ty,
-                reason: "missing: start from the imports of `bindgen_host::system()`".to_owned(),
-            }),
-            Some(_) => match imports.resolve(&import)? {
-                Extern::Func(function) => Ok(function.clone()),
-                _ => unreachable!("`resolve` compares types"),
-            },
-        });
-        let mut next = || functions.next().expect("three are listed");
+        let mut functions =
+            listed().map(|import| match imports.get(&import.module, &import.name) {
+                None => Err(Error::Import {
+                    module: import.module,
+                    name: import.name,
+                    expected: import.ty,
+                    reason: "missing: start from the imports of `bindgen_host::system()`"
+                        .to_owned(),
+                }),
+                Some(_) => match imports.resolve(&import)? {
+                    Extern::Func(function) => Ok(function.clone()),
+                    _ => unreachable!("`resolve` compares types"),
+                },
+            });
+        let mut next = || functions.next().expect("five are listed");
         Ok(Self {
             random: next()?,
             clock: next()?,
             console: next()?,
+            callback: next()?,
+            callback_bytes: next()?,
         })
     }
 
@@ -137,6 +160,32 @@ impl System {
         let mut now = [Val::F64(0)];
         self.clock.invoke(caller, &[], &mut now)?;
         Ok(now[0].f64().unwrap_or(0.0))
+    }
+
+    /// Calls a function of the caller's: its result, or the message of its error.
+    pub(crate) fn callback(
+        &self,
+        caller: &mut dyn Caller,
+        name: &str,
+        args: Vec<JsValue>,
+    ) -> Result<Result<JsValue, String>, Error> {
+        let hash = callbacks::pass(name, args)?;
+        let mut len = [Val::I32(0)];
+        self.callback.invoke(caller, &[Val::I64(hash)], &mut len)?;
+        let len = len[0].i32().unwrap_or(0).max(0);
+        let mut bytes = Vec::new();
+        for at in (0..len).step_by(16) {
+            let mut words = [Val::I64(0), Val::I64(0)];
+            self.callback_bytes
+                .invoke(caller, &[Val::I32(at)], &mut words)?;
+            let words = words.map(|word| word.i64().unwrap_or(0).to_le_bytes());
+            bytes.extend_from_slice(words.as_flattened());
+        }
+        bytes.truncate(usize::try_from(len).unwrap_or_default());
+        callbacks::decoded(&bytes).ok_or_else(|| {
+            let message = "what a callback gave is no value".to_owned();
+            HostError::Value(message).ends(CALLBACK)
+        })
     }
 
     /// Prints a line through the import.

@@ -5,16 +5,21 @@
 //! some realm could have been: every number names something, and whatever the guest may do with a
 //! realm, it can do with this one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use engine_api::FuncIndex;
+use engine_api::{ElementType, FuncIndex};
 use serde::{Deserialize, Serialize};
 
-use super::{BufferOf, Item, PoolImage, RealmImage, Referred, ThreadsImage, Value};
-use crate::value::{ERROR_NAMES, Global};
+use super::{BufferOf, Item, PoolImage, RealmImage, Referred, ThreadsImage, Value, number_of};
+use crate::value::{BagKind, Builtin, ERROR_NAMES, Global};
 
 /// The first byte. A change of what follows is a new version.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The versions that this host reads. The second has more kinds of values and objects, after those of
+/// the first, so both are read alike.
+const VERSIONS: std::ops::RangeInclusive<u8> = 1..=VERSION;
 
 /// The most bytes that a guest's memory can have. No view of it goes further.
 const GUEST_BYTES_MAX: u64 = 1 << 32;
@@ -41,6 +46,8 @@ enum ValueBytes {
     BigInt(i128),
     Text(String),
     Object(u32),
+    // Since version 2.
+    Symbol(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +78,29 @@ enum ItemBytes {
     GlobalGetter,
     Instance(u32),
     Promise,
+    // Since version 2.
+    Typed {
+        buffer: Option<u32>,
+        offset: u64,
+        len: u64,
+        element: u8,
+    },
+    Array {
+        elements: Vec<ValueBytes>,
+        fields: Vec<(String, ValueBytes)>,
+    },
+    Record {
+        elements: Vec<ValueBytes>,
+        fields: Vec<(String, ValueBytes)>,
+    },
+    InstanceOf(String, u32),
+    Map(Vec<(ValueBytes, ValueBytes)>),
+    Set(Vec<ValueBytes>),
+    Date(u64),
+    Iterator(Vec<ValueBytes>),
+    Iterate,
+    Next,
+    Callback(String),
 }
 
 fn refused(reason: impl Into<String>) -> engine_api::Error {
@@ -116,9 +146,9 @@ pub(super) fn decode(
     invokers: &[FuncIndex],
 ) -> Result<RealmImage, engine_api::Error> {
     let (version, bytes) = bytes.split_first().ok_or_else(|| refused("it is empty"))?;
-    if *version != VERSION {
+    if !VERSIONS.contains(version) {
         return Err(refused(format!(
-            "it is a realm of version {version}, this host knows version {VERSION}"
+            "it is a realm of version {version}, this host knows versions 1 to {VERSION}"
         )));
     }
     let realm: RealmBytes = match postcard::take_from_bytes(bytes) {
@@ -201,6 +231,7 @@ impl Known<'_> {
             ValueBytes::Number(bits) => Value::Number(bits),
             ValueBytes::BigInt(value) => Value::BigInt(value),
             ValueBytes::Text(text) => Value::Text(text.into()),
+            ValueBytes::Symbol(text) => Value::Symbol(text.into()),
             ValueBytes::Object(number) if (number as usize) < self.objects => Value::Object(number),
             ValueBytes::Object(number) => return Err(refused(format!("no object {number}"))),
         })
@@ -216,8 +247,16 @@ impl Known<'_> {
         Ok((BufferOf::Host(number), *bytes))
     }
 
-    fn view(&self, buffer: Option<u32>, offset: u64, len: u64) -> Result<Item, engine_api::Error> {
+    fn view(
+        &self,
+        buffer: Option<u32>,
+        (offset, len): (u64, u64),
+        element: ElementType,
+    ) -> Result<Item, engine_api::Error> {
         let (buffer, bytes) = self.buffer(buffer)?;
+        if !len.is_multiple_of(element.bytes().into()) {
+            return Err(refused("an array with a part of an element"));
+        }
         if offset.checked_add(len).is_none_or(|end| end > bytes) {
             return Err(refused(format!(
                 "{len} bytes at {offset} are outside of {buffer}"
@@ -227,7 +266,15 @@ impl Known<'_> {
             buffer,
             offset,
             len,
+            element,
         })
+    }
+
+    fn values<T: FromIterator<Value>>(
+        &self,
+        values: Vec<ValueBytes>,
+    ) -> Result<T, engine_api::Error> {
+        values.into_iter().map(|value| self.value(value)).collect()
     }
 
     fn item(&self, item: ItemBytes) -> Result<Item, engine_api::Error> {
@@ -241,8 +288,22 @@ impl Known<'_> {
                 buffer,
                 offset,
                 len,
-            } => self.view(buffer, offset, len)?,
-            ItemBytes::Bag { elements, fields } => self.bag(elements, fields)?,
+            } => self.view(buffer, (offset, len), ElementType::U8)?,
+            ItemBytes::Typed {
+                buffer,
+                offset,
+                len,
+                element,
+            } => {
+                let known = ElementType::ALL.get(usize::from(element));
+                let element = *known.ok_or_else(|| refused("an array of another class"))?;
+                self.view(buffer, (offset, len), element)?
+            }
+            ItemBytes::Bag { elements, fields } => self.bag(BagKind::Unknown, elements, fields)?,
+            ItemBytes::Array { elements, fields } => self.bag(BagKind::Array, elements, fields)?,
+            ItemBytes::Record { elements, fields } => {
+                self.bag(BagKind::Record, elements, fields)?
+            }
             ItemBytes::Error { name, message } => {
                 let known = ERROR_NAMES.into_iter().find(|known| *known == name);
                 Item::Error {
@@ -263,25 +324,52 @@ impl Known<'_> {
                 return Err(refused("a closure that no export of the module calls"));
             }
             ItemBytes::GlobalGetter => Item::GlobalGetter,
-            ItemBytes::Instance(address) => Item::Instance(address),
+            ItemBytes::Instance(address) => Item::Instance("".into(), address),
+            ItemBytes::InstanceOf(class, address) => Item::Instance(class.into(), address),
             ItemBytes::Promise => Item::Promise,
+            ItemBytes::Map(pairs) => {
+                let pairs = pairs.into_iter();
+                let pairs = pairs.map(|(key, value)| Ok((self.value(key)?, self.value(value)?)));
+                Item::Collection {
+                    is_set: false,
+                    pairs: pairs.collect::<Result<_, engine_api::Error>>()?,
+                }
+            }
+            ItemBytes::Set(values) => {
+                let values: Vec<Value> = self.values(values)?;
+                Item::Collection {
+                    is_set: true,
+                    pairs: values
+                        .into_iter()
+                        .map(|value| (value.clone(), value))
+                        .collect(),
+                }
+            }
+            ItemBytes::Date(bits) => Item::Date(bits),
+            ItemBytes::Iterator(left) => Item::Iterator(self.values(left)?),
+            ItemBytes::Iterate => Item::Builtin(Builtin::Iterate),
+            ItemBytes::Next => Item::Builtin(Builtin::Next),
+            ItemBytes::Callback(name) => Item::Callback(name.into()),
         })
     }
 
-    /// An object whose keys are in order, each once, as those of a new one are.
+    /// An object that has each key once.
     fn bag(
         &self,
+        kind: BagKind,
         elements: Vec<ValueBytes>,
         fields: Vec<(String, ValueBytes)>,
     ) -> Result<Item, engine_api::Error> {
-        if !fields.is_sorted_by(|(one, _), (next, _)| one < next) {
-            return Err(refused("the keys of an object are not in order"));
+        let mut seen = HashSet::new();
+        if !fields.iter().all(|(key, _)| seen.insert(key)) {
+            return Err(refused("an object has a key twice"));
         }
-        let elements = elements.into_iter().map(|value| self.value(value));
+        let elements = self.values(elements)?;
         let fields = fields.into_iter();
         let fields = fields.map(|(key, value)| Ok((key, self.value(value)?)));
         Ok(Item::Bag {
-            elements: elements.collect::<Result<_, _>>()?,
+            kind,
+            elements,
             fields: fields.collect::<Result<_, engine_api::Error>>()?,
         })
     }
@@ -296,6 +384,7 @@ impl From<&Value> for ValueBytes {
             Value::Number(bits) => ValueBytes::Number(*bits),
             Value::BigInt(value) => ValueBytes::BigInt(*value),
             Value::Text(text) => ValueBytes::Text((**text).to_owned()),
+            Value::Symbol(text) => ValueBytes::Symbol((**text).to_owned()),
             Value::Object(number) => ValueBytes::Object(*number),
         }
     }
@@ -313,18 +402,39 @@ impl From<&Item> for ItemBytes {
                 buffer,
                 offset,
                 len,
+                element: ElementType::U8,
             } => ItemBytes::Bytes {
                 buffer: buffer.number(),
                 offset: *offset,
                 len: *len,
             },
-            Item::Bag { elements, fields } => ItemBytes::Bag {
-                elements: elements.iter().map(Into::into).collect(),
-                fields: fields
-                    .iter()
-                    .map(|(key, value)| (key.clone(), value.into()))
-                    .collect(),
+            Item::Bytes {
+                buffer,
+                offset,
+                len,
+                element,
+            } => ItemBytes::Typed {
+                buffer: buffer.number(),
+                offset: *offset,
+                len: *len,
+                element: number_of(*element),
             },
+            Item::Bag {
+                kind,
+                elements,
+                fields,
+            } => {
+                let elements = elements.iter().map(Into::into).collect();
+                let fields = fields.iter();
+                let fields = fields
+                    .map(|(key, value)| (key.clone(), value.into()))
+                    .collect();
+                match kind {
+                    BagKind::Unknown => ItemBytes::Bag { elements, fields },
+                    BagKind::Array => ItemBytes::Array { elements, fields },
+                    BagKind::Record => ItemBytes::Record { elements, fields },
+                }
+            }
             Item::Error { name, message } => ItemBytes::Error {
                 name: (*name).to_owned(),
                 message: message.clone(),
@@ -339,8 +449,25 @@ impl From<&Item> for ItemBytes {
                 dropped: *dropped,
             },
             Item::GlobalGetter => ItemBytes::GlobalGetter,
-            Item::Instance(address) => ItemBytes::Instance(*address),
+            Item::Instance(class, address) if class.is_empty() => ItemBytes::Instance(*address),
+            Item::Instance(class, address) => ItemBytes::InstanceOf((**class).to_owned(), *address),
             Item::Promise => ItemBytes::Promise,
+            Item::Collection { is_set, pairs } if *is_set => {
+                ItemBytes::Set(pairs.iter().map(|(key, _)| key.into()).collect())
+            }
+            Item::Collection { pairs, .. } => {
+                let pairs = pairs.iter();
+                ItemBytes::Map(
+                    pairs
+                        .map(|(key, value)| (key.into(), value.into()))
+                        .collect(),
+                )
+            }
+            Item::Date(bits) => ItemBytes::Date(*bits),
+            Item::Iterator(left) => ItemBytes::Iterator(left.iter().map(Into::into).collect()),
+            Item::Builtin(Builtin::Iterate) => ItemBytes::Iterate,
+            Item::Builtin(Builtin::Next) => ItemBytes::Next,
+            Item::Callback(name) => ItemBytes::Callback((**name).to_owned()),
         }
     }
 }

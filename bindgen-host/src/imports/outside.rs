@@ -4,15 +4,25 @@
 use engine_api::{FuncType, Val, ValType};
 
 use super::buffers::bytes_of;
-use crate::call::{Call, ImportOutcome, Out, Serve};
+use crate::call::{Call, ImportOutcome, Out, Serve, Throw};
 use crate::system::Level;
 use crate::value::{Global, Js, Object};
 
 pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
     let milliseconds = ty.results() == [ValType::F64];
     Some(match base {
-        "getRandomValues" | "randomFillSync" => random,
-        "now" | "getTime" | "valueOf" if milliseconds => now,
+        // Older releases of getrandom ask whether there is this function before they call it.
+        "getRandomValues" | "randomFillSync" if ty.params().len() == 1 => {
+            |_| Ok(Out::Js(Js::object(Object::GlobalGetter)))
+        }
+        // The object, and a pointer and a length.
+        "getRandomValues" | "randomFillSync" if ty.params().len() == 3 => |call| {
+            random_at(call, 1)?;
+            Ok(Out::Nothing)
+        },
+        "getRandomValues" | "randomFillSync" if ty.params().len() == 2 => random,
+        // Whether the object is a date is seen at the call: in older releases it is any.
+        "now" if milliseconds => now,
         "log" | "info" => |call| print(call, Level::Info),
         "error" => |call| print(call, Level::Error),
         "warn" => |call| print(call, Level::Warn),
@@ -35,7 +45,7 @@ fn random(call: &mut Call<'_>) -> ImportOutcome {
     let crypto = call.object(0).ok();
     let by_object = match crypto.as_ref().and_then(Js::as_object) {
         Some(Object::Global(Global::Crypto)) => true,
-        _ => matches!(call.args[0], Val::ExternRef(_)),
+        _ => matches!(call.args.first(), Some(Val::ExternRef(_))),
     };
     if by_object {
         let node = call.served.name.contains("randomFillSync");
@@ -47,12 +57,17 @@ fn random(call: &mut Call<'_>) -> ImportOutcome {
         call.write_view(&view, 0, &bytes)?;
         return Ok(Out::Js(array));
     }
-    let (pointer, len) = (call.u32(0), call.u32(1));
+    random_at(call, 0)?;
+    Ok(Out::Nothing)
+}
+
+/// Fills bytes in the guest's memory, by pointer and length at two arguments.
+fn random_at(call: &mut Call<'_>, position: usize) -> Result<(), Throw> {
+    let (pointer, len) = (call.u32(position), call.u32(position + 1));
     let mut bytes = call.bytes(pointer, len)?;
     let (system, mut facade) = call.outside()?;
     system.random(&mut facade, &mut bytes)?;
-    call.write(pointer.into(), &bytes)?;
-    Ok(Out::Nothing)
+    call.write(pointer.into(), &bytes)
 }
 
 fn now(call: &mut Call<'_>) -> ImportOutcome {
@@ -62,8 +77,11 @@ fn now(call: &mut Call<'_>) -> ImportOutcome {
 
 /// Text by pointer and length, or any number of objects.
 fn print(call: &mut Call<'_>, level: Level) -> ImportOutcome {
-    let numbers = matches!(call.args, [Val::I32(_), Val::I32(_)]);
-    let text = numbers.then(|| call.text_if(0)).flatten();
+    let numbers = call.args.iter().all(|arg| matches!(arg, Val::I32(_)));
+    let pairs = call.args.len().is_multiple_of(2) && !call.args.is_empty();
+    let texts = (0..call.args.len()).step_by(2).map(|at| call.text_if(at));
+    let text = (numbers && pairs).then(|| texts.collect::<Option<Vec<_>>>());
+    let text = text.flatten().map(|texts| texts.join(" "));
     let line = if let Some(text) = text {
         text
     } else {
