@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::{
     Arg, BoundInstance, CallError, CallFailure, Callee, Effect, ExportInfo, Handle, ObjectTable,
-    Policy, PolicyError, Results, ScopedCallee, SequenceNumber, new_handle_tag,
+    Policy, PolicyError, Results, Scope, ScopedCallee, SequenceNumber, new_handle_tag,
 };
 
 /// A module with its policy, from which bare instances are made. They are like those of a program
@@ -151,7 +151,7 @@ impl SideEffects {
         let mut watched = Imports::new();
         for (module, name, item) in imports.iter() {
             let item = match item {
-                Extern::Func(func) if plan.effect(module, name) == Effect::External => {
+                Extern::Func(func) if !func.is_local() && plan.effect(func) == Effect::External => {
                     let (had, inner) = (Arc::clone(&self.0), func.clone());
                     Extern::Func(func.replaced(move |caller, args, results| {
                         had.store(true, Ordering::Relaxed);
@@ -286,7 +286,10 @@ impl BareInstance {
     ) -> Result<Results, CallFailure> {
         plan.check_args(args)?;
         self.bound.needed(plan)?;
-        let ran = self.bound.run(plan, args, sequence, Some(self.scope))?;
+        // What earlier calls met is not this one's.
+        self.bound.growth_refused();
+        let scope = Some(Scope::pinned(self.scope));
+        let ran = self.bound.run(plan, args, sequence, scope)?;
         self.bound.forget_consumed(plan, args);
         ran.accepted(plan)
     }
@@ -294,14 +297,19 @@ impl BareInstance {
     #[cold]
     fn failed(&mut self, plan: &ExportPlan, failure: CallFailure) -> CallError {
         let export = plan.name.to_string();
+        let refused = self.bound.growth_refused();
         let error = match failure {
             CallFailure::Refused(error) | CallFailure::Rejected(error) => return error,
             CallFailure::NoSuchHandle(handle) => return CallError::FreedHandle { handle },
             CallFailure::Garbled(error) if !plan.role.is_journaled() => return error,
             CallFailure::Garbled(error) => error,
-            CallFailure::Exhausted => self.out_of_memory(export),
+            CallFailure::Exhausted => self.out_of_memory(export, refused),
             CallFailure::Ended(source) => match *source {
-                engine_api::Error::Trap(_) if self.is_full() => self.out_of_memory(export),
+                engine_api::Error::Trap(trap)
+                    if self.is_full() || (refused.is_some() && trap.may_be_allocation()) =>
+                {
+                    self.out_of_memory(export, refused)
+                }
                 engine_api::Error::Trap(trap) => CallError::Trapped {
                     export,
                     trap,
@@ -311,6 +319,7 @@ impl BareInstance {
                 engine_api::Error::Host { .. } | engine_api::Error::HostPanicked { .. } => {
                     CallError::HostFailed { export, source }
                 }
+                engine_api::Error::Exit { code } => CallError::Exited { export, code },
                 _ => CallError::Engine(source),
             },
         };
@@ -323,8 +332,8 @@ impl BareInstance {
         self.memory_bytes() >= self.memory_limit / 10 * 9
     }
 
-    fn out_of_memory(&self, export: String) -> CallError {
-        CallError::out_of_memory(export, self.memory_bytes(), self.memory_limit)
+    fn out_of_memory(&self, export: String, refused: Option<u64>) -> CallError {
+        CallError::out_of_memory(export, self.memory_bytes(), self.memory_limit, refused)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The errors of a policy and of one call.
 
-use engine_api::Trap;
+use engine_api::{GuestError, JsValue, Trap};
 
 use crate::{Handle, PRESETS};
 
@@ -127,11 +127,19 @@ pub enum CallError {
         got: String,
     },
 
-    /// A raw pointer was used outside the pinned scope that it came from. Nothing ran.
+    /// A raw pointer was used outside the pinned scope or turn that it came from. Nothing ran.
     #[error(
-        "`{export}` deals in raw pointers, which live only inside one pinned scope; use `pinned`"
+        "`{export}` deals in raw pointers, which live only inside one pinned scope or turn; use \
+         `pinned` or `turn`"
     )]
     PointerOutsideScope {
+        /// The export.
+        export: String,
+    },
+
+    /// A raw pointer of a turn was used after a call that had used it up. Nothing ran.
+    #[error("`{export}` was given a pointer that an earlier call of this turn has used up")]
+    UsedPointer {
         /// The export.
         export: String,
     },
@@ -173,12 +181,15 @@ pub enum CallError {
         export: String,
         /// The guest's message.
         message: String,
+        /// What the guest threw, where that means something outside of it. It is not known of the
+        /// answer to a call with an id that was made before.
+        thrown: Option<Box<JsValue>>,
     },
 
     /// The guest ran out of memory. Where it was safe, a proxy has already repeated the call on a
     /// clean generation. If the call had returned, its effect is gone nevertheless: it would not
     /// have been the same on an emptier instance.
-    #[error("`{export}` ran out of memory at {used_mib:.1} of {limit_mib:.1} MiB{}{}; {}raise the memory limit", if_retried(*.retried), if_effects(*.side_effects), if_alive(.objects))]
+    #[error("`{export}` ran out of memory{} {used_mib:.1} of {limit_mib:.1} MiB{}{}; {}raise the memory limit", if_asked(*.asked_mib), if_retried(*.retried), if_effects(*.side_effects), if_alive(.objects))]
     OutOfMemory {
         /// The export.
         export: String,
@@ -186,6 +197,9 @@ pub enum CallError {
         used_mib: f64,
         /// Their limit, in MiB.
         limit_mib: f64,
+        /// How much more memory the guest asked for when growth was refused, in MiB, if that is
+        /// known.
+        asked_mib: Option<f64>,
         /// Whether this was the second attempt.
         retried: bool,
         /// Whether host functions had run whose effects a repetition could double.
@@ -219,6 +233,16 @@ pub enum CallError {
         source: Box<engine_api::Error>,
     },
 
+    /// The guest ended itself, as a program does that calls `exit`, and its state is lost. A proxy
+    /// rebuilds it before the next call, and does not repeat this one.
+    #[error("`{export}` exited with code {}", code.cast_signed())]
+    Exited {
+        /// The export.
+        export: String,
+        /// The code that it gave.
+        code: u32,
+    },
+
     /// An earlier call has killed the bare instance. Make another.
     #[error("the instance died ({cause}); make another")]
     Died {
@@ -232,18 +256,32 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// A call that found no memory left, with sizes in bytes.
+    /// An error that the guest returned from an export.
+    #[must_use]
+    pub fn of_guest(export: &str, error: GuestError) -> Self {
+        CallError::Guest {
+            export: export.to_owned(),
+            message: error.message,
+            thrown: error.thrown.map(Box::new),
+        }
+    }
+
+    /// A call that found no memory left, with sizes in bytes. `refused` is the size that all
+    /// memories together were refused, as [`engine_api::Instance::growth_refused`] gives it.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
         reason = "sizes of memories are exact in an f64"
     )]
-    pub fn out_of_memory(export: String, used: u64, limit: u64) -> Self {
+    pub fn out_of_memory(export: String, used: u64, limit: u64, refused: Option<u64>) -> Self {
         let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+        // The largest number stands for a size that nobody knows.
+        let refused = refused.filter(|bytes| *bytes > used && *bytes != u64::MAX);
         CallError::OutOfMemory {
             export,
             used_mib: mib(used),
             limit_mib: mib(limit),
+            asked_mib: refused.map(|bytes| mib(bytes - used)),
             retried: false,
             side_effects: false,
             objects: Vec::new(),
@@ -281,6 +319,15 @@ fn suggestion(similar: Option<&String>) -> String {
     similar.map_or_else(
         || "; `wasm-proxy inspect` lists its exports".to_owned(),
         |name| format!("; did you mean `{name}`?"),
+    )
+}
+
+/// The memory that a guest asked for in vain, in words that go on with the size that it had.
+#[must_use]
+pub fn if_asked(asked_mib: Option<f64>) -> String {
+    asked_mib.map_or_else(
+        || " at".to_owned(),
+        |asked| format!(": {asked:.2} MiB more were asked for at"),
     )
 }
 

@@ -15,10 +15,15 @@ pub struct ExportInfo {
     /// Its type as callers see it: without a return pointer and without parameters that are always
     /// zero.
     pub ty: FuncType,
+    /// Whether the function itself takes one parameter more, the first: the address where it leaves
+    /// its results.
+    pub return_pointer: bool,
     /// Its effect on the state.
     pub role: Role,
     /// The meaning of its arguments.
     pub args: Vec<ArgKind>,
+    /// The positions of the arguments that a call uses up, objects and raw pointers alike.
+    pub consumes: Vec<usize>,
     /// The meaning of its results.
     pub results: Vec<ResultKind>,
     /// Whether an entry of the policy matched it.
@@ -35,8 +40,10 @@ impl ExportInfo {
         Self {
             name: plan.name.to_string(),
             ty: plan.ty.clone(),
+            return_pointer: plan.return_pointer,
             role: plan.role,
             args: plan.args.clone(),
+            consumes: plan.consumes.clone(),
             results: results.collect(),
             listed: plan.listed,
             artifact: plan.artifact.is_some(),
@@ -52,8 +59,12 @@ impl ExportInfo {
     pub fn gives(&self) -> impl Iterator<Item = Shape> {
         let mut types = self.ty.results();
         self.results.iter().filter_map(move |kind| {
-            let ty = types[0];
-            types = &types[kind.width(ty)..];
+            let (own, rest) = types.split_at(kind.width(types[0]));
+            types = rest;
+            let ty = match kind {
+                ResultKind::Optional(_) => own[1],
+                _ => own[0],
+            };
             Shape::of_result(kind, ty)
         })
     }

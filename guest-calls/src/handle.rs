@@ -148,6 +148,55 @@ pub struct Pointer {
     pub(crate) scope: u64,
 }
 
+impl Pointer {
+    /// A number that means something in this scope: for owners of scopes. A bound instance takes it
+    /// for an address, if it is of the scope that the call is made in.
+    #[must_use]
+    #[inline]
+    pub fn new(bits: u64, scope: u64) -> Self {
+        Self { bits, scope }
+    }
+
+    /// The number.
+    #[must_use]
+    #[inline]
+    pub fn bits(self) -> u64 {
+        self.bits
+    }
+
+    /// The scope in which it means something.
+    #[must_use]
+    #[inline]
+    pub fn scope(self) -> u64 {
+        self.scope
+    }
+}
+
+/// Where raw pointers are good: a pinned scope or a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Its number, which its pointers have.
+    pub number: u64,
+    /// Whether structs come as raw pointers, which are the caller's then, in place of bytes.
+    pub raw_structs: bool,
+    /// Whether exports that are not pure take raw pointers for handles: a call of one is about raw
+    /// objects alone then, and the owner of the scope does not journal it.
+    pub raw_calls: bool,
+}
+
+impl Scope {
+    /// A pinned scope.
+    #[must_use]
+    #[inline]
+    pub fn pinned(number: u64) -> Self {
+        Self {
+            number,
+            raw_structs: false,
+            raw_calls: false,
+        }
+    }
+}
+
 /// The last tag that was given out in this process.
 static TAGS: AtomicU32 = AtomicU32::new(0);
 

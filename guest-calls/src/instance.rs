@@ -1,5 +1,8 @@
 //! An instance with its policy and its handle table: calls as callers mean them.
 
+mod cstring;
+mod gather;
+mod javascript;
 mod marshal;
 mod numbers;
 mod structs;
@@ -8,8 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use engine_api::{
-    ExportKind, FuncIndex, Instance, MemoryIndex, MemoryMeter, ModuleInfo, NumericType, PAGE_BYTES,
-    Slot, Val,
+    ExportKind, FuncIndex, GuestError, Instance, MemoryIndex, MemoryMeter, ModuleInfo, NumericType,
+    PAGE_BYTES, Slot, Val,
 };
 use smallvec::SmallVec;
 
@@ -56,7 +59,7 @@ pub struct Ran {
     /// The results. Empty where the guest returned an error.
     pub results: Results,
     /// The error that the guest returned instead.
-    pub rejected: Option<String>,
+    pub rejected: Option<Box<GuestError>>,
 }
 
 impl BoundInstance {
@@ -281,10 +284,9 @@ impl Ran {
     pub fn accepted(self, plan: &ExportPlan) -> Result<Results, CallFailure> {
         match self.rejected {
             None => Ok(self.results),
-            Some(message) => Err(CallFailure::Rejected(CallError::Guest {
-                export: plan.name.to_string(),
-                message,
-            })),
+            Some(error) => Err(CallFailure::Rejected(CallError::of_guest(
+                &plan.name, *error,
+            ))),
         }
     }
 }

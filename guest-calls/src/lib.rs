@@ -12,6 +12,7 @@ mod error;
 mod export_info;
 mod handle;
 mod instance;
+pub mod js;
 mod objects;
 mod param;
 pub mod policy;
@@ -20,14 +21,15 @@ pub mod value;
 
 pub use bare::{Bare, BareInstance, memory_limit};
 pub use callee::{Callee, ScopedCallee};
-pub use error::{CallError, PolicyError, listed};
+pub use error::{CallError, PolicyError, if_asked, listed};
 pub use export_info::ExportInfo;
-pub use handle::{Handle, HandleMap, Pointer, SequenceNumber, new_handle_tag};
+pub use handle::{Handle, HandleMap, Pointer, Scope, SequenceNumber, new_handle_tag};
 pub use instance::{BoundInstance, CallFailure, Ran, consumed};
 pub use objects::{Object, ObjectTable, Objects};
 pub use param::{Param, Shape};
 pub use policy::{
-    AllocatorPolicy, ArgKind, ArtifactPolicy, Effect, ExportPolicy, FieldPolicy, ImportPolicy,
-    ModulePolicy, Ownership, PRESETS, Policy, ResultKind, Role, StructPolicy, Width,
+    AllocatorPolicy, ArgKind, ArtifactPolicy, CastPolicy, Coercion, Effect, ExportPolicy,
+    FieldPolicy, ImportPolicy, JsPassing, ModulePolicy, Ownership, PRESETS, Policy, ResultKind,
+    ReturnPlacePolicy, Role, StructPolicy, Width,
 };
 pub use value::{Arg, OwnedArg, Results, Value};

@@ -4,7 +4,7 @@
 use engine_api::{FuncType, ValType};
 
 use crate::policy::plan::ExportPlan;
-use crate::{Arg, ArgKind, CallError, CallFailure, ResultKind, Role, Width};
+use crate::{Arg, ArgKind, CallError, CallFailure, JsPassing, ResultKind, Role, Width};
 
 /// One argument of an export.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub enum Shape {
     Pointer,
     /// Raw pointers.
     Pointers,
+    /// A JavaScript value.
+    Js,
 }
 
 /// The arguments of an export in order.
@@ -49,7 +51,7 @@ pub(crate) fn params<'a>(
 ) -> impl Iterator<Item = Param<'a>> {
     let mut types = ty.params();
     kinds.iter().enumerate().map(move |(position, kind)| {
-        let ty = types[0];
+        let ty = types[usize::from(kind.is_flagged())];
         types = &types[kind.width()..];
         Param {
             position,
@@ -65,23 +67,35 @@ impl Param<'_> {
     /// checked in the call.
     #[must_use]
     pub fn takes(&self, shape: &Shape) -> bool {
+        if let ArgKind::Optional(kind) = self.kind {
+            let inner = Param { kind, ..*self };
+            return *shape == Shape::NULL || inner.takes(shape);
+        }
         match (shape, self.kind) {
             (Shape::Val(got), ArgKind::Value) => *got == self.ty,
+            (Shape::Val(got), ArgKind::OrNull(..)) => *got == self.ty || *shape == Shape::NULL,
+            (_, ArgKind::Js(JsPassing::Optional)) if *shape == Shape::NULL => true,
             (Shape::Handle(Some(got)), ArgKind::Handle(Some(needed))) => got == needed,
-            (Shape::Numbers(got), ArgKind::Numbers(needed, _)) => got == needed,
-            (Shape::Bytes(Some(len)), ArgKind::Numbers(width, _)) => {
+            (Shape::Numbers(got), ArgKind::Numbers(needed, _) | ArgKind::Pointed(Some(needed), _)) => {
+                got == needed
+            }
+            (
+                Shape::Bytes(Some(len)),
+                ArgKind::Numbers(width, _) | ArgKind::Pointed(Some(width), _),
+            ) => {
                 len.is_multiple_of(width.bytes() as usize)
             }
             (Shape::Handle(_), ArgKind::Handle(_))
             | (Shape::Handles, ArgKind::Handles(_))
             // A buffer is a buffer.
-            | (Shape::Bytes(_) | Shape::Numbers(_), ArgKind::Bytes(_))
-            | (Shape::Bytes(None), ArgKind::Numbers(..))
-            // Whether they are structs is checked in the call.
-            | (Shape::Bytes(_), ArgKind::Struct(_) | ArgKind::Structs(_))
-            | (Shape::Text, ArgKind::Text(_))
+            | (Shape::Bytes(_) | Shape::Numbers(_), ArgKind::Bytes(_) | ArgKind::Pointed(None, _))
+            | (Shape::Bytes(None), ArgKind::Numbers(..) | ArgKind::Pointed(..))
+            // Whether they are structs is checked in the call, and text need not be UTF-8 in C.
+            | (Shape::Bytes(_), ArgKind::Struct(_) | ArgKind::Structs(_) | ArgKind::CString(_))
+            | (Shape::Text, ArgKind::Text(_) | ArgKind::CString(_))
             | (Shape::Pointer, ArgKind::Pointer)
-            | (Shape::Pointers, ArgKind::Pointers) => true,
+            | (Shape::Pointers, ArgKind::Pointers)
+            | (Shape::Js, ArgKind::Js(_)) => true,
             (Shape::Pointer, ArgKind::Handle(_) | ArgKind::Struct(_))
             | (Shape::Pointers, ArgKind::Structs(_)) => self.is_pure,
             _ => false,
@@ -91,16 +105,22 @@ impl Param<'_> {
     /// The shape that it takes.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        match self.kind {
-            ArgKind::Value => Shape::Val(self.ty),
+        match self.kind.inner() {
+            ArgKind::Value | ArgKind::OrNull(..) => Shape::Val(self.ty),
             ArgKind::Handle(of) => Shape::Handle(of.clone()),
-            ArgKind::Bytes(_) | ArgKind::Struct(_) | ArgKind::Structs(_) => Shape::Bytes(None),
-            ArgKind::Text(_) => Shape::Text,
-            ArgKind::Numbers(width, _) => Shape::Numbers(*width),
+            ArgKind::Bytes(_)
+            | ArgKind::Struct(_)
+            | ArgKind::Structs(_)
+            | ArgKind::Pointed(None, _) => Shape::Bytes(None),
+            ArgKind::Text(_) | ArgKind::CString(_) => Shape::Text,
+            ArgKind::Numbers(width, _) | ArgKind::Pointed(Some(width), _) => Shape::Numbers(*width),
             ArgKind::Handles(_) => Shape::Handles,
             ArgKind::Pointer => Shape::Pointer,
             ArgKind::Pointers => Shape::Pointers,
-            ArgKind::Zero => unreachable!("the binding leaves out what is always zero"),
+            ArgKind::Js(_) => Shape::Js,
+            ArgKind::Zero | ArgKind::Out(_) | ArgKind::Optional(_) => {
+                unreachable!("the binding leaves out what no caller gives")
+            }
         }
     }
 
@@ -109,25 +129,38 @@ impl Param<'_> {
     pub fn expected(&self) -> String {
         match self.kind {
             ArgKind::Value => format!("a value of type {}", self.ty),
-            ArgKind::Numbers(width, _) => format!("bytes in multiples of {}", width.bytes()),
+            ArgKind::OrNull(..) => format!("null or a value of type {}", self.ty),
+            ArgKind::Numbers(width, _) | ArgKind::Pointed(Some(width), _) => {
+                format!("bytes in multiples of {}", width.bytes())
+            }
             other => format!("of kind {other}"),
         }
     }
 }
 
 impl Shape {
-    /// The shape of a result, or `None` for an error, with which the call fails instead.
+    /// The shape of [`Arg::NULL`].
+    pub const NULL: Self = Shape::Val(ValType::ExternRef);
+
+    /// The shape of a result, or `None` for an error, with which the call fails instead. The type is
+    /// that of its number, or of its first word.
     #[must_use]
     pub fn of_result(kind: &ResultKind, ty: ValType) -> Option<Self> {
         Some(match kind {
-            ResultKind::Value => Shape::Val(ty),
+            ResultKind::Value
+            | ResultKind::Number(_)
+            | ResultKind::OrNull(..)
+            | ResultKind::Optional(_) => Shape::Val(ty),
             ResultKind::Handle(ty) => Shape::Handle(ty.clone()),
             ResultKind::Bytes(_) | ResultKind::Struct(_) | ResultKind::Structs(_) => {
                 Shape::Bytes(None)
             }
-            ResultKind::Text(_) => Shape::Text,
+            ResultKind::Text(_) | ResultKind::CString(_) => Shape::Text,
+            ResultKind::Measured(of, _) => return Self::of_result(of, ty),
             ResultKind::Numbers(width, _) => Shape::Numbers(*width),
             ResultKind::Pointer => Shape::Pointer,
+            ResultKind::Pointers => Shape::Pointers,
+            ResultKind::Js | ResultKind::JsList => Shape::Js,
             ResultKind::Error => return None,
         })
     }

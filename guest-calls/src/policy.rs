@@ -11,11 +11,12 @@ pub mod plan;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use engine_api::{FuncType, ValType};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::PolicyError;
 
-pub use kind::{ArgKind, Ownership, ResultKind, Width};
+pub use kind::{ArgKind, Coercion, JsPassing, Ownership, ResultKind, Width};
 
 /// The effect of an export on the module's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -95,6 +96,10 @@ pub struct Policy {
     /// The imports: which host functions have no effect outside.
     #[serde(default, rename = "import")]
     pub imports: Vec<ImportPolicy>,
+    /// What imports of wasm-bindgen's convert, where the module does not say it. Only a host reads
+    /// this.
+    #[serde(default, rename = "cast", skip_serializing_if = "Vec::is_empty")]
+    pub casts: Vec<CastPolicy>,
 }
 
 /// The module's own services.
@@ -113,15 +118,41 @@ pub struct ModulePolicy {
     /// the smallest of it, the configured limit and the module's maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical_memory_export: Option<String>,
+    /// An export `() -> number` that asks for a swap by any number above 0. It is asked after every
+    /// 64th call and whenever the proxy looks at the memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_request_export: Option<String>,
+    /// The mutable global with the guest's stack pointer: the name of an export, or its index among
+    /// the module's globals. Without it the module's code tells, if it does.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "name_or_index"
+    )]
+    pub stack_pointer_global: Option<String>,
     /// An export `(i32) -> i32` that moves the guest's stack pointer, for results through a return
     /// pointer. Without it `__wbindgen_add_to_stack_pointer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack_pointer_export: Option<String>,
+    /// Where results at a return pointer are left, if no function gives room for them: the name of
+    /// an exported global that is the stack pointer, or an address with 16 bytes that nobody uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_place: Option<ReturnPlacePolicy>,
     /// An export `(i32) -> externref` that takes the [`engine_api::GuestError`] of an error object,
     /// for results of kind `error`. Without it `bindgen_host_take_error`, which `bindgen-host`
     /// adds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_error_export: Option<String>,
+}
+
+/// Where results at a return pointer are left.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum ReturnPlacePolicy {
+    /// Always at this address.
+    Address(u32),
+    /// Below the stack pointer, which is the exported global with this name.
+    Global(String),
 }
 
 /// The guest's allocator.
@@ -153,8 +184,8 @@ pub struct ExportPolicy {
     /// The meaning of the results. Without it each is a plain value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<Vec<ResultKind>>,
-    /// Positions, from 0, of the handle arguments that a call uses up. A call of role `free` uses
-    /// up all of them.
+    /// Positions, from 0, of the handle arguments that a call uses up, or of the pointers where it is
+    /// pure. A call of role `free` uses up all handles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consumes: Vec<usize>,
     /// For the roles `mutate` and `create`: positions of the handle arguments whose objects a call
@@ -239,6 +270,33 @@ pub struct ImportPolicy {
     pub effect: Effect,
 }
 
+/// What an import of wasm-bindgen's converts into an object of JavaScript.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CastPolicy {
+    /// The import's name, without its module's.
+    pub import: String,
+    /// What it converts, in the glue's words: `Ref(String)`, `Closure`.
+    pub from: String,
+    /// The export that calls the closure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoke: Option<String>,
+}
+
+/// A name, or an index, which may stand without quotes.
+fn name_or_index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a name or an index")]
+    enum Written {
+        Name(String),
+        Index(u32),
+    }
+    Ok(Some(match Written::deserialize(deserializer)? {
+        Written::Name(name) => name,
+        Written::Index(index) => index.to_string(),
+    }))
+}
+
 /// The effect of a host function outside the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -248,6 +306,21 @@ pub enum Effect {
     /// Something that must not happen twice: the default.
     #[default]
     External,
+}
+
+impl ExportPolicy {
+    /// Whether a function of this type leaves its results where its first parameter says: it
+    /// returns nothing, and the entry names results and no other place for them.
+    #[must_use]
+    pub fn returns_through_pointer(&self, ty: &FuncType) -> bool {
+        let is_some = |kinds: &Vec<ResultKind>| !kinds.is_empty();
+        let is_out = |kind: &ArgKind| matches!(kind, ArgKind::Out(_));
+        let has_outs = self.args.iter().flatten().any(is_out);
+        self.results.as_ref().is_some_and(is_some)
+            && !has_outs
+            && ty.results().is_empty()
+            && ty.params().first() == Some(&ValType::I32)
+    }
 }
 
 impl FromStr for Policy {
@@ -336,5 +409,17 @@ mod tests {
         "#;
         let policy: Policy = text.parse().unwrap();
         assert_eq!(policy.to_toml().parse::<Policy>().unwrap(), policy);
+    }
+
+    #[test]
+    fn an_index_stands_with_and_without_quotes() {
+        for written in ["7", "\"7\""] {
+            let text = format!("[module]\nstack_pointer_global = {written}");
+            let policy: Policy = text.parse().unwrap();
+            assert_eq!(policy.module.stack_pointer_global.as_deref(), Some("7"));
+        }
+        let error = "[module]\nstack_pointer_global = true".parse::<Policy>();
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("a name or an index"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 
 use engine_api::Val;
 
+use crate::js::Js;
 use crate::{CallError, Handle, Pointer, Shape};
 
 /// An argument of a call. Borrowed, so a call of numbers and handles allocates nothing.
@@ -21,9 +22,14 @@ pub enum Arg<'a> {
     Handles(&'a [Handle]),
     /// Raw pointers of the same pinned scope.
     Pointers(&'a [Pointer]),
+    /// A JavaScript value, as the text that [`js`](crate::js) reads.
+    Js(&'a str),
 }
 
 impl Arg<'_> {
+    /// Null, for an argument of kind `optional:KIND`: in a journal it is the null reference.
+    pub const NULL: Arg<'static> = Arg::Val(Val::ExternRef(None));
+
     /// Its shape, which decides what parameters take it. Types of objects are not known here.
     #[must_use]
     #[inline]
@@ -36,6 +42,7 @@ impl Arg<'_> {
             Arg::Pointer(_) => Shape::Pointer,
             Arg::Handles(_) => Shape::Handles,
             Arg::Pointers(_) => Shape::Pointers,
+            Arg::Js(_) => Shape::Js,
         }
     }
 
@@ -43,6 +50,7 @@ impl Arg<'_> {
     #[must_use]
     pub fn kind(&self) -> String {
         match self {
+            Arg::Val(Val::ExternRef(None)) => "null".to_owned(),
             Arg::Val(val) => format!("a value of type {}", val.ty()),
             Arg::Handle(handle) => format!("handle {handle}"),
             Arg::Bytes(bytes) => format!("{} bytes", bytes.len()),
@@ -50,6 +58,7 @@ impl Arg<'_> {
             Arg::Pointer(_) => "a pointer".to_owned(),
             Arg::Handles(handles) => format!("{} handles", handles.len()),
             Arg::Pointers(pointers) => format!("{} pointers", pointers.len()),
+            Arg::Js(_) => "a JavaScript value".to_owned(),
         }
     }
 }
@@ -67,9 +76,14 @@ pub enum OwnedArg {
     Text(Box<str>),
     /// Guest objects. The call uses up all of them.
     Handles(Box<[Handle]>),
+    /// A JavaScript value as text.
+    Js(Box<str>),
 }
 
 impl OwnedArg {
+    /// As [`Arg::NULL`].
+    pub const NULL: Self = OwnedArg::Val(Val::ExternRef(None));
+
     /// A copy of an argument, or `None` for references and raw pointers, which mean something in
     /// one instance only.
     #[must_use]
@@ -84,6 +98,7 @@ impl OwnedArg {
             Arg::Bytes(bytes) => OwnedArg::Bytes((*bytes).into()),
             Arg::Text(text) => OwnedArg::Text((*text).into()),
             Arg::Handles(handles) => OwnedArg::Handles((*handles).into()),
+            Arg::Js(text) => OwnedArg::Js((*text).into()),
         })
     }
 
@@ -107,6 +122,7 @@ impl OwnedArg {
             OwnedArg::Bytes(bytes) => Arg::Bytes(bytes),
             OwnedArg::Text(text) => Arg::Text(text),
             OwnedArg::Handles(handles) => Arg::Handles(handles),
+            OwnedArg::Js(text) => Arg::Js(text),
         }
     }
 }
@@ -143,6 +159,7 @@ arg_from! {
     &'a String: |value| Arg::Text(value);
     &'a [Handle]: |value| Arg::Handles(value);
     &'a [Pointer]: |value| Arg::Pointers(value);
+    Js<'a>: |value| Arg::Js(value.0);
 }
 
 /// The arguments of a call: `args![1u32 << 12, handle, "text", &bytes]`.
@@ -179,6 +196,10 @@ pub enum Value {
     Text(String),
     /// A raw pointer, for further calls in the same pinned scope.
     Pointer(Pointer),
+    /// Raw pointers, for further calls in the same pinned scope.
+    Pointers(Vec<Pointer>),
+    /// A JavaScript value, as the text that [`js`](crate::js) writes.
+    Js(String),
 }
 
 impl Value {
@@ -190,6 +211,8 @@ impl Value {
             Value::Bytes(_) => "bytes".to_owned(),
             Value::Text(_) => "text".to_owned(),
             Value::Pointer(_) => "a pointer".to_owned(),
+            Value::Pointers(pointers) => format!("{} pointers", pointers.len()),
+            Value::Js(_) => "a JavaScript value".to_owned(),
         }
     }
 
@@ -202,6 +225,8 @@ impl Value {
             Value::Bytes(bytes) => Arg::Bytes(bytes),
             Value::Text(text) => Arg::Text(text),
             Value::Pointer(pointer) => Arg::Pointer(*pointer),
+            Value::Pointers(pointers) => Arg::Pointers(pointers),
+            Value::Js(text) => Arg::Js(text),
             Value::Null => return None,
         })
     }
@@ -281,6 +306,18 @@ impl Results {
         }
     }
 
+    /// The first result as raw pointers.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::ResultKind`] if there is none or it is something else, null included.
+    pub fn pointers(self) -> Result<Vec<Pointer>, CallError> {
+        match self.0.into_iter().next() {
+            Some(Value::Pointers(pointers)) => Ok(pointers),
+            other => Err(wrong_kind("pointers", other.as_ref())),
+        }
+    }
+
     /// The first result as text.
     ///
     /// # Errors
@@ -290,6 +327,22 @@ impl Results {
         match self.0.into_iter().next() {
             Some(Value::Text(text)) => Ok(text),
             other => Err(wrong_kind("text", other.as_ref())),
+        }
+    }
+
+    /// The first result as a JavaScript value.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::ResultKind`] if there is none or it is something else.
+    pub fn js(&self) -> Result<engine_api::JsValue, CallError> {
+        match self.0.first() {
+            Some(Value::Js(text)) => crate::js::parse(text).map_err(|got| CallError::ResultKind {
+                position: 0,
+                expected: "a JavaScript value",
+                got,
+            }),
+            other => Err(wrong_kind("a JavaScript value", other)),
         }
     }
 }

@@ -3,21 +3,23 @@
 use std::borrow::Cow;
 
 use engine_api::{FuncIndex, GuestError, Val, ValType};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::javascript::check_js;
 use super::structs::{Encoded, are_structs};
 use super::{BoundInstance, CallFailure, Ran};
 use crate::param::Param;
 use crate::policy::plan::{ExportPlan, ResultPlan};
 use crate::{
-    Arg, ArgKind, CallError, Handle, Ownership, Pointer, ResultKind, Results, SequenceNumber, Value,
+    Arg, ArgKind, CallError, Coercion, Handle, JsPassing, Ownership, Pointer, ResultKind, Results,
+    Scope, SequenceNumber, Value,
 };
 
 /// A buffer in the guest: where it is, how many bytes, and their alignment.
 #[derive(Clone, Copy)]
 pub(super) struct Buffer {
     pub(super) pointer: u32,
-    len: u32,
+    pub(super) len: u32,
     align: u32,
 }
 
@@ -33,8 +35,13 @@ impl Buffer {
     }
 }
 
-/// Bytes that a return pointer has room for.
-const RETURN_BYTES: i32 = 16;
+/// What the guest is only lent for a call.
+#[derive(Default)]
+struct Lent {
+    buffers: SmallVec<[Buffer; 2]>,
+    /// The numbers of objects of the host.
+    objects: SmallVec<[Val; 2]>,
+}
 
 impl BoundInstance {
     /// Calls an export. Objects get handles of `sequence`; raw pointers are good for `scope`.
@@ -49,7 +56,7 @@ impl BoundInstance {
         plan: &ExportPlan,
         args: &[Arg<'_>],
         sequence: SequenceNumber,
-        scope: Option<u64>,
+        scope: Option<Scope>,
     ) -> Result<Ran, CallFailure> {
         if let Some(ty) = plan.slots
             && let Some(ran) = self.run_slots(plan, ty, args, sequence)?
@@ -58,20 +65,41 @@ impl BoundInstance {
         }
         self.check(plan, args, scope)?;
         let mut vals: SmallVec<[Val; 8]> = SmallVec::new();
-        let mut lent: SmallVec<[Buffer; 2]> = SmallVec::new();
+        let mut lent = Lent::default();
         for (position, (arg, kind)) in args.iter().zip(&plan.args).enumerate() {
             self.lower(plan, position, arg, kind, &mut vals, &mut lent)?;
         }
         let raw = self.call_raw(plan, vals)?;
-        for buffer in lent {
+        // What the guest lends may lie in what was lent to it.
+        let early = plan
+            .lends_back
+            .then(|| self.lift_all(plan, &raw, sequence, scope));
+        for buffer in lent.buffers {
             self.free(buffer)?;
         }
+        for object in lent.objects {
+            let forget = self.plan.js().forget;
+            self.call_plain(forget, &[object], &mut [])?;
+        }
+        match early {
+            Some(ran) => ran,
+            None => self.lift_all(plan, &raw, sequence, scope),
+        }
+    }
+
+    fn lift_all(
+        &mut self,
+        plan: &ExportPlan,
+        raw: &[Val],
+        sequence: SequenceNumber,
+        scope: Option<Scope>,
+    ) -> Result<Ran, CallFailure> {
         let mut results = Results::default();
-        if let Some(reference) = failed(plan, &raw) {
-            let rejected = Some(self.take_error(reference)?);
+        if let Some(reference) = failed(plan, raw) {
+            let rejected = Some(Box::new(self.take_error(reference)?));
             return Ok(Ran { results, rejected });
         }
-        let mut rest = raw.as_slice();
+        let mut rest = raw;
         for (position, result) in plan.results.iter().enumerate() {
             if result.kind == ResultKind::Error {
                 break;
@@ -87,62 +115,20 @@ impl BoundInstance {
         })
     }
 
-    /// Calls the function with the arguments that callers see, and returns the results that they
-    /// see.
-    pub(super) fn call_raw(
-        &mut self,
-        plan: &ExportPlan,
-        mut vals: SmallVec<[Val; 8]>,
-    ) -> Result<SmallVec<[Val; 4]>, CallFailure> {
-        let mut raw: SmallVec<[Val; 4]> =
-            plan.ty.results().iter().map(|ty| Val::zero(*ty)).collect();
-        let at = if plan.return_pointer {
-            let at = self.move_stack(-RETURN_BYTES)?;
-            vals.insert(0, Val::from(at));
-            Some(at)
-        } else {
-            None
-        };
-        let zeros = plan.wasm_ty.params()[vals.len()..].iter();
-        vals.extend(zeros.map(|ty| Val::zero(*ty)));
-        let Some(at) = at else {
-            self.call_plain(plan.func, &vals, &mut raw)?;
-            return Ok(raw);
-        };
-        self.call_plain(plan.func, &vals, &mut [])?;
-        let mut bytes = Vec::new();
-        self.copy_out(plan, at.into(), 4 * raw.len() as u64, &mut bytes)?;
-        self.move_stack(RETURN_BYTES)?;
-        for (slot, word) in raw.iter_mut().zip(bytes.chunks_exact(4)) {
-            *slot = Val::I32(i32::from_le_bytes(word.try_into().expect("chunks of four")));
-        }
-        Ok(raw)
-    }
-
-    /// Moves the guest's stack pointer, and returns it.
-    fn move_stack(&mut self, bytes: i32) -> Result<u32, CallFailure> {
-        let func = self
-            .plan
-            .stack_pointer
-            .expect("the policy was bound with one");
-        let mut pointer = [Val::I32(0)];
-        self.call_plain(func, &[Val::I32(bytes)], &mut pointer)?;
-        Ok(pointer[0].i32().unwrap_or(0).cast_unsigned())
-    }
-
-    /// The message behind an error object, which the guest gives up.
-    fn take_error(&mut self, reference: i32) -> Result<String, CallFailure> {
+    /// The error behind an error object, which the guest gives up.
+    fn take_error(&mut self, reference: i32) -> Result<GuestError, CallFailure> {
         let func = self.plan.take_error.expect("the policy was bound with one");
         let mut error = [Val::ExternRef(None)];
         self.call_plain(func, &[Val::I32(reference)], &mut error)?;
-        let Val::ExternRef(Some(error)) = &error[0] else {
-            return Ok("an error that says nothing".to_owned());
+        let unknown = |message: &str| GuestError {
+            message: message.to_owned(),
+            thrown: None,
         };
-        let error = error.get::<GuestError>();
-        Ok(error.map_or_else(
-            || "an error of an unknown kind".to_owned(),
-            |error| error.message.clone(),
-        ))
+        let Val::ExternRef(Some(error)) = &error[0] else {
+            return Ok(unknown("an error that says nothing"));
+        };
+        let error = error.get::<GuestError>().cloned();
+        Ok(error.unwrap_or_else(|| unknown("an error of an unknown kind")))
     }
 
     /// Checks every argument before the guest is touched.
@@ -150,20 +136,25 @@ impl BoundInstance {
         &self,
         plan: &ExportPlan,
         args: &[Arg<'_>],
-        scope: Option<u64>,
+        scope: Option<Scope>,
     ) -> Result<(), CallFailure> {
         plan.check_args(args)?;
-        let gives_pointers = plan
-            .results
-            .iter()
-            .any(|result| result.kind == ResultKind::Pointer);
+        let gives_pointers = plan.results.iter().any(|result| result.kind.is_pointer());
         if gives_pointers && scope.is_none() {
             return Err(outside_scope(plan));
         }
         for (arg, param) in args.iter().zip(plan.params()) {
+            let param = Param {
+                is_pure: param.is_pure || scope.is_some_and(|scope| scope.raw_calls),
+                ..param
+            };
             if !param.takes(&arg.shape()) {
                 return Err(CallFailure::Refused(plan.misfit(param, arg.kind())));
             }
+            let param = Param {
+                kind: param.kind.inner(),
+                ..param
+            };
             match arg {
                 Arg::Handle(handle) => self.check_handle(plan, *handle, param.kind).map(drop)?,
                 Arg::Handles(handles) => {
@@ -177,8 +168,13 @@ impl BoundInstance {
                         check_scope(plan, *pointer, scope)?;
                     }
                 }
-                Arg::Bytes(bytes) => self.check_structs(plan, param, bytes)?,
-                Arg::Val(_) | Arg::Text(_) => {}
+                Arg::Bytes(bytes) => {
+                    self.check_structs(plan, param, bytes)?;
+                    check_cstring(plan, param, bytes)?;
+                }
+                Arg::Text(text) => check_cstring(plan, param, text.as_bytes())?,
+                Arg::Js(text) => check_js(plan, param, text)?,
+                Arg::Val(_) => {}
             }
         }
         Ok(())
@@ -234,9 +230,14 @@ impl BoundInstance {
         arg: &Arg<'_>,
         kind: &ArgKind,
         vals: &mut SmallVec<[Val; 8]>,
-        lent: &mut SmallVec<[Buffer; 2]>,
+        lent: &mut Lent,
     ) -> Result<(), CallFailure> {
         let ty = plan.ty.params()[vals.len()];
+        if let Some(words) = nullable(kind, arg, &plan.ty.params()[vals.len()..]) {
+            vals.extend(words);
+            return Ok(());
+        }
+        let kind = kind.inner();
         let (bytes, align, ownership) = match (arg, kind) {
             (Arg::Val(val), _) => {
                 vals.push(val.clone());
@@ -250,6 +251,18 @@ impl BoundInstance {
                 vals.push(raw_to_val(pointer.bits, ty));
                 return Ok(());
             }
+            (Arg::Js(text), ArgKind::Js(JsPassing::List)) => {
+                let numbers = self.give_list(plan, position, text)?;
+                (Cow::Owned(words(numbers.into_iter())), 4, Ownership::Guest)
+            }
+            (Arg::Js(text), ArgKind::Js(passing)) => {
+                let object = self.give_js(plan, position, text, ty, *passing)?;
+                if *passing == JsPassing::Borrowed && ty == ValType::I32 {
+                    lent.objects.push(object.clone());
+                }
+                vals.push(object);
+                return Ok(());
+            }
             (Arg::Bytes(bytes), ArgKind::Struct(name)) => {
                 let of = self.plan.struct_named(name);
                 let address = self.make_struct(of, &mut Encoded::new(bytes))?;
@@ -261,15 +274,20 @@ impl BoundInstance {
                 let words = self.make_structs(of, &mut Encoded::new(bytes))?;
                 (Cow::Owned(words), 4, Ownership::Guest)
             }
-            (Arg::Bytes(bytes), ArgKind::Bytes(ownership)) => {
+            (Arg::Bytes(bytes), ArgKind::Bytes(ownership) | ArgKind::Pointed(None, ownership)) => {
                 (Cow::Borrowed(*bytes), 1, *ownership)
             }
+            (Arg::Text(text), ArgKind::CString(ownership)) => {
+                (ended(text.as_bytes()), 1, *ownership)
+            }
+            (Arg::Bytes(bytes), ArgKind::CString(ownership)) => (ended(bytes), 1, *ownership),
             (Arg::Text(text), ArgKind::Text(ownership)) => {
                 (Cow::Borrowed(text.as_bytes()), 1, *ownership)
             }
-            (Arg::Bytes(bytes), ArgKind::Numbers(width, ownership)) => {
-                (Cow::Borrowed(*bytes), width.bytes(), *ownership)
-            }
+            (
+                Arg::Bytes(bytes),
+                ArgKind::Numbers(width, ownership) | ArgKind::Pointed(Some(width), ownership),
+            ) => (Cow::Borrowed(*bytes), width.bytes(), *ownership),
             // wasm-bindgen's arrays of objects are the guest's from here on.
             (Arg::Handles(handles), _) => {
                 let raw = handles.iter().map(|handle| self.objects[handle].raw);
@@ -291,9 +309,11 @@ impl BoundInstance {
         })?;
         let buffer = self.copy_in(&bytes, len, align)?;
         vals.push(raw_to_val(u64::from(buffer.pointer), ty));
-        vals.push(raw_to_val(u64::from(len / align), ty));
+        if kind.width() == 2 {
+            vals.push(raw_to_val(u64::from(len / align), ty));
+        }
         if ownership == Ownership::Host {
-            lent.push(buffer);
+            lent.buffers.push(buffer);
         }
         Ok(())
     }
@@ -361,20 +381,47 @@ impl BoundInstance {
         result: &ResultPlan,
         raw: &[Val],
         sequence: SequenceNumber,
-        scope: Option<u64>,
+        scope: Option<Scope>,
     ) -> Result<Value, CallFailure> {
+        if let Some(scope) = scope.filter(|scope| scope.raw_structs) {
+            match &result.kind {
+                ResultKind::Struct(_) => {
+                    let pointer = Pointer::new(val_to_raw(&raw[0]), scope.number);
+                    return Ok(Value::Pointer(pointer));
+                }
+                ResultKind::Structs(_) => {
+                    return self.lift_pointers(plan, returned_buffer(result, raw), scope.number);
+                }
+                _ => {}
+            }
+        }
         let (ownership, width, is_text) = match &result.kind {
             ResultKind::Value => return Ok(Value::Val(raw[0].clone())),
+            ResultKind::OrNull(number, _) => {
+                let is_null = raw[0] == number_to_val(*number, raw[0].ty());
+                return Ok(if is_null {
+                    Value::Null
+                } else {
+                    Value::Val(raw[0].clone())
+                });
+            }
+            ResultKind::Optional(_) => {
+                return Ok(match raw {
+                    [Val::I32(0), _] => Value::Null,
+                    _ => Value::Val(raw[1].clone()),
+                });
+            }
             ResultKind::Handle(_) => {
                 return Ok(self.register(sequence, position, val_to_raw(&raw[0]), result));
             }
             ResultKind::Pointer => {
                 let scope = scope.expect("`check` refuses pointers outside a scope");
-                let pointer = Pointer {
-                    bits: val_to_raw(&raw[0]),
-                    scope,
-                };
+                let pointer = Pointer::new(val_to_raw(&raw[0]), scope.number);
                 return Ok(Value::Pointer(pointer));
+            }
+            ResultKind::Pointers => {
+                let scope = scope.expect("`check` refuses pointers outside a scope");
+                return self.lift_pointers(plan, returned_buffer(result, raw), scope.number);
             }
             ResultKind::Struct(name) => {
                 let of = self.plan.struct_named(name);
@@ -393,10 +440,18 @@ impl BoundInstance {
                 self.read_structs(plan, of, (pointer, count), &mut bytes)?;
                 return Ok(Value::Bytes(bytes));
             }
+            ResultKind::Js => return self.take_js(plan, &raw[0]).map(Value::Js),
+            ResultKind::JsList => return self.take_list(plan, returned_buffer(result, raw)),
             ResultKind::Bytes(ownership) => (*ownership, 1, false),
             ResultKind::Text(ownership) => (*ownership, 1, true),
             ResultKind::Numbers(width, ownership) => (*ownership, width.bytes(), false),
+            ResultKind::CString(ownership) => {
+                return self.lift_cstring(plan, val_to_raw(&raw[0]), *ownership);
+            }
             ResultKind::Error => unreachable!("it is looked at before all others"),
+            ResultKind::Number(_) | ResultKind::Measured(..) => {
+                unreachable!("the binding has put a value and a buffer in their place")
+            }
         };
         let (pointer, len) = returned_buffer(result, raw);
         if pointer == 0 {
@@ -411,6 +466,29 @@ impl BoundInstance {
         if !is_text {
             return Ok(Value::Bytes(bytes));
         }
+        self.text(plan, bytes)
+    }
+
+    /// Raw pointers that the guest returned in an array, which is freed.
+    fn lift_pointers(
+        &mut self,
+        plan: &ExportPlan,
+        (address, count): (u64, u64),
+        scope: u64,
+    ) -> Result<Value, CallFailure> {
+        if address == 0 {
+            return Ok(Value::Null);
+        }
+        let mut bytes = Vec::new();
+        self.copy_out(plan, address, count.saturating_mul(4), &mut bytes)?;
+        self.free(Buffer::returned(address, bytes.len(), 4))?;
+        let words = bytes.as_chunks::<4>().0.iter();
+        let pointers = words.map(|word| Pointer::new(u32::from_le_bytes(*word).into(), scope));
+        Ok(Value::Pointers(pointers.collect()))
+    }
+
+    /// Text that the guest returned.
+    pub(super) fn text(&self, plan: &ExportPlan, bytes: Vec<u8>) -> Result<Value, CallFailure> {
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Value::Text(text)),
             Err(error) => Err(self.garbled(plan.func, &format!("text that is no UTF-8: {error}"))),
@@ -426,10 +504,7 @@ impl BoundInstance {
         bytes: &mut Vec<u8>,
     ) -> Result<(), CallFailure> {
         let garbled = |error: engine_api::Error| self.garbled(plan.func, &error.to_string());
-        let memory = self
-            .memory
-            .ok_or_else(|| self.garbled(plan.func, "a pointer, but the module has no memory"))?;
-        let size = self.instance.memory_size(memory).map_err(garbled)?;
+        let size = self.main_memory_size(plan)?;
         if pointer.checked_add(len).is_none_or(|end| end > size) {
             return Err(garbled(engine_api::Error::OutOfBounds {
                 offset: pointer,
@@ -447,9 +522,20 @@ impl BoundInstance {
         } else {
             bytes.resize(at + len, 0);
         }
+        let memory = self.memory.expect("it has a size");
         self.instance
             .memory_read(memory, pointer, &mut bytes[at..])
             .map_err(garbled)
+    }
+
+    /// The size of the memory that pointers point into.
+    pub(super) fn main_memory_size(&self, plan: &ExportPlan) -> Result<u64, CallFailure> {
+        let garbled = |what: &str| self.garbled(plan.func, what);
+        let memory = self
+            .memory
+            .ok_or_else(|| garbled("a pointer, but the module has no memory"))?;
+        let size = self.instance.memory_size(memory);
+        size.map_err(|error| garbled(&error.to_string()))
     }
 
     pub(super) fn garbled(&self, func: FuncIndex, what: &str) -> CallFailure {
@@ -458,6 +544,27 @@ impl BoundInstance {
             what: what.to_owned(),
         })
     }
+}
+
+/// Text as C takes it.
+fn ended(text: &[u8]) -> Cow<'static, [u8]> {
+    Cow::Owned([text, &[0]].concat())
+}
+
+/// Refuses text that C would see the beginning of.
+fn check_cstring(plan: &ExportPlan, param: Param<'_>, text: &[u8]) -> Result<(), CallFailure> {
+    if !matches!(param.kind, ArgKind::CString(_)) {
+        return Ok(());
+    }
+    let Some(at) = text.iter().position(|byte| *byte == 0) else {
+        return Ok(());
+    };
+    Err(CallFailure::Refused(CallError::Argument {
+        export: plan.name.to_string(),
+        position: param.position,
+        expected: "text without a zero byte, which is the end of a C string".to_owned(),
+        got: format!("text with one at {at}"),
+    }))
 }
 
 /// The number of the error object, if the call returned one.
@@ -478,8 +585,12 @@ pub(super) fn returned_buffer(result: &ResultPlan, raw: &[Val]) -> (u64, u64) {
     (packed & u64::from(u32::MAX), packed >> 32)
 }
 
-fn check_scope(plan: &ExportPlan, pointer: Pointer, scope: Option<u64>) -> Result<(), CallFailure> {
-    if scope == Some(pointer.scope) {
+fn check_scope(
+    plan: &ExportPlan,
+    pointer: Pointer,
+    scope: Option<Scope>,
+) -> Result<(), CallFailure> {
+    if scope.is_some_and(|scope| scope.number == pointer.scope) {
         Ok(())
     } else {
         Err(outside_scope(plan))
@@ -500,6 +611,45 @@ fn words(raw: impl Iterator<Item = u64>) -> Vec<u8> {
         reason = "each came from an i32 of this guest"
     )]
     raw.flat_map(|raw| (raw as u32).to_le_bytes()).collect()
+}
+
+/// The words of a number that can be null, and of null itself, for parameters of these types.
+fn nullable(kind: &ArgKind, arg: &Arg<'_>, types: &[ValType]) -> Option<SmallVec<[Val; 2]>> {
+    let given = match arg {
+        Arg::Val(val) if *arg != Arg::NULL => Some(val),
+        _ => None,
+    };
+    Some(match (kind, given) {
+        (kind, Some(val)) if kind.is_flagged() => smallvec![Val::I32(1), val.clone()],
+        (ArgKind::OrNull(_, coercion), Some(val)) => smallvec![coerced(val, *coercion)],
+        (ArgKind::OrNull(number, _), None) => smallvec![number_to_val(*number, types[0])],
+        (ArgKind::Optional(_) | ArgKind::Js(JsPassing::Optional), None) if *arg == Arg::NULL => {
+            let own = types.iter().take(kind.width());
+            own.map(|ty| Val::zero(*ty)).collect()
+        }
+        _ => return None,
+    })
+}
+
+/// What the guest gets for a number that is not null.
+fn coerced(val: &Val, coercion: Coercion) -> Val {
+    match (val.f64(), coercion) {
+        (_, Coercion::AsIs) | (None, _) => val.clone(),
+        (Some(number), coercion) => Val::from(coercion.of(number)),
+    }
+}
+
+/// A number as a value of the type that the function takes.
+fn number_to_val(number: u64, ty: ValType) -> Val {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the binding has compared it with the type"
+    )]
+    match ty {
+        ValType::F64 => Val::from(number as f64),
+        ValType::F32 => Val::from(number as f32),
+        ty => raw_to_val(number, ty),
+    }
 }
 
 /// A pointer as a value of the type that the function takes.

@@ -16,7 +16,7 @@ use smallvec::{SmallVec, smallvec};
 use super::marshal::{Buffer, raw_to_val, returned_buffer, val_to_raw};
 use super::{BoundInstance, CallFailure};
 use crate::policy::plan::{ExportPlan, FieldKind, FieldPlan, Plan};
-use crate::{ArgKind, Ownership};
+use crate::{ArgKind, Ownership, Pointer};
 
 /// How many times the size of the guest's memory structs may take as bytes. A guest may name one
 /// struct again and again.
@@ -253,6 +253,32 @@ impl BoundInstance {
             self.read_fields(of, address.into(), bytes)?;
         }
         Ok(())
+    }
+
+    /// Reads raw structs and frees them: gives the bytes that an argument of kind `struct:TYPE` or
+    /// `structs:TYPE` takes in their place.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure::Ended`] or [`CallFailure::Garbled`], after which some of them are freed.
+    pub fn take_structs(
+        &mut self,
+        kind: &ArgKind,
+        raw: &[Pointer],
+    ) -> Result<Vec<u8>, CallFailure> {
+        let (name, mut bytes) = match kind {
+            ArgKind::Struct(name) => (name, vec![1]),
+            ArgKind::Structs(name) => {
+                let count = u32::try_from(raw.len()).expect("callers have fewer pointers");
+                (name, count.to_le_bytes().to_vec())
+            }
+            _ => unreachable!("the caller has looked at the kind"),
+        };
+        let of = self.plan.struct_named(name);
+        for pointer in raw {
+            self.read_fields(of, pointer.bits(), &mut bytes)?;
+        }
+        Ok(bytes)
     }
 
     fn read_fields(

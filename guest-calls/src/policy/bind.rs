@@ -1,6 +1,8 @@
 //! Binding a policy to a module: everything that does not fit is an error that names the place.
 
 mod export;
+mod gather;
+mod return_place;
 mod services;
 mod structs;
 #[cfg(test)]
@@ -15,7 +17,11 @@ use super::Policy;
 use super::plan::{Plan, refuse, similar};
 use crate::PolicyError;
 use export::{bind_export, fits_params};
-use services::{bind_allocator, bind_number, bind_service, bind_state_digest, check_services};
+use return_place::bind_return_place;
+use services::{
+    bind_allocator, bind_js, bind_number, bind_service, bind_stack_global, bind_state_digest,
+    check_services,
+};
 use structs::{bind_structs, check_names};
 
 impl Plan {
@@ -68,13 +74,16 @@ impl Plan {
             "__wbindgen_add_to_stack_pointer",
             i32_to(ValType::I32),
         )?;
+        let return_place = bind_return_place(policy.module.return_place.as_ref(), info)?;
         let take_error = service(
             &policy.module.take_error_export,
             "bindgen_host_take_error",
             i32_to(ValType::ExternRef),
         )?;
+        let js = bind_js(info);
         for plan in &exports {
-            plan.check_services(stack_pointer.is_some(), take_error.is_some())?;
+            let has_room = stack_pointer.is_some() || return_place.is_some();
+            plan.check_services(has_room, take_error.is_some(), js.is_some())?;
         }
         let imports = policy
             .imports
@@ -86,9 +95,25 @@ impl Plan {
             exports,
             allocator,
             stack_pointer,
+            return_place,
             take_error,
-            memory_usage: bind_number(policy.module.memory_usage_export.as_ref(), info)?,
-            critical_memory: bind_number(policy.module.critical_memory_export.as_ref(), info)?,
+            js,
+            memory_usage: bind_number(
+                policy.module.memory_usage_export.as_ref(),
+                "a number of MiB",
+                info,
+            )?,
+            swap_request: bind_number(
+                policy.module.swap_request_export.as_ref(),
+                "a number, above 0 to ask for a swap",
+                info,
+            )?,
+            stack_global: bind_stack_global(policy.module.stack_pointer_global.as_deref(), info)?,
+            critical_memory: bind_number(
+                policy.module.critical_memory_export.as_ref(),
+                "a number of MiB",
+                info,
+            )?,
             state_digest,
             strict: policy.strict,
             imports,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use engine_api::ValType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Who frees a buffer in the guest.
@@ -35,6 +36,25 @@ impl Ownership {
         let mark = if self == Ownership::Guest { mark } else { "" };
         write!(f, "{name}{mark}")
     }
+}
+
+/// The suffix of an argument's buffer whose length the guest knows.
+const POINTED: &str = ":pointer";
+
+/// What comes before the number that stands for null.
+const OR_NULL: &str = "value:null:";
+
+/// A number behind a flag that says whether there is one, as a result.
+const OPTIONAL_VALUE: &str = "optional:value";
+
+/// What comes before the name of the export that gives a buffer's length.
+const LENGTH: &str = ":length:";
+
+/// The type of a number, by its name in kinds.
+fn number(name: &str) -> Option<ValType> {
+    [ValType::I32, ValType::I64, ValType::F32, ValType::F64]
+        .into_iter()
+        .find(|ty| ty.to_string() == name)
 }
 
 /// The size of the numbers in an array.
@@ -74,11 +94,85 @@ impl Width {
     }
 }
 
+/// What becomes of a number before an f64 of the guest takes it, as JavaScript makes it fit the type
+/// behind an option.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Coercion {
+    /// Nothing.
+    #[default]
+    AsIs,
+    /// It wraps to an i32: `x >> 0`.
+    I32,
+    /// It wraps to an u32: `x >>> 0`.
+    U32,
+    /// It is rounded to an f32: `Math.fround(x)`.
+    F32,
+}
+
+impl Coercion {
+    const ALL: [Self; 3] = [Coercion::I32, Coercion::U32, Coercion::F32];
+
+    /// As policies write it, behind the number for null.
+    fn suffix(self) -> &'static str {
+        match self {
+            Coercion::AsIs => "",
+            Coercion::I32 => ":i32",
+            Coercion::U32 => ":u32",
+            Coercion::F32 => ":f32",
+        }
+    }
+
+    /// What the guest gets for this number.
+    #[must_use]
+    pub fn of(self, number: f64) -> f64 {
+        match self {
+            Coercion::AsIs => number,
+            Coercion::I32 => engine_api::to_int32(number).into(),
+            Coercion::U32 => engine_api::to_int32(number).cast_unsigned().into(),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "rounding is what is asked for"
+            )]
+            Coercion::F32 => f64::from(number as f32),
+        }
+    }
+}
+
+/// How an object of a JavaScript value goes to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JsPassing {
+    /// The guest takes it over: `js`.
+    Moved,
+    /// The guest is lent it for the call: `js:borrowed`.
+    Borrowed,
+    /// The guest takes it over, and `undefined` and `null` are no object, which is 0:
+    /// `js:optional`.
+    Optional,
+    /// An array, whose elements are objects that the guest takes over, as an array of their numbers:
+    /// `js:list`.
+    List,
+}
+
+impl JsPassing {
+    /// As policies write it.
+    fn name(self) -> &'static str {
+        match self {
+            JsPassing::Moved => "js",
+            JsPassing::Borrowed => "js:borrowed",
+            JsPassing::Optional => "js:optional",
+            JsPassing::List => "js:list",
+        }
+    }
+}
+
 /// The meaning of an argument.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ArgKind {
     /// A plain value of the parameter's type.
     Value,
+    /// A plain number of the parameter's type, or null, for which this number stands. What becomes of
+    /// a number that is not null is said beside it.
+    OrNull(u64, Coercion),
     /// A parameter that is always zero: the caller does not give it. Only after all others.
     Zero,
     /// A guest object, of a type if one is named.
@@ -103,6 +197,18 @@ pub enum ArgKind {
     /// An array of structs of this type, given as bytes. It takes two parameters, as for handles,
     /// and the guest takes over the array and the structs.
     Structs(String),
+    /// Text as C has it: the pointer alone, and a zero byte after the text.
+    CString(Ownership),
+    /// A buffer whose length the guest knows: the pointer alone. With a width it is an array of
+    /// numbers.
+    Pointed(Option<Width>, Ownership),
+    /// A place for a result of this type, which the host gives and the guest fills. The caller does
+    /// not give it.
+    Out(ValType),
+    /// One of the other kinds, or null. A value takes two parameters: 1 and the value, or 0 and 0.
+    Optional(Box<ArgKind>),
+    /// A JavaScript value, which a host makes an object of its own of. A list takes two parameters.
+    Js(JsPassing),
 }
 
 /// The meaning of a result.
@@ -120,27 +226,58 @@ pub enum ResultKind {
     Numbers(Width, Ownership),
     /// A raw pointer, valid in the pinned scope.
     Pointer,
+    /// An array of raw pointers, valid in the pinned scope, in the forms of a buffer; its length is
+    /// the number of pointers, of 4 bytes each. The array is freed, what it points to is the
+    /// caller's.
+    Pointers,
     /// A struct of this type, read as bytes and freed, or null.
     Struct(String),
     /// An array of structs of this type, read as bytes and freed, in the forms of a buffer; its
     /// length is the number of structs.
     Structs(String),
+    /// A JavaScript value, read from an object of the host and given up.
+    Js,
+    /// An array of JavaScript values, or null: as a buffer, the pointer to an array of the numbers of
+    /// objects, and how many. All of it is given up.
+    JsList,
     /// Whether the call failed, as wasm-bindgen returns it: two i32 results, the number of an error
     /// object, and 1 if there is one. Only after all others.
     Error,
+    /// A plain value of this type. It says the type where the function does not: at a return
+    /// pointer.
+    Number(ValType),
+    /// A plain value, or null, for which this number stands. With a type as for
+    /// [`ResultKind::Number`].
+    OrNull(u64, Option<ValType>),
+    /// A plain value behind an i32 that is 0 if there is none, which is null. With a type as for
+    /// [`ResultKind::Number`].
+    Optional(Option<ValType>),
+    /// Text as C has it: a pointer, and a zero byte after the text.
+    CString(Ownership),
+    /// A buffer of this kind of which the function returns the pointer, and the named export the
+    /// length.
+    Measured(Box<ResultKind>, String),
 }
 
-const ARG_KINDS: &str = "value, zero, handle, handle:TYPE, handles, handles:TYPE, bytes, string, \
-                         u16s, u32s, u64s, each also with :moved, pointer, pointers, \
-                         struct:TYPE, structs:TYPE";
-const RESULT_KINDS: &str = "value, handle, handle:TYPE, bytes, string, u16s, u32s, u64s, each of \
-                            these four also with :borrowed, pointer, struct:TYPE, structs:TYPE, \
-                            error";
+const ARG_KINDS: &str = "value, value:null:NUMBER, value:null:NUMBER:u32 (or :i32, :f32), zero, handle, handle:TYPE, handles, handles:TYPE, bytes, string, \
+                         cstring, u16s, u32s, u64s, bytes:pointer, u16s:pointer, u32s:pointer, \
+                         u64s:pointer, each buffer also with :moved, pointer, pointers, \
+                         struct:TYPE, structs:TYPE, out, out:i64, out:f32, out:f64, js, js:borrowed, \
+                         js:optional, js:list, and optional:KIND \
+                         of value, handles, pointers, buffers, texts and js:list";
+const RESULT_KINDS: &str = "value, value:i32, value:i64, value:f32, value:f64, value:null:NUMBER, \
+                            optional:value, both also with a type, as value has it, handle, handle:TYPE, \
+                            bytes, string, cstring, u16s, u32s, u64s, each of these six also with \
+                            :borrowed, and all but cstring with :length:EXPORT, pointer, \
+                            pointers, struct:TYPE, structs:TYPE, js, js:list, error";
 
 impl fmt::Display for ArgKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ArgKind::Value => f.write_str("value"),
+            ArgKind::OrNull(number, coercion) => {
+                write!(f, "{OR_NULL}{number}{}", coercion.suffix())
+            }
             ArgKind::Handle(None) => f.write_str("handle"),
             ArgKind::Handle(Some(ty)) => write!(f, "handle:{ty}"),
             ArgKind::Bytes(ownership) => ownership.write(f, "bytes", MOVED),
@@ -153,6 +290,15 @@ impl fmt::Display for ArgKind {
             ArgKind::Pointers => f.write_str("pointers"),
             ArgKind::Struct(ty) => write!(f, "struct:{ty}"),
             ArgKind::Structs(ty) => write!(f, "structs:{ty}"),
+            ArgKind::CString(ownership) => ownership.write(f, "cstring", MOVED),
+            ArgKind::Pointed(width, ownership) => {
+                let name = width.map_or("bytes", Width::name);
+                ownership.write(f, &format!("{name}{POINTED}"), MOVED)
+            }
+            ArgKind::Out(ValType::I32) => f.write_str("out"),
+            ArgKind::Out(ty) => write!(f, "out:{ty}"),
+            ArgKind::Optional(kind) => write!(f, "optional:{kind}"),
+            ArgKind::Js(passing) => f.write_str(passing.name()),
         }
     }
 }
@@ -168,7 +314,15 @@ impl FromStr for ArgKind {
             "pointer" => ArgKind::Pointer,
             "pointers" => ArgKind::Pointers,
             "handles" => ArgKind::Handles(None),
+            "out" => ArgKind::Out(ValType::I32),
+            "js" => ArgKind::Js(JsPassing::Moved),
+            "js:borrowed" => ArgKind::Js(JsPassing::Borrowed),
+            "js:optional" => ArgKind::Js(JsPassing::Optional),
+            "js:list" => ArgKind::Js(JsPassing::List),
             other => {
+                if let Some(kind) = c_arg(other)? {
+                    return Ok(kind);
+                }
                 let (name, ownership) = Ownership::read(other, MOVED);
                 match (name, Width::of(name), other.split_once(':')) {
                     ("bytes", ..) => ArgKind::Bytes(ownership),
@@ -195,6 +349,121 @@ impl FromStr for ArgKind {
     }
 }
 
+/// An argument as C and options pass it, if it is one.
+fn c_arg(text: &str) -> Result<Option<ArgKind>, String> {
+    if let Some(inner) = text.strip_prefix("optional:") {
+        let inner: ArgKind = inner.parse()?;
+        if !inner.can_be_null() {
+            return Err(format!(
+                "no kind of argument `{text}`: `optional` goes before value, handles, pointers, \
+                 buffers, texts and js:list"
+            ));
+        }
+        return Ok(Some(ArgKind::Optional(Box::new(inner))));
+    }
+    if let Some(rest) = text.strip_prefix(OR_NULL) {
+        let mut coercions = Coercion::ALL.into_iter();
+        let coercion = coercions.find(|one| rest.ends_with(one.suffix()));
+        let coercion = coercion.unwrap_or_default();
+        let number = rest.strip_suffix(coercion.suffix()).and_then(for_null);
+        let number = number.ok_or_else(|| no_number_for_null("argument", text))?;
+        return Ok(Some(ArgKind::OrNull(number, coercion)));
+    }
+    if let Some(ty) = text.strip_prefix("out:").and_then(number) {
+        return Ok(Some(ArgKind::Out(ty)));
+    }
+    let (name, ownership) = Ownership::read(text, MOVED);
+    if name == "cstring" {
+        return Ok(Some(ArgKind::CString(ownership)));
+    }
+    let pointed = name.strip_suffix(POINTED);
+    Ok(pointed.and_then(|name| match (name, Width::of(name)) {
+        ("bytes", _) => Some(ArgKind::Pointed(None, ownership)),
+        (_, Some(width)) => Some(ArgKind::Pointed(Some(width), ownership)),
+        _ => None,
+    }))
+}
+
+/// The number that stands for null.
+fn for_null(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number < 1 << 53)
+}
+
+fn no_number_for_null(of: &str, text: &str) -> String {
+    format!("no kind of {of} `{text}`: a whole number below 2^53 stands for null")
+}
+
+/// A number that a function returns, or null, if it is one.
+fn nullable_result(text: &str) -> Result<Option<ResultKind>, String> {
+    if let Some(ty) = text.strip_prefix(OPTIONAL_VALUE) {
+        let ty = match ty.strip_prefix(':') {
+            None if ty.is_empty() => None,
+            Some(name) if number(name).is_some() => number(name),
+            _ => return Ok(None),
+        };
+        return Ok(Some(ResultKind::Optional(ty)));
+    }
+    let Some(rest) = text.strip_prefix(OR_NULL) else {
+        return Ok(None);
+    };
+    let (digits, ty) = match rest.split_once(':') {
+        Some((digits, name)) => match number(name) {
+            Some(ty) => (digits, Some(ty)),
+            None => return Ok(None),
+        },
+        None => (rest, None),
+    };
+    match for_null(digits) {
+        Some(number) => Ok(Some(ResultKind::OrNull(number, ty))),
+        None => Err(no_number_for_null("result", text)),
+    }
+}
+
+/// A result as C returns it, or a number whose type is named, if it is one.
+fn c_result(text: &str) -> Result<Option<ResultKind>, String> {
+    if let Some((of, export)) = text.split_once(LENGTH) {
+        let of: ResultKind = of.parse()?;
+        let is_buffer = matches!(
+            of,
+            ResultKind::Bytes(_) | ResultKind::Text(_) | ResultKind::Numbers(..)
+        );
+        if !is_buffer || export.is_empty() {
+            return Err(format!(
+                "no kind of result `{text}`: `{LENGTH}EXPORT` goes after bytes, string, u16s, u32s \
+                 and u64s"
+            ));
+        }
+        return Ok(Some(ResultKind::Measured(Box::new(of), export.to_owned())));
+    }
+    if let Some(kind) = nullable_result(text)? {
+        return Ok(Some(kind));
+    }
+    if let Some(ty) = text.strip_prefix("value:").and_then(number) {
+        return Ok(Some(ResultKind::Number(ty)));
+    }
+    let (name, ownership) = Ownership::read(text, BORROWED);
+    Ok((name == "cstring").then_some(ResultKind::CString(ownership)))
+}
+
+impl ArgKind {
+    /// Whether null can stand for it.
+    fn can_be_null(&self) -> bool {
+        matches!(
+            self,
+            ArgKind::Value
+                | ArgKind::Handle(_)
+                | ArgKind::Handles(_)
+                | ArgKind::Bytes(_)
+                | ArgKind::Text(_)
+                | ArgKind::Numbers(..)
+                | ArgKind::CString(_)
+                | ArgKind::Pointed(..)
+                | ArgKind::Js(JsPassing::List)
+                | ArgKind::Pointer
+        )
+    }
+}
+
 impl fmt::Display for ResultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -205,9 +474,19 @@ impl fmt::Display for ResultKind {
             ResultKind::Text(ownership) => ownership.write(f, "string", BORROWED),
             ResultKind::Numbers(width, ownership) => ownership.write(f, width.name(), BORROWED),
             ResultKind::Pointer => f.write_str("pointer"),
+            ResultKind::Pointers => f.write_str("pointers"),
             ResultKind::Struct(ty) => write!(f, "struct:{ty}"),
             ResultKind::Structs(ty) => write!(f, "structs:{ty}"),
+            ResultKind::Js => f.write_str("js"),
+            ResultKind::JsList => f.write_str("js:list"),
             ResultKind::Error => f.write_str("error"),
+            ResultKind::Number(ty) => write!(f, "value:{ty}"),
+            ResultKind::OrNull(number, None) => write!(f, "{OR_NULL}{number}"),
+            ResultKind::OrNull(number, Some(ty)) => write!(f, "{OR_NULL}{number}:{ty}"),
+            ResultKind::Optional(None) => f.write_str(OPTIONAL_VALUE),
+            ResultKind::Optional(Some(ty)) => write!(f, "{OPTIONAL_VALUE}:{ty}"),
+            ResultKind::CString(ownership) => ownership.write(f, "cstring", BORROWED),
+            ResultKind::Measured(of, export) => write!(f, "{of}{LENGTH}{export}"),
         }
     }
 }
@@ -220,8 +499,14 @@ impl FromStr for ResultKind {
             "value" => ResultKind::Value,
             "handle" => ResultKind::Handle(None),
             "pointer" => ResultKind::Pointer,
+            "pointers" => ResultKind::Pointers,
             "error" => ResultKind::Error,
+            "js" => ResultKind::Js,
+            "js:list" => ResultKind::JsList,
             other => {
+                if let Some(kind) = c_result(other)? {
+                    return Ok(kind);
+                }
                 let (name, ownership) = Ownership::read(other, BORROWED);
                 match (name, Width::of(name), other.split_once(':')) {
                     ("bytes", ..) => ResultKind::Bytes(ownership),
@@ -267,3 +552,82 @@ macro_rules! as_string_in_toml {
 
 as_string_in_toml!(ArgKind);
 as_string_in_toml!(ResultKind);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_written_as_they_are_read() {
+        for text in [
+            "cstring",
+            "cstring:moved",
+            "bytes:pointer",
+            "bytes:pointer:moved",
+            "u64s:pointer",
+            "u16s:pointer:moved",
+            "out",
+            "out:f64",
+            "optional:handle:db",
+            "optional:string:moved",
+            "optional:u32s:pointer",
+            "optional:pointer",
+            "value:null:16777215",
+            "value:null:4294967297:u32",
+            "value:null:4294967297:f32",
+        ] {
+            let kind: ArgKind = text.parse().unwrap();
+            assert_eq!(kind.to_string(), text);
+        }
+        for text in [
+            "value:f64",
+            "value:i32",
+            "value:null:16777215",
+            "value:null:9007199254740991:f64",
+            "optional:value",
+            "optional:value:i64",
+            "pointers",
+            "cstring",
+            "cstring:borrowed",
+            "bytes:length:last_len",
+            "u32s:borrowed:length:a:length:b",
+        ] {
+            let kind: ResultKind = text.parse().unwrap();
+            assert_eq!(kind.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn kinds_that_are_none_are_named() {
+        for text in [
+            "out:v128",
+            "optional:zero",
+            "optional:out",
+            "u8s:pointer",
+            "value:null:",
+            "value:null:1:u8",
+            "value:null:9007199254740992",
+        ] {
+            let error = text.parse::<ArgKind>().unwrap_err();
+            assert!(
+                error.starts_with(&format!("no kind of argument `{text}`")),
+                "{error}"
+            );
+        }
+        for text in [
+            "value:u8",
+            "bytes:length:",
+            "handle:length:f",
+            "value:null:x",
+            "value:null:1:u32",
+            "optional:value:u8",
+            "optional:handle",
+        ] {
+            let error = text.parse::<ResultKind>().unwrap_err();
+            assert!(
+                error.starts_with(&format!("no kind of result `{text}`")),
+                "{error}"
+            );
+        }
+    }
+}

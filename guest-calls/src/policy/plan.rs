@@ -4,10 +4,12 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use engine_api::{FuncIndex, FuncType, ModuleInfo, NumericType, Val, ValType};
+use engine_api::{
+    FuncIndex, FuncType, GlobalIndex, HostFunc, ModuleInfo, NumericType, Val, ValType,
+};
 use globset::GlobMatcher;
 
-use super::{ArgKind, Effect, Ownership, ResultKind, Role};
+use super::{ArgKind, Coercion, Effect, JsPassing, Ownership, ResultKind, Role};
 use crate::{CallError, PolicyError, Value};
 
 /// How to call one export.
@@ -24,13 +26,18 @@ pub struct ExportPlan {
     pub wasm_ty: FuncType,
     /// Whether the first parameter says where to leave the results.
     pub return_pointer: bool,
+    /// Where the results that callers see come from, if not all of them are the function's own.
+    pub(crate) gathered: Option<Gathered>,
+    /// Whether a result may lie in the buffer of an argument: C functions return such pointers.
+    pub(crate) lends_back: bool,
     /// Its effect on the state.
     pub role: Role,
     /// The meaning of its arguments, as many as callers give.
     pub args: Vec<ArgKind>,
     /// Its results, an error included.
     pub results: Vec<ResultPlan>,
-    /// Positions of the handle arguments that a call frees.
+    /// Positions of the arguments whose objects a call uses up: handles, or raw pointers of a pure
+    /// export.
     pub consumes: Vec<usize>,
     /// The objects that a call changes.
     pub changes: Changes,
@@ -50,6 +57,30 @@ pub struct ExportPlan {
     pub listed: bool,
     /// Whether the warning that none did has been given.
     pub warned: AtomicBool,
+}
+
+/// Where the results that callers see come from, where the function does not return all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gathered {
+    /// The source of each, in order.
+    pub(crate) sources: Vec<Source>,
+    /// The parameters of the function that say where it leaves one.
+    pub(crate) outs: Vec<usize>,
+    /// The bytes that the function has at its return pointer; 0 if it has none.
+    pub(crate) return_bytes: u32,
+}
+
+/// Where a result comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The function returns it.
+    Returned,
+    /// It is so many bytes after the return pointer.
+    ReturnPointer(u32),
+    /// It is where this one of the parameters for results says.
+    Out(usize),
+    /// This export gives it. It takes the first arguments of the call.
+    Length(FuncIndex),
 }
 
 /// The results of a call which mean that the guest had no memory left.
@@ -133,6 +164,31 @@ pub(crate) struct AllocatorPlan {
     pub(crate) free_params: usize,
 }
 
+/// Where results are left, if no function moves the stack pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReturnPlace {
+    /// Always at this address.
+    Address(u32),
+    /// Below the stack pointer, which is this global.
+    Global(GlobalIndex),
+}
+
+/// The functions of a host that has JavaScript objects. A value crosses in an externref that holds
+/// an [`engine_api::JsValue`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JsServices {
+    /// Makes an object, and gives the number by which the guest names it.
+    pub(crate) give: FuncIndex,
+    /// Makes an object, and gives the reference that the guest takes.
+    pub(crate) give_ref: FuncIndex,
+    /// Reads the object of a number, which the guest gives up.
+    pub(crate) take: FuncIndex,
+    /// Reads the object of a reference.
+    pub(crate) take_ref: FuncIndex,
+    /// Forgets the object of a number.
+    pub(crate) forget: FuncIndex,
+}
+
 /// A policy bound to a module.
 #[derive(Debug)]
 pub struct Plan {
@@ -142,12 +198,20 @@ pub struct Plan {
     pub memory_usage: Option<FuncIndex>,
     /// Gives the module's own memory limit, in MiB.
     pub critical_memory: Option<FuncIndex>,
+    /// Asks for a swap by a number above 0.
+    pub swap_request: Option<FuncIndex>,
+    /// The global with the guest's stack pointer, if the policy names one.
+    pub stack_global: Option<GlobalIndex>,
     /// Gives a digest of the whole state: an export without arguments.
     pub state_digest: Option<FuncIndex>,
     /// Moves the guest's stack pointer.
     pub(crate) stack_pointer: Option<FuncIndex>,
+    /// Where results are left, if no function moves the stack pointer.
+    pub(crate) return_place: Option<ReturnPlace>,
     /// Takes the error behind an error object.
     pub(crate) take_error: Option<FuncIndex>,
+    /// Makes objects of JavaScript values, and reads them.
+    pub(crate) js: Option<JsServices>,
     /// Whether exports that no entry matches are refused.
     pub strict: bool,
     pub(super) imports: Vec<(GlobMatcher, Effect)>,
@@ -193,6 +257,11 @@ impl Plan {
     pub(crate) fn allocator(&self) -> &AllocatorPlan {
         let bound = "the policy was bound with one";
         self.allocator.as_ref().expect(bound)
+    }
+
+    /// The functions of JavaScript values. Binding refuses kind `js` without them.
+    pub(crate) fn js(&self) -> JsServices {
+        self.js.expect("the policy was bound with them")
     }
 
     /// The position of a struct. Binding refuses kinds of structs that the policy does not have.
@@ -241,14 +310,20 @@ impl Plan {
         layout.push(0);
     }
 
-    /// The effect of a host function outside the guest.
+    /// The effect of a host function outside the guest: what the policy says of its name, or what
+    /// the function itself says.
     #[must_use]
-    pub fn effect(&self, module: &str, name: &str) -> Effect {
-        let path = format!("{module}.{name}");
+    pub fn effect(&self, function: &HostFunc) -> Effect {
+        let path = format!("{}.{}", function.module(), function.name());
+        let own = if function.is_repeatable() {
+            Effect::None
+        } else {
+            Effect::External
+        };
         self.imports
             .iter()
             .find(|(matcher, _)| matcher.is_match(&path))
-            .map_or(Effect::default(), |(_, effect)| *effect)
+            .map_or(own, |(_, effect)| *effect)
     }
 
     /// The plan of a function that the module exports.
@@ -283,7 +358,13 @@ impl Plan {
 impl ArgKind {
     /// Whether it names guest objects.
     pub(crate) fn is_handle(&self) -> bool {
-        matches!(self, ArgKind::Handle(_) | ArgKind::Handles(_))
+        matches!(self.inner(), ArgKind::Handle(_) | ArgKind::Handles(_))
+    }
+
+    /// Whether it names raw objects.
+    #[must_use]
+    pub fn is_pointer(&self) -> bool {
+        matches!(self.inner(), ArgKind::Pointer | ArgKind::Pointers)
     }
 
     /// How many parameters of the wasm function it takes: 2 for a buffer or a list, else 1.
@@ -295,13 +376,41 @@ impl ArgKind {
             | ArgKind::Numbers(..)
             | ArgKind::Handles(_)
             | ArgKind::Pointers
+            | ArgKind::Js(JsPassing::List)
             | ArgKind::Structs(_) => 2,
             ArgKind::Value
+            | ArgKind::OrNull(..)
             | ArgKind::Zero
             | ArgKind::Handle(_)
             | ArgKind::Pointer
-            | ArgKind::Struct(_) => 1,
+            | ArgKind::Struct(_)
+            | ArgKind::CString(_)
+            | ArgKind::Pointed(..)
+            | ArgKind::Js(_)
+            | ArgKind::Out(_) => 1,
+            ArgKind::Optional(_) if self.is_flagged() => 2,
+            ArgKind::Optional(kind) => kind.width(),
         }
+    }
+
+    /// Whether a parameter before it says if there is one.
+    #[must_use]
+    pub fn is_flagged(&self) -> bool {
+        matches!(self, ArgKind::Optional(kind) if **kind == ArgKind::Value)
+    }
+
+    /// The kind of what is not null.
+    #[must_use]
+    pub fn inner(&self) -> &ArgKind {
+        match self {
+            ArgKind::Optional(kind) => kind,
+            kind => kind,
+        }
+    }
+
+    /// Whether callers give it.
+    pub(crate) fn is_given(&self) -> bool {
+        !matches!(self, ArgKind::Zero | ArgKind::Out(_))
     }
 
     /// Whether an artifact's bytes can go there.
@@ -317,12 +426,24 @@ impl ArgKind {
 impl ResultKind {
     /// How many results of the wasm function it takes, if the first has this type: a buffer is one
     /// i64 or two i32, an error always two.
-    pub(crate) fn width(&self, ty: ValType) -> usize {
+    #[must_use]
+    pub fn width(&self, ty: ValType) -> usize {
         match self {
-            ResultKind::Error => 2,
+            ResultKind::Error | ResultKind::Optional(_) => 2,
             _ if self.is_buffer() && ty == ValType::I32 => 2,
             _ => 1,
         }
+    }
+
+    /// Whether it is one raw pointer or several.
+    #[must_use]
+    pub fn is_pointer(&self) -> bool {
+        matches!(self, ResultKind::Pointer | ResultKind::Pointers)
+    }
+
+    /// Whether it is a number that can be null.
+    pub(crate) fn may_be_null(&self) -> bool {
+        matches!(self, ResultKind::OrNull(..) | ResultKind::Optional(_))
     }
 
     /// Whether it is a pointer and a length.
@@ -333,7 +454,14 @@ impl ResultKind {
                 | ResultKind::Text(_)
                 | ResultKind::Numbers(..)
                 | ResultKind::Structs(_)
+                | ResultKind::JsList
+                | ResultKind::Pointers
         )
+    }
+
+    /// Whether it is a JavaScript value, or several.
+    pub(crate) fn is_js(&self) -> bool {
+        matches!(self, ResultKind::Js | ResultKind::JsList)
     }
 }
 
@@ -351,11 +479,16 @@ impl ExportPlan {
     pub(super) fn check(&self, allocator: bool) -> Result<(), PolicyError> {
         let name = &self.name;
         self.check_params()?;
+        let is_raw = |kind: &ArgKind| {
+            let is_struct = matches!(kind, ArgKind::Struct(_) | ArgKind::Structs(_));
+            self.role == Role::Pure && (kind.is_pointer() || is_struct)
+        };
         for position in self.consumes.iter().chain(match &self.changes {
             Changes::Handles(positions) => positions.as_slice(),
             Changes::Module => &[],
         }) {
-            if !self.args.get(*position).is_some_and(ArgKind::is_handle) {
+            let kind = self.args.get(*position);
+            if !kind.is_some_and(|kind| kind.is_handle() || is_raw(kind)) {
                 return Err(refuse(format!(
                     "`{name}`: consumes or mutates argument {position}, which is no handle"
                 )));
@@ -365,28 +498,14 @@ impl ExportPlan {
             .results
             .iter()
             .any(|r| matches!(r.kind, ResultKind::Handle(_)));
-        let pointers = self.args.contains(&ArgKind::Pointer)
-            || self.args.contains(&ArgKind::Pointers)
-            || self
-                .results
-                .iter()
-                .any(|result| result.kind == ResultKind::Pointer);
-        let buffers = self.args.iter().any(|kind| kind.width() == 2)
-            || self.results.iter().any(|result| {
-                matches!(
-                    result.kind,
-                    ResultKind::Bytes(Ownership::Host)
-                        | ResultKind::Text(Ownership::Host)
-                        | ResultKind::Numbers(_, Ownership::Host)
-                        | ResultKind::Structs(_)
-                )
-            });
-        let references = self
-            .ty
-            .params()
+        let pointers = self.args.iter().any(ArgKind::is_pointer)
+            || self.results.iter().any(|result| result.kind.is_pointer());
+        let consumes_handle = self
+            .consumes
             .iter()
-            .chain(self.ty.results())
-            .any(|ty| ty.is_reference());
+            .any(|position| self.args[*position].is_handle());
+        let buffers = self.needs_allocator();
+        let references = self.passes_references();
         let complaint = match self.role {
             Role::Create if !creates => "is `create`, but no result is a handle",
             Role::Free if self.consumes.is_empty() => "is `free`, but no argument is a handle",
@@ -394,7 +513,7 @@ impl ExportPlan {
                 "is `pure`, but a result is a handle: an object that lasts is `create`, one that is \
                  used up in a pinned scope is a `pointer`"
             }
-            Role::Pure if !self.consumes.is_empty() => {
+            Role::Pure if consumes_handle => {
                 "is `pure`, but consumes a handle: what a pinned scope uses up is a `pointer`"
             }
             Role::Free | Role::Mutate | Role::Pure if self.artifact.is_some() => {
@@ -421,6 +540,45 @@ impl ExportPlan {
         Err(refuse(format!("`{name}` {complaint}")))
     }
 
+    /// Whether it passes what the guest's allocator has to make room for, or gives back.
+    fn needs_allocator(&self) -> bool {
+        let passes = |kind: &ArgKind| {
+            let kind = kind.inner();
+            kind.width() == 2 || matches!(kind, ArgKind::CString(_) | ArgKind::Pointed(..))
+        };
+        let gives = |result: &ResultPlan| {
+            matches!(
+                result.kind,
+                ResultKind::Bytes(Ownership::Host)
+                    | ResultKind::Text(Ownership::Host)
+                    | ResultKind::Numbers(_, Ownership::Host)
+                    | ResultKind::CString(Ownership::Host)
+                    | ResultKind::Structs(_)
+                    | ResultKind::JsList
+                    | ResultKind::Pointers
+            )
+        };
+        let has_outs = |gathered: &Gathered| !gathered.outs.is_empty();
+        self.args.iter().any(passes)
+            || self.results.iter().any(gives)
+            || self.gathered.as_ref().is_some_and(has_outs)
+    }
+
+    /// Whether it takes or gives references other than JavaScript values, which are recorded by
+    /// value.
+    fn passes_references(&self) -> bool {
+        let in_args = self
+            .params()
+            .any(|param| param.ty.is_reference() && !matches!(param.kind, ArgKind::Js(_)));
+        let mut types = self.ty.results();
+        in_args
+            || self.results.iter().any(|result| {
+                let (own, rest) = types.split_at(if result.pair { 2 } else { 1 });
+                types = rest;
+                result.kind != ResultKind::Js && own.iter().any(|ty| ty.is_reference())
+            })
+    }
+
     fn check_params(&self) -> Result<(), PolicyError> {
         let width: usize = self.args.iter().map(ArgKind::width).sum();
         if width != self.ty.params().len() {
@@ -431,16 +589,31 @@ impl ExportPlan {
             };
             return Err(refuse(format!(
                 "`{}` has type {}, the policy's arguments take {width} parameters{besides} (bytes, \
-                 strings and arrays take two each)",
+                 strings and arrays take two each; cstring and bytes:pointer take one)",
                 self.name, self.wasm_ty
             )));
         }
         let mut params = self.ty.params();
         for kind in &self.args {
             let (own, rest) = params.split_at(kind.width());
-            let fits = *kind == ArgKind::Value
-                || own.iter().all(|ty| *ty == ValType::I32)
-                || own.iter().all(|ty| *ty == ValType::I64);
+            let is_number = |ty: ValType| !ty.is_reference() && ty != ValType::V128;
+            let is_js = matches!(kind.inner(), ArgKind::Js(_));
+            let fits = match (kind, own) {
+                (ArgKind::Value, _) | (ArgKind::Js(_), [ValType::ExternRef]) => true,
+                (ArgKind::OrNull(_, coercion), [ty])
+                    if *coercion != Coercion::AsIs && *ty != ValType::F64 =>
+                {
+                    false
+                }
+                (ArgKind::OrNull(number, _), [ValType::I32]) => u32::try_from(*number).is_ok(),
+                (ArgKind::OrNull(..), [ty]) => is_number(*ty),
+                (_, [ValType::I32, ty]) if kind.is_flagged() => is_number(*ty),
+                _ if kind.is_flagged() => false,
+                _ => {
+                    own.iter().all(|ty| *ty == ValType::I32)
+                        || (!is_js && own.iter().all(|ty| *ty == ValType::I64))
+                }
+            };
             if !fits {
                 return Err(refuse(format!(
                     "`{}` has type {}: no place there for an argument of kind `{kind}`",

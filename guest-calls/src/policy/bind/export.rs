@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 use engine_api::{FuncIndex, FuncType, ModuleInfo, ValType};
 
 use super::super::plan::{ArtifactPlan, Changes, ExportPlan, ResultPlan, StatusCodes, refuse};
-use crate::{ArgKind, ExportPolicy, PolicyError, ResultKind, Role};
+use super::gather::{Slots, Split, gather, split_outs};
+use crate::{ArgKind, ExportPolicy, Ownership, PolicyError, ResultKind, Role};
 
 pub(super) fn bind_export(
     entry: Option<&ExportPolicy>,
@@ -14,16 +15,22 @@ pub(super) fn bind_export(
     wasm_ty: &FuncType,
     info: &ModuleInfo,
 ) -> Result<ExportPlan, PolicyError> {
-    let return_pointer = entry.is_some_and(|entry| returns_through_pointer(entry, wasm_ty));
+    let return_pointer = entry.is_some_and(|entry| entry.returns_through_pointer(wasm_ty));
     let params = &wasm_ty.params()[usize::from(return_pointer)..];
     let (args, zeros) = bind_args(entry, name, params.len())?;
     let params = &params[..params.len().saturating_sub(zeros)];
+    let Split { args, params, outs } = split_outs(args, params, name)?;
     let kinds = entry.and_then(|entry| entry.results.as_ref());
-    let slots = match kinds {
-        Some(kinds) if return_pointer => return_slots(kinds, name)?,
-        _ => wasm_ty.results().to_vec(),
+    if kinds.is_none() && !outs.is_empty() {
+        return Err(refuse(format!(
+            "`{name}`: name the kinds of its results, those of each `out` last"
+        )));
+    }
+    let Slots { types, gathered } = match kinds {
+        Some(kinds) => gather(kinds, name, wasm_ty, &outs, return_pointer, info)?,
+        None => Slots::returned(wasm_ty),
     };
-    let ty = FuncType::new(params, &slots);
+    let ty = FuncType::new(&params, &types);
     let value = ResultPlan {
         kind: ResultKind::Value,
         pair: false,
@@ -31,7 +38,7 @@ pub(super) fn bind_export(
     };
     let results = match kinds {
         Some(kinds) => bind_results(kinds, name, &ty)?,
-        None => vec![value; slots.len()],
+        None => vec![value; types.len()],
     };
     let role = entry.map_or(Role::Mutate, |entry| entry.role);
     let mutates = entry.and_then(|entry| entry.mutates.clone());
@@ -48,13 +55,13 @@ pub(super) fn bind_export(
         .filter(|entry| !entry.exhausted.is_empty())
         .map(|entry| bind_exhausted(&entry.exhausted, name, &results, &ty))
         .transpose()?;
-    let plain = !return_pointer
+    let plain = gathered.is_none()
         && zeros == 0
         && args.iter().all(|kind| *kind == ArgKind::Value)
         && results
             .iter()
             .all(|result| result.kind == ResultKind::Value);
-    let in_slots = !return_pointer
+    let in_slots = gathered.is_none()
         && args
             .iter()
             .all(|kind| matches!(kind, ArgKind::Value | ArgKind::Handle(_)))
@@ -66,6 +73,8 @@ pub(super) fn bind_export(
         func,
         wasm_ty: wasm_ty.clone(),
         return_pointer,
+        gathered,
+        lends_back: lends_back(kinds),
         role,
         consumes: consumed_args(entry, &args),
         args,
@@ -81,6 +90,21 @@ pub(super) fn bind_export(
         listed: entry.is_some(),
         warned: AtomicBool::new(false),
     })
+}
+
+/// Whether a result of these kinds may lie in the buffer of an argument.
+fn lends_back(kinds: Option<&Vec<ResultKind>>) -> bool {
+    let lends = |kind: &ResultKind| {
+        matches!(
+            kind,
+            ResultKind::Bytes(Ownership::Guest)
+                | ResultKind::Text(Ownership::Guest)
+                | ResultKind::Numbers(_, Ownership::Guest)
+                | ResultKind::CString(Ownership::Guest)
+                | ResultKind::Measured(..)
+        )
+    };
+    kinds.is_some_and(|kinds| kinds.iter().any(lends))
 }
 
 /// The status codes of an export: they fit its one number.
@@ -160,7 +184,13 @@ fn consumed_args(entry: Option<&ExportPolicy>, args: &[ArgKind]) -> Vec<usize> {
         Some(entry) => entry.consumes.clone(),
         None => Vec::new(),
     };
-    for position in positions(|kind| matches!(kind, ArgKind::Handles(_))) {
+    // wasm-bindgen's arrays of objects are the guest's.
+    let is_list = |kind: &ArgKind| matches!(kind.inner(), ArgKind::Handles(_) | ArgKind::Pointers);
+    // A pure export takes raw objects for structs, and they are the guest's too.
+    let is_struct = |kind: &ArgKind| matches!(kind, ArgKind::Struct(_) | ArgKind::Structs(_));
+    let is_pure = entry.is_some_and(|entry| entry.role == Role::Pure);
+    let structs = positions(is_struct).filter(|_| is_pure);
+    for position in positions(is_list).chain(structs) {
         if !consumes.contains(&position) {
             consumes.push(position);
         }
@@ -190,18 +220,8 @@ fn bind_artifact(
 
 /// Whether an entry is for functions of this many parameters.
 pub(super) fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
-    let count = ty.params().len() - usize::from(returns_through_pointer(entry, ty));
+    let count = ty.params().len() - usize::from(entry.returns_through_pointer(ty));
     entry.params.is_none_or(|params| params == count)
-}
-
-/// Whether the policy names results of a function that returns nothing: they are left where its
-/// first parameter says.
-fn returns_through_pointer(entry: &ExportPolicy, ty: &FuncType) -> bool {
-    let named = entry
-        .results
-        .as_ref()
-        .is_some_and(|kinds| !kinds.is_empty());
-    named && ty.results().is_empty() && ty.params().first() == Some(&ValType::I32)
 }
 
 fn bind_results(
@@ -211,7 +231,15 @@ fn bind_results(
 ) -> Result<Vec<ResultPlan>, PolicyError> {
     let mut wasm = ty.results();
     let mut plans = Vec::with_capacity(kinds.len());
-    for (position, kind) in kinds.iter().enumerate() {
+    for (position, named) in kinds.iter().enumerate() {
+        // The length of a buffer is among the results by then, and so is a number's type.
+        let kind = match named {
+            ResultKind::Measured(of, _) => of,
+            ResultKind::Number(_) => &ResultKind::Value,
+            ResultKind::OrNull(number, _) => &ResultKind::OrNull(*number, None),
+            ResultKind::Optional(_) => &ResultKind::Optional(None),
+            kind => kind,
+        };
         let buffer = kind.is_buffer();
         if *kind == ResultKind::Error && position + 1 < kinds.len() {
             return Err(refuse(format!(
@@ -226,14 +254,19 @@ fn bind_results(
                      two i32"
                 )));
             }
-            (true, [ValType::I64, ..]) | (false, [ValType::I32 | ValType::I64, ..]) => (1, false),
+            (_, [first, ..]) if matches!(named, ResultKind::Number(ty) if ty != first) => {
+                return Err(no_place(name, ty, named));
+            }
+            _ if named.may_be_null() => match nullable(named, wasm) {
+                Some(place) => place,
+                None => return Err(no_place(name, ty, named)),
+            },
+            (true, [ValType::I64, ..]) | (false, [ValType::I32, ..]) => (1, false),
+            (false, [ValType::I64, ..]) if *kind != ResultKind::Js => (1, false),
             (true, [ValType::I32, ValType::I32, ..]) => (2, true),
             (false, [_, ..]) if *kind == ResultKind::Value => (1, false),
-            _ => {
-                return Err(refuse(format!(
-                    "`{name}` returns {ty}: no place there for a result of kind `{kind}`"
-                )));
-            }
+            (false, [ValType::ExternRef, ..]) if *kind == ResultKind::Js => (1, false),
+            _ => return Err(no_place(name, ty, named)),
         };
         wasm = &wasm[width..];
         let object = match kind {
@@ -256,7 +289,30 @@ fn bind_results(
     }
 }
 
-fn bind_named(
+/// How many results a number takes that can be null, and whether they are two.
+fn nullable(kind: &ResultKind, wasm: &[ValType]) -> Option<(usize, bool)> {
+    let fits = |ty: ValType, named: Option<ValType>| {
+        !ty.is_reference() && ty != ValType::V128 && named.is_none_or(|named| named == ty)
+    };
+    match (kind, wasm) {
+        (ResultKind::OrNull(number, named), [ty, ..]) => {
+            let is_one = *ty != ValType::I32 || u32::try_from(*number).is_ok();
+            (is_one && fits(*ty, *named)).then_some((1, false))
+        }
+        (ResultKind::Optional(named), [ValType::I32, ty, ..]) => {
+            fits(*ty, *named).then_some((2, true))
+        }
+        _ => None,
+    }
+}
+
+fn no_place(name: &str, ty: &FuncType, kind: &ResultKind) -> PolicyError {
+    refuse(format!(
+        "`{name}` returns {ty}: no place there for a result of kind `{kind}`"
+    ))
+}
+
+pub(super) fn bind_named(
     service: &str,
     name: &str,
     purpose: &str,
@@ -267,25 +323,4 @@ fn bind_named(
             "`{name}`: the module exports no function `{service}` for {purpose}"
         ))
     })
-}
-
-/// The words of four bytes that a guest leaves at a return pointer, which has room for four.
-fn return_slots(kinds: &[ResultKind], name: &str) -> Result<Vec<ValType>, PolicyError> {
-    let words = |kind: &ResultKind| match kind {
-        ResultKind::Value | ResultKind::Handle(_) | ResultKind::Pointer | ResultKind::Struct(_) => {
-            1
-        }
-        ResultKind::Bytes(_)
-        | ResultKind::Text(_)
-        | ResultKind::Numbers(..)
-        | ResultKind::Structs(_)
-        | ResultKind::Error => 2,
-    };
-    let count: usize = kinds.iter().map(words).sum();
-    if count > 4 {
-        return Err(refuse(format!(
-            "`{name}`: the results take {count} words, a return pointer has room for 4"
-        )));
-    }
-    Ok(vec![ValType::I32; count])
 }

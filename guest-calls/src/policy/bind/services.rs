@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use engine_api::{FuncIndex, FuncType, FunctionInfo, ModuleInfo, ValType};
+use engine_api::{ExportKind, FuncIndex, FuncType, FunctionInfo, GlobalIndex, ModuleInfo, ValType};
 
-use super::super::plan::{AllocatorPlan, ExportPlan, ResultPlan, refuse};
+use super::super::plan::{AllocatorPlan, ExportPlan, JsServices, ResultPlan, refuse};
 use crate::{AllocatorPolicy, ArgKind, PolicyError, ResultKind, Role};
 
-const ALLOCATORS: [(&str, &str); 3] = [
+const ALLOCATORS: [(&str, &str); 4] = [
     ("guest_alloc", "guest_free"),
     ("__wbindgen_malloc", "__wbindgen_free"),
+    // Those that `bindgen-host` finds where the exports have other names.
+    ("bindgen_host_malloc", "bindgen_host_free"),
     ("malloc", "free"),
 ];
 
@@ -62,8 +64,10 @@ pub(super) fn bind_allocator(
     }
 }
 
+/// An export that gives a number, whose meaning the message says.
 pub(super) fn bind_number(
     name: Option<&String>,
+    meaning: &str,
     info: &ModuleInfo,
 ) -> Result<Option<FuncIndex>, PolicyError> {
     let Some(name) = name else { return Ok(None) };
@@ -71,8 +75,31 @@ pub(super) fn bind_number(
     match (function.ty.params(), function.ty.results()) {
         ([], [ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64]) => Ok(Some(func)),
         _ => Err(refuse(format!(
-            "module: `{name}` has type {}, needed is () -> a number of MiB",
+            "module: `{name}` has type {}, needed is () -> {meaning}",
             function.ty
+        ))),
+    }
+}
+
+/// The global with the stack pointer: a mutable number, by the name of its export or by its index.
+pub(super) fn bind_stack_global(
+    name: Option<&str>,
+    info: &ModuleInfo,
+) -> Result<Option<GlobalIndex>, PolicyError> {
+    let Some(name) = name else { return Ok(None) };
+    let exported = match info.export(name).map(|export| export.kind) {
+        Some(ExportKind::Global(index)) => Some(index),
+        _ => name.parse().ok().map(GlobalIndex),
+    };
+    let ty = exported.and_then(|index| info.globals().get(index.0 as usize));
+    match ty {
+        Some(ty) if ty.mutable && matches!(ty.value, ValType::I32 | ValType::I64) => Ok(exported),
+        Some(_) => Err(refuse(format!(
+            "module.stack_pointer_global: global `{name}` is no mutable i32 or i64"
+        ))),
+        None => Err(refuse(format!(
+            "module.stack_pointer_global: the module has no global `{name}`; give the name of an \
+             exported global, or an index"
         ))),
     }
 }
@@ -105,6 +132,22 @@ pub(super) fn bind_service(
     }
 }
 
+/// The functions of a host that has JavaScript objects, if all are there.
+pub(super) fn bind_js(info: &ModuleInfo) -> Option<JsServices> {
+    let find = |name: &str, takes: ValType, gives: &[ValType]| {
+        let (func, function) = info.function(name).ok()?;
+        (function.ty == FuncType::new(&[takes], gives)).then_some(func)
+    };
+    let (number, reference) = (ValType::I32, ValType::ExternRef);
+    Some(JsServices {
+        give: find("bindgen_host_give_js", reference, &[number])?,
+        give_ref: find("bindgen_host_give_js_ref", reference, &[reference])?,
+        take: find("bindgen_host_take_js", number, &[reference])?,
+        take_ref: find("bindgen_host_take_js_ref", reference, &[reference])?,
+        forget: find("bindgen_host_forget_js", number, &[])?,
+    })
+}
+
 /// The export that gives a digest of the whole state, by its own entry in the policy.
 pub(super) fn bind_state_digest(
     name: Option<&str>,
@@ -114,8 +157,9 @@ pub(super) fn bind_state_digest(
     let Some(name) = name else { return Ok(None) };
     let (func, _) = function("state_digest", name, info)?;
     let plan = &exports[func.0 as usize];
-    let is_told =
-        |result: &ResultPlan| !matches!(result.kind, ResultKind::Pointer | ResultKind::Handle(_));
+    let is_told = |result: &ResultPlan| {
+        !(result.kind.is_pointer() || matches!(result.kind, ResultKind::Handle(_)))
+    };
     let is_digest = plan.role == Role::Pure
         && plan.args.is_empty()
         && plan.proper_results() > 0
@@ -229,7 +273,10 @@ impl ExportPlan {
             && !self.results.iter().any(|result| {
                 matches!(
                     result.kind,
-                    ResultKind::Pointer | ResultKind::Struct(_) | ResultKind::Structs(_)
+                    ResultKind::Pointer
+                        | ResultKind::Pointers
+                        | ResultKind::Struct(_)
+                        | ResultKind::Structs(_)
                 )
             });
         numbers || by_policy
@@ -252,13 +299,23 @@ impl ExportPlan {
         &self,
         stack_pointer: bool,
         take_error: bool,
+        js: bool,
     ) -> Result<(), PolicyError> {
         let name = &self.name;
         if self.return_pointer && !stack_pointer {
             return Err(refuse(format!(
                 "`{name}` returns nothing, so that its results are left at a return pointer, but the \
                  module exports no `__wbindgen_add_to_stack_pointer`; name such a function in \
-                 module.stack_pointer_export"
+                 module.stack_pointer_export, or where they are left in module.return_place"
+            )));
+        }
+        let is_js = |kind: &ArgKind| matches!(kind.inner(), ArgKind::Js(_));
+        let passes_js =
+            self.args.iter().any(is_js) || self.results.iter().any(|result| result.kind.is_js());
+        if passes_js && !js {
+            return Err(refuse(format!(
+                "`{name}` passes JavaScript values, kind `js`, and the engine has none: run the module \
+                 with `bindgen-host`, which the program does for modules made by wasm-bindgen"
             )));
         }
         let fallible = self

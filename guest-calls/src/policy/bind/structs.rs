@@ -223,7 +223,17 @@ impl Binding<'_> {
             }
             ResultKind::Struct(name) => position(name).map(FieldKind::Struct),
             ResultKind::Structs(name) => position(name).map(FieldKind::Structs),
-            ResultKind::Handle(_) | ResultKind::Pointer | ResultKind::Error => None,
+            ResultKind::Handle(_)
+            | ResultKind::Pointer
+            | ResultKind::Pointers
+            | ResultKind::Error
+            | ResultKind::Js
+            | ResultKind::JsList
+            | ResultKind::Number(_)
+            | ResultKind::OrNull(..)
+            | ResultKind::Optional(_)
+            | ResultKind::CString(_)
+            | ResultKind::Measured(..) => None,
         }
         .ok_or_else(misfit)
     }

@@ -24,6 +24,17 @@ fn complaint(policy: &str) -> String {
 }
 
 #[test]
+fn an_export_that_gives_no_number_is_told_what_the_number_is() {
+    let error = complaint("[module]\nswap_request_export='make'");
+    assert!(
+        error.contains("a number, above 0 to ask for a swap"),
+        "{error}"
+    );
+    let error = complaint("[module]\nmemory_usage_export='make'");
+    assert!(error.contains("a number of MiB"), "{error}");
+}
+
+#[test]
 fn the_first_matching_entry_decides_and_the_rest_mutates() {
     let plan = bind(
         "[[export]]\nmatch='make'\nrole='create'\nresults=['handle']\nfingerprint='digest'\n\
@@ -193,6 +204,10 @@ fn what_wasm_bindgen_s_conventions_need_is_named() {
     let fallible = "[[export]]\nmatch='make_direct'\nrole='create'\nresults=['handle','error']";
     let no_stack = BINDGEN.replace("__wbindgen_add_to_stack_pointer", "other");
     let pointed = "[[export]]\nmatch='make'\nrole='create'\nargs=['value']\nresults=['handle']";
+    let many = format!(
+        "[[export]]\nmatch='make'\nrole='pure'\nargs=['value']\nresults=[{}'error']",
+        "'bytes',".repeat(32)
+    );
     for (module, policy, needle) in [
         (plain.as_str(), fallible, "bindgen-host"),
         (no_stack.as_str(), pointed, "module.stack_pointer_export"),
@@ -206,12 +221,7 @@ fn what_wasm_bindgen_s_conventions_need_is_named() {
             "[[export]]\nmatch='make_direct'\nrole='create'\nresults=['error','handle']",
             "after all others",
         ),
-        (
-            BINDGEN,
-            "[[export]]\nmatch='make'\nrole='pure'\nargs=['value']\n\
-             results=['bytes','bytes','error']",
-            "room for 4",
-        ),
+        (BINDGEN, &many, "more than the 256 bytes"),
         (
             BINDGEN,
             "[[export]]\nmatch='list'\nrole='pure'\nargs=['handles']",
