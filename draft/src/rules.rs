@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bindgen_host::{THREAD_POOL_START, THREAD_POOL_STOP};
 use engine_api::FunctionInfo;
-use proxy_core::Role;
+use guest_calls::Role;
 
 use super::{is_creator, is_destructor};
 
@@ -64,6 +64,19 @@ const ALLOCATION: &[&str] = &[
     "__wbindgen_free_command_export",
     "cabi_realloc",
 ];
+
+/// Whether only glue ever calls an export, by its name.
+pub(super) fn is_glue_service(name: &str) -> bool {
+    let own = ["__wbindgen_", "__externref_", "bindgen_host_", "_dyn_core_"];
+    (own.iter().any(|prefix| name.starts_with(prefix)) && !STARTS.contains(&name))
+        || name.contains("___convert__closures_")
+        || is_known_service(name)
+}
+
+/// Whether a naming rule knows an export as an allocator's.
+pub(super) fn is_known_service(name: &str) -> bool {
+    matched(ALLOCATION, name).is_some()
+}
 
 /// Functions that `bindgen-host` adds for itself.
 const HOST: &[&str] = &["bindgen_host_*"];
@@ -173,6 +186,112 @@ const TEXTS: &[&str] = &[
     "*_toJSON",
     "*_name",
 ];
+
+/// What gives an object as text, or as bytes.
+const GIVES_TEXT: &[&str] = &[
+    "*_to_hex",
+    "*_to_str",
+    "*_to_string",
+    "*_toString",
+    "*_to_json",
+    "*_toJSON",
+    "*_to_bech32",
+    "*_to_base58",
+    "*_to_base64",
+];
+const GIVES_BYTES: &[&str] = &["*_to_bytes", "*_toBytes", "*_to_raw_bytes", "*_as_bytes"];
+
+/// What makes an object of a text, or of bytes.
+const FROM_TEXT: &[&str] = &[
+    "*_from_hex",
+    "*_from_str",
+    "*_from_string",
+    "*_from_json",
+    "*_fromJSON",
+    "*_from_bech32",
+    "*_from_base58",
+    "*_from_base64",
+    "*_parse",
+];
+const FROM_BYTES: &[&str] = &[
+    "*_from_bytes",
+    "*_fromBytes",
+    "*_from_raw_bytes",
+    "*_load",
+    "*_decode",
+];
+
+/// The object and the buffer of an export that gives an object's content.
+pub(super) fn gives_buffer(name: &str) -> Option<(&str, Buffer)> {
+    let text = matched(GIVES_TEXT, name).map(|object| (object, Buffer::Text));
+    text.or_else(|| matched(GIVES_BYTES, name).map(|object| (object, Buffer::Bytes)))
+}
+
+/// The object and the buffer of an export that makes an object of it.
+pub(super) fn made_of_buffer(name: &str) -> Option<(&str, Buffer)> {
+    let text = matched(FROM_TEXT, name).map(|object| (object, Buffer::Text));
+    text.or_else(|| matched(FROM_BYTES, name).map(|object| (object, Buffer::Bytes)))
+}
+
+/// Names in JavaScript of what only looks, in `snake_case`.
+const READERS: &[&str] = &[
+    "get_*",
+    "is_*",
+    "has_*",
+    "can_*",
+    "to_*",
+    "as_*",
+    "equals",
+    "eq",
+    "equal_*",
+    "compare*",
+    "verify*",
+    "check_*",
+    "len",
+    "length",
+    "size",
+    "count",
+    "*_count",
+    "*_len",
+    "*_length",
+    "*_size",
+    "value",
+    "name",
+    "keys",
+    "values",
+    "entries",
+    "version",
+    "clone",
+    "copy",
+    "encode_*",
+    "serialize*",
+    "debug_*",
+    "hash_*",
+    "min_*",
+    "max_*",
+    "total_*",
+    "contains*",
+    "includes",
+];
+
+/// Whether a member only looks, by its name in JavaScript.
+pub(super) fn reads(name: &str) -> bool {
+    matched(READERS, &snake_case(name)).is_some()
+}
+
+/// `getTextLength` as `get_text_length`.
+fn snake_case(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 4);
+    let mut after_lower = false;
+    for c in name.chars() {
+        if c.is_uppercase() && after_lower {
+            text.push('_');
+        }
+        after_lower = c.is_lowercase() || c.is_ascii_digit();
+        text.extend(c.to_lowercase());
+    }
+    text
+}
 
 /// The text for the star of the first pattern that fits, and "" for a pattern without a star. A
 /// star at a pattern's end may stand for nothing after a word of its own: `verify*` is also
@@ -333,6 +452,26 @@ mod tests {
         assert_eq!(matched(GETTERS, "counter_get_name"), Some("counter"));
         assert_eq!(matched(GETTERS, "verify"), Some(""));
         assert_eq!(matched(GETTERS, "is_"), None);
+    }
+
+    #[test]
+    fn names_in_javascript_tell_who_only_looks() {
+        for name in [
+            "getText",
+            "toJSON",
+            "to_bytes",
+            "length",
+            "encodeStateVector",
+            "isEmpty",
+            "equals",
+        ] {
+            assert!(reads(name), "{name}");
+        }
+        for name in [
+            "insert", "settle", "getter", "save", "generate", "tokens", "issue",
+        ] {
+            assert!(!reads(name), "{name}");
+        }
     }
 
     #[test]
