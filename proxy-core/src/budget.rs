@@ -20,6 +20,8 @@ const MISFIT_PAUSE_MAX: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(crate) struct Budget {
     pub(crate) thresholds: Thresholds,
+    /// Whether the memories can grow below the limit. If not, their size says nothing.
+    sees_growth: bool,
     limit: AtomicU64,
     /// The size of the active generation at which to wake the supervisor.
     wake_at: AtomicU64,
@@ -46,9 +48,11 @@ struct Misfits {
 }
 
 impl Budget {
-    pub(crate) fn new(thresholds: Thresholds, limit: u64) -> Self {
+    /// For a module whose memories begin with `bytes_min` together.
+    pub(crate) fn new(thresholds: Thresholds, limit: u64, bytes_min: u64) -> Self {
         Self {
             thresholds,
+            sees_growth: bytes_min < limit,
             limit: AtomicU64::new(limit),
             wake_at: AtomicU64::new(u64::MAX),
             largest_growth: LargestGrowth::default(),
@@ -69,17 +73,38 @@ impl Budget {
         self.limit.fetch_min(limit, Ordering::Relaxed);
     }
 
-    /// Where the warning threshold is, in bytes.
+    /// Whether the size of the memories tells how full they are. It does not if they begin at their
+    /// limit.
+    pub(crate) fn sees_growth(&self) -> bool {
+        self.sees_growth
+    }
+
+    /// The size of memories that counts as the warning threshold, in bytes. No size does where
+    /// growth cannot be seen.
     pub(crate) fn warn_bytes(&self) -> u64 {
+        if self.sees_growth {
+            self.warn_share()
+        } else {
+            u64::MAX
+        }
+    }
+
+    /// Where the warning threshold is, in bytes.
+    pub(crate) fn warn_share(&self) -> u64 {
         self.thresholds.warn_bytes(self.limit(), 0.0)
+    }
+
+    /// Where the critical threshold is, in bytes.
+    pub(crate) fn critical_share(&self) -> u64 {
+        self.thresholds.critical_bytes(self.limit())
     }
 
     /// Whether memories of this size cannot grow as the largest recent call did, or are past the
     /// critical threshold.
     pub(crate) fn is_exhausted(&self, bytes: u64) -> bool {
         let growth = self.largest_growth().max(engine_api::PAGE_BYTES);
-        let limit = self.limit();
-        bytes.saturating_add(growth) > limit || bytes >= self.thresholds.critical_bytes(limit)
+        let is_full = bytes.saturating_add(growth) > self.limit() || bytes >= self.critical_share();
+        self.sees_growth && is_full
     }
 
     /// The largest growth of a recent single call, in bytes.

@@ -9,13 +9,18 @@
 //!
 //! What waits is bounded ([`JournalQueue`]): a journaled call is admitted before it runs, and waits
 //! or is refused there, with nothing in hand.
+//!
+//! Where the platform has no threads, each call appends its own record, with the turn in hand: nobody
+//! else is there to wait for it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::batch::Batch;
 use crate::journal::Positions;
 use crate::journal_store::{
     Epoch, Flush, Head, JournalStore, Position, RECORD_BYTES_MAX, StoreError,
@@ -84,24 +89,38 @@ pub(crate) struct Commits {
     work: Condvar,
     /// The backlog is shorter, or nothing will make it so.
     room: Condvar,
+    /// Whether a call that is to be admitted has to look at the state first: something is wrong with
+    /// the store, or the backlog is long. Set with the state locked.
+    is_hindered: AtomicBool,
     /// Journaled calls that were admitted and are not over.
     callers: AtomicUsize,
+    /// The bytes of all records that were appended, and of what goes with each.
+    appended: AtomicU64,
+    /// Whether there is no thread, so whoever puts a record appends it.
+    is_alone: AtomicBool,
+    on_durable: Box<OnDurable>,
 }
+
+/// Is told the newest entry that is in the store.
+type OnDurable = dyn Fn(SequenceNumber) + Send + Sync;
+
+/// What a store keeps beside a record, its hash above all, in bytes.
+const BESIDE_BYTES: u64 = 64;
 
 /// A journaled call that was admitted, for as long as it lasts.
 pub(crate) struct Admitted<'a>(&'a AtomicUsize);
+
+impl Admitted<'_> {
+    /// The call outlasts the borrow. It is over when [`Commits::leave`] is called.
+    pub(crate) fn stay(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Records that are appended together.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    outcome: Mutex<Option<Result<(), Arc<StoreError>>>>,
-    settled: Condvar,
 }
 
 struct State {
@@ -120,6 +139,15 @@ struct State {
     /// Calls after this entry were not acknowledged, and the state still has them.
     undo: Option<SequenceNumber>,
     is_shut_down: bool,
+}
+
+impl State {
+    /// The open batch, which is appended from now on.
+    fn take(&mut self) -> Open {
+        let open = std::mem::take(&mut self.open);
+        self.taken = Some(Arc::clone(&open.batch));
+        open
+    }
 }
 
 /// The batch that calls join.
@@ -147,45 +175,43 @@ impl Fault {
     }
 }
 
-impl Batch {
-    fn settle(&self, outcome: Result<(), Arc<StoreError>>) {
-        *lock(&self.outcome) = Some(outcome);
-        self.settled.notify_all();
-    }
-
-    /// Whether the store has it.
-    pub(crate) fn is_durable(&self) -> bool {
-        matches!(&*lock(&self.outcome), Some(Ok(())))
-    }
-
-    /// Waits until the batch is durable, or is lost.
-    pub(crate) fn wait(&self) -> Result<(), Arc<StoreError>> {
-        let mut outcome = lock(&self.outcome);
-        loop {
-            if let Some(outcome) = &*outcome {
-                return outcome.clone();
-            }
-            outcome = self
-                .settled
-                .wait(outcome)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
 impl Committer {
     /// A committer for a store whose newest entry is `durable`, with the entries at `positions`.
     ///
     /// # Errors
     ///
-    /// The system's error, if it gives no thread.
+    /// The system's error, if it has threads and gives none.
     pub(crate) fn start(
+        store: Arc<dyn JournalStore>,
+        how: (Durability, JournalQueue),
+        head: Head,
+        begun: (SequenceNumber, Positions),
+        on_durable: impl Fn(SequenceNumber) + Send + Sync + 'static,
+    ) -> Result<Self, std::io::Error> {
+        let mut committer = Self::alone(store, how, head, begun, on_durable);
+        let own = Arc::clone(&committer.commits);
+        let started = thread::Builder::new()
+            .name("wasm-proxy-journal".to_owned())
+            .spawn(move || own.run());
+        match started {
+            Ok(thread) => {
+                committer.thread = Some(thread);
+                committer.commits.is_alone.store(false, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            Err(error) => return Err(error),
+        }
+        Ok(committer)
+    }
+
+    /// As [`Committer::start`], without a thread.
+    pub(crate) fn alone(
         store: Arc<dyn JournalStore>,
         (durability, queue): (Durability, JournalQueue),
         head: Head,
         (durable, positions): (SequenceNumber, Positions),
-        on_durable: impl Fn(SequenceNumber) + Send + 'static,
-    ) -> Result<Self, std::io::Error> {
+        on_durable: impl Fn(SequenceNumber) + Send + Sync + 'static,
+    ) -> Self {
         let commits = Arc::new(Commits {
             store,
             durability,
@@ -204,16 +230,14 @@ impl Committer {
             }),
             work: Condvar::new(),
             room: Condvar::new(),
+            is_hindered: AtomicBool::new(false),
             callers: AtomicUsize::new(0),
+            appended: AtomicU64::new(0),
+            is_alone: AtomicBool::new(true),
+            on_durable: Box::new(on_durable),
         });
-        let own = Arc::clone(&commits);
-        let thread = thread::Builder::new()
-            .name("wasm-proxy-journal".to_owned())
-            .spawn(move || own.run(&on_durable))?;
-        Ok(Self {
-            commits,
-            thread: Some(thread),
-        })
+        let thread = None;
+        Self { commits, thread }
     }
 }
 
@@ -259,6 +283,21 @@ impl Commits {
         if callers >= callers_max {
             return Err(Error::JournalBusy { callers_max });
         }
+        if self.is_hindered.load(Ordering::Acquire) {
+            self.wait_for_room();
+            self.check()?;
+        }
+        Ok(admitted)
+    }
+
+    /// A call that was to stay is over.
+    pub(crate) fn leave(&self) {
+        drop(Admitted(&self.callers));
+    }
+
+    /// Waits until the backlog is short, or nothing will make it so.
+    #[cold]
+    fn wait_for_room(&self) {
         let mut state = lock(&self.state);
         while state.backlog > self.queue.backlog_bytes_max
             && state.fault.is_none()
@@ -269,9 +308,13 @@ impl Commits {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        drop(state);
-        self.check()?;
-        Ok(admitted)
+    }
+
+    /// Tells callers whether they have to look at the state. Called after each change of it.
+    fn note_hindrance(&self, state: &State) {
+        let is_long = state.backlog > self.queue.backlog_bytes_max;
+        let is_hindered = is_long || state.fault.is_some() || state.is_shut_down;
+        self.is_hindered.store(is_hindered, Ordering::Release);
     }
 
     /// The bytes that wait for a flush, and the journaled calls at this moment.
@@ -295,12 +338,14 @@ impl Commits {
             }
             _ => false,
         };
-        if is_probed && state.undo.is_none() {
+        if is_probed {
             drop(state);
             if self.store.has_room().is_ok() {
                 let mut state = lock(&self.state);
+                // The state still has calls that were not acknowledged.
                 if state.undo.is_none() {
                     state.fault = None;
+                    self.note_hindrance(&state);
                     self.work.notify_all();
                     return Ok(());
                 }
@@ -335,9 +380,16 @@ impl Commits {
             return Err(Error::ShutDown);
         }
         state.backlog += bytes;
+        if state.backlog > self.queue.backlog_bytes_max {
+            self.note_hindrance(&state);
+        }
         state.open.records.push((record, entry));
         let batch = Arc::clone(&state.open.batch);
-        if state.open.records.len() == 1 {
+        if self.is_alone.load(Ordering::Relaxed) {
+            let open = state.take();
+            drop(state);
+            self.commit(open);
+        } else if state.open.records.len() == 1 {
             self.work.notify_all();
         }
         Ok(batch)
@@ -356,6 +408,11 @@ impl Commits {
     /// Whether a caller has to wait for its batch.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.is_durable() || lock(&self.state).backlog > self.queue.backlog_bytes_max
+    }
+
+    /// How many bytes were appended since this process has opened the store.
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed)
     }
 
     /// How often appending has failed.
@@ -403,16 +460,25 @@ impl Commits {
 
     /// Takes nothing more. What waits is appended before the thread ends.
     pub(crate) fn shut_down(&self) {
-        lock(&self.state).is_shut_down = true;
+        let mut state = lock(&self.state);
+        state.is_shut_down = true;
+        self.note_hindrance(&state);
+        let is_alone = self.is_alone.load(Ordering::Relaxed);
+        // What waits is from before the disk was full.
+        let waits = (is_alone && !state.open.records.is_empty()).then(|| state.take());
+        drop(state);
         self.work.notify_all();
         self.room.notify_all();
+        if let Some(open) = waits {
+            self.commit(open);
+        }
     }
 
-    fn run(&self, on_durable: &impl Fn(SequenceNumber)) {
+    fn run(&self) {
         let mut last_flush = Instant::now();
         while let Some(open) = self.next(last_flush) {
             last_flush = Instant::now();
-            self.commit(open, on_durable);
+            self.commit(open);
         }
     }
 
@@ -438,9 +504,7 @@ impl Commits {
                 _ => None,
             };
             if has_work && wait.is_none() {
-                let open = std::mem::take(&mut state.open);
-                state.taken = Some(Arc::clone(&open.batch));
-                return Some(open);
+                return Some(state.take());
             }
             if state.is_shut_down && !has_work {
                 return None;
@@ -466,16 +530,18 @@ impl Commits {
         }
     }
 
-    fn commit(&self, open: Open, on_durable: &impl Fn(SequenceNumber)) {
+    fn commit(&self, open: Open) {
         let head = lock(&self.state).head;
         let records: Vec<&[u8]> = open.records.iter().map(|(record, _)| &**record).collect();
         let bytes: u64 = records.iter().map(|record| record.len() as u64).sum();
+        let appended = bytes + BESIDE_BYTES * records.len() as u64;
         let outcome = self
             .store
             .append(head.epoch, head.position, &records, Flush::Now);
         drop(records);
         match outcome {
             Ok(head) => {
+                self.appended.fetch_add(appended, Ordering::Relaxed);
                 let mut state = lock(&self.state);
                 let mut at = state.head.position;
                 for (_, entry) in &open.records {
@@ -489,10 +555,11 @@ impl Commits {
                 state.taken = None;
                 state.backlog -= bytes;
                 state.fault = None;
+                self.note_hindrance(&state);
                 let durable = state.durable;
                 drop(state);
                 self.room.notify_all();
-                on_durable(durable);
+                (self.on_durable)(durable);
                 open.batch.settle(Ok(()));
             }
             Err(error) => self.failed(open, Arc::new(error)),
@@ -506,6 +573,7 @@ impl Commits {
         let fault = Fault::new(Arc::clone(&error));
         let is_full = fault.probed.is_some();
         state.fault = Some(fault);
+        self.note_hindrance(&state);
         self.room.notify_all();
         if !self.is_durable() && is_full && !state.is_shut_down {
             // Its calls were acknowledged: they wait for room, in front of the later ones.
@@ -522,6 +590,7 @@ impl Commits {
         }
         let later = std::mem::take(&mut state.open);
         state.backlog = 0;
+        self.note_hindrance(&state);
         if self.is_durable() {
             state.undo = Some(state.durable);
         }

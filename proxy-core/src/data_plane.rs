@@ -4,6 +4,8 @@
 
 mod named;
 mod pinned;
+mod submitted;
+mod turn;
 mod typed;
 
 use std::cell::Cell;
@@ -15,10 +17,12 @@ use guest_calls::{OwnedArg, consumed};
 use smallvec::SmallVec;
 
 use crate::artifact_store::EntryArtifact;
-use crate::committer::Batch;
+use crate::batch::Batch;
+use crate::committer::Admitted;
 use crate::event::Event;
 use crate::generation::{Failure, Generation, Recorded, RecordedInstance};
 use crate::journal::{Answer, AnsweredCall, Entry, hash_of_call, record};
+use crate::journal_store::StoreError;
 use crate::policy::plan::ExportPlan;
 use crate::shared::{Failed, Recall, Repetitions, Shared};
 use crate::value::{Arg, Results};
@@ -26,6 +30,8 @@ use crate::{CallError, Error, Role, SequenceNumber};
 
 use named::Named;
 pub use pinned::Pinned;
+pub use submitted::Submitted;
+pub use turn::Turn;
 pub use typed::Typed;
 
 /// The requests that calls make of upkeep.
@@ -53,6 +59,15 @@ struct Closed {
     number: u64,
     is_retired: bool,
     taint: Option<String>,
+}
+
+/// What a call does if a swap is near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Near {
+    /// It waits for the swap, for a bounded time.
+    Waits,
+    /// It goes on: the swap waits for the turn that makes the call.
+    GoesOn,
 }
 
 impl Closed {
@@ -86,7 +101,7 @@ impl DataPlane {
             self.warn_unlisted(plan)?;
         }
         if plan.role.is_journaled() {
-            self.call_journaled(plan, args, Some(id))
+            self.call_journaled(plan, args, Some(id), Near::Waits)
         } else {
             self.call(plan, args)
         }
@@ -99,14 +114,19 @@ impl DataPlane {
         if plan.role.is_journaled() {
             let span = tracing::debug_span!("journaled_call", export = &*plan.name);
             let _entered = span.enter();
-            self.call_journaled(plan, args, None)
+            self.call_journaled(plan, args, None, Near::Waits)
         } else {
-            self.on_active(plan, |guest| {
-                let outcome = guest.call_pure(plan, args, None);
-                self.shared.log_pure_call(guest, plan, args, &outcome);
-                outcome
-            })
+            self.call_pure(plan, args, Near::Waits)
         }
+    }
+
+    #[inline]
+    fn call_pure(&self, plan: &ExportPlan, args: &[Arg<'_>], near: Near) -> Result<Results, Error> {
+        self.on_active(plan, near, |guest| {
+            let outcome = guest.call_pure(plan, args, None);
+            self.shared.log_pure_call(guest, plan, args, &outcome);
+            outcome
+        })
     }
 
     /// Makes a journaled call, and waits until its entry is as durable as it is to be.
@@ -115,6 +135,7 @@ impl DataPlane {
         plan: &Arc<ExportPlan>,
         args: &[Arg<'_>],
         id: Option<&[u8]>,
+        near: Near,
     ) -> Result<Results, Error> {
         let refused = |_: &CallError| self.shared.ledger.counts.failed_calls.add(1);
         let recorded_args = recordable(plan, args).inspect_err(refused)?;
@@ -130,14 +151,9 @@ impl DataPlane {
             {
                 return answer;
             }
-            let refused = |_: &Error| self.shared.ledger.counts.failed_calls.add(1);
-            if plan.role != Role::Free {
-                self.shared.check_total(0).inspect_err(refused)?;
-            }
-            let admitted = self.shared.committer().map(|committer| committer.admit());
-            let _admitted = admitted.transpose().inspect_err(refused)?;
+            let _admitted = self.admit(plan)?;
             let batch = Cell::new(None);
-            let outcome = self.repeat(plan, |generation, repetitions| {
+            let outcome = self.repeat(plan, near, |generation, repetitions| {
                 let args = (args, &recorded_args);
                 self.journaled(generation, plan, args, named.as_ref(), repetitions, &batch)
             });
@@ -146,13 +162,43 @@ impl DataPlane {
             }
             self.acknowledge(batch.take())?;
             let results = outcome?;
-            self.shared
-                .leave_artifact(plan, &results, || self.caretaker.tidy_up());
-            let size = &self.shared.journal.size;
-            if size.is_compaction_due() || size.is_long() {
-                self.caretaker.tidy_up();
-            }
+            self.after_journaled(plan, &results);
             return Ok(results);
+        }
+    }
+
+    /// Admits a journaled call: there is room for what it makes, and for its entry. Counts a refusal.
+    fn admit(&self, plan: &ExportPlan) -> Result<Option<Admitted<'_>>, Error> {
+        let room = match plan.role {
+            Role::Free => Ok(()),
+            _ => self.shared.check_total(0),
+        };
+        let admitted = room.and_then(|()| self.admit_to_store());
+        admitted.inspect_err(|_| self.shared.ledger.counts.failed_calls.add(1))
+    }
+
+    /// Admits a call to the journal's store, where there is one. A call that nobody waited for may have
+    /// been lost meanwhile, and then this one undoes it.
+    fn admit_to_store(&self) -> Result<Option<Admitted<'_>>, Error> {
+        let Some(committer) = self.shared.committer() else {
+            return Ok(None);
+        };
+        match committer.admit() {
+            Err(_) if committer.is_undo_due() => {
+                self.caretaker.undo();
+                committer.admit().map(Some)
+            }
+            admitted => admitted.map(Some),
+        }
+    }
+
+    /// After a journaled call was acknowledged.
+    fn after_journaled(&self, plan: &ExportPlan, results: &Results) {
+        self.shared
+            .leave_artifact(plan, results, || self.caretaker.tidy_up());
+        let size = &self.shared.journal.size;
+        if size.is_compaction_due() || size.is_long() {
+            self.caretaker.tidy_up();
         }
     }
 
@@ -164,11 +210,15 @@ impl DataPlane {
         if !committer.is_waited_for() {
             return Ok(());
         }
-        batch.wait().map_err(|source| {
-            self.caretaker.undo();
-            self.shared.ledger.counts.failed_calls.add(1);
-            Error::NotDurable { source }
-        })
+        batch.wait().map_err(|source| self.lost(source))
+    }
+
+    /// Undoes what could not be written, and counts a call that is lost by it.
+    #[cold]
+    fn lost(&self, source: Arc<StoreError>) -> Error {
+        self.caretaker.undo();
+        self.shared.ledger.counts.failed_calls.add(1);
+        Error::NotDurable { source }
     }
 
     /// The answer to an earlier call with this id, which is as durable as it is to be.
@@ -214,6 +264,7 @@ impl DataPlane {
             Answer::Rejected(message) => Err(CallError::Guest {
                 export: export(),
                 message: message.to_string(),
+                thrown: None,
             }
             .into()),
         })
@@ -224,9 +275,10 @@ impl DataPlane {
     fn on_active<R>(
         &self,
         plan: &ExportPlan,
+        near: Near,
         run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
     ) -> Result<R, Error> {
-        self.repeat(plan, |generation, repetitions| {
+        self.repeat(plan, near, |generation, repetitions| {
             let Some(mut guest) = generation.enter() else {
                 return Ok(None);
             };
@@ -237,6 +289,7 @@ impl DataPlane {
                 .shared
                 .guarded(plan, generation, &mut guest, repetitions, &run)?;
             generation.count_call();
+            self.shared.look_if_due(generation, &mut guest);
             drop(guest);
             if let Some(started) = started {
                 self.shared.ledger.call_took(started.elapsed());
@@ -256,7 +309,7 @@ impl DataPlane {
     }
 
     /// Waits for a swap that is near, with nothing in hand, unless the generation `number` has been
-    /// swapped out meanwhile.
+    /// swapped out meanwhile, or has room for the call after all.
     #[cold]
     fn hold_back(&self, export: &Arc<str>, number: u64, left: Duration) {
         let seen = self.shared.holding.releases();
@@ -264,8 +317,12 @@ impl DataPlane {
         let is_active = active
             .as_ref()
             .is_some_and(|active| active.number == number);
+        // The size may have been raised before this call asked how often calls were released.
+        let is_full = active
+            .as_ref()
+            .is_some_and(|active| self.shared.is_held_back(active));
         drop(active);
-        if !is_active {
+        if !is_active || !is_full {
             return;
         }
         let started = Instant::now();
@@ -274,6 +331,9 @@ impl DataPlane {
         // one before, which has to be freed first.
         self.caretaker.tidy_up();
         let in_time = self.shared.holding.wait(seen, left);
+        if !in_time {
+            self.shared.let_calls_go();
+        }
         self.shared.ledger.emit(&Event::CallHeldBack {
             export: Arc::clone(export),
             waited: started.elapsed(),
@@ -287,9 +347,10 @@ impl DataPlane {
     fn repeat<R>(
         &self,
         plan: &ExportPlan,
+        near: Near,
         attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
-        let outcome = self.attempts(plan, attempt);
+        let outcome = self.attempts(plan, near, attempt);
         if outcome.is_err() {
             self.shared.ledger.counts.failed_calls.add(1);
         }
@@ -300,6 +361,7 @@ impl DataPlane {
     fn attempts<R>(
         &self,
         plan: &ExportPlan,
+        near: Near,
         attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
     ) -> Result<R, Error> {
         let mut repetitions = Repetitions::default();
@@ -309,7 +371,8 @@ impl DataPlane {
             let Some(generation) = &*active else {
                 return Err(Error::ShutDown);
             };
-            if self.shared.holding.is_reached(generation.memory_bytes())
+            if self.shared.is_held_back(generation)
+                && near == Near::Waits
                 && let Some(left) = self.may_wait(&mut held)
             {
                 let number = generation.number;
@@ -437,7 +500,7 @@ impl DataPlane {
         let results = std::mem::take(&mut recorded.results);
         let outcome = match recorded.rejected.take() {
             None => Ok(results),
-            Some(message) => Err(message),
+            Some(error) => Err(error),
         };
         let answered = named.map(|named| Arc::new(named.answered(&outcome)));
         // A creation that failed leaves nothing behind. Any other call may have changed something
@@ -465,16 +528,14 @@ impl DataPlane {
         }
         if outcome.is_ok() {
             generation.count_call();
+            self.shared.look_if_due(generation, &mut guest);
         }
         drop(turn);
         drop(guest);
         self.shared.ledger.call_took(took);
-        outcome.map(Some).map_err(|message| {
-            Failed::for_good(CallError::Guest {
-                export: plan.name.to_string(),
-                message,
-            })
-        })
+        outcome
+            .map(Some)
+            .map_err(|error| Failed::for_good(CallError::of_guest(&plan.name, *error)))
     }
 
     /// Appends an entry to the journal and to the open batch.

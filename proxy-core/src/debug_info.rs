@@ -55,6 +55,11 @@ pub struct DebugInfo {
     pub memory_baseline: u64,
     /// The memory that every generation takes again soon after it took over. It is no leak.
     pub working_set: u64,
+    /// Whether the size of the memories tells how full they are. It does not if they begin at their
+    /// limit.
+    pub sees_growth: bool,
+    /// How far the guest's stack pointer has come down between calls, in bytes.
+    pub stack_drift: u64,
     /// The size of the standby, if there is one.
     pub standby_memory: Option<u64>,
     /// The largest growth of a recent single call.
@@ -109,6 +114,10 @@ pub struct DebugInfo {
     pub retries: u64,
     /// Calls near the memory limit that waited for a swap, at most for the bound.
     pub held_back: u64,
+    /// The turns that are open.
+    pub open_turns: usize,
+    /// How many of them a swap waits for that is due. No further turn begins then.
+    pub turns_before_swap: Option<usize>,
     /// Preparations that failed in a row.
     pub failures: u32,
     /// The last error of a preparation or swap.
@@ -125,6 +134,24 @@ pub struct DebugInfo {
     pub checkpoints_rejected: u64,
     /// Why no checkpoints are taken of this module, in words; none if they are.
     pub checkpoint_obstacles: Vec<String>,
+}
+
+impl DebugInfo {
+    fn write_total(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(limit) = self.total_memory_limit {
+            let (total, limit) = (mib(self.total_memory), mib(limit));
+            write!(f, "\nin total: {total:.1} of {limit:.1} MiB")?;
+        }
+        Ok(())
+    }
+
+    fn write_turns(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.open_turns, self.turns_before_swap) {
+            (0, _) => Ok(()),
+            (open, None) => write!(f, "; {open} open turns"),
+            (open, Some(_)) => write!(f, "; {open} open turns, for which a swap waits"),
+        }
+    }
 }
 
 impl fmt::Display for DebugInfo {
@@ -171,10 +198,8 @@ impl fmt::Display for DebugInfo {
             "swaps: {}, {} of them emergencies; {} retries, {} calls held back; {} generations alive",
             self.swaps, self.emergencies, self.retries, self.held_back, self.generations_alive
         )?;
-        if let Some(limit) = self.total_memory_limit {
-            let (total, limit) = (mib(self.total_memory), mib(limit));
-            write!(f, "\nin total: {total:.1} of {limit:.1} MiB")?;
-        }
+        self.write_turns(f)?;
+        self.write_total(f)?;
         if self.journal_callers > 0 || self.journal_backlog > 0 {
             write!(
                 f,

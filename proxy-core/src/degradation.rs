@@ -57,8 +57,20 @@ struct BudgetExceeded {
     /// Live objects by type.
     objects: Vec<(String, usize)>,
     until: Instant,
-    /// The size of the active generation from which on a swap is worthwhile nevertheless, in bytes.
-    worthwhile: Option<u64>,
+    /// When a swap is worthwhile nevertheless.
+    worthwhile: Option<Worthwhile>,
+}
+
+/// A state that is above the warning threshold, and what has to come on top of it for a swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Worthwhile {
+    /// The size of the active generation from which on a swap is worthwhile, in bytes.
+    pub(crate) size: u64,
+    /// The size of the state.
+    pub(crate) state: u64,
+    /// What the active generation had grown by in pure calls. Only such growth is not replayed: what
+    /// journaled calls take is state, until objects are freed.
+    pub(crate) pure_growth: u64,
 }
 
 impl Degradation {
@@ -123,7 +135,7 @@ impl Degradation {
         &mut self,
         now: Instant,
         (state_mib, threshold_mib, objects): (f64, f64, Vec<(String, usize)>),
-        worthwhile: Option<u64>,
+        worthwhile: Option<Worthwhile>,
     ) {
         let until = now + self.patience.budget_pause;
         self.budget_exceeded = Some(BudgetExceeded {
@@ -140,15 +152,20 @@ impl Degradation {
         self.budget_exceeded = None;
     }
 
-    /// The active generation has this size: much of it may not be state.
-    pub(crate) fn memory_grew(&mut self, bytes: u64) {
+    /// The active generation has this size, and has grown by so much in pure calls: much of it may
+    /// not be state.
+    pub(crate) fn memory_grew(&mut self, bytes: u64, pure_growth: u64) {
+        let is_reached = |worthwhile: Worthwhile| {
+            let grown = pure_growth.saturating_sub(worthwhile.pure_growth);
+            bytes.min(worthwhile.state.saturating_add(grown)) >= worthwhile.size
+        };
         self.budget_exceeded
-            .take_if(|exceeded| exceeded.worthwhile.is_some_and(|size| bytes >= size));
+            .take_if(|exceeded| exceeded.worthwhile.is_some_and(is_reached));
     }
 
     /// The size of the active generation at which the pause ends early, in bytes, if one does.
     pub(crate) fn worthwhile(&self) -> Option<u64> {
-        self.budget_exceeded.as_ref()?.worthwhile
+        Some(self.budget_exceeded.as_ref()?.worthwhile?.size)
     }
 
     pub(crate) fn exceeds_budget(&self) -> bool {
@@ -197,22 +214,43 @@ mod tests {
         assert!(degradation.warn_step() < f64::EPSILON);
     }
 
+    /// A state of 50 bytes, and a swap that is worthwhile from 60 bytes on.
+    const WORTHWHILE: Option<Worthwhile> = Some(Worthwhile {
+        size: 60,
+        state: 50,
+        pure_growth: 5,
+    });
+
     #[test]
     fn a_state_that_is_too_large_is_not_swapped_in_circles() {
         let mut degradation = Degradation::new(Patience::default());
         let now = Instant::now();
-        degradation.budget_exceeded(now, (50.0, 44.8, vec![("store".to_owned(), 3)]), Some(60));
+        let exceeded = (50.0, 44.8, vec![("store".to_owned(), 3)]);
+        degradation.budget_exceeded(now, exceeded, WORTHWHILE);
         assert!(matches!(
             degradation.permit(now),
             Err(Error::StateExceedsBudget { .. })
         ));
         assert!(degradation.permit(now + Duration::from_secs(61)).is_ok());
-        degradation.memory_grew(59);
+        degradation.memory_grew(59, 14);
         assert!(degradation.permit(now).is_err());
-        degradation.memory_grew(60);
+        degradation.memory_grew(60, 15);
         assert!(degradation.permit(now).is_ok());
-        degradation.budget_exceeded(now, (50.0, 44.8, vec![]), Some(60));
+        degradation.budget_exceeded(now, (50.0, 44.8, vec![]), WORTHWHILE);
         degradation.state_shrank();
+        assert!(degradation.permit(now).is_ok());
+    }
+
+    #[test]
+    fn growth_that_is_replayed_ends_no_pause() {
+        let mut degradation = Degradation::new(Patience::default());
+        let now = Instant::now();
+        degradation.budget_exceeded(now, (50.0, 44.8, vec![]), WORTHWHILE);
+        degradation.memory_grew(64, 5);
+        assert!(degradation.permit(now).is_err());
+        degradation.memory_grew(64, 14);
+        assert!(degradation.permit(now).is_err());
+        degradation.memory_grew(64, 15);
         assert!(degradation.permit(now).is_ok());
     }
 }

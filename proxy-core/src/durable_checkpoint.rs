@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use checkpoint_file::Found;
 use engine_api::Module;
 use guest_calls::{Object, Objects, new_handle_tag};
 use serde::{Deserialize, Serialize};
@@ -182,6 +183,20 @@ impl Loaded {
         module: &dyn Module,
         context: &Context<'_>,
     ) -> Result<Self, String> {
+        Self::open_found(path, None, module, context)
+    }
+
+    /// Reads a file. If it was found before, somebody checks the contents of its memories.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(crate) fn open_found(
+        path: &Path,
+        found: Option<&Found>,
+        module: &dyn Module,
+        context: &Context<'_>,
+    ) -> Result<Self, String> {
         if is_of_entries(path) {
             let bytes = read_whole(path)?;
             let (notes, objects, entries) = decode(&bytes, context)?;
@@ -191,7 +206,11 @@ impl Loaded {
             let state = LoadedState::Entries(entries);
             return Ok(Self { notes, state });
         }
-        let opened = checkpoint_file::open(path, module).map_err(|error| error.to_string())?;
+        let opened = match found {
+            Some(found) => found.open(module),
+            None => checkpoint_file::open(path, module),
+        };
+        let opened = opened.map_err(|error| error.to_string())?;
         let (notes, objects, entries) = decode(&opened.notes, context)?;
         if !entries.is_empty() {
             return Err("it has a state, and entries too".to_owned());
@@ -257,7 +276,7 @@ fn content(
     })
 }
 
-fn is_of_entries(path: &Path) -> bool {
+pub(crate) fn is_of_entries(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "entries")
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_api::ModuleHash;
-use guest_calls::listed;
+use guest_calls::{if_asked, listed};
 
 use crate::{CallError, Handle, PolicyError, Position, SequenceNumber, StoreError};
 
@@ -65,6 +65,38 @@ pub enum Error {
         cause: String,
     },
 
+    /// The raw objects of a turn cannot be made again, on the generation that serves since the one
+    /// died that had them. The call did not run. Calls that need no raw object go on.
+    #[error(
+        "the raw objects of this turn are lost with their generation: {reason}; begin another turn"
+    )]
+    TurnLost {
+        /// Why they cannot be made again.
+        reason: String,
+    },
+
+    /// A raw call of a turn gave something else when it was repeated, because its generation had
+    /// died. The call did not run. Calls that need no raw object go on.
+    #[error(
+        "`{export}` of this turn was repeated on a clean generation and gave something else: expected \
+         {expected}, got {got}; begin another turn"
+    )]
+    TurnDiverged {
+        /// The export that was called again.
+        export: String,
+        /// What it gave before.
+        expected: String,
+        /// What it gave now.
+        got: String,
+    },
+
+    /// Turns were open, and a swap takes place only between turns. The standby waits.
+    #[error("{turns} turns are open, and a swap waits for their end; end them and swap again")]
+    TurnsOpen {
+        /// How many were open.
+        turns: usize,
+    },
+
     /// The pinned generation was still in use when the drain deadline passed, and was ended.
     #[error("`{export}` was ended: its generation had been swapped out {}s before, the drain deadline; shorten the scope or raise it", .drain_timeout.as_secs_f32())]
     DrainDeadline {
@@ -120,13 +152,19 @@ pub enum Error {
     /// than that of the generation that the calls were made on. The standby was discarded; the
     /// active generation goes on.
     #[error(
-        "the standby ran out of memory while replaying entry {entry} (`{export}`), at {used_mib:.1} of {limit_mib:.1} MiB; raise the memory limit or free objects"
+        "the standby ran out of memory while replaying entry {entry} (`{export}`){} {used_mib:.1} of \
+         {limit_mib:.1} MiB: its memory is laid out otherwise than that of the active generation, and \
+         it has the same limit; raise the memory limit or free objects",
+        if_asked(*.asked_mib)
     )]
     StandbyOutOfMemory {
         /// The entry that it could not apply.
         entry: SequenceNumber,
         /// The export that it calls.
         export: String,
+        /// How much more memory the call asked for when growth was refused, in MiB, if that is
+        /// known.
+        asked_mib: Option<f64>,
         /// The size of its memories, in MiB.
         used_mib: f64,
         /// The memory limit, in MiB.

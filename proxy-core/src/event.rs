@@ -53,6 +53,13 @@ pub enum Event {
         /// Growth, in bytes per second.
         growth_rate: f64,
     },
+    /// The memories begin at the size that they may have at most, and the policy names no export that
+    /// reports how much of them is used: a leak inside them cannot be seen, and no threshold is ever
+    /// passed.
+    GrowthUnseen {
+        /// The size of the memories.
+        memory: u64,
+    },
     /// A standby is being made.
     StandbyPrepareStart {
         /// Why.
@@ -181,12 +188,19 @@ pub enum Event {
     },
     /// A call near the memory limit waited for a swap.
     CallHeldBack {
-        /// The export, or `a pinned scope`.
+        /// The export, or `a pinned scope` or `a turn`.
         export: Arc<str>,
         /// How long it waited.
         waited: Duration,
         /// Whether it was released within the bound.
         in_time: bool,
+    },
+    /// A turn has made its raw objects again, on the generation that serves since theirs died.
+    TurnRepeated {
+        /// The generation.
+        generation: u64,
+        /// How many raw calls were repeated.
+        calls: usize,
     },
     /// The live state alone is larger than the warning threshold.
     StateExceedsBudget {
@@ -194,6 +208,9 @@ pub enum Event {
         state: u64,
         /// The warning threshold.
         threshold: u64,
+        /// The types of the live objects, as the policy names them, and how many there are of each,
+        /// most first.
+        objects: Vec<(String, usize)>,
     },
     /// Too many standbys failed in a row: fewer attempts from now on.
     BreakerOpen {
@@ -311,6 +328,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Event::MemoryCheck { .. } => "memory-check",
+            Event::GrowthUnseen { .. } => "growth-unseen",
             Event::StandbyPrepareStart { .. } => "standby-prepare-start",
             Event::StandbyPrepareComplete(_) => "standby-prepare-complete",
             Event::CheckpointTaken(_) => "checkpoint-taken",
@@ -333,6 +351,7 @@ impl Event {
             Event::DivergenceSkipped { .. } => "divergence-skipped",
             Event::CallRetried { .. } => "call-retried",
             Event::CallHeldBack { .. } => "call-held-back",
+            Event::TurnRepeated { .. } => "turn-repeated",
             Event::StateExceedsBudget { .. } => "state-exceeds-budget",
             Event::BreakerOpen { .. } => "breaker-open",
             Event::JournalCompacted { .. } => "journal-compacted",

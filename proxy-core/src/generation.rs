@@ -6,13 +6,14 @@ mod failure;
 mod history;
 mod recorded;
 mod replay;
+mod watch;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use engine_api::{EngineId, Imports, Interrupter, Limits, Module, Val};
+use engine_api::{EngineId, GlobalIndex, Imports, Interrupter, Limits, Module, Val};
 
 use crate::artifact_store::EntryArtifacts;
 use crate::checkpoint::{Applied, Checkpoint, How};
@@ -23,7 +24,10 @@ use crate::working_set::Life;
 use crate::{Divergence, DivergenceKind, Error, Handle, SequenceNumber};
 
 pub(crate) use failure::Failure;
-pub(crate) use recorded::{Exhaustion, Recorded, RecordedInstance, Records};
+use history::History;
+use watch::Watch;
+
+pub(crate) use recorded::{Exhaustion, Kept, Recorded, RecordedInstance, Records};
 
 pub(crate) use crate::locking::lock;
 
@@ -39,6 +43,8 @@ pub(crate) struct Blueprint {
     pub(crate) proxy: u32,
     /// Whether checkpoints may be taken of its standbys.
     pub(crate) checkpoints: bool,
+    /// The global with the guest's stack pointer, if it is watched.
+    pub(crate) stack_pointer: Option<GlobalIndex>,
 }
 
 /// One instance in the proxy's care.
@@ -60,6 +66,7 @@ pub(crate) struct Generation {
     has_freed: AtomicBool,
     growths: Growths,
     member: Member,
+    pub(crate) watch: Watch,
 }
 
 /// The large growths of a generation. Only the thread inside writes it.
@@ -105,7 +112,12 @@ impl Generation {
     ) -> Self {
         // What the start function met is no call's.
         guest.take_exhaustion();
+        let watch = Watch::new();
+        if let Some(pointer) = guest.stack_pointer() {
+            watch.set_stack(pointer);
+        }
         Self {
+            watch,
             number,
             engine: blueprint.engine,
             interrupter: guest.interrupter(),
@@ -296,7 +308,10 @@ impl Generation {
         let plan = Arc::clone(&guest.bound.plan);
         let mut imported = 0;
         for entry in entries {
+            // What the entries before it met is not this one's.
+            guest.take_exhaustion();
             let how = guest.apply(entry, &plan, artifacts).map_err(|divergence| {
+                guest.note_refusal();
                 self.set_taint(divergence.to_string());
                 self.note_memory(guest.memory_bytes());
                 Error::Divergence(Box::new(divergence))
@@ -308,6 +323,9 @@ impl Generation {
         // What the entries met is no later call's.
         guest.take_exhaustion();
         self.note_memory(guest.memory_bytes());
+        if let Some(pointer) = guest.stack_pointer() {
+            self.watch.set_stack(pointer);
+        }
         // Entries are applied to standbys alone: this is the size that it begins to serve with.
         self.fresh_bytes
             .store(guest.memory_bytes(), Ordering::Relaxed);
@@ -366,6 +384,11 @@ impl Generation {
         self.enter_standby().ended_in_allocation()
     }
 
+    /// The size that its memories were refused in the entry that failed, in bytes.
+    pub(crate) fn refused_in_replay(&self) -> Option<u64> {
+        self.enter_standby().refused_in_replay()
+    }
+
     /// The types of the objects alive in a standby, and how many there are of each, most first.
     pub(crate) fn live_objects(&self) -> Vec<(String, usize)> {
         self.enter_standby().live_objects()
@@ -383,11 +406,15 @@ impl Generation {
             .map_or(0, |guest| guest.history.len())
     }
 
-    /// Drops its history as a standby, which is of no use once it serves.
+    /// Takes its history as a standby, which is of no use once it serves.
+    pub(crate) fn take_history(&self) -> Option<History> {
+        let mut guest = self.guest.try_enter()?;
+        Some(guest.history.take())
+    }
+
+    /// Drops its history as a standby.
     pub(crate) fn forget_history(&self) {
-        if let Some(mut guest) = self.guest.try_enter() {
-            guest.history.forget();
-        }
+        drop(self.take_history());
     }
 
     /// Gives its memory back in slices, and drops it.

@@ -14,6 +14,8 @@ mod positions;
 pub(crate) mod record;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -19,6 +19,9 @@ use crate::{ArtifactUsage, Error, Reason, Swapped};
 /// Its counter has the reason as another label.
 const RETRIES: &str = "wasm_proxy_retries_total";
 
+/// Its counter has the reason as another label.
+const SWAPS: &str = "wasm_proxy_swaps_total";
+
 /// A count, and the metric that shows it.
 pub(crate) struct Count {
     count: AtomicU64,
@@ -83,7 +86,8 @@ shown! {
             "Entries that were undone because the store did not take them";
         held_back "wasm_proxy_calls_held_back_total"
             "Calls near the memory limit that waited for a swap";
-        swaps "wasm_proxy_swaps_total" "Swaps, emergencies included";
+        /// Their metric, [`SWAPS`], has the reason as another label.
+        swaps;
         emergencies "wasm_proxy_emergency_swaps_total" "Swaps because a generation died";
         /// Entries replayed and found equal.
         verified;
@@ -170,6 +174,7 @@ pub(crate) struct Last {
 impl Ledger {
     pub(crate) fn new(name: &str, listeners: Vec<Listener>) -> Self {
         let labels = [Label::new("proxy", name.to_owned())];
+        describe_counter!(SWAPS, "Swaps by reason, emergencies included");
         describe_counter!(RETRIES, "Calls repeated on a clean generation, by reason");
         Self {
             name: name.into(),
@@ -256,6 +261,7 @@ impl Ledger {
             Event::ArtifactUnusable { .. } => counts.artifact_faults.add(1),
             Event::SwapComplete(swapped) => {
                 counts.swaps.add(1);
+                self.count_by_reason(SWAPS, swapped.reason.name());
                 self.timings.swap.record(swapped.pause.as_secs_f64());
                 if swapped.reason == Reason::Emergency {
                     counts.emergencies.add(1);
@@ -265,14 +271,18 @@ impl Ledger {
             Event::CallsUndone { entries, .. } => counts.calls_undone.add(*entries as u64),
             Event::CallRetried { reason, .. } => {
                 counts.retries.add(1);
-                let labels = vec![
-                    Label::new("proxy", self.name.to_string()),
-                    Label::from_static_parts("reason", reason),
-                ];
-                metrics::counter!(RETRIES, labels).increment(1);
+                self.count_by_reason(RETRIES, reason);
             }
             _ => {}
         }
+    }
+
+    fn count_by_reason(&self, metric: &'static str, reason: &'static str) {
+        let labels = vec![
+            Label::new("proxy", self.name.to_string()),
+            Label::from_static_parts("reason", reason),
+        ];
+        metrics::counter!(metric, labels).increment(1);
     }
 
     fn trace(&self, event: &Event) {

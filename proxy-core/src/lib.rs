@@ -48,9 +48,12 @@
 //! lost, `docs/policy.md` what a policy can say.
 
 mod artifact_store;
+mod batch;
 mod budget;
 mod checkpoint;
 mod committer;
+#[cfg(test)]
+mod committer_tests;
 mod compile;
 mod data_plane;
 mod debug_info;
@@ -70,6 +73,7 @@ mod ledger;
 mod live_generations;
 mod locking;
 mod memory;
+mod open_turns;
 mod proxy;
 mod recorder;
 mod recovery;
@@ -82,6 +86,7 @@ mod state;
 mod supervisor;
 mod sync;
 mod tier_up;
+mod triggers;
 mod turns;
 mod upkeep;
 mod val_bytes;
@@ -97,17 +102,18 @@ use guest_calls::{policy, value};
 pub use artifact_store::{ArtifactFault, ArtifactStore, ArtifactUsage, ExportError, FileError};
 pub use checkpoint::{CheckpointPolicy, History, HistoryBound};
 pub use committer::{Durability, JournalQueue};
-pub use data_plane::{Pinned, Typed};
+pub use data_plane::{Pinned, Submitted, Turn, Typed};
 pub use debug_info::DebugInfo;
 pub use degradation::Patience;
 pub use error::{Divergence, DivergenceKind, Error, JournalMismatch, StateDifference};
 pub use event::{Event, Listener};
 pub use guest_calls::typed::{TypedArgs, TypedResults};
 pub use guest_calls::{
-    AllocatorPolicy, Arg, ArgKind, ArtifactPolicy, Bare, BareInstance, CallError, Callee, Effect,
-    ExportInfo, ExportPolicy, FieldPolicy, Handle, ImportPolicy, ModulePolicy, OwnedArg, Ownership,
-    PRESETS, Pointer, Policy, PolicyError, ResultKind, Results, Role, ScopedCallee, SequenceNumber,
-    StructPolicy, Value, Width, args,
+    AllocatorPolicy, Arg, ArgKind, ArtifactPolicy, Bare, BareInstance, CallError, Callee,
+    CastPolicy, Coercion, Effect, ExportInfo, ExportPolicy, FieldPolicy, Handle, ImportPolicy,
+    JsPassing, ModulePolicy, OwnedArg, Ownership, PRESETS, Pointer, Policy, PolicyError,
+    ResultKind, Results, ReturnPlacePolicy, Role, ScopedCallee, SequenceNumber, StructPolicy,
+    Value, Width, args, js,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::{
@@ -133,4 +139,5 @@ pub use shared::LiveObject;
 pub use state::SwapState;
 pub use supervisor::Supervisor;
 pub use tier_up::TierUp;
+pub use triggers::SwapTriggers;
 pub use upkeep::OnDivergence;

@@ -18,6 +18,17 @@ pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / MIB
 }
 
+/// A number of MiB that a module reported, in bytes. NaN and negative numbers are 0 bytes, and
+/// numbers that no `u64` holds saturate.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates"
+)]
+pub(crate) fn bytes_of(reported_mib: f64) -> u64 {
+    (reported_mib * MIB) as u64
+}
+
 /// Shares of the memory limit at which something happens.
 ///
 /// ```
@@ -149,6 +160,22 @@ pub enum Reason {
     Manual,
     /// Better code is ready: [`TierUp`](crate::TierUp).
     TierUp,
+    /// The active generation has served as many calls as it may
+    /// ([`SwapTriggers::calls_max`](crate::SwapTriggers::calls_max)).
+    Calls,
+    /// It has served for as long as it may ([`SwapTriggers::age_max`](crate::SwapTriggers::age_max)).
+    Age,
+    /// Its memory has not grown for a while after a peak
+    /// ([`SwapTriggers::idle_after`](crate::SwapTriggers::idle_after)).
+    Idle,
+    /// The export that the policy names as `swap_request_export` asked for it.
+    Asked,
+    /// The guest's stack pointer has drifted
+    /// ([`SwapTriggers::stack_drift_bytes_max`](crate::SwapTriggers::stack_drift_bytes_max)).
+    Stack,
+    /// Growth was refused to a call that went on
+    /// ([`SwapTriggers::growth_refused`](crate::SwapTriggers::growth_refused)).
+    GrowthRefused,
     /// The active generation died.
     Emergency,
 }
@@ -163,8 +190,28 @@ impl Reason {
             Reason::Prediction => "prediction",
             Reason::Manual => "manual",
             Reason::TierUp => "tier-up",
+            Reason::Calls => "calls",
+            Reason::Age => "age",
+            Reason::Idle => "idle",
+            Reason::Asked => "asked",
+            Reason::Stack => "stack",
+            Reason::GrowthRefused => "growth-refused",
             Reason::Emergency => "emergency",
         }
+    }
+
+    /// Whether a swap for it helps however large the live state is.
+    pub(crate) fn helps_at_any_size(self) -> bool {
+        matches!(
+            self,
+            Reason::Calls | Reason::Age | Reason::Asked | Reason::Stack
+        )
+    }
+
+    /// Whether it is about memory that is to be given back, so that a standby that is as large is of
+    /// no use.
+    pub(crate) fn is_to_give_back(self) -> bool {
+        matches!(self, Reason::Idle | Reason::GrowthRefused)
     }
 }
 
@@ -239,6 +286,15 @@ impl Situation {
             self.swap_at(thresholds).0
         } else {
             self.prepare_at(thresholds).0
+        }
+    }
+
+    /// How long it takes until the standby can be swapped in.
+    pub(crate) fn time_to_swap(&self) -> Duration {
+        if self.standby_ready {
+            Duration::ZERO
+        } else {
+            self.prepare_time
         }
     }
 
@@ -526,5 +582,23 @@ mod tests {
         rate.rebase();
         rate.sample(start + Duration::from_mins(1), 0);
         assert!((rate.bytes_per_second() / MIB - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn every_number_that_a_module_reports_is_some_size() {
+        for (reported, bytes) in [
+            (0.0, 0),
+            (1.5, 3 << 19),
+            (f64::MIN_POSITIVE, 0),
+            (f64::NAN, 0),
+            (-0.0, 0),
+            (-1.0, 0),
+            (f64::NEG_INFINITY, 0),
+            (1e30, u64::MAX),
+            (f64::MAX, u64::MAX),
+            (f64::INFINITY, u64::MAX),
+        ] {
+            assert_eq!(bytes_of(reported), bytes, "{reported}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use engine_api::{EngineId, ModuleInfo};
 use guest_calls::typed::{TypedArgs, TypedResults};
 
-use crate::data_plane::{DataPlane, Pinned, Typed};
+use crate::data_plane::{DataPlane, Pinned, Submitted, Turn, Typed};
 use crate::event::Event;
 use crate::generation::{Generation, lock};
 use crate::shared::{LiveObject, Shared};
@@ -106,6 +106,38 @@ impl Proxy {
         self.data_plane.call_with_id(id, export, args)
     }
 
+    /// Calls an export on this thread, and leaves it to the caller when to wait until the call is
+    /// acknowledged. So one thread can have many durable calls in flight, which share a flush, and a task
+    /// need not block its thread. Calls run in the order in which they are submitted; if an entry cannot
+    /// be written, all later ones are undone with it.
+    ///
+    /// Calls that were submitted and not waited for count in
+    /// [`JournalQueue::callers_max`](crate::JournalQueue::callers_max). Where the backlog is full, this
+    /// waits for room, on the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Proxy::call`], for what refuses the call before it runs. What becomes of the call itself,
+    /// [`Submitted::wait`] says.
+    ///
+    /// ```
+    /// # #[path = "../tests/fake/proxied.rs"] mod fake;
+    /// # fn main() -> Result<(), proxy_core::Error> {
+    /// # let proxy = fake::counter_proxy()?;
+    /// # use proxy_core::args;
+    /// let counter = proxy.call("counter_new", args![])?.handle()?;
+    /// let calls = [1, 2, 3].map(|number| proxy.submit("counter_add", args![counter, number]));
+    /// for call in calls {
+    ///     call?.wait()?;
+    /// }
+    /// assert_eq!(proxy.call("counter_value", args![counter])?.i32()?, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn submit(&self, export: &str, args: &[Arg<'_>]) -> Result<Submitted, Error> {
+        self.data_plane.submit(export, args)
+    }
+
     /// The handle of a live object by its name, which is what [`Handle`]'s parts are: the journaled
     /// call that made it, and which of its results it is. Handles of an earlier process are found so
     /// after the journal was opened again.
@@ -146,6 +178,39 @@ impl Proxy {
         scope: impl FnMut(&Pinned<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         self.data_plane.pinned(scope)
+    }
+
+    /// Begins a turn: pure and journaled calls one after the other, between which no swap takes
+    /// place, so raw pointers that one returns are good for all later ones. A turn is for callers
+    /// that cannot be run again, as a [pinned scope](Proxy::pinned) is: it is a value that another
+    /// thread can have, and ends when it is dropped.
+    ///
+    /// A swap that is due waits for the open turns, and further turns wait for it, at most for the
+    /// drain timeout; a thread that has begun an open turn does not. Critical pressure does not end a
+    /// turn: it goes on until the guest runs out of memory. If the generation dies, in a call of this
+    /// turn or otherwise, the raw objects are made again on a clean one, by the same calls, and the
+    /// caller notices nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShutDown`]; [`Error::Reentrant`] from a host function or a hook of this proxy.
+    ///
+    /// ```
+    /// # #[path = "../tests/fake/proxied.rs"] mod fake;
+    /// # fn main() -> Result<(), proxy_core::Error> {
+    /// # let proxy = fake::counter_proxy()?;
+    /// # use proxy_core::args;
+    /// let mut turn = proxy.turn()?;
+    /// let counter = turn.call("counter_new", args![])?.handle()?;
+    /// let copy = turn.call("snapshot", args![counter])?.pointer()?;
+    /// turn.call("counter_add", args![counter, 5])?;
+    /// assert_eq!(turn.call("snapshot_value", args![copy])?.i32()?, 0);
+    /// turn.end();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn turn(&self) -> Result<Turn, Error> {
+        self.data_plane.turn()
     }
 
     /// Resolves an export once, for the fastest calls there are:
@@ -324,7 +389,9 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::NoStandby`]; [`Error::Divergence`] if the standby fails to catch up;
+    /// [`Error::NoStandby`]; [`Error::TurnsOpen`] if [turns](Proxy::turn) stay open for longer than
+    /// calls may be [held back](Builder::hold_back); [`Error::Divergence`] if the standby fails to
+    /// catch up;
     /// [`Error::StateDiffers`] if the policy's state digest does; [`Error::Hook`]; [`Error::Passthrough`]. The active generation goes on.
     pub fn swap(&self) -> Result<Swapped, Error> {
         self.upkeep.swap_manually()
@@ -424,6 +491,8 @@ impl Proxy {
             total_memory_limit: shared.config.total_bytes_max,
             memory_baseline: status.baseline,
             working_set: status.working_set,
+            sees_growth: shared.budget.sees_growth(),
+            stack_drift: status.stack_drift,
             standby_memory: status.standby_memory,
             largest_growth: shared.budget.largest_growth(),
             growth_rate: status.growth_rate,
@@ -450,6 +519,11 @@ impl Proxy {
             cuts: shared.journal.lock().cuts().to_vec(),
             retries: counts.retries.get(),
             held_back: counts.held_back.get(),
+            open_turns: shared.open_turns.count(),
+            turns_before_swap: shared
+                .open_turns
+                .is_due()
+                .then(|| shared.open_turns.count()),
             failures: status.failures,
             last_error: last.error,
             state_exceeds_budget: status.state_exceeds_budget,
@@ -475,13 +549,15 @@ impl Proxy {
 
     /// Waits until something is due for the supervisor, or `timeout` has passed. Work aside is due
     /// after a rest.
-    pub(crate) fn wait(&self, timeout: Duration) {
-        self.shared.wakeup.wait(self.upkeep.rest(timeout));
+    pub(crate) fn wait(&self, timeout: Duration, has_to_go: impl Fn() -> bool) {
+        self.shared
+            .wakeup
+            .wait(self.upkeep.rest(timeout), has_to_go);
     }
 
-    pub(crate) fn supervise(&self, supervised: bool) {
-        self.shared.wakeup.supervise(supervised);
-        self.shared.holding.release();
+    pub(crate) fn supervise(&self, comes: bool) {
+        self.shared.wakeup.supervise(comes);
+        self.shared.let_calls_go();
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {

@@ -4,6 +4,9 @@
 //! to the guest through its [`Caller`], come from the journal; calls that it made back into the
 //! guest are made again, since they change the guest. Calls are kept in the order in which they
 //! began, so a nested one comes after the one around it.
+//!
+//! A function that touches nothing but its caller's instance ([`HostFunc::is_local`]) is no part of
+//! this: it runs in a replay too.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +42,8 @@ struct Tape {
     host_ran: bool,
     /// Why the call cannot be kept although it returned: the first reason.
     fault: Option<String>,
+    /// Why a call that is kept as far as it can be cannot be repeated: the first reason.
+    unrepeatable: Option<String>,
     /// How the replay's host calls differ from the recorded ones: the first difference.
     mismatch: Option<String>,
 }
@@ -50,6 +55,8 @@ enum Mode {
     Live,
     /// Host functions run and are recorded.
     Record,
+    /// Host functions run and are recorded as far as they can be.
+    Keep,
     /// Host functions do not run: the journal answers.
     Replay,
 }
@@ -59,9 +66,22 @@ enum Mode {
 pub(crate) struct Recording {
     pub(crate) calls: Vec<HostCall>,
     pub(crate) fault: Option<String>,
+    pub(crate) unrepeatable: Option<String>,
     pub(crate) mismatch: Option<String>,
     /// Recorded host calls that the replay did not make.
     pub(crate) unused: usize,
+}
+
+impl Tape {
+    /// A host call cannot be recorded. A journaled call cannot be kept then. A call of a turn is none
+    /// the worse for it, but cannot be repeated.
+    fn note_unrecordable(&mut self, what: String, way_out: &str) {
+        if self.mode == Mode::Keep {
+            self.unrepeatable.get_or_insert(what);
+        } else {
+            self.fault.get_or_insert(what + way_out);
+        }
+    }
 }
 
 impl Recorder {
@@ -72,6 +92,11 @@ impl Recorder {
 
     pub(crate) fn begin_record(&self) {
         self.begin(Mode::Record, &[]);
+    }
+
+    /// Host functions run, and are recorded as far as they can be: for the calls of a turn.
+    pub(crate) fn begin_keeping(&self) {
+        self.begin(Mode::Keep, &[]);
     }
 
     pub(crate) fn begin_replay(&self, calls: &[HostCall]) {
@@ -103,15 +128,16 @@ impl Recorder {
         self.is_silent.load(Ordering::Acquire)
     }
 
-    /// Ends the recording or replay. Host functions run live from here on. Whether they had side
-    /// effects is known until the next call begins.
+    /// Ends the recording or replay. Host functions run live from here on. Whether they ran, and had
+    /// side effects, is known until the next call begins.
     pub(crate) fn finish(&self) -> Recording {
         let mut place = self.tape();
-        let side_effects = place.side_effects;
+        let (side_effects, host_ran) = (place.side_effects, place.host_ran);
         let tape = std::mem::replace(
             &mut *place,
             Tape {
                 side_effects,
+                host_ran,
                 ..Tape::default()
             },
         );
@@ -120,6 +146,7 @@ impl Recorder {
         Recording {
             calls: tape.recorded,
             fault: tape.fault,
+            unrepeatable: tape.unrepeatable,
             mismatch: tape.mismatch,
             unused: tape.replayed.len(),
         }
@@ -144,25 +171,29 @@ impl Recorder {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The imports as the guest gets them: every host function through the recorder.
+    /// The imports as the guest gets them: every host function through the recorder, except those
+    /// that touch only the guest. And whether any goes through it: what is given and not imported
+    /// costs a call nothing.
     pub(crate) fn wrap(
         self: &Arc<Self>,
         imports: &Imports,
         plan: &Plan,
         info: &ModuleInfo,
-    ) -> Imports {
+    ) -> (Imports, bool) {
         let mut wrapped = Imports::new();
+        let mut records = false;
         for (module, name, item) in imports.iter() {
             let position = info
                 .imports()
                 .iter()
                 .position(|import| import.module == module && import.name == name);
             let item = match (item, position) {
-                (Extern::Func(func), Some(position)) => {
+                (Extern::Func(func), Some(position)) if !func.is_local() => {
+                    records = true;
                     let recorder = Arc::clone(self);
                     let inner = func.clone();
                     let import = u32::try_from(position).expect("imports are counted in u32");
-                    let effect = plan.effect(module, name);
+                    let effect = plan.effect(func);
                     Extern::Func(func.replaced(move |caller, args, results| {
                         recorder.host_call(import, effect, caller, args, results, &inner)
                     }))
@@ -171,7 +202,7 @@ impl Recorder {
             };
             wrapped.define(module, name, item);
         }
-        wrapped
+        (wrapped, records)
     }
 
     fn host_call(
@@ -193,9 +224,9 @@ impl Recorder {
             tape.mode
         };
         if mode == Mode::Replay {
-            return self.replay(import, caller, args, results);
+            return self.replay(import, caller, args, results, function);
         }
-        let at = (mode == Mode::Record).then(|| self.begin_call(import, args));
+        let at = (mode != Mode::Live).then(|| self.begin_call(import, args));
         let mut watched = Watched {
             caller,
             writes: Vec::new(),
@@ -209,14 +240,12 @@ impl Recorder {
         }
         let Some(at) = at else { return outcome };
         if args.iter().chain(&*results).any(is_live_reference) {
-            let fault = "a host function passed a reference, which cannot be recorded; make the \
-                         export pure";
-            tape.fault.get_or_insert_with(|| fault.to_owned());
+            let what = "a host function passed a reference, which cannot be recorded";
+            tape.note_unrecordable(what.to_owned(), "; make the export pure");
         }
         if let Err(error) = &outcome {
             // Ends the journaled call too, unless a host function around this one swallows it.
-            let fault = format!("a host function failed: {error}");
-            tape.fault.get_or_insert(fault);
+            tape.note_unrecordable(format!("a host function failed: {error}"), "");
         }
         let call = &mut tape.recorded[at];
         call.writes = writes;
@@ -242,12 +271,15 @@ impl Recorder {
         caller: &mut dyn Caller,
         args: &[Val],
         results: &mut [Val],
+        function: &HostFunc,
     ) -> Result<(), Error> {
         let next = {
             let mut tape = self.tape();
             let next = tape.replayed.pop_front();
             match next {
-                Some(call) if call.import == import && call.args.as_slice() == args => Ok(call),
+                Some(call) if call.import == import && are_alike(function, &call.args, args) => {
+                    Ok(call)
+                }
                 other => {
                     let info = caller.info();
                     let name = |import: u32| {
@@ -265,39 +297,88 @@ impl Recorder {
             }
         };
         let call = next?;
-        for write in &call.writes {
-            match write {
-                GuestWrite::Write {
-                    memory,
-                    offset,
-                    bytes,
-                } => {
-                    caller.memory_write(*memory, *offset, bytes)?;
-                }
-                GuestWrite::GrowMemory { memory, pages } => {
-                    caller.memory_grow(*memory, *pages)?;
-                }
-                GuestWrite::GrowTable { table, elements } => {
-                    let element = caller.info().tables()[table.0 as usize].element;
-                    caller.table_grow(*table, *elements, &Val::zero(element))?;
-                }
-                GuestWrite::SetElement {
-                    table,
-                    element,
-                    value,
-                } => caller.table_set(*table, *element, value)?,
-                GuestWrite::SetGlobal { global, value } => caller.set_global(*global, value)?,
-                GuestWrite::Call { func, args } => {
-                    let ty = caller.info().functions()[func.0 as usize].ty.clone();
-                    let mut results: SmallVec<[Val; 2]> =
-                        ty.results().iter().map(|ty| Val::zero(*ty)).collect();
-                    caller.call(*func, args, &mut results)?;
-                }
+        let observer = function.observer();
+        match observer {
+            Some(observer) => {
+                let written: Vec<&[u8]> = call.writes.iter().filter_map(bytes_of).collect();
+                let rewritten = observer.rewrite(function, caller, args, &written);
+                rewritten.map_err(|error| {
+                    let fault = format!("what {function:?} wrote does not fit here: {error}");
+                    self.tape().mismatch.get_or_insert(fault);
+                    Error::Trap(engine_api::Trap::Interrupted)
+                })?;
             }
+            None => write_again(&call, caller)?,
         }
         results.clone_from_slice(&call.results);
-        Ok(())
+        match observer {
+            Some(observer) => observer.replayed(function, caller, args, results, note_of(&call)),
+            None => Ok(()),
+        }
     }
+}
+
+/// Whether a replay makes the recorded call.
+fn are_alike(function: &HostFunc, recorded: &[Val], args: &[Val]) -> bool {
+    match function.observer() {
+        _ if recorded == args => true,
+        None => false,
+        Some(observer) => {
+            observer.comparable(function, recorded) == observer.comparable(function, args)
+        }
+    }
+}
+
+/// What the host noted for its part in replays: empty if it noted nothing.
+fn note_of(call: &HostCall) -> &[u8] {
+    let note = call.writes.iter().find_map(|write| match write {
+        GuestWrite::Note { bytes } => Some(&**bytes),
+        _ => None,
+    });
+    note.unwrap_or_default()
+}
+
+fn bytes_of(write: &GuestWrite) -> Option<&[u8]> {
+    match write {
+        GuestWrite::Write { bytes, .. } => Some(bytes),
+        _ => None,
+    }
+}
+
+/// Does to the guest what a host function did, at the same places.
+fn write_again(call: &HostCall, caller: &mut dyn Caller) -> Result<(), Error> {
+    for write in &call.writes {
+        match write {
+            GuestWrite::Write {
+                memory,
+                offset,
+                bytes,
+            } => {
+                caller.memory_write(*memory, *offset, bytes)?;
+            }
+            GuestWrite::GrowMemory { memory, pages } => {
+                caller.memory_grow(*memory, *pages)?;
+            }
+            GuestWrite::GrowTable { table, elements } => {
+                let element = caller.info().tables()[table.0 as usize].element;
+                caller.table_grow(*table, *elements, &Val::zero(element))?;
+            }
+            GuestWrite::SetElement {
+                table,
+                element,
+                value,
+            } => caller.table_set(*table, *element, value)?,
+            GuestWrite::SetGlobal { global, value } => caller.set_global(*global, value)?,
+            GuestWrite::Call { func, args } => {
+                let ty = caller.info().functions()[func.0 as usize].ty.clone();
+                let mut results: SmallVec<[Val; 2]> =
+                    ty.results().iter().map(|ty| Val::zero(*ty)).collect();
+                caller.call(*func, args, &mut results)?;
+            }
+            GuestWrite::Note { .. } => {}
+        }
+    }
+    Ok(())
 }
 
 /// Whether a value means something in one instance only.
@@ -325,7 +406,7 @@ impl Watched<'_> {
 
 impl Caller for Watched<'_> {
     engine_api::delegate_caller! {
-        caller: memory_size, memory_read, global, table_size, table_get
+        caller: may_go_on, memory_size, memory_read, global, table_size, table_get
     }
 
     fn info(&self) -> &Arc<ModuleInfo> {
@@ -339,8 +420,12 @@ impl Caller for Watched<'_> {
             args: args.iter().cloned().collect(),
         });
         let outcome = self.caller.call(func, args, results);
-        if let Err(error @ (Error::Trap(_) | Error::Host { .. } | Error::HostPanicked { .. })) =
-            &outcome
+        if let Err(
+            error @ (Error::Trap(_)
+            | Error::Exit { .. }
+            | Error::Host { .. }
+            | Error::HostPanicked { .. }),
+        ) = &outcome
         {
             // Even if a host function swallows this error, the guest's state is lost.
             let fault = format!("a nested call ended early: {error}");
@@ -362,6 +447,12 @@ impl Caller for Watched<'_> {
             bytes: bytes.into(),
         });
         Ok(())
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.writes.push(GuestWrite::Note {
+            bytes: bytes.into(),
+        });
     }
 
     fn memory_grow(&mut self, memory: MemoryIndex, pages_delta: u64) -> Result<u64, Error> {
@@ -407,5 +498,51 @@ impl Caller for Watched<'_> {
             value: value.clone(),
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_api::{ExternType, FuncType, Import, ModuleContents, ModuleHash};
+
+    use super::*;
+    use crate::Policy;
+
+    fn importing(names: &[&str]) -> ModuleInfo {
+        let import = |name: &&str| Import {
+            module: "env".to_owned(),
+            name: (*name).to_owned(),
+            ty: ExternType::Func(FuncType::default()),
+        };
+        let info = ModuleInfo::new(ModuleContents {
+            hash: ModuleHash::of(b""),
+            imports: names.iter().map(import).collect(),
+            exports: Vec::new(),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            globals: Vec::new(),
+            has_start: false,
+            function_count: names.len(),
+        });
+        info.expect("there are no exports")
+    }
+
+    #[test]
+    fn only_what_a_module_imports_and_reaches_outside_is_recorded() {
+        let mut imports = Imports::new();
+        let ty = FuncType::default();
+        imports.func("env", "outside", ty.clone(), |_, _, _| Ok(()));
+        imports.local_func("env", "inside", ty, |_, _, _| Ok(()));
+        for (names, expected) in [
+            (&[][..], false),
+            (&["inside"], false),
+            (&["other"], false),
+            (&["inside", "outside"], true),
+        ] {
+            let info = importing(names);
+            let plan = Plan::bind(&Policy::default(), &info).expect("it is empty");
+            let (_, records) = Arc::new(Recorder::default()).wrap(&imports, &plan, &info);
+            assert_eq!(records, expected, "{names:?}");
+        }
     }
 }

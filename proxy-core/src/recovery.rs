@@ -1,13 +1,16 @@
 //! Opening the journal in a store, and making the state again from it.
 
+mod beside;
 mod migration;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use engine_api::ModuleHash;
+use engine_api::{Extern, Imports, ModuleHash};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use beside::Beside;
 
 use crate::checkpoint::Checkpoint;
 use crate::committer::{Committer, Durability, JournalQueue};
@@ -194,6 +197,13 @@ impl Durable {
         Ok(head)
     }
 
+    /// Begins to check the checkpoint that is likely to be used, before the module is compiled.
+    pub(crate) fn check_beside(&self) -> Option<Beside> {
+        // A replay begins with the oldest one, and is in no hurry.
+        let keeps = !self.is_replay();
+        keeps.then(|| Beside::begin(&*self.store)).flatten()
+    }
+
     /// The first generation of a process that opens the journal, which may go on from `old`.
     pub(crate) fn open(
         &self,
@@ -201,10 +211,11 @@ impl Durable {
         old: Option<&dyn JournalStore>,
         shared: &Arc<Shared>,
         blueprint: &Blueprint,
+        beside: Option<Beside>,
     ) -> Result<First, Error> {
         match old {
             Some(old) => self.migrate(head, old, shared, blueprint),
-            None => self.recover(head, shared, blueprint),
+            None => self.recover(head, shared, blueprint, beside),
         }
     }
 
@@ -214,16 +225,17 @@ impl Durable {
         head: Head,
         shared: &Arc<Shared>,
         blueprint: &Blueprint,
+        beside: Option<Beside>,
     ) -> Result<First, Error> {
         if head.position == Position::ZERO {
             return self.begin(head, shared, blueprint);
         }
         let started = Instant::now();
         let cut = self.on_divergence.cut().filter(|_| !self.is_replay());
-        let made = match self.make(head, shared, blueprint, None) {
+        let made = match self.make(head, shared, blueprint, None, beside) {
             // Whatever else could be taken for the state has been tried.
             Err(Error::Divergence(_)) if cut.is_some() => {
-                self.make(head, shared, blueprint, cut)?
+                self.make(head, shared, blueprint, cut, None)?
             }
             made => made?,
         };
@@ -238,6 +250,7 @@ impl Durable {
         shared: &Arc<Shared>,
         blueprint: &Blueprint,
         cut: Option<CutKind>,
+        mut beside: Option<Beside>,
     ) -> Result<Made, Error> {
         let mut reasons = Vec::new();
         let mut diverged = None;
@@ -247,7 +260,7 @@ impl Durable {
             checkpoints.reverse();
         }
         for reference in checkpoints {
-            match self.recover_from(&reference, shared, blueprint, cut) {
+            match self.recover_from(&reference, shared, blueprint, cut, beside.take()) {
                 Ok(made) => return Ok(made),
                 // That is what was to be found out, and a newer checkpoint would hide it.
                 Err(error @ Error::Divergence(_)) if self.is_replay() => return Err(error),
@@ -290,13 +303,17 @@ impl Durable {
         shared: &Arc<Shared>,
         blueprint: &Blueprint,
         cut: Option<CutKind>,
+        beside: Option<Beside>,
     ) -> Result<Made, Error> {
         let unusable = |reason: String| Error::NoCheckpoint { reasons: reason };
         let folder = self.store.checkpoint_folder();
         let folder = folder.ok_or_else(|| unusable("the store has no folder for it".to_owned()))?;
         let path = folder.join(&reference.file);
         let context = context(shared);
-        let loaded = Loaded::open(&path, &*blueprint.module, &context).map_err(unusable)?;
+        let beside = beside.filter(|beside| beside.is_of(&reference.file));
+        let found = beside.as_ref().map(Beside::found);
+        let loaded = Loaded::open_found(&path, found, &*blueprint.module, &context);
+        let loaded = loaded.map_err(unusable)?;
         let kept = loaded.notes.sequence;
         if kept > self.purpose.until() {
             return Err(unusable(format!("it has entries up to {kept}")));
@@ -304,6 +321,7 @@ impl Durable {
         let checkpoint = match loaded.state {
             LoadedState::Checkpoint { snapshot, objects } => {
                 let checkpoint = Checkpoint::opened(*snapshot, objects, kept, blueprint.engine);
+                note_restored(&blueprint.imports);
                 let mut journal = shared.journal.lock();
                 journal.resume(loaded.notes, true);
                 journal.hold(vec![kept]);
@@ -323,6 +341,8 @@ impl Durable {
         if checkpoint.is_some() {
             shared.journal.lock().drop_passing();
         }
+        // Nothing runs on contents that are not checked.
+        beside.map_or(Ok(()), Beside::wait).map_err(unusable)?;
         let (generation, entries, cuts) =
             self.replay(shared, blueprint, checkpoint.as_deref(), cut)?;
         Ok(Made {
@@ -475,6 +495,17 @@ impl Durable {
 fn empty(shared: &Shared) {
     let fresh = shared.journal.lock().emptied();
     *shared.journal.lock() = fresh;
+}
+
+/// Tells hosts with state of their own that what they did before is not replayed.
+fn note_restored(imports: &Imports) {
+    for (_, _, item) in imports.iter() {
+        if let Extern::Func(function) = item
+            && let Some(observer) = function.observer()
+        {
+            observer.restored();
+        }
+    }
 }
 
 fn context(shared: &Shared) -> Context<'_> {

@@ -8,16 +8,17 @@ mod artifacts;
 mod exhaustion;
 mod failure;
 mod journal;
+mod look;
 mod objects;
 mod pure_calls;
 mod repetitions;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use engine_api::{EngineId, FuncIndex, ModuleInfo};
+use engine_api::{EngineId, FuncIndex, GlobalIndex, ModuleInfo};
 
 use crate::budget::Budget;
 use crate::committer::Committer;
@@ -27,11 +28,12 @@ use crate::holding::Holding;
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::memory::mib;
+use crate::open_turns::OpenTurns;
 use crate::policy::plan::{ExportPlan, Plan};
 use crate::reentrancy::Entered;
 use crate::value::Arg;
 use crate::wakeup::Wakeup;
-use crate::{CallError, Divergence, Error, SequenceNumber};
+use crate::{CallError, Divergence, Error, SequenceNumber, SwapTriggers};
 
 pub(crate) use artifacts::{Artifacts, Recall};
 pub(crate) use exhaustion::Exhaustions;
@@ -56,6 +58,12 @@ pub(crate) struct Config {
     pub(crate) first_engine: EngineId,
     /// What generations and journal may take together, in bytes.
     pub(crate) total_bytes_max: Option<u64>,
+    /// The global with the guest's stack pointer, if it is watched.
+    pub(crate) stack_pointer: Option<GlobalIndex>,
+    /// When to swap for another reason than the size of the memory.
+    pub(crate) triggers: SwapTriggers,
+    /// What a turn may remember of its raw calls, in bytes.
+    pub(crate) turn_log_bytes_max: u64,
 }
 
 /// The state that calls and upkeep both use.
@@ -69,12 +77,17 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Artifacts,
     pub(crate) pure_calls: PureCalls,
     pub(crate) budget: Budget,
+    /// Whether the guest's stack pointer was ever lower after a call than before it.
+    pub(crate) drifts: AtomicBool,
+    /// How far it may come down, in bytes, if there is a bound.
+    pub(crate) stack_drift_max: AtomicU64,
     pub(crate) exhaustions: Exhaustions,
     /// The entry that kept the last standby from being made, until one is made or it is settled.
     pub(crate) divergence: Mutex<Option<Divergence>>,
     pub(crate) ledger: Ledger,
     pub(crate) wakeup: Wakeup,
     pub(crate) holding: Holding,
+    pub(crate) open_turns: OpenTurns,
     pub(crate) live_generations: Arc<LiveGenerations>,
     pub(crate) enabled: AtomicBool,
 }
@@ -155,7 +168,7 @@ impl Shared {
         let is_repeated = repetitions.is_some_and(Repetitions::any);
         match outcome {
             Ok(result) if exhaustion.is_none() && !is_repeated => {
-                self.note_memory(generation, bytes);
+                self.note_memory(plan, generation, bytes);
                 Ok(result)
             }
             outcome => {
@@ -187,7 +200,14 @@ impl Shared {
         } else {
             None
         };
-        self.note_memory(generation, ended.bytes);
+        self.note_memory(plan, generation, ended.bytes);
+        if let (None, Ok(_), Some(Exhaustion::GrowthRefused(bytes))) =
+            (&exhausted, &outcome, ended.exhaustion)
+        {
+            // The result stands. A swap may still make room for the next one.
+            generation.watch.note_refused(bytes);
+            self.wakeup.wake();
+        }
         if let Some(failed) = exhausted {
             return Err(Failed { clean, ..failed });
         }
@@ -198,15 +218,18 @@ impl Shared {
     }
 
     #[inline]
-    fn note_memory(&self, generation: &Generation, bytes: u64) {
+    fn note_memory(&self, plan: &ExportPlan, generation: &Generation, bytes: u64) {
         let grown = generation.note_memory(bytes);
         if grown > 0 {
-            self.note_growth(generation, grown, bytes);
+            self.note_growth(plan, generation, grown, bytes);
         }
     }
 
     #[cold]
-    fn note_growth(&self, generation: &Generation, grown: u64, bytes: u64) {
+    fn note_growth(&self, plan: &ExportPlan, generation: &Generation, grown: u64, bytes: u64) {
+        if !plan.role.is_journaled() {
+            generation.watch.note_pure_growth(grown);
+        }
         let is_due = self.budget.note_growth(grown, bytes);
         if self.budget.is_large(grown) {
             generation.note_large_growth(bytes);
@@ -236,10 +259,20 @@ impl Shared {
     pub(crate) fn ask(&self, generation: &Generation, func: FuncIndex) -> Option<f64> {
         let mut guest = generation.try_enter()?;
         let _inside = self.enter_thread().ok()?;
+        self.ask_inside(generation, &mut guest, func)
+    }
+
+    /// Calls one of the module's own reports.
+    fn ask_inside(
+        &self,
+        generation: &Generation,
+        guest: &mut RecordedInstance,
+        func: FuncIndex,
+    ) -> Option<f64> {
         let plan = self.config.plan.export(func);
         self.pure_calls.note_export(func);
         let report = |guest: &mut RecordedInstance| guest.report(func);
-        let outcome = self.guarded(plan, generation, &mut guest, None, report);
+        let outcome = self.guarded(plan, generation, guest, None, report);
         outcome.ok().flatten()
     }
 

@@ -54,7 +54,10 @@ pub(crate) fn args(args: &[OwnedArg]) -> String {
         OwnedArg::Handle(handle) => object(handle),
         OwnedArg::Bytes(bytes) => buffer(bytes),
         OwnedArg::Text(own) if own.len() <= BYTES_MAX => format!("{{\"text\":{}}}", text(own)),
-        OwnedArg::Text(own) => hashed(own.as_bytes()),
+        OwnedArg::Js(own) if own.len() <= BYTES_MAX => {
+            format!("{{\"js\":{}}}", engine_api::Printable(own))
+        }
+        OwnedArg::Text(own) | OwnedArg::Js(own) => hashed(own.as_bytes()),
         OwnedArg::Handles(handles) => {
             let all: Vec<String> = handles.iter().map(object).collect();
             format!("[{}]", all.join(", "))
@@ -65,17 +68,21 @@ pub(crate) fn args(args: &[OwnedArg]) -> String {
 
 /// What a call gave.
 pub(crate) fn ran(ran: &Ran) -> String {
-    if let Some(message) = &ran.rejected {
-        return format!("the error {}", text(message));
+    if let Some(error) = &ran.rejected {
+        return format!("the error {}", text(&error.message));
     }
     joined(ran.results.as_slice().iter().map(|value| match value {
         Value::Val(own) => val(own),
         Value::Handle(handle) => object(handle),
         Value::Null => "null".to_owned(),
         Value::Pointer(_) => "a pointer".to_owned(),
+        Value::Pointers(pointers) => format!("{} pointers", pointers.len()),
         Value::Bytes(bytes) => buffer(bytes),
         Value::Text(own) if own.len() <= BYTES_MAX => text(own),
-        Value::Text(own) => hashed(own.as_bytes()),
+        Value::Js(own) if own.len() <= BYTES_MAX => {
+            format!("{{\"js\":{}}}", engine_api::Printable(own))
+        }
+        Value::Text(own) | Value::Js(own) => hashed(own.as_bytes()),
     }))
 }
 

@@ -7,13 +7,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::Proxy;
+use crate::upkeep::Attendant;
 
 /// Owns the threads that keep a proxy going. Dropping it ends them; the proxy goes on, but nothing
 /// prepares its swaps.
 ///
 /// One thread sleeps until a call has grown the memory past a threshold, or a generation has died
-/// or drained, or `interval` has passed. The other frees the memory of old generations, a few MiB
-/// at a time, so neither calls nor swaps wait for it.
+/// or drained, or `interval` has passed. Another one frees the memory of old generations, a few MiB
+/// at a time, and a third compares checkpoints with replays and makes new ones, so neither calls
+/// nor swaps wait for either. Another supervisor may take its place before it is dropped.
 ///
 /// ```
 /// # #[path = "../tests/fake/proxied.rs"] mod fake;
@@ -32,8 +34,9 @@ use crate::Proxy;
 pub struct Supervisor {
     proxy: Proxy,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-    reaper: Option<JoinHandle<()>>,
+    /// The threads that free and that work aside, as upkeep knows them.
+    attendants: (Attendant, Attendant),
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -44,38 +47,43 @@ impl Supervisor {
     ///
     /// The operating system has no thread left.
     pub fn start(proxy: &Proxy, interval: Duration) -> std::io::Result<Self> {
-        let reaper = thread::Builder::new()
-            .name("wasm-proxy-reaper".to_owned())
-            .spawn({
-                let proxy = proxy.clone();
-                proxy.upkeep().announce_reaper();
-                move || proxy.upkeep().reap_forever()
-            })
-            .inspect_err(|_| proxy.upkeep().dismiss_reaper())?;
-        let stop = Arc::new(AtomicBool::new(false));
+        let upkeep = proxy.upkeep();
+        let (reaper, worker) = (upkeep.announce_reaper(), upkeep.announce_worker());
         // Before its first look, which says from where on calls are held back.
         proxy.supervise(true);
-        let thread = thread::Builder::new()
-            .name("wasm-proxy".to_owned())
-            .spawn({
-                let (proxy, stop) = (proxy.clone(), Arc::clone(&stop));
-                move || {
-                    while !stop.load(Ordering::Acquire) && !proxy.is_shut_down() {
-                        proxy.tick(Instant::now());
-                        proxy.wait(interval);
-                    }
-                }
-            })
-            .inspect_err(|_| {
-                proxy.supervise(false);
-                proxy.upkeep().dismiss_reaper();
-            })?;
-        Ok(Self {
+        // Dropped if the system gives no thread, it ends those that there are.
+        let mut supervisor = Self {
             proxy: proxy.clone(),
-            stop,
-            thread: Some(thread),
-            reaper: Some(reaper),
-        })
+            stop: Arc::default(),
+            attendants: (reaper, worker),
+            threads: Vec::new(),
+        };
+        supervisor.spawn("wasm-proxy-reaper", move |proxy| {
+            proxy.upkeep().reap_forever(reaper);
+        })?;
+        supervisor.spawn("wasm-proxy-aside", move |proxy| {
+            proxy.upkeep().work_aside_forever(worker);
+        })?;
+        let stop = Arc::clone(&supervisor.stop);
+        supervisor.spawn("wasm-proxy", move |proxy| {
+            let has_to_go = || stop.load(Ordering::Acquire) || proxy.is_shut_down();
+            while !has_to_go() {
+                proxy.tick(Instant::now());
+                proxy.wait(interval, has_to_go);
+            }
+        })?;
+        Ok(supervisor)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(Proxy) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let proxy = self.proxy.clone();
+        let thread = thread::Builder::new().name(name.to_owned());
+        self.threads.push(thread.spawn(move || work(proxy))?);
+        Ok(())
     }
 }
 
@@ -83,11 +91,10 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         self.proxy.supervise(false);
-        self.proxy.upkeep().dismiss_reaper();
-        for thread in [self.thread.take(), self.reaper.take()]
-            .into_iter()
-            .flatten()
-        {
+        let (reaper, worker) = self.attendants;
+        self.proxy.upkeep().dismiss_worker(worker);
+        self.proxy.upkeep().dismiss_reaper(reaper);
+        for thread in self.threads.drain(..) {
             // A panic of the thread has been printed; there is nothing to add to it here.
             let _ = thread.join();
         }

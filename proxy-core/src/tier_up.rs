@@ -11,8 +11,8 @@ use engine_api::{Engine, EngineId, Module};
 use crate::upkeep::Upkeep;
 use crate::{Error, Proxy, Swapped};
 
-/// Pauses between attempts while the proxy cannot swap: an old generation drains, or the proxy is
-/// switched off.
+/// Pauses between attempts while the proxy cannot swap: an old generation drains, turns are open, or
+/// the proxy is switched off.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -128,7 +128,7 @@ fn move_when_possible(
             return Err(Error::ShutDown);
         };
         match upkeep.tier_up(engine, module) {
-            Err(Error::StillDraining | Error::Passthrough) => {}
+            Err(Error::StillDraining | Error::Passthrough | Error::TurnsOpen { .. }) => {}
             outcome => return outcome,
         }
         drop(upkeep);

@@ -5,13 +5,16 @@
 //! locks of `status` and in [`Shared`] are held for moments, and nothing else is locked meanwhile.
 
 mod aside;
+mod attendance;
 mod audit;
 mod checkpointing;
 mod divergence;
 mod drain;
+mod due;
 mod graveyard;
 mod history;
 mod keeper;
+mod loan;
 mod prepare;
 mod replay;
 mod state_digest;
@@ -28,26 +31,33 @@ use crate::degradation::Degradation;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation, lock};
 use crate::hooks::SwapHooks;
-use crate::memory::{Decision, GrowthRate, MIB, Situation, worthwhile};
+use crate::memory::{Decision, GrowthRate, Situation, bytes_of, worthwhile};
 use crate::renewal::Renewal;
 use crate::shared::Shared;
 use crate::state::Step;
+use crate::triggers::{AskWatch, IdleWatch, Signs, StackWatch};
 use crate::working_set::WorkingSet;
 use crate::{Checkpointed, Error, HistoryBound, Patience, Reason, SequenceNumber, SwapState};
 
 use aside::Aside;
+pub(crate) use attendance::Attendant;
 pub use divergence::OnDivergence;
 pub(crate) use divergence::{emit_cut, settle_entry, write_cut};
 use drain::Draining;
+use due::permits;
 use graveyard::Graveyard;
 pub(crate) use history::first_look_at;
 pub(crate) use keeper::Keeper;
+use loan::Loan;
 use prepare::Standby;
 pub(crate) use replay::replay_all;
 use state_digest::DigestTrust;
 
 /// How long nothing about checkpoints is tried in the background after it failed.
 const PAUSE: Duration = Duration::from_mins(1);
+
+/// The shortest rest of a supervisor between two looks.
+const REST_MIN: Duration = Duration::from_micros(100);
 
 /// The one owner of standbys, checkpoints and old generations.
 pub(crate) struct Upkeep {
@@ -56,6 +66,7 @@ pub(crate) struct Upkeep {
     state: Mutex<State>,
     status: Mutex<Status>,
     graveyard: Graveyard,
+    loan: Loan,
 }
 
 /// Settings from the builder.
@@ -102,6 +113,11 @@ pub(crate) struct State {
     newest: u64,
     /// Whether the state digest may be asked.
     digest_trust: DigestTrust,
+    idle: IdleWatch,
+    stack: StackWatch,
+    ask: AskWatch,
+    /// How soon time alone may ask for a swap.
+    trigger_in: Option<Duration>,
 }
 
 /// Facts about the active generation's memory besides its size. In bytes.
@@ -113,9 +129,24 @@ struct Memory {
     reported: u64,
     growth: GrowthRate,
     working_set: WorkingSet,
+    /// The largest size seen since it took over, and when it was first seen.
+    peak: (u64, Instant),
+    /// When it took over.
+    since: Instant,
+    /// The size of a standby that was not worth a swap.
+    state_bytes: u64,
 }
 
 impl Memory {
+    /// A generation of this size took over.
+    fn begin(&mut self, bytes: u64, now: Instant) {
+        self.baseline = bytes;
+        self.reported = 0;
+        self.peak = (bytes, now);
+        self.since = now;
+        self.state_bytes = 0;
+    }
+
     /// Its size when it took over, and the working set on top of it.
     fn settled(&self) -> u64 {
         self.baseline.saturating_add(self.working_set.bytes())
@@ -139,6 +170,9 @@ pub(crate) struct Status {
     pub(crate) history_base: Option<SequenceNumber>,
     /// How long to rest before the next slice of work aside, if there is more to do.
     aside_rest: Option<Duration>,
+    /// How soon time alone may ask for a swap.
+    trigger_in: Option<Duration>,
+    pub(crate) stack_drift: u64,
 }
 
 impl State {
@@ -167,12 +201,19 @@ impl State {
                 reported: 0,
                 growth: GrowthRate::default(),
                 working_set: WorkingSet::default(),
+                peak: (baseline, Instant::now()),
+                since: Instant::now(),
+                state_bytes: 0,
             },
             replayed_bytes: None,
             prepare_time: None,
             mourned: None,
             newest: 1,
             digest_trust: DigestTrust::default(),
+            idle: IdleWatch::default(),
+            stack: StackWatch::default(),
+            ask: AskWatch::default(),
+            trigger_in: None,
         }
     }
 
@@ -237,6 +278,7 @@ impl Upkeep {
             state: Mutex::new(state),
             status: Mutex::default(),
             graveyard: Graveyard::default(),
+            loan: Loan::default(),
         };
         upkeep.learn_limits();
         upkeep
@@ -249,8 +291,10 @@ impl Upkeep {
     /// How long a supervisor rests after a tick, at most `interval`. While there is work aside, as
     /// long as its last slice took: such work takes half of a processor at the most.
     pub(crate) fn rest(&self, interval: Duration) -> Duration {
-        let rest = lock(&self.status).aside_rest;
-        rest.map_or(interval, |rest| rest.min(interval))
+        let status = lock(&self.status);
+        let rests = [status.aside_rest, status.trigger_in];
+        let rest = rests.into_iter().flatten().min();
+        rest.map_or(interval, |rest| rest.min(interval).max(REST_MIN))
     }
 
     /// Locks the state for a request of the user's, while that makes sense.
@@ -290,7 +334,9 @@ impl Upkeep {
             return;
         };
         self.learn_reported(&mut state, &active);
+        self.learn_request(&active);
         let situation = self.situation(&mut state, &active, now);
+        let signs = self.signs(&state, &active, now);
         let dead = active.taint().is_some();
         drop(active);
         self.shared.ledger.emit(&Event::MemoryCheck {
@@ -312,16 +358,20 @@ impl Upkeep {
             if dead {
                 let _ = self.replace(&mut state, now);
             } else {
-                self.act(&mut state, situation, now);
+                self.act(&mut state, situation, signs, now);
             }
         } else {
             self.drop_aside(&mut state);
+            self.shared.open_turns.not_due();
         }
+        state.trigger_in = self.next_trigger(&state, now);
         self.publish(&state);
+        drop(state);
+        self.work_on_what_is_lent();
     }
 
     /// Does what the situation asks for. Errors have been reported by events where they arose.
-    fn act(&self, state: &mut State, mut situation: Situation, now: Instant) {
+    fn act(&self, state: &mut State, mut situation: Situation, signs: Signs, now: Instant) {
         if state.standby.is_some() {
             // A long tail would delay the swap. A short one can wait, and some of it may turn out
             // to be needless.
@@ -330,12 +380,15 @@ impl Upkeep {
             }
             situation.standby_ready = !self.discard_crowded(state);
         }
-        match situation.decide(self.shared.budget.thresholds) {
+        let decision = self.decide(state, &situation, &signs);
+        if !matches!(decision, Decision::Swap(_)) {
+            self.shared.open_turns.not_due();
+        }
+        match decision {
             Decision::Nothing if self.fold_if_due(state) => {}
             Decision::Nothing => self.maintain_checkpoints(state),
             Decision::Prepare(reason) => {
-                let is_free = state.draining.is_none() && state.degradation.permit(now).is_ok();
-                if !is_free {
+                if state.draining.is_some() || !permits(state, reason, now) {
                     self.work_aside(state);
                     return;
                 }
@@ -346,12 +399,10 @@ impl Upkeep {
                 }
                 if !self.shared.wakeup.is_supervised() {
                     // Nobody knows when the next tick will be.
-                    self.shared.holding.release();
+                    self.shared.let_calls_go();
                 }
             }
-            Decision::Swap(reason) => {
-                let _ = self.promote(state, reason);
-            }
+            Decision::Swap(reason) => self.swap_for(state, reason),
         }
     }
 
@@ -361,25 +412,41 @@ impl Upkeep {
             return;
         };
         let situation = self.situation(state, &active, now);
+        let signs = self.signs(state, &active, now);
         drop(active);
-        if let Decision::Swap(reason) = situation.decide(self.shared.budget.thresholds) {
-            let _ = self.promote(state, reason);
+        if let Decision::Swap(reason) = self.decide(state, &situation, &signs) {
+            self.swap_for(state, reason);
+        }
+    }
+
+    /// What the active generation uses, in bytes: the larger of the size of its memories and its own
+    /// report, or the report alone where the size tells nothing.
+    fn used(&self, state: &State, active: &Generation) -> u64 {
+        if self.shared.budget.sees_growth() {
+            active.memory_bytes().max(state.memory.reported)
+        } else {
+            active.watch.reported()
         }
     }
 
     fn situation(&self, state: &mut State, active: &Generation, now: Instant) -> Situation {
+        let used = self.used(state, active);
         let memory = &mut state.memory;
-        let used = active.memory_bytes().max(memory.reported);
+        if used > memory.peak.0 {
+            memory.peak = (used, now);
+        }
         // The way back to the working set is no trend.
         memory.growth.sample(now, used.max(memory.settled()));
-        state.degradation.memory_grew(used);
+        state
+            .degradation
+            .memory_grew(used, active.watch.pure_growth());
         self.look(state, active, now)
     }
 
     /// What the facts known so far ask for, and when to look again.
     fn look(&self, state: &State, active: &Generation, now: Instant) -> Situation {
         let memory = &state.memory;
-        let used = active.memory_bytes().max(memory.reported);
+        let used = self.used(state, active);
         let situation = Situation {
             used,
             limit: self.shared.budget.limit(),
@@ -402,29 +469,46 @@ impl Upkeep {
             situation.wake_at(self.shared.budget.thresholds)
         };
         self.shared.budget.wake_at(wake_at);
-        if is_paused || !self.shared.is_enabled() {
-            self.shared.holding.release();
-        } else if self.shared.wakeup.is_supervised() {
-            self.hold_back(&situation);
+        let is_supervised = self.shared.wakeup.is_supervised();
+        match state.degradation.worthwhile() {
+            _ if !self.shared.is_enabled() => self.shared.let_calls_go(),
+            // The swap is not near: it waits for the end of a turn.
+            _ if self.shared.open_turns.is_due() => self.shared.let_calls_go(),
+            // Every size is the limit.
+            _ if !self.shared.budget.sees_growth() => self.shared.holding.release(),
+            _ if is_supervised && !is_paused => self.hold_back(&situation),
+            // The pause ends there, and the supervisor wakes later than calls come.
+            Some(size) if is_paused && is_supervised => {
+                let from = situation.hold_from(self.shared.budget.thresholds);
+                let holding = &self.shared.holding;
+                holding.hold_from(from.max(size), situation.prepare_time);
+            }
+            _ if is_paused => self.shared.holding.release(),
+            _ => {}
+        }
+        let holding = &self.shared.holding;
+        if active.watch.is_held() && holding.is_far(situation.time_to_swap()) {
+            self.shared.let_calls_go();
         }
         situation
     }
 
     /// A swap is near: says from where on calls wait for it.
     fn hold_back(&self, situation: &Situation) {
+        if !self.shared.budget.sees_growth() {
+            // Every size is the limit.
+            return;
+        }
         let from = situation.hold_from(self.shared.budget.thresholds);
-        let expected = if situation.standby_ready {
-            Duration::ZERO
-        } else {
-            situation.prepare_time
-        };
-        self.shared.holding.hold_from(from, expected);
+        self.shared
+            .holding
+            .hold_from(from, situation.time_to_swap());
     }
 
-    /// Looks at a generation that has just begun to serve: when to look again.
-    fn watch_new(&self, state: &State) {
+    /// Says when to look again: a generation has just begun to serve, or a pause has begun.
+    fn look_anew(&self, state: &State, now: Instant) {
         if let Some(active) = self.shared.active.load_full() {
-            self.look(state, &active, Instant::now());
+            self.look(state, &active, now);
         }
     }
 
@@ -435,6 +519,7 @@ impl Upkeep {
         };
         if let Some(reported) = self.shared.ask(active, func) {
             state.memory.reported = bytes_of(reported);
+            active.watch.set_reported(state.memory.reported);
         }
     }
 
@@ -458,7 +543,7 @@ impl Upkeep {
         self.undo_if_due(state);
         self.settle_draining(state);
         self.discard_crowded(state);
-        if state.standby.is_some() && self.promote(state, Reason::Emergency).is_ok() {
+        if state.standby.is_some() && self.promote(state, Reason::Emergency, &mut None).is_ok() {
             return Ok(());
         }
         // A replay for every call would be a waste, but each dead generation is worth one attempt,
@@ -477,15 +562,19 @@ impl Upkeep {
         }
         state.mourned = Some(dead);
         self.prepare(state, Reason::Emergency, now)?;
-        self.promote(state, Reason::Emergency).map(|_| ())
+        self.promote(state, Reason::Emergency, &mut None)
+            .map(|_| ())
     }
 
     /// Discards a standby that has grown like the active generation while it kept up with it: one
     /// made from the compacted journal is smaller. Returns whether it did.
     fn discard_crowded(&self, state: &mut State) -> bool {
-        let crowded = state.standby_memory().is_some_and(|bytes| {
-            bytes >= self.shared.budget.warn_bytes() && !self.gives_back(state, bytes)
-        });
+        let helps = |standby: &Standby| standby.reason.helps_at_any_size();
+        let helps = state.standby.as_ref().is_some_and(helps);
+        let crowded = !helps
+            && state.standby_memory().is_some_and(|bytes| {
+                bytes >= self.shared.budget.warn_bytes() && !self.gives_back(state, bytes)
+            });
         if crowded {
             self.discard(state);
         }
@@ -518,6 +607,13 @@ impl Upkeep {
             history: state.checkpoints.history(),
             history_base: state.checkpoints.base().map(|base| base.sequence),
             aside_rest: state.aside_took,
+            trigger_in: state.trigger_in,
+            stack_drift: self
+                .shared
+                .active
+                .load()
+                .as_ref()
+                .map_or(0, |active| active.watch.stack_drift()),
         };
     }
 
@@ -538,44 +634,16 @@ impl Upkeep {
 
     /// Drops the standby, if there is one, and what the journal kept for it.
     fn discard(&self, state: &mut State) {
+        self.discard_quietly(state);
+        self.shared.let_calls_go();
+    }
+
+    /// The same, but calls that wait for a swap go on waiting.
+    fn discard_quietly(&self, state: &mut State) {
         if state.standby.take().is_some() || state.swap.has_standby() {
             state.step(Step::Discard);
         }
+        self.shared.open_turns.not_due();
         self.shared.journal.forget_applied();
-        self.shared.holding.release();
-    }
-}
-
-/// A number of MiB that a module reported, in bytes. NaN and negative numbers are 0 bytes, and
-/// numbers that no `u64` holds saturate.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates"
-)]
-fn bytes_of(reported_mib: f64) -> u64 {
-    (reported_mib * MIB) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes_of;
-
-    #[test]
-    fn every_number_that_a_module_reports_is_some_size() {
-        for (reported, bytes) in [
-            (0.0, 0),
-            (1.5, 3 << 19),
-            (f64::MIN_POSITIVE, 0),
-            (f64::NAN, 0),
-            (-0.0, 0),
-            (-1.0, 0),
-            (f64::NEG_INFINITY, 0),
-            (1e30, u64::MAX),
-            (f64::MAX, u64::MAX),
-            (f64::INFINITY, u64::MAX),
-        ] {
-            assert_eq!(bytes_of(reported), bytes, "{reported}");
-        }
     }
 }

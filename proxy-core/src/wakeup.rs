@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::locking::lock;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, PoisonError};
 
 /// Wakes the supervisor. Without one, callers do small upkeep themselves.
@@ -11,7 +11,8 @@ use crate::sync::{Condvar, Mutex, PoisonError};
 pub(crate) struct Wakeup {
     is_due: Mutex<bool>,
     changed: Condvar,
-    is_supervised: AtomicBool,
+    /// There are several while one takes the place of another.
+    supervisors: AtomicUsize,
 }
 
 impl Wakeup {
@@ -25,23 +26,28 @@ impl Wakeup {
         self.is_supervised() && *lock(&self.is_due)
     }
 
-    /// Waits until something is due or `timeout` has passed.
-    pub(crate) fn wait(&self, timeout: Duration) {
+    /// Waits until something is due, `timeout` has passed, or the supervisor has to go.
+    pub(crate) fn wait(&self, timeout: Duration, has_to_go: impl Fn() -> bool) {
         let is_due = lock(&self.is_due);
         let (mut is_due, _) = self
             .changed
-            .wait_timeout_while(is_due, timeout, |is_due| !*is_due)
+            .wait_timeout_while(is_due, timeout, |is_due| !*is_due && !has_to_go())
             .unwrap_or_else(PoisonError::into_inner);
         *is_due = false;
     }
 
     /// Whether a supervisor waits here.
     pub(crate) fn is_supervised(&self) -> bool {
-        self.is_supervised.load(Ordering::Acquire)
+        self.supervisors.load(Ordering::Acquire) > 0
     }
 
-    pub(crate) fn supervise(&self, supervised: bool) {
-        self.is_supervised.store(supervised, Ordering::Release);
+    /// A supervisor comes, or goes.
+    pub(crate) fn supervise(&self, comes: bool) {
+        if comes {
+            self.supervisors.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.supervisors.fetch_sub(1, Ordering::AcqRel);
+        }
         self.wake();
     }
 }

@@ -42,10 +42,13 @@ mod proxy {
     mod renewal;
     mod replay;
     mod state_digest;
+    mod submitted;
     mod supervisor;
     mod swap;
     mod things;
     mod tier_up;
+    mod triggers;
+    mod turns;
     mod working_set;
     mod world;
 }

@@ -5,7 +5,7 @@ use blake3::Hasher;
 use super::record::CallKey;
 use crate::Handle;
 use crate::policy::plan::{ExportPlan, Plan};
-use crate::policy::{ArgKind, Ownership, ResultKind, Width};
+use crate::policy::{ArgKind, Coercion, JsPassing, Ownership, ResultKind, Width};
 use crate::val_bytes::encode_val;
 use crate::value::Arg;
 use engine_api::ModuleHash;
@@ -50,9 +50,10 @@ pub(crate) fn of_call(
     for (arg, kind) in args.iter().zip(&plan.args) {
         part(&mut hasher, &arg_kind(kind));
         match arg {
+            Arg::Val(_) if *arg == Arg::NULL => part(&mut hasher, b"null"),
             Arg::Val(val) => part(&mut hasher, &encode_val(val)?),
             Arg::Bytes(bytes) => part(&mut hasher, bytes),
-            Arg::Text(text) => part(&mut hasher, text.as_bytes()),
+            Arg::Text(text) | Arg::Js(text) => part(&mut hasher, text.as_bytes()),
             Arg::Handle(handle) => {
                 part(&mut hasher, &key_of(*handle)?.0);
                 part(&mut hasher, &handle.result().to_le_bytes());
@@ -84,6 +85,15 @@ fn arg_kind(kind: &ArgKind) -> Vec<u8> {
         ArgKind::Zero => vec![9, 0],
         ArgKind::Struct(ty) => typed(11, Some(ty)),
         ArgKind::Structs(ty) => typed(12, Some(ty)),
+        ArgKind::CString(ownership) => vec![32, owner(*ownership)],
+        ArgKind::Pointed(None, ownership) => vec![33, owner(*ownership)],
+        ArgKind::Pointed(Some(width), ownership) => vec![34, numbers(*width, *ownership)],
+        ArgKind::Optional(kind) => [&[35, 0], &*arg_kind(kind)].concat(),
+        ArgKind::Out(ty) => typed(36, Some(&ty.to_string())),
+        ArgKind::Js(passing) => vec![20, js(*passing)],
+        ArgKind::OrNull(number, coercion) => {
+            [&[39, coerced(*coercion)], &number.to_le_bytes()[..]].concat()
+        }
     }
 }
 
@@ -95,9 +105,20 @@ fn result_kind(kind: &ResultKind) -> Vec<u8> {
         ResultKind::Text(ownership) => vec![4, owner(*ownership)],
         ResultKind::Numbers(width, ownership) => vec![5, numbers(*width, *ownership)],
         ResultKind::Pointer => vec![6, 0],
+        ResultKind::Pointers => vec![7, 0],
         ResultKind::Error => vec![10, 0],
         ResultKind::Struct(ty) => typed(11, Some(ty)),
         ResultKind::Structs(ty) => typed(12, Some(ty)),
+        ResultKind::CString(ownership) => vec![32, owner(*ownership)],
+        ResultKind::Measured(of, export) => [&typed(37, Some(export)), &*result_kind(of)].concat(),
+        ResultKind::Number(ty) => typed(38, Some(&ty.to_string())),
+        ResultKind::OrNull(number, ty) => {
+            let ty = ty.map(|ty| ty.to_string());
+            [&*typed(39, ty.as_deref()), &number.to_le_bytes()].concat()
+        }
+        ResultKind::Optional(ty) => typed(40, ty.map(|ty| ty.to_string()).as_deref()),
+        ResultKind::Js => vec![20, 0],
+        ResultKind::JsList => vec![20, 3],
     }
 }
 
@@ -113,6 +134,24 @@ fn owner(ownership: Ownership) -> u8 {
     }
 }
 
+fn coerced(coercion: Coercion) -> u8 {
+    match coercion {
+        Coercion::AsIs => 0,
+        Coercion::I32 => 1,
+        Coercion::U32 => 2,
+        Coercion::F32 => 3,
+    }
+}
+
+fn js(passing: JsPassing) -> u8 {
+    match passing {
+        JsPassing::Moved => 0,
+        JsPassing::Borrowed => 1,
+        JsPassing::Optional => 2,
+        JsPassing::List => 3,
+    }
+}
+
 fn numbers(width: Width, ownership: Ownership) -> u8 {
     let log2 = match width {
         Width::Two => 1,
@@ -124,6 +163,8 @@ fn numbers(width: Width, ownership: Ownership) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use engine_api::ValType;
+
     use super::*;
 
     /// Directories outlive programs. If this fails, the version in the context has to change too.
@@ -147,6 +188,28 @@ mod tests {
             (ArgKind::Zero, b"\x09\0"),
             (ArgKind::Struct("point".to_owned()), b"\x0b\x01point"),
             (ArgKind::Structs("point".to_owned()), b"\x0c\x01point"),
+            (ArgKind::CString(Ownership::Guest), b"\x20\x01"),
+            (ArgKind::Pointed(None, Ownership::Host), b"\x21\0"),
+            (
+                ArgKind::Pointed(Some(Width::Four), Ownership::Host),
+                b"\x22\x04",
+            ),
+            (
+                ArgKind::Optional(Box::new(ArgKind::Bytes(Ownership::Host))),
+                b"\x23\0\x03\0",
+            ),
+            (ArgKind::Js(JsPassing::Moved), b"\x14\0"),
+            (ArgKind::Js(JsPassing::Borrowed), b"\x14\x01"),
+            (ArgKind::Js(JsPassing::Optional), b"\x14\x02"),
+            (ArgKind::Js(JsPassing::List), b"\x14\x03"),
+            (
+                ArgKind::OrNull(7, Coercion::AsIs),
+                b"\x27\0\x07\0\0\0\0\0\0\0",
+            ),
+            (
+                ArgKind::OrNull(7, Coercion::U32),
+                b"\x27\x02\x07\0\0\0\0\0\0\0",
+            ),
         ];
         for (kind, bytes) in args {
             assert_eq!(arg_kind(&kind), bytes, "{kind}");
@@ -161,7 +224,16 @@ mod tests {
                 b"\x05\x04",
             ),
             (ResultKind::Pointer, b"\x06\0"),
+            (ResultKind::Pointers, b"\x07\0"),
             (ResultKind::Error, b"\x0a\0"),
+            (ResultKind::CString(Ownership::Host), b"\x20\0"),
+            (ResultKind::Js, b"\x14\0"),
+            (ResultKind::JsList, b"\x14\x03"),
+            (
+                ResultKind::OrNull(7, Some(ValType::F64)),
+                b"\x27\x01f64\x07\0\0\0\0\0\0\0",
+            ),
+            (ResultKind::Optional(None), b"\x28\0"),
         ];
         for (kind, bytes) in results {
             assert_eq!(result_kind(&kind), bytes, "{kind}");

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use guest_calls::ResultKind;
+use engine_api::GuestError;
 
 use crate::Error;
 use crate::journal::{Answer, AnsweredCall, CALL_ID_BYTES_MAX};
@@ -47,20 +47,19 @@ impl<'a> Named<'a> {
                 self.id.len()
             ));
         }
-        let is_raw = |kind: &ResultKind| matches!(kind, ResultKind::Pointer);
-        if plan.results.iter().any(|result| is_raw(&result.kind)) {
+        if plan.results.iter().any(|result| result.kind.is_pointer()) {
             return refuse("it returns a raw pointer, which means nothing later".to_owned());
         }
         Ok(())
     }
 
-    pub(super) fn answered(&self, outcome: &Result<Results, String>) -> AnsweredCall {
+    pub(super) fn answered(&self, outcome: &Result<Results, Box<GuestError>>) -> AnsweredCall {
         AnsweredCall {
             id: self.id.into(),
             call: self.call,
             answer: match outcome {
                 Ok(results) => Answer::Results(results.as_slice().into()),
-                Err(message) => Answer::Rejected(message.as_str().into()),
+                Err(error) => Answer::Rejected(error.message.as_str().into()),
             },
         }
     }

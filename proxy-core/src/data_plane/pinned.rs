@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use guest_calls::Scope;
+
 use super::{Closed, DataPlane};
 use crate::generation::{Generation, lock};
 use crate::policy::plan::ExportPlan;
@@ -22,8 +24,13 @@ pub struct Pinned<'a> {
     mendable: Mutex<Option<(&'static str, bool)>>,
 }
 
-/// The number of the next scope in this process. A pointer of one scope means nothing in another.
+/// The number of the next scope in this process.
 static SCOPES: AtomicU64 = AtomicU64::new(1);
+
+/// The number of a new scope. A pointer of one scope means nothing in another.
+pub(super) fn new_scope() -> u64 {
+    SCOPES.fetch_add(1, Ordering::Relaxed)
+}
 
 /// The name of a repeated scope in events.
 const SCOPE: &str = "a pinned scope";
@@ -40,7 +47,7 @@ impl DataPlane {
             let Some(generation) = shared.active.load_full() else {
                 return Err(Error::ShutDown.into());
             };
-            if shared.holding.is_reached(generation.memory_bytes())
+            if shared.is_held_back(&generation)
                 && let Some(left) = self.may_wait(&mut held)
             {
                 let number = generation.number;
@@ -87,11 +94,10 @@ impl<'a> Pinned<'a> {
         generation: &'a Arc<Generation>,
         repetitions: Option<Repetitions>,
     ) -> Self {
-        let scope = SCOPES.fetch_add(1, Ordering::Relaxed);
         Self {
             shared,
             generation,
-            scope,
+            scope: new_scope(),
             repetitions,
             mendable: Mutex::new(None),
         }
@@ -140,13 +146,14 @@ impl<'a> Pinned<'a> {
             &mut guest,
             self.repetitions,
             |guest| {
-                let outcome = guest.call_pure(plan, args, Some(self.scope));
+                let outcome = guest.call_pure(plan, args, Some(Scope::pinned(self.scope)));
                 self.shared.log_pure_call(guest, plan, args, &outcome);
                 outcome
             },
         );
         if outcome.is_ok() {
             self.generation.count_call();
+            self.shared.look_if_due(self.generation, &mut guest);
         }
         outcome.map_err(|failed| {
             *lock(&self.mendable) = failed.mendable();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine_api::{NumericType, Slot};
 use guest_calls::typed::{SLOTS, TypedArgs, TypedResults};
 
-use super::DataPlane;
+use super::{DataPlane, Near};
 use crate::policy::plan::ExportPlan;
 use crate::{Error, Role};
 
@@ -76,7 +76,7 @@ impl<P: TypedArgs, R: TypedResults> Typed<P, R> {
     )]
     pub fn call(&self, args: P) -> Result<R, Error> {
         if let Some(ty) = self.numeric {
-            return self.proxy.on_active(&self.plan, |guest| {
+            return self.proxy.on_active(&self.plan, Near::Waits, |guest| {
                 let mut slots = [Slot::default(); SLOTS];
                 args.fill(&mut slots);
                 guest.call_pure_numbers(self.plan.func, ty, &mut slots)?;

@@ -56,7 +56,7 @@ impl RecordedInstance {
             return Ok(Err("exported again, the object is other bytes".to_owned()));
         }
         let got = match (&recorded.rejected, created) {
-            (Some(message), _) => format!("the error `{message}`"),
+            (Some(error), _) => format!("the error `{error}`"),
             (None, Some(created)) => created.to_string(),
             (None, None) => "no object".to_owned(),
         };

@@ -43,10 +43,10 @@ impl Failure {
         };
         match failure {
             CallFailure::Exhausted => true,
-            CallFailure::Ended(source) => matches!(
-                **source,
-                engine_api::Error::Trap(Trap::Unreachable | Trap::MemoryOutOfBounds)
-            ),
+            CallFailure::Ended(source) => {
+                let trap: Option<Trap> = source.trap();
+                trap.is_some_and(Trap::may_be_allocation)
+            }
             _ => false,
         }
     }

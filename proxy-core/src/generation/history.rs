@@ -72,10 +72,12 @@ impl History {
         Arc::clone(&self.shared)
     }
 
-    /// Drops everything, and keeps nothing from here on.
-    pub(crate) fn forget(&mut self) {
-        self.is_kept = false;
-        self.shared = Arc::new([]);
-        self.own = Vec::new();
+    /// Takes everything, and keeps nothing from here on.
+    pub(crate) fn take(&mut self) -> Self {
+        let left = Self {
+            lineage: self.lineage.clone(),
+            ..Self::begin(false)
+        };
+        std::mem::replace(self, left)
     }
 }

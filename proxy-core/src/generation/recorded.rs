@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_api::{EngineId, FuncIndex, Interrupter, NumericType, Slot, Snapshot, Val};
-use guest_calls::{BoundInstance, CallFailure, ObjectTable, Ran};
+use engine_api::{
+    EngineId, FuncIndex, GlobalIndex, GuestError, Interrupter, NumericType, Slot, Snapshot, Val,
+};
+use guest_calls::{ArgKind, BoundInstance, CallFailure, ObjectTable, Pointer, Ran, Scope};
 use smallvec::SmallVec;
 
 use super::Blueprint;
@@ -30,6 +32,9 @@ pub(crate) struct RecordedInstance {
     gave_status_code: bool,
     /// Whether the last replayed call ended as a failed allocation ends.
     pub(super) ended_in_allocation: bool,
+    /// The size that the memories were refused in the replayed call that failed.
+    refused_in_replay: Option<u64>,
+    stack_pointer: Option<GlobalIndex>,
     /// The entries applied to it while it was a standby.
     pub(super) history: History,
 }
@@ -46,6 +51,16 @@ pub(crate) enum Exhaustion {
     StatusCode,
 }
 
+impl Exhaustion {
+    /// The size that the memories were refused, in bytes.
+    pub(crate) fn refused(self) -> Option<u64> {
+        match self {
+            Exhaustion::GrowthRefused(bytes) => Some(bytes),
+            Exhaustion::StatusCode => None,
+        }
+    }
+}
+
 /// A journaled call that returned: its results, and what the entry keeps.
 pub(crate) struct Recorded {
     pub(crate) results: Results,
@@ -54,7 +69,15 @@ pub(crate) struct Recorded {
     pub(crate) host_calls: Vec<HostCall>,
     pub(crate) needs: Option<Handle>,
     /// The error that the guest returned instead.
-    pub(crate) rejected: Option<String>,
+    pub(crate) rejected: Option<Box<GuestError>>,
+}
+
+/// A pure call of a turn that returned.
+pub(crate) struct Kept {
+    pub(crate) ran: Ran,
+    pub(crate) host_calls: Box<[HostCall]>,
+    /// Why it cannot be repeated, if it cannot.
+    pub(crate) unrepeatable: Option<String>,
 }
 
 impl RecordedInstance {
@@ -64,7 +87,7 @@ impl RecordedInstance {
     ) -> Result<(Self, Vec<HostCall>), Error> {
         let recorder = Arc::new(Recorder::default());
         let info = Arc::clone(blueprint.module.info());
-        let imports = recorder.wrap(&blueprint.imports, &blueprint.plan, &info);
+        let (imports, records_host) = recorder.wrap(&blueprint.imports, &blueprint.plan, &info);
         match genesis {
             Some(calls) => recorder.begin_replay(calls),
             None => recorder.begin_record(),
@@ -95,11 +118,13 @@ impl RecordedInstance {
         let guest = Self {
             bound: BoundInstance::new(instance, plan, ObjectTable::default(), blueprint.proxy),
             recorder,
-            records_host: imports.iter().next().is_some(),
+            records_host,
             applied: SequenceNumber::ZERO,
             calls: 0,
             gave_status_code: false,
             ended_in_allocation: false,
+            refused_in_replay: None,
+            stack_pointer: blueprint.stack_pointer,
             history: History::begin(blueprint.checkpoints),
         };
         Ok((guest, recording.calls))
@@ -109,7 +134,7 @@ impl RecordedInstance {
     pub(super) fn restore(blueprint: &Blueprint, checkpoint: &Checkpoint) -> Result<Self, Error> {
         let recorder = Arc::new(Recorder::default());
         let info = blueprint.module.info();
-        let imports = recorder.wrap(&blueprint.imports, &blueprint.plan, info);
+        let (imports, records_host) = recorder.wrap(&blueprint.imports, &blueprint.plan, info);
         let instance =
             blueprint
                 .module
@@ -119,11 +144,13 @@ impl RecordedInstance {
         Ok(Self {
             bound: BoundInstance::new(instance, plan, objects, blueprint.proxy),
             recorder,
-            records_host: imports.iter().next().is_some(),
+            records_host,
             applied: checkpoint.sequence,
             calls: 0,
             gave_status_code: false,
             ended_in_allocation: false,
+            refused_in_replay: None,
+            stack_pointer: blueprint.stack_pointer,
             history: History::after(checkpoint),
         })
     }
@@ -153,6 +180,15 @@ impl RecordedInstance {
 
     pub(super) fn ended_in_allocation(&self) -> bool {
         self.ended_in_allocation
+    }
+
+    /// A replayed call failed: keeps the growth that was refused in it.
+    pub(super) fn note_refusal(&mut self) {
+        self.refused_in_replay = self.take_exhaustion().and_then(Exhaustion::refused);
+    }
+
+    pub(super) fn refused_in_replay(&self) -> Option<u64> {
+        self.refused_in_replay
     }
 
     /// The types of the live objects, and how many there are of each, most first.
@@ -255,7 +291,7 @@ impl RecordedInstance {
         &mut self,
         plan: &ExportPlan,
         args: &[Arg<'_>],
-        scope: Option<u64>,
+        scope: Option<Scope>,
     ) -> Result<Results, Failure> {
         let ran = self.live(|bound| {
             if plan.needs.is_some() {
@@ -266,6 +302,86 @@ impl RecordedInstance {
         })?;
         self.note_status_code(plan, &ran);
         ran.accepted(plan).map_err(|failure| self.failed(failure))
+    }
+
+    /// A pure call of a turn, with what it takes to repeat it on another instance.
+    pub(crate) fn call_kept(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        scope: Scope,
+    ) -> Result<Kept, Failure> {
+        if self.records_host {
+            self.recorder.begin_keeping();
+        }
+        let ran = self.attempt_pure(plan, args, scope);
+        let recording = self.records_host.then(|| self.recorder.finish());
+        let ran = ran?;
+        let (host_calls, fault, unrepeatable) = match recording {
+            Some(recording) => (recording.calls, recording.fault, recording.unrepeatable),
+            None => Default::default(),
+        };
+        if let Some(fault) = fault {
+            return Err(Failure::Harmed(fault));
+        }
+        self.note_status_code(plan, &ran);
+        Ok(Kept {
+            host_calls: host_calls.into(),
+            unrepeatable,
+            ran,
+        })
+    }
+
+    /// Repeats a call that was kept. The record answers for the host functions. The first difference
+    /// to their calls comes back beside the outcome.
+    pub(crate) fn repeat_kept(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        scope: Scope,
+        host_calls: &[HostCall],
+    ) -> (Result<Ran, Failure>, Option<String>) {
+        self.recorder.begin_replay(host_calls);
+        let outcome = self.attempt_pure(plan, args, scope);
+        let Recording {
+            mismatch,
+            fault,
+            unused,
+            ..
+        } = self.recorder.finish();
+        let fewer = || {
+            let is_short = outcome.is_ok() && unused > 0;
+            is_short.then(|| format!("{unused} host calls fewer"))
+        };
+        let difference = mismatch.or(fault).or_else(fewer);
+        (outcome, difference)
+    }
+
+    /// As [`BoundInstance::take_structs`].
+    pub(crate) fn take_structs(
+        &mut self,
+        kind: &ArgKind,
+        raw: &[Pointer],
+    ) -> Result<Vec<u8>, Failure> {
+        self.live(|bound| bound.take_structs(kind, raw))
+    }
+
+    fn attempt_pure(
+        &mut self,
+        plan: &ExportPlan,
+        args: &[Arg<'_>],
+        scope: Scope,
+    ) -> Result<Ran, Failure> {
+        self.attempt(|bound| {
+            plan.check_args(args)?;
+            bound.needed(plan)?;
+            bound.run(plan, args, SequenceNumber::ZERO, Some(scope))
+        })
+    }
+
+    /// What a call gave, as an entry would keep it.
+    pub(crate) fn records_of(&self, ran: &Ran) -> Records {
+        ResultRecord::all_of(ran, &self.bound.objects)
     }
 
     /// What an export without arguments says of the whole state, as an entry would keep it.
@@ -286,7 +402,7 @@ impl RecordedInstance {
             plan.check_args(args)?;
             bound.needed(plan)?;
             // Raw pointers may come of it, and no later call is given them.
-            bound.run(plan, args, SequenceNumber::ZERO, Some(0))
+            bound.run(plan, args, SequenceNumber::ZERO, Some(Scope::pinned(0)))
         });
         let Recording {
             mismatch, fault, ..
@@ -315,6 +431,15 @@ impl RecordedInstance {
     /// Whether the last call that was not journaled has called the host.
     pub(crate) fn host_ran(&self) -> bool {
         self.records_host && self.recorder.host_ran()
+    }
+
+    /// Where the guest's stack pointer is, if it is watched.
+    pub(crate) fn stack_pointer(&mut self) -> Option<u64> {
+        match self.bound.instance.watched_global(self.stack_pointer?) {
+            Ok(Val::I32(pointer)) => Some(u64::from(pointer.cast_unsigned())),
+            Ok(Val::I64(pointer)) => Some(pointer.cast_unsigned()),
+            _ => None,
+        }
     }
 
     /// Its memories, tables and globals as they are now.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use blake3::Hasher;
 use guest_calls::OwnedArg;
 
-use crate::committer::Batch;
+use crate::batch::Batch;
 use crate::val_bytes::encode_val;
 use crate::{SequenceNumber, Value};
 
@@ -37,7 +37,7 @@ impl Answer {
             Answer::Results(values) => {
                 let own = |value: &Value| match value {
                     Value::Bytes(bytes) => bytes.len(),
-                    Value::Text(text) => text.len(),
+                    Value::Text(text) | Value::Js(text) => text.len(),
                     _ => 0,
                 };
                 size_of_val(&**values) + values.iter().map(own).sum::<usize>()
@@ -74,6 +74,7 @@ pub(crate) fn hash_of_call(export: &str, args: &[OwnedArg]) -> [u8; 32] {
             }
             OwnedArg::Bytes(bytes) => put(5, bytes),
             OwnedArg::Text(text) => put(6, text.as_bytes()),
+            OwnedArg::Js(text) => put(7, text.as_bytes()),
         }
     }
     hasher.finalize().into()

@@ -89,6 +89,10 @@ pub(crate) enum GuestWrite {
         func: FuncIndex,
         args: SmallVec<[Val; 2]>,
     },
+    /// No change: what the host notes for its own part in replays.
+    Note {
+        bytes: Box<[u8]>,
+    },
 }
 
 impl Entry {
@@ -108,7 +112,7 @@ impl Entry {
     pub(crate) fn bytes(&self) -> u64 {
         let arg = |arg: &OwnedArg| match arg {
             OwnedArg::Bytes(bytes) => bytes.len(),
-            OwnedArg::Text(text) => text.len(),
+            OwnedArg::Text(text) | OwnedArg::Js(text) => text.len(),
             OwnedArg::Handles(handles) => size_of_val(&**handles),
             OwnedArg::Val(_) | OwnedArg::Handle(_) => 0,
         };
@@ -138,9 +142,10 @@ impl Entry {
 }
 
 impl HostCall {
-    fn bytes(&self) -> usize {
+    /// What it takes in memory, in bytes, its allocations included.
+    pub(crate) fn bytes(&self) -> usize {
         let written = |write: &GuestWrite| match write {
-            GuestWrite::Write { bytes, .. } => bytes.len(),
+            GuestWrite::Write { bytes, .. } | GuestWrite::Note { bytes } => bytes.len(),
             _ => 0,
         };
         let written: usize = self.writes.iter().map(written).sum();
@@ -177,8 +182,8 @@ impl ResultRecord {
     pub(crate) fn all_of(ran: &Ran, objects: &ObjectTable) -> SmallVec<[Self; 1]> {
         #[cfg(test)]
         RECORDS_MADE.set(RECORDS_MADE.get() + 1);
-        if let Some(message) = &ran.rejected {
-            let hash = blake3::hash(message.as_bytes()).into();
+        if let Some(error) = &ran.rejected {
+            let hash = blake3::hash(error.message.as_bytes()).into();
             return smallvec![ResultRecord::Error { hash }];
         }
         let record = |value: &Value| match value {
@@ -188,17 +193,17 @@ impl ResultRecord {
                 ResultRecord::Object(*handle, object.and_then(|object| object.ty.clone()))
             }
             // A raw pointer means nothing in another generation.
-            Value::Null | Value::Pointer(_) => ResultRecord::Null,
+            Value::Null | Value::Pointer(_) | Value::Pointers(_) => ResultRecord::Null,
             Value::Bytes(bytes) => ResultRecord::buffer(bytes),
-            Value::Text(text) => ResultRecord::buffer(text.as_bytes()),
+            Value::Text(text) | Value::Js(text) => ResultRecord::buffer(text.as_bytes()),
         };
         ran.results.as_slice().iter().map(record).collect()
     }
 
     /// Whether a call gave just what these records say. Records of what it gave would be equal.
     pub(crate) fn are(records: &[Self], ran: &Ran, plan: &ExportPlan) -> bool {
-        if let Some(message) = &ran.rejected {
-            let got = blake3::hash(message.as_bytes());
+        if let Some(error) = &ran.rejected {
+            let got = blake3::hash(error.message.as_bytes());
             return matches!(records, [ResultRecord::Error { hash }] if got == *hash);
         }
         let values = ran.results.as_slice();
@@ -207,11 +212,11 @@ impl ResultRecord {
             (ResultRecord::Object(record, ty), Value::Handle(handle)) => {
                 record == handle && ty.as_deref() == plan.results[position].object()
             }
-            (ResultRecord::Null, Value::Null | Value::Pointer(_)) => true,
+            (ResultRecord::Null, Value::Null | Value::Pointer(_) | Value::Pointers(_)) => true,
             (ResultRecord::Buffer { len, hash }, Value::Bytes(bytes)) => {
                 *len == bytes.len() && blake3::hash(bytes) == *hash
             }
-            (ResultRecord::Buffer { len, hash }, Value::Text(text)) => {
+            (ResultRecord::Buffer { len, hash }, Value::Text(text) | Value::Js(text)) => {
                 *len == text.len() && blake3::hash(text.as_bytes()) == *hash
             }
             _ => false,

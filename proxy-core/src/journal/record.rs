@@ -151,6 +151,7 @@ enum StoredArg<'a> {
     Bytes(Bytes<'a>),
     Text(&'a str),
     Handles(Vec<StoredHandle>),
+    Js(&'a str),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -200,6 +201,10 @@ enum StoredWrite<'a> {
         func: u32,
         args: Vec<StoredVal>,
     },
+    Note {
+        #[serde(borrow)]
+        bytes: Bytes<'a>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -226,6 +231,7 @@ enum StoredValue<'a> {
     #[serde(borrow)]
     Bytes(Bytes<'a>),
     Text(&'a str),
+    Js(&'a str),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -452,6 +458,7 @@ impl<'a> StoredArg<'a> {
             OwnedArg::Handle(handle) => StoredArg::Handle(StoredHandle::of(handle)),
             OwnedArg::Bytes(bytes) => StoredArg::Bytes(Bytes(bytes)),
             OwnedArg::Text(text) => StoredArg::Text(text),
+            OwnedArg::Js(text) => StoredArg::Js(text),
             OwnedArg::Handles(handles) => {
                 StoredArg::Handles(handles.iter().map(StoredHandle::of).collect())
             }
@@ -465,6 +472,7 @@ impl<'a> StoredArg<'a> {
             StoredArg::Handle(one) => OwnedArg::Handle(handle(one)),
             StoredArg::Bytes(bytes) => OwnedArg::Bytes(bytes.0.into()),
             StoredArg::Text(text) => OwnedArg::Text((*text).into()),
+            StoredArg::Js(text) => OwnedArg::Js((*text).into()),
             StoredArg::Handles(handles) => OwnedArg::Handles(handles.iter().map(handle).collect()),
         }
     }
@@ -567,6 +575,9 @@ impl<'a> StoredWrite<'a> {
                 func: func.0,
                 args: vals(args)?,
             },
+            GuestWrite::Note { bytes } => StoredWrite::Note {
+                bytes: Bytes(bytes),
+            },
         })
     }
 
@@ -606,6 +617,9 @@ impl<'a> StoredWrite<'a> {
                 func: FuncIndex(*func),
                 args: read_vals(args),
             },
+            StoredWrite::Note { bytes } => GuestWrite::Note {
+                bytes: bytes.0.into(),
+            },
         }
     }
 }
@@ -644,7 +658,8 @@ impl<'a> StoredValue<'a> {
             Value::Null => StoredValue::Null,
             Value::Bytes(bytes) => StoredValue::Bytes(Bytes(bytes)),
             Value::Text(text) => StoredValue::Text(text),
-            Value::Pointer(_) => {
+            Value::Js(text) => StoredValue::Js(text),
+            Value::Pointer(_) | Value::Pointers(_) => {
                 return Err("a pointer means nothing in another process".to_owned());
             }
         })
@@ -657,6 +672,7 @@ impl<'a> StoredValue<'a> {
             StoredValue::Null => Value::Null,
             StoredValue::Bytes(bytes) => Value::Bytes(bytes.0.to_vec()),
             StoredValue::Text(text) => Value::Text((*text).to_owned()),
+            StoredValue::Js(text) => Value::Js((*text).to_owned()),
         }
     }
 }

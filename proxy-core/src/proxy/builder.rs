@@ -1,18 +1,18 @@
 //! Building a proxy.
 
 use std::env;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use engine_api::{Engine, ExternType, Imports, Limits, Module, ModuleHash};
+use engine_api::{Engine, ExternType, Imports, Limits, MemoryType, Module, ModuleHash};
 use guest_calls::{memory_limit, new_handle_tag};
 
 use super::{DataPlane, Proxy};
 use crate::budget::Budget;
 use crate::checkpoint::Checkpoints;
-use crate::compile::compile_within;
+use crate::compile::{compile_within, read_within};
 use crate::event::Listener;
 use crate::generation::{Blueprint, Generation};
 use crate::holding::Holding;
@@ -21,6 +21,7 @@ use crate::journal::{Genesis, Journal};
 use crate::ledger::Ledger;
 use crate::live_generations::LiveGenerations;
 use crate::memory::mib;
+use crate::open_turns::OpenTurns;
 use crate::policy::plan::Plan;
 use crate::recovery::{Durable, First, Purpose};
 use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJournal};
@@ -28,7 +29,8 @@ use crate::upkeep::{Keeper, Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
 use crate::{
     ArtifactStore, CallIdBound, CheckpointPolicy, Durability, Error, Event, Head, HistoryBound,
-    JournalQueue, JournalStore, OnDivergence, Patience, Policy, SequenceNumber, Thresholds,
+    JournalQueue, JournalStore, OnDivergence, Patience, Policy, SequenceNumber, SwapTriggers,
+    Thresholds,
 };
 
 /// Collects what a proxy needs; [`Builder::build`] makes the first generation.
@@ -62,6 +64,7 @@ pub struct Builder {
     limits: Limits,
     total_bytes_max: Option<u64>,
     thresholds: Thresholds,
+    triggers: SwapTriggers,
     patience: Patience,
     drain_timeout: Duration,
     prepare_timeout: Duration,
@@ -70,6 +73,7 @@ pub struct Builder {
     audit: bool,
     history_bound: HistoryBound,
     hold_back: Duration,
+    turn_log_bytes_max: u64,
     enabled: bool,
     checkpoints: CheckpointPolicy,
     hooks: Vec<Arc<dyn SwapHooks>>,
@@ -97,6 +101,7 @@ impl Builder {
             limits: Limits::default(),
             total_bytes_max: None,
             thresholds: Thresholds::default(),
+            triggers: SwapTriggers::default(),
             patience: Patience::default(),
             drain_timeout: Duration::from_secs(30),
             prepare_timeout: Duration::from_mins(5),
@@ -105,6 +110,7 @@ impl Builder {
             audit: false,
             history_bound: HistoryBound::default(),
             hold_back: Duration::from_secs(1),
+            turn_log_bytes_max: 256 << 20,
             enabled: true,
             checkpoints: CheckpointPolicy::default(),
             hooks: Vec::new(),
@@ -179,6 +185,12 @@ impl Builder {
         self
     }
 
+    /// When to swap for another reason than the size of the memory.
+    pub fn triggers(mut self, triggers: SwapTriggers) -> Self {
+        self.triggers = triggers;
+        self
+    }
+
     /// How to react to standbys that fail.
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
@@ -237,6 +249,14 @@ impl Builder {
     /// expected to take more than twice as long, because the one before did, nobody at all.
     pub fn hold_back(mut self, bound: Duration) -> Self {
         self.hold_back = bound;
+        self
+    }
+
+    /// How much a [turn](Proxy::turn) may remember of its raw calls, in bytes: their arguments, and
+    /// what host functions did in them. The default is 256 MiB. A turn that needs more forgets them,
+    /// and is [lost](Error::TurnLost) if its generation dies before its raw objects are used up.
+    pub fn turn_log_bytes_max(mut self, bytes: u64) -> Self {
+        self.turn_log_bytes_max = bytes;
         self
     }
 
@@ -340,7 +360,8 @@ impl Builder {
         self
     }
 
-    /// Compiles the module and makes the first generation.
+    /// Compiles the module and makes the first generation. Policy, limits and imports are compared
+    /// with the module before it is compiled.
     ///
     /// # Errors
     ///
@@ -348,6 +369,10 @@ impl Builder {
     /// if the history is to be a checkpoint and the module has none, or has threads;
     /// [`Error::Engine`] if the engine refuses the module, the imports or the limits, or the
     /// [compiled form](Builder::compiled) is another module's.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one step after the other, each of a few lines"
+    )]
     pub fn build(self) -> Result<Proxy, Error> {
         let enabled = enabled_by_environment(env::var(ENABLED_VARIABLE).ok().as_deref())?
             .unwrap_or(self.enabled);
@@ -360,15 +385,27 @@ impl Builder {
         });
         let migrated = self.migrated.as_deref();
         let head = head_of(journal.as_ref(), migrated, &self.wasm, &self.policy)?;
+        let beside = journal.as_ref().and_then(Durable::check_beside);
+        self.triggers.check()?;
+        // What is wrong is told before a compilation that may take minutes.
+        let info = match &self.compiled {
+            Some(module) => Arc::clone(module.info()),
+            None => read_within(&self.engine, &self.wasm, self.compile_timeout)?,
+        };
+        let plan = Arc::new(Plan::bind(&self.policy, &info)?);
+        let memory_limit = memory_limit(&self.limits, &info);
+        check_total(self.total_bytes_max, memory_limit)?;
+        self.engine.check_imports(&info, &self.imports)?;
         let module = match self.compiled {
             Some(module) => check_compiled(module, &self.wasm)?,
             None => compile_within(&self.engine, &self.wasm, self.compile_timeout)?,
         };
-        let info = Arc::clone(module.info());
-        let plan = Arc::new(Plan::bind(&self.policy, &info)?);
         let tag = new_handle_tag();
-        let memory_limit = memory_limit(&self.limits, &info);
-        check_total(self.total_bytes_max, memory_limit)?;
+        let stack_pointer = match (self.triggers.stack_drift_bytes_max, plan.stack_global) {
+            (None, _) => None,
+            (Some(_), Some(named)) => Some(named),
+            (Some(_), None) => module.stack_pointer(&self.wasm)?,
+        };
         let obstacles = checkpoint_obstacles(&self.checkpoints, &module, &self.wasm)?;
         self.checkpoints.check_history(&obstacles, &*module)?;
         let first_look = first_look_at(self.checkpoints.history, self.history_bound);
@@ -380,7 +417,11 @@ impl Builder {
             limits: self.limits,
             plan: Arc::clone(&plan),
             proxy: tag,
+            stack_pointer,
         };
+        let memories = info.memories().iter().map(MemoryType::bytes_min);
+        let bytes_min = memories.fold(0, u64::saturating_add);
+        let has_memory = !info.memories().is_empty();
         let exhaustions = Exhaustions::new(info.functions().len());
         let live_generations = Arc::new(LiveGenerations::default());
         let mut checkpoints = Checkpoints::new(self.checkpoints, obstacles.clone());
@@ -398,32 +439,47 @@ impl Builder {
                 tag,
                 first_engine: self.engine.id(),
                 total_bytes_max: self.total_bytes_max,
+                stack_pointer,
+                triggers: self.triggers,
+                turn_log_bytes_max: self.turn_log_bytes_max,
             },
             active: ArcSwapOption::empty(),
             journal: SharedJournal::new(Journal::new(first_look, self.call_ids)),
             committer: OnceLock::new(),
             artifacts: Artifacts::new(self.artifacts),
             pure_calls,
-            budget: Budget::new(self.thresholds, memory_limit),
+            budget: Budget::new(self.thresholds, memory_limit, bytes_min),
+            drifts: AtomicBool::new(false),
+            stack_drift_max: AtomicU64::new(self.triggers.stack_drift_bytes_max.unwrap_or(0)),
             wakeup: Wakeup::default(),
             exhaustions,
             divergence: Mutex::default(),
             holding: Holding::new(self.hold_back),
+            open_turns: OpenTurns::default(),
             live_generations,
             enabled: AtomicBool::new(enabled),
         });
+        if has_memory && !shared.budget.sees_growth() && shared.config.plan.memory_usage.is_none() {
+            let memory = memory_limit;
+            shared.ledger.emit(&Event::GrowthUnseen { memory });
+        }
         if !obstacles.is_empty() {
             let reasons = obstacles;
             shared.ledger.emit(&Event::CheckpointsRefused { reasons });
         }
         let first = match journal.as_ref().zip(head) {
-            Some((journal, head)) => journal.open(head, migrated, &shared, &blueprint)?,
+            Some((journal, head)) => journal.open(head, migrated, &shared, &blueprint, beside)?,
             None => First::new(create_first(&shared, &blueprint)?),
         };
         if let Some(base) = first.checkpoint {
             checkpoints.begin_with(base)?;
         }
-        let bytes = first.generation.memory_bytes();
+        let bytes = if shared.budget.sees_growth() {
+            first.generation.memory_bytes()
+        } else {
+            // What is used of it is reported, if anything is.
+            0
+        };
         let keeper = Keeper::new(first.kept);
         let state = State::new(blueprint, self.patience, checkpoints, keeper, bytes);
         shared.active.store(Some(Arc::new(first.generation)));

@@ -1,10 +1,12 @@
 //! What a proxy does that its callers cannot see.
 
+use std::sync::Arc;
+
 use engine_api::Val;
 
 use super::Proxy;
 use crate::journal::ResultRecord;
-use crate::{Error, Handle, args};
+use crate::{Durability, Error, Handle, Identity, MemoryJournal, Policy, SequenceNumber, args};
 use fake::Script;
 
 #[path = "../../tests/fake/mod.rs"]
@@ -144,4 +146,29 @@ fn rows_of_artifacts_go_with_the_objects_that_a_proxy_frees() {
     proxy.call("thing_free", args![kept]).unwrap();
     proxy.prepare_standby().unwrap();
     assert_eq!((rows(), proxy.debug_info().artifacts.contents), (0, 0));
+}
+
+/// Nothing else than the memory they take shows what is known of records that are gone.
+#[test]
+fn where_the_records_before_a_durable_checkpoint_were_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Script::counter();
+    let policy: Policy = fake::COUNTER_POLICY.parse().unwrap();
+    let identity = Identity::of(&script.wasm(), &policy).unwrap();
+    let store = MemoryJournal::new(identity).with_checkpoint_folder(folder.path());
+    let proxy = Proxy::builder(script.engine())
+        .module(script.wasm())
+        .policy(policy)
+        .journal(Arc::new(store), Durability::Durable)
+        .build()
+        .unwrap();
+    proxy.call("counter_new", args![]).unwrap();
+    proxy.call("counter_new", args![]).unwrap();
+    let committer = proxy.shared.committer().unwrap();
+    assert!(committer.position_of(SequenceNumber(1)).is_some());
+    assert!(proxy.checkpoint_durably().unwrap().is_some());
+    assert_eq!(committer.position_of(SequenceNumber(2)), None);
+    proxy.call("counter_new", args![]).unwrap();
+    assert!(committer.position_of(SequenceNumber(3)).is_some());
+    assert_eq!(committer.position_of(SequenceNumber(2)), None);
 }

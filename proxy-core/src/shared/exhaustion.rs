@@ -8,12 +8,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use engine_api::FuncIndex;
-use guest_calls::CallError;
 
 use super::{Ended, Failed, Shared};
+use crate::Role;
 use crate::generation::{Exhaustion, Generation, lock};
 use crate::policy::plan::ExportPlan;
-use crate::{Error, Role};
 
 /// What the exports have shown so far.
 #[derive(Debug)]
@@ -90,12 +89,8 @@ impl Shared {
             self.exhaustions.note_fruitless(plan.func);
         }
         self.taint(generation, format!("out of memory in `{}`", plan.name));
-        let mut error = self.out_of_memory(plan.name.to_string(), ended.bytes);
-        if let Error::Call(CallError::OutOfMemory { side_effects, .. }) = &mut error {
-            *side_effects = ended.side_effects;
-        }
         Some(Failed {
-            error,
+            error: self.out_of_memory(plan.name.to_string(), ended),
             retry: (!ended.side_effects).then_some("out_of_memory"),
             clean: leaked == 0,
         })

@@ -6,7 +6,7 @@ use engine_api::{MemoryType, Trap};
 use guest_calls::CallFailure;
 
 use super::{Ended, Shared};
-use crate::generation::{Failure, Generation, Kill, RecordedInstance};
+use crate::generation::{Exhaustion, Failure, Generation, Kill, RecordedInstance};
 use crate::memory::mib;
 use crate::policy::plan::ExportPlan;
 use crate::{CallError, Error};
@@ -58,7 +58,6 @@ impl Shared {
         ended: &Ended,
         failure: Failure,
     ) -> Failed {
-        let bytes = ended.bytes;
         let export = plan.name.to_string();
         let (failure, side_effects) = match failure {
             Failure::Call {
@@ -85,7 +84,7 @@ impl Shared {
                 self.taint(generation, "its allocator has nothing left".to_owned());
                 self.note_misfit(plan, generation, ended);
                 Failed {
-                    error: self.out_of_memory(export, bytes),
+                    error: self.out_of_memory(export, ended),
                     retry: (!side_effects && self.may_fit_later(generation, ended))
                         .then_some("out_of_memory"),
                     clean: true,
@@ -103,13 +102,17 @@ impl Shared {
         source: engine_api::Error,
     ) -> Failed {
         let export = plan.name.to_string();
-        let (bytes, side_effects) = (ended.bytes, ended.side_effects);
+        let side_effects = ended.side_effects;
         let trap = match source {
             engine_api::Error::Trap(trap) => trap,
             engine_api::Error::Host { .. } | engine_api::Error::HostPanicked { .. } => {
                 self.taint(generation, source.to_string());
                 let source = Box::new(source);
                 return Failed::for_good(CallError::HostFailed { export, source });
+            }
+            engine_api::Error::Exit { code } => {
+                self.taint(generation, source.to_string());
+                return Failed::for_good(CallError::Exited { export, code });
             }
             // The engine refused before anything ran.
             engine_api::Error::NoSuchExport { .. }
@@ -136,8 +139,8 @@ impl Shared {
         if out_of_memory {
             self.note_misfit(plan, generation, ended);
         }
-        let error = if out_of_memory && !side_effects {
-            self.out_of_memory(export, bytes)
+        let error = if out_of_memory {
+            self.out_of_memory(export, ended)
         } else {
             CallError::Trapped {
                 export,
@@ -209,9 +212,9 @@ impl Shared {
     /// Whether a trap is most likely a failed allocation: growth was refused before it, or the
     /// memories are so large that it may have been. Guests panic and abort alike.
     fn is_exhausted(&self, trap: Trap, ended: &Ended) -> bool {
-        let may_be = matches!(trap, Trap::Unreachable | Trap::MemoryOutOfBounds);
         let is_refused = ended.exhaustion.is_some();
-        may_be && self.can_grow() && (is_refused || self.budget.is_exhausted(ended.bytes))
+        let is_full = || self.can_grow() && self.budget.is_exhausted(ended.bytes);
+        trap.may_be_allocation() && (is_refused || is_full())
     }
 
     /// Whether some memory of the module may grow at all.
@@ -220,7 +223,13 @@ impl Shared {
         self.config.info.memories().iter().any(can_grow)
     }
 
-    pub(super) fn out_of_memory(&self, export: String, bytes: u64) -> Error {
-        CallError::out_of_memory(export, bytes, self.budget.limit()).into()
+    pub(super) fn out_of_memory(&self, export: String, ended: &Ended) -> Error {
+        let refused = ended.exhaustion.and_then(Exhaustion::refused);
+        let limit = self.budget.limit();
+        let mut error = CallError::out_of_memory(export, ended.bytes, limit, refused);
+        if let CallError::OutOfMemory { side_effects, .. } = &mut error {
+            *side_effects = ended.side_effects;
+        }
+        error.into()
     }
 }

@@ -173,13 +173,34 @@ impl SharedJournal {
     /// All entries, as they were at one moment: copied in slices, between which callers append.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         let last = self.lock().last();
-        let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(self.size.entries());
+        let mut entries = Vec::with_capacity(self.size.entries());
+        self.copy_between(SequenceNumber::ZERO, last, &mut entries);
+        entries
+    }
+
+    /// The same for those after one, up to another.
+    pub(crate) fn entries_between(
+        &self,
+        after: SequenceNumber,
+        last: SequenceNumber,
+    ) -> Vec<Arc<Entry>> {
+        let mut entries = Vec::new();
+        self.copy_between(after, last, &mut entries);
+        entries
+    }
+
+    fn copy_between(
+        &self,
+        after: SequenceNumber,
+        last: SequenceNumber,
+        entries: &mut Vec<Arc<Entry>>,
+    ) {
         loop {
-            let slice = self.lock().after(newest(&entries), SLICE);
+            let slice = self.lock().after(newest(entries).max(after), SLICE);
             let before = entries.len();
             entries.extend(slice.into_iter().filter(|entry| entry.sequence <= last));
             if entries.len() < before + SLICE {
-                return entries;
+                return;
             }
         }
     }

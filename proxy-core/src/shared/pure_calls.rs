@@ -155,7 +155,7 @@ fn size_of_args(args: &[OwnedArg]) -> usize {
     args.iter()
         .map(|arg| match arg {
             OwnedArg::Bytes(bytes) => bytes.len(),
-            OwnedArg::Text(text) => text.len(),
+            OwnedArg::Text(text) | OwnedArg::Js(text) => text.len(),
             OwnedArg::Handles(handles) => size_of_val(&**handles),
             OwnedArg::Val(_) | OwnedArg::Handle(_) => 0,
         })

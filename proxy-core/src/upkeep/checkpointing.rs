@@ -155,11 +155,7 @@ impl Upkeep {
             return false;
         };
         let tail = self.tail_took(continued.sequence);
-        let refuses = self.refuses(state, scratch.generation(), tail);
-        if refuses {
-            self.shared.journal.lock().hold_scratch(None);
-        }
-        refuses
+        self.refuses(state, scratch.generation(), tail)
     }
 
     /// The checkpoint that the next one continues, unless that one is to be made from nothing.
@@ -177,6 +173,7 @@ impl Upkeep {
         scratch: &Scratch,
         outcome: Result<(), Error>,
     ) -> Result<Checkpointed, Error> {
+        // What it still held would be kept by the compaction at the end.
         self.shared.journal.lock().hold_scratch(None);
         if let Err(error) = outcome {
             if let (Some(continued), Error::Divergence(_)) = (scratch.continued(), &error) {
@@ -256,7 +253,8 @@ impl Upkeep {
     }
 
     fn begin_aside(&self, state: &mut State) {
-        let is_free = state.swap == SwapState::Idle && state.draining.is_none();
+        let is_free =
+            state.swap == SwapState::Idle && state.draining.is_none() && self.loan.is_home();
         let is_paused = state
             .checkpoint_pause
             .is_some_and(|until| Instant::now() < until);
@@ -347,6 +345,7 @@ impl Upkeep {
             return;
         }
         let end = Instant::now() + self.options.prepare_timeout;
+        self.take_back_aside(state);
         if state.aside.is_none() && state.checkpoints.is_verification_due() {
             match self.begin_due_verification(state) {
                 Ok(begun) => state.aside = begun,

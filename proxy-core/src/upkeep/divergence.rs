@@ -97,8 +97,9 @@ impl Upkeep {
         self.discard(state);
         self.drop_aside(state);
         self.shared.compact(SequenceNumber(u64::MAX));
-        // The rest of an old generation would be one instance too many.
+        // The rest of an old generation would be one instance too many, and so would one aside.
         self.graveyard.wait();
+        self.loan.wait();
         let base = state.checkpoints.base().map(|base| &**base);
         let cut = settle_entry(&self.shared, &state.blueprint, base, divergence, kind)
             .inspect_err(|error| self.report_divergence(error))?;
@@ -184,9 +185,7 @@ fn accept(
     base: Option<&Checkpoint>,
     divergence: Divergence,
 ) -> Result<Cut, Error> {
-    let outcome = replayed(shared, blueprint, base, divergence.entry);
-    shared.journal.lock().hold_scratch(None);
-    let (recorded, replayed) = outcome?;
+    let (recorded, replayed) = replayed(shared, blueprint, base, divergence.entry)?;
     let entry = divergence.entry;
     if recorded.results == replayed.results && recorded.fingerprints == replayed.fingerprints {
         return Err(Error::NotDiverged { entry });

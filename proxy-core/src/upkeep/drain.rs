@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::graveyard::Buried;
-use super::{State, Upkeep};
+use super::{Attendant, State, Upkeep};
 use crate::SwapState;
 use crate::event::Event;
 use crate::generation::{Generation, Kill, lock};
@@ -103,19 +103,19 @@ impl Upkeep {
 
     /// Frees old generations until [`Upkeep::dismiss_reaper`] is called: what the reaper's thread
     /// does.
-    pub(crate) fn reap_forever(&self) {
-        while let Some((buried, _freeing)) = self.graveyard.next() {
+    pub(crate) fn reap_forever(&self, own: Attendant) {
+        while let Some((buried, _freeing)) = self.graveyard.next(own) {
             self.free(buried);
         }
     }
 
     /// From now on there is a thread that calls [`Upkeep::reap_forever`].
-    pub(crate) fn announce_reaper(&self) {
-        self.graveyard.attend();
+    pub(crate) fn announce_reaper(&self) -> Attendant {
+        self.graveyard.attend()
     }
 
-    pub(crate) fn dismiss_reaper(&self) {
-        self.graveyard.leave();
+    pub(crate) fn dismiss_reaper(&self, reaper: Attendant) {
+        self.graveyard.leave(reaper);
     }
 
     pub(crate) fn shutdown(&self) -> bool {
@@ -125,12 +125,14 @@ impl Upkeep {
         self.shared.wakeup.wake();
         // Calls that are held back need not wait for a preparation in progress to end.
         self.shared.holding.release();
+        self.shared.holding.look_again();
         let mut state = lock(&self.state);
         self.discard(&mut state);
         self.drop_aside(&mut state);
         active.retire();
         active.send_away();
         self.shared.holding.release();
+        self.shared.holding.look_again();
         let since = Instant::now();
         let mut left = vec![active];
         left.extend(state.draining.take().map(|draining| draining.generation));
@@ -161,6 +163,7 @@ impl Upkeep {
         state.swap = SwapState::Idle;
         self.publish(&state);
         self.graveyard.wait();
+        self.loan.wait();
         true
     }
 }

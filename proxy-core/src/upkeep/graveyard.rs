@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::attendance::{Attendance, Attendant};
 use crate::generation::{Generation, lock};
 
 /// A generation without any other reference.
@@ -35,8 +36,7 @@ impl Drop for Freeing<'_> {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Buried>,
-    /// The number of reapers.
-    attended: usize,
+    reapers: Attendance,
     /// Generations that a reaper is freeing.
     freeing: usize,
 }
@@ -45,7 +45,7 @@ impl Graveyard {
     /// Leaves a generation to the reaper, or gives it back if there is none.
     pub(super) fn add(&self, buried: Buried) -> Option<Buried> {
         let mut queue = lock(&self.queue);
-        if queue.attended == 0 {
+        if queue.reapers.is_empty() {
             return Some(buried);
         }
         queue.waiting.push_back(buried);
@@ -55,19 +55,19 @@ impl Graveyard {
     }
 
     /// A reaper comes.
-    pub(crate) fn attend(&self) {
-        lock(&self.queue).attended += 1;
+    pub(super) fn attend(&self) -> Attendant {
+        lock(&self.queue).reapers.attend()
     }
 
     /// Tells a reaper to go, after it has freed what waits.
-    pub(crate) fn leave(&self) {
-        lock(&self.queue).attended -= 1;
+    pub(super) fn leave(&self, reaper: Attendant) {
+        lock(&self.queue).reapers.leave(reaper);
         self.changed.notify_all();
     }
 
     /// For the reaper: the next generation, or `None` when it must go.
-    pub(super) fn next(&self) -> Option<(Buried, Freeing<'_>)> {
-        let is_idle = |queue: &mut Queue| queue.waiting.is_empty() && queue.attended > 0;
+    pub(super) fn next(&self, own: Attendant) -> Option<(Buried, Freeing<'_>)> {
+        let is_idle = |queue: &mut Queue| queue.waiting.is_empty() && queue.reapers.has(own);
         let mut queue = self.wait_while(is_idle);
         let buried = queue.waiting.pop_front()?;
         queue.freeing += 1;

@@ -74,6 +74,7 @@ impl Upkeep {
     fn can_fold(&self, state: &State) -> bool {
         let is_free = matches!(state.swap, SwapState::Idle | SwapState::Ready)
             && state.draining.is_none()
+            && self.loan.is_home()
             && !self.is_urgent();
         let is_paused = state
             .checkpoint_pause
@@ -92,23 +93,30 @@ impl Upkeep {
         let is_too_long = first_look_at(History::Checkpoint, self.options.history_bound)
             .doubled()
             .is_reached(size.entries(), size.bytes());
-        let (held, time) = if is_too_long {
-            let held = self.shared.journal.hold_back();
-            (Some(held), self.options.prepare_timeout)
+        let outcome = if is_too_long {
+            let _held = self.shared.journal.hold_back();
+            self.advance_fold(state, started + self.options.prepare_timeout)
+        } else if !self.loan.is_attended() {
+            // Nobody knows when the next tick will be.
+            self.advance_fold(state, started + SLICE)
+        } else if state.aside.is_none() {
+            self.step_fold(state)
         } else {
-            (None, SLICE)
+            Ok(())
         };
         // An error has been reported by an event where it arose.
-        if self.advance_fold(state, started + time).is_err() {
+        if outcome.is_err() {
             state.checkpoint_pause = Some(Instant::now() + PAUSE);
         }
-        drop(held);
         let goes_on = state.aside.is_some() || self.can_fold(state);
+        if self.loan.is_attended() {
+            self.work_aside(state);
+        }
         state.aside_took = goes_on.then(|| started.elapsed());
         true
     }
 
-    /// Goes on with a fold until `end`, or until something else is due.
+    /// Goes on with a fold until `end`, or until something else is due. With upkeep's lock.
     fn advance_fold(&self, state: &mut State, end: Instant) -> Result<(), Error> {
         while self.can_fold(state) {
             if state.aside.is_none() {
@@ -200,6 +208,7 @@ impl Upkeep {
     /// Goes on with the verification of a checkpoint, or begins it, for as long as a preparation may
     /// take. The rest is left aside.
     fn verify_now(&self, state: &mut State, checkpoint: &Arc<Checkpoint>) -> Result<(), Error> {
+        self.take_back_aside(state);
         let is_begun = matches!(&state.aside, Some(Aside::Verification(begun))
             if Arc::ptr_eq(&begun.checkpoint, checkpoint));
         if !is_begun {

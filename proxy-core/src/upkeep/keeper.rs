@@ -22,6 +22,12 @@ const GROWTH: u64 = 16 << 20;
 /// Durable checkpoints are at least so far apart, unless the records in the store grow fast.
 const REST: Duration = Duration::from_secs(1);
 
+/// Records grow fast if so many bytes were appended since the last checkpoint of a state, or this
+/// part of what that takes itself. A store keeps the records since the checkpoint before, and its
+/// file has room between them: it has several times as much.
+const FAST: u64 = 4 << 20;
+const FAST_SHARE: u64 = 16;
+
 /// Writing takes at most one part in this many of the time.
 const SHARE: u32 = 10;
 
@@ -35,6 +41,10 @@ pub(crate) struct Keeper {
     rest_until: Option<Instant>,
     /// The size of the records in the store after the last one, in bytes.
     bytes_after: u64,
+    /// The size of the last one, in bytes.
+    bytes: u64,
+    /// What had been appended when the last one was begun, in bytes.
+    appended: u64,
 }
 
 struct Written {
@@ -52,6 +62,8 @@ impl Keeper {
             writing: None,
             rest_until: None,
             bytes_after: 0,
+            bytes: 0,
+            appended: 0,
         }
     }
 
@@ -135,6 +147,7 @@ impl Upkeep {
                 committer.forget_before(written.first);
                 let keeper = &mut state.keeper;
                 keeper.bytes_after = written.bytes_after;
+                keeper.bytes = written.report.bytes;
                 let rest = written.report.duration.saturating_mul(SHARE).max(REST);
                 keeper.rest_until = Some(now + rest);
                 let report = written.report;
@@ -144,6 +157,7 @@ impl Upkeep {
             Err(error) => {
                 // What was kept before is still there, and the next fold or growth tries again.
                 state.keeper.rest_until = Some(now + PAUSE);
+                state.keeper.appended = committer.appended();
                 state.keeper.kept = SequenceNumber::ZERO;
                 let event = Event::JournalError {
                     error: format!("a durable checkpoint could not be written: {error}"),
@@ -164,8 +178,12 @@ impl Upkeep {
         committer.store().checkpoint_folder()?;
         let is_resting = state.keeper.rest_until.is_some_and(|until| now < until);
         match state.checkpoints.history() {
-            History::Checkpoint if is_resting => None,
-            History::Checkpoint => self.to_keep(state),
+            History::Checkpoint => {
+                let keeper = &state.keeper;
+                let grown = committer.appended().saturating_sub(keeper.appended);
+                let is_fast = grown >= FAST.max(keeper.bytes / FAST_SHARE);
+                (is_fast || !is_resting).then(|| self.to_keep(state))?
+            }
             History::Full => {
                 let grown = self.shared.journal.size.last() > state.keeper.kept;
                 if is_resting || !grown {
@@ -218,6 +236,7 @@ impl Upkeep {
             Ok(writing) => {
                 state.keeper.writing = Some(writing);
                 state.keeper.kept = sequence;
+                state.keeper.appended = committer.appended();
             }
             Err(error) => {
                 state.keeper.rest_until = Some(Instant::now() + PAUSE);

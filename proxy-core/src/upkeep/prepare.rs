@@ -7,12 +7,13 @@ use engine_api::{Engine, EngineId, Module};
 
 use super::replay::{BATCH, Entries, Noted, Replay, apply};
 use super::state_digest::{DigestTrust, StateSaid};
-use super::{State, Upkeep, bytes_of};
+use super::{State, Upkeep};
 use crate::checkpoint::Checkpoint;
 use crate::compile::compile_within;
+use crate::degradation::Worthwhile;
 use crate::event::Event;
 use crate::generation::{Blueprint, Generation, lock};
-use crate::memory::{mib, worthwhile};
+use crate::memory::{bytes_of, mib, worthwhile};
 use crate::state::Step;
 use crate::{Entry, Error, Prepared, Reason, ReplayReport, SequenceNumber, Source, SwapState};
 
@@ -24,6 +25,8 @@ pub(super) struct Standby {
     /// The blueprint of it and of later ones. It is another engine's if the module moves there.
     pub(super) blueprint: Blueprint,
     pub(super) source: Source,
+    /// Why it was made.
+    pub(super) reason: Reason,
     /// Whether it cannot be captured: something other than entries ran on it, or its history was
     /// dropped.
     pub(super) is_touched: bool,
@@ -227,6 +230,7 @@ impl Upkeep {
             outcome = self.replay(state, &blueprint, base.as_ref(), reason, started);
         }
         if reason != Reason::Emergency
+            && !reason.helps_at_any_size()
             && let Ok((generation, ..)) = &outcome
             && let Err(error) = self.check_budget(state, generation, now)
         {
@@ -241,6 +245,10 @@ impl Upkeep {
                 if self.shared.config.plan.state_digest.is_none() {
                     state.degradation.succeeded();
                 }
+                if reason == Reason::Emergency {
+                    // Calls wait, so it is taken as it is. What it cannot give back is told.
+                    let _ = self.check_budget(state, &generation, now);
+                }
                 *lock(&self.shared.divergence) = None;
                 let prepared = Prepared {
                     generation: generation.number,
@@ -254,6 +262,7 @@ impl Upkeep {
                     prepare: duration,
                     blueprint,
                     source,
+                    reason,
                     is_touched: self.shared.config.plan.memory_usage.is_some(),
                 });
                 let event = Event::StandbyPrepareComplete(prepared);
@@ -262,8 +271,10 @@ impl Upkeep {
                 Ok(prepared)
             }
             Err(error) => {
-                self.discard(state);
-                Err(self.preparation_failed(state, now, error))
+                self.discard_quietly(state);
+                let error = self.preparation_failed(state, now, error);
+                self.look_anew(state, now);
+                Err(error)
             }
         }
     }
@@ -448,18 +459,30 @@ impl Upkeep {
             .plan
             .memory_usage
             .and_then(|func| self.shared.ask(generation, func));
-        let bytes = generation.memory_bytes().max(reported.map_or(0, bytes_of));
+        let reported = reported.map_or(0, bytes_of);
+        let (bytes, threshold) = if self.shared.budget.sees_growth() {
+            (generation.memory_bytes().max(reported), threshold)
+        } else {
+            (reported, self.shared.budget.warn_share())
+        };
         if bytes < threshold || self.gives_back(state, bytes) {
             return Ok(());
         }
         let objects = generation.live_objects();
         let (state_mib, threshold_mib) = (mib(bytes), mib(threshold));
-        let worthwhile = worthwhile(bytes, self.shared.budget.limit());
+        let active = self.shared.active.load();
+        let pure_growth = active.as_ref().map_or(0, |one| one.watch.pure_growth());
+        let worthwhile = worthwhile(bytes, self.shared.budget.limit()).map(|size| Worthwhile {
+            size,
+            state: bytes,
+            pure_growth,
+        });
         let exceeded = (state_mib, threshold_mib, objects.clone());
         state.degradation.budget_exceeded(now, exceeded, worthwhile);
         self.shared.ledger.emit(&Event::StateExceedsBudget {
             state: bytes,
             threshold,
+            objects: objects.clone(),
         });
         Err(Error::StateExceedsBudget {
             state_mib,

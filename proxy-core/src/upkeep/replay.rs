@@ -62,6 +62,16 @@ pub(super) struct Replay {
     pub(super) applied: SequenceNumber,
     /// How many entries were applied.
     pub(super) count: usize,
+    _hold: Option<ScratchHold>,
+}
+
+/// Lets go of what the journal keeps for an instance aside when that is gone, however it went.
+struct ScratchHold(Arc<Shared>);
+
+impl Drop for ScratchHold {
+    fn drop(&mut self) {
+        self.0.journal.lock().hold_scratch(None);
+    }
 }
 
 impl Replay {
@@ -88,6 +98,7 @@ impl Replay {
             generation,
             applied,
             count: 0,
+            _hold: (noted == Noted::AsScratch).then(|| ScratchHold(Arc::clone(shared))),
         })
     }
 
@@ -217,21 +228,30 @@ pub(super) fn apply(
 /// deterministic as any: its memory is laid out otherwise, because entries about freed objects are
 /// left out.
 fn explained(shared: &Shared, generation: &Generation, error: Error) -> Error {
+    let Error::Divergence(divergence) = error else {
+        return error;
+    };
     let bytes = generation.memory_bytes();
-    match error {
-        Error::Divergence(divergence)
-            if divergence.what == DivergenceKind::Outcome
-                && generation.ended_in_allocation()
-                && shared.budget.is_exhausted(bytes) =>
-        {
-            Error::StandbyOutOfMemory {
-                entry: divergence.entry,
-                export: divergence.export,
-                used_mib: mib(bytes),
-                limit_mib: mib(shared.budget.limit()),
-            }
+    let refused = generation.refused_in_replay();
+    let is_out_of_memory = match divergence.what {
+        DivergenceKind::Outcome => {
+            let is_full = refused.is_some() || shared.budget.is_exhausted(bytes);
+            is_full && generation.ended_in_allocation()
         }
-        error => error,
+        // The guest went on and says so.
+        DivergenceKind::Results => refused.is_some(),
+        _ => false,
+    };
+    if !is_out_of_memory {
+        return Error::Divergence(divergence);
+    }
+    let asked = refused.filter(|refused| *refused > bytes && *refused != u64::MAX);
+    Error::StandbyOutOfMemory {
+        entry: divergence.entry,
+        export: divergence.export,
+        asked_mib: asked.map(|refused| mib(refused - bytes)),
+        used_mib: mib(bytes),
+        limit_mib: mib(shared.budget.limit()),
     }
 }
 

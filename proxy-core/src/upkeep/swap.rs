@@ -1,7 +1,7 @@
 //! The swap: hold back journaled calls, apply the rest, store one pointer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::drain::Draining;
@@ -12,6 +12,7 @@ use crate::data_plane::Pinned;
 use crate::event::Event;
 use crate::generation::Generation;
 use crate::hooks::{HookError, SwapContext};
+use crate::open_turns::BetweenTurns;
 use crate::reentrancy::Entered;
 use crate::state::Step;
 use crate::turns::SwapTurn;
@@ -19,17 +20,68 @@ use crate::{Error, Reason, SwapState, Swapped};
 
 impl Upkeep {
     pub(crate) fn swap_manually(&self) -> Result<Swapped, Error> {
-        let mut state = self.by_hand()?;
+        self.promote_between_turns(self.by_hand()?, Reason::Manual)
+    }
+
+    /// Swaps when no turn is open, which it waits for with nothing locked, for a bounded time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TurnsOpen`], and the standby waits; [`Error::NoStandby`]; those of a swap.
+    pub(super) fn promote_between_turns<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        reason: Reason,
+    ) -> Result<Swapped, Error> {
         if state.standby.is_none() {
             return Err(Error::NoStandby);
         }
-        let swapped = self.promote(&mut state, Reason::Manual);
+        let open_turns = &self.shared.open_turns;
+        let between = if let Some(between) = open_turns.close(false) {
+            between
+        } else {
+            drop(state);
+            let between = open_turns.close_within(self.shared.holding.bound());
+            let between = between.ok_or_else(|| {
+                let turns = open_turns.count();
+                Error::TurnsOpen { turns }
+            })?;
+            state = self.by_hand()?;
+            between
+        };
+        let swapped = self.promote(&mut state, reason, &mut Some(between));
         self.publish(&state);
+        drop(state);
         swapped
     }
 
+    /// Swaps if no turn is open. Otherwise the swap is due, and the end of the last turn wakes the
+    /// supervisor.
+    pub(super) fn promote_or_wait(&self, state: &mut State, reason: Reason) {
+        // Turns do not wait for what can be done before: the tail, and a compaction. An error has
+        // been reported by an event where it arose.
+        if self.catch_up(state).is_err() {
+            return;
+        }
+        let is_supervised = self.shared.wakeup.is_supervised();
+        let Some(between) = self.shared.open_turns.close(is_supervised) else {
+            // No swap is near: a turn may last.
+            self.shared.let_calls_go();
+            return;
+        };
+        // An error has been reported by an event where it arose.
+        let _ = self.promote(state, reason, &mut Some(between));
+    }
+
     /// Makes the standby active. On failure the standby is gone and the active generation goes on.
-    pub(super) fn promote(&self, state: &mut State, reason: Reason) -> Result<Swapped, Error> {
+    /// Turns that it held back begin once the pointer is stored: what comes after that is no
+    /// concern of theirs, and may take longer than the swap.
+    pub(super) fn promote(
+        &self,
+        state: &mut State,
+        reason: Reason,
+        between: &mut Option<BetweenTurns<'_>>,
+    ) -> Result<Swapped, Error> {
         let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
         let Some(standby) = &state.standby else {
             return Err(Error::NoStandby);
@@ -57,7 +109,7 @@ impl Upkeep {
         });
         let outcome = self.before_swap(state, &context).and_then(|()| {
             self.catch_up(state)?;
-            self.exchange(state, &context)
+            self.exchange(state, &context, between)
         });
         match &outcome {
             Ok(_) => self.after_swap(state, &context),
@@ -67,7 +119,7 @@ impl Upkeep {
                 self.settling(state, |state| {
                     self.prepare_from(state, blueprint.clone(), reason, Instant::now())
                 })?;
-                return self.promote(state, reason);
+                return self.promote(state, reason, between);
             }
             Err(error) => {
                 self.discard(state);
@@ -108,7 +160,12 @@ impl Upkeep {
     }
 
     /// The pause: from taking the turn to storing the pointer.
-    fn exchange(&self, state: &mut State, context: &SwapContext) -> Result<Swapped, Error> {
+    fn exchange(
+        &self,
+        state: &mut State,
+        context: &SwapContext,
+        between: &mut Option<BetweenTurns<'_>>,
+    ) -> Result<Swapped, Error> {
         let Some(Standby {
             generation,
             prepare,
@@ -127,8 +184,8 @@ impl Upkeep {
             });
         }
         state.step(Step::Swap);
-        // Before the pause, which must not be longer because the journal is.
-        generation.forget_history();
+        // Nobody waits while it is dropped, which takes as long as the journal is.
+        let history = generation.take_history();
         let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
         // A lane comes before the turn. While this thread has both, nothing changes the state.
         let mut inside = self.hold_active(state.digest_trust, &active, context.reason);
@@ -161,6 +218,8 @@ impl Upkeep {
         drop(inside);
         drop(active);
         let pause = started.elapsed();
+        drop(between.take());
+        drop(history);
         old.send_away();
         state.step(Step::Promoted);
         state.blueprint = blueprint;
@@ -209,21 +268,30 @@ impl Upkeep {
         }
         state.checkpoints.settle();
         self.hold_journal(state);
-        let is_new = self.learn_working_set(state, &old);
+        let now = Instant::now();
+        let is_new = match swapped.reason {
+            // It was not its growth that ended it.
+            Reason::Calls | Reason::Age | Reason::Idle | Reason::Asked | Reason::Stack => false,
+            _ => self.learn_working_set(state, &old),
+        };
+        self.learn_trigger(state, swapped.reason, &old, now);
         state.memory.growth.rebase();
-        state.memory.baseline = swapped.memory_after;
-        state.memory.reported = 0;
+        let sees_growth = self.shared.budget.sees_growth();
+        state
+            .memory
+            .begin(if sees_growth { swapped.memory_after } else { 0 }, now);
         self.shared.budget.settle_at(state.memory.settled(), is_new);
         state.draining = Some(Draining {
             generation: old,
             since: Instant::now(),
         });
-        self.watch_new(state);
-        if self.shared.wakeup.is_supervised() {
-            self.shared.holding.look_again();
-        } else {
+        self.look_anew(state, Instant::now());
+        if !self.shared.wakeup.is_supervised() {
             self.shared.holding.release();
         }
+        self.shared.holding.look_again();
+        // If it was an emergency, turns may be open.
+        self.shared.open_turns.not_due();
         self.publish(state);
         self.shared.ledger.emit(&Event::SwapComplete(swapped));
     }

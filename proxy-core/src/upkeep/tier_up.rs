@@ -45,16 +45,21 @@ impl Upkeep {
         if state.draining.is_some() {
             return Err(Error::StillDraining);
         }
-        let blueprint = Blueprint {
-            engine,
-            module: Arc::clone(module),
-            ..state.blueprint.clone()
-        };
-        self.discard(&mut state);
-        let outcome = self
-            .prepare_from(&mut state, blueprint, Reason::TierUp, Instant::now())
-            .and_then(|_| self.promote(&mut state, Reason::TierUp));
-        self.publish(&state);
-        outcome
+        // The one of the attempt before may still wait for turns to end.
+        let is_ready = state.standby.as_ref().is_some_and(|standby| {
+            standby.reason == Reason::TierUp && standby.blueprint.engine == engine
+        });
+        if !is_ready {
+            let blueprint = Blueprint {
+                engine,
+                module: Arc::clone(module),
+                ..state.blueprint.clone()
+            };
+            self.discard(&mut state);
+            let prepared = self.prepare_from(&mut state, blueprint, Reason::TierUp, Instant::now());
+            self.publish(&state);
+            prepared?;
+        }
+        self.promote_between_turns(state, Reason::TierUp)
     }
 }

@@ -277,6 +277,10 @@ impl Caller for FakeInstance {
         &self.info
     }
 
+    fn may_go_on(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn call(&mut self, func: FuncIndex, args: &[Val], results: &mut [Val]) -> Result<(), Error> {
         self.info.check_call(func, args, results)?;
         let behaviour = self.behaviours[func.0 as usize].clone();
@@ -410,6 +414,10 @@ impl Instance for FakeInstance {
 
     fn memory_bytes(&self) -> u64 {
         self.memory.len() as u64
+    }
+
+    fn watched_global(&mut self, global: GlobalIndex) -> Result<Val, Error> {
+        self.global(global)
     }
 
     fn growth_refused(&mut self) -> Option<u64> {

@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_api::{
-    Capabilities, Engine, EngineId, Error, Extern, Imports, Instance, Limits, MemoryType, Module,
-    ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot, Val,
+    Capabilities, Engine, EngineId, Error, Extern, GlobalIndex, Imports, Instance, Limits,
+    MemoryType, Module, ModuleInfo, PAGE_BYTES, Precompiled, SharedMemory, Snapshot, Val,
 };
 use guest_calls::{Bare, Policy};
 
@@ -341,6 +341,12 @@ args = ["handle:counter"]
 results = ["pointer"]
 
 [[export]]
+match = "snapshot_free"
+role = "pure"
+args = ["pointer"]
+consumes = [0]
+
+[[export]]
 match = "snapshot_*"
 role = "pure"
 args = ["pointer"]
@@ -476,6 +482,10 @@ impl Module for FakeModule {
 
     fn replays_alike(&self) -> bool {
         self.engine.script.replays_alike
+    }
+
+    fn stack_pointer(&self, wasm: &[u8]) -> Result<Option<GlobalIndex>, Error> {
+        module_bytes::stack_pointer(wasm)
     }
 
     fn obstacles(&self, wasm: &[u8]) -> Result<Vec<String>, Error> {

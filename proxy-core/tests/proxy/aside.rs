@@ -1,15 +1,16 @@
 //! Work on checkpoints beside swaps: verifications that take long, and what becomes of them.
 
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_api::{Error as EngineError, Val};
 use proxy_core::{
-    CheckpointPolicy, Event, History, Proxy, Reason, SequenceNumber, Source, Supervisor, SwapState,
-    args,
+    CheckpointPolicy, Event, Handle, History, Proxy, Reason, SequenceNumber, Source, Supervisor,
+    SwapState, args,
 };
 
-use super::world::{World, instance_number, leak_pages, swap, until};
+use super::world::{World, counter, instance_number, leak_pages, swap, until};
 use crate::fake::FakeEngine;
 
 /// One checkpoint, compared after its first use.
@@ -281,4 +282,216 @@ fn a_module_that_does_not_replay_alike_is_verified_by_results_and_fingerprints()
         assert_eq!(world.events.count("checkpoint-rejected"), rejected);
         assert_eq!(engine.probe().live(), 1);
     }
+}
+
+/// Where `build` waits, in every instance, while it is closed.
+#[derive(Default)]
+struct Barrier {
+    /// Whether it is closed, and how many calls wait at it.
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Barrier {
+    fn pass(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.1 += 1;
+        self.changed.notify_all();
+        state = self
+            .changed
+            .wait_while(state, |(closed, _)| *closed)
+            .unwrap();
+        state.1 -= 1;
+    }
+
+    fn close(&self) {
+        self.state.lock().unwrap().0 = true;
+    }
+
+    fn open(&self) {
+        self.state.lock().unwrap().0 = false;
+        self.changed.notify_all();
+    }
+
+    fn wait_for_a_call(&self) {
+        let state = self.state.lock().unwrap();
+        drop(
+            self.changed
+                .wait_while(state, |(_, waiting)| *waiting == 0)
+                .unwrap(),
+        );
+    }
+}
+
+/// A proxy in its second generation, whose checkpoint has the first of two `build`. After that,
+/// so many counters were made.
+fn behind(world: &World, counters: usize) -> (Proxy, FakeEngine, Vec<Handle>) {
+    let engine = world.script.engine();
+    let policy = CheckpointPolicy {
+        verify_every: 0,
+        ..CHAINED
+    };
+    let proxy = world.builder(&engine).checkpoints(policy).build().unwrap();
+    proxy.call("build", args![]).unwrap();
+    swap(&proxy);
+    proxy.call("build", args![]).unwrap();
+    let made = (0..counters).map(|_| counter(&proxy)).collect();
+    world.events.clear();
+    (proxy, engine, made)
+}
+
+#[test]
+fn a_panic_aside_ends_the_verification_and_nothing_else() {
+    let world = slow(|number| {
+        assert_ne!(number, 4, "the instance that verifies");
+        0
+    });
+    let (proxy, engine) = due(&world, ONCE);
+    let supervisor = Supervisor::start(&proxy, Duration::from_millis(1)).unwrap();
+    until("it is told", || world.events.count("checkpoint-error") == 1);
+    until("its instance is gone", || engine.probe().live() == 1);
+    swap(&proxy);
+    assert_eq!(world.events.count("checkpoint-verified"), 0);
+    drop(supervisor);
+}
+
+#[test]
+fn the_journal_keeps_nothing_for_an_instance_aside_that_panicked() {
+    let world = slow(|number| {
+        assert_ne!(number, 3, "the instance for the next checkpoint");
+        0
+    });
+    let (proxy, engine, made) = behind(&world, 1);
+    tick_until(&proxy, &world, "checkpoint-error");
+    assert_eq!(engine.probe().live(), 1);
+    proxy.call("counter_free", args![made[0]]).unwrap();
+    assert_eq!(proxy.compact().unwrap().entries, 2, "the calls of `build`");
+}
+
+#[test]
+fn what_an_instance_aside_has_begun_with_is_freed_in_it_whatever_is_compacted() {
+    let barrier = Arc::new(Barrier::default());
+    let world = slow({
+        let barrier = Arc::clone(&barrier);
+        move |_| {
+            barrier.pass();
+            0
+        }
+    });
+    let (proxy, engine, made) = behind(&world, 9);
+    barrier.close();
+    let supervisor = Supervisor::start(&proxy, Duration::from_millis(1)).unwrap();
+    barrier.wait_for_a_call();
+    for counter in made {
+        proxy.call("counter_free", args![counter]).unwrap();
+    }
+    let compacted = proxy.compact();
+    barrier.open();
+    // It was at the first of its entries, has all up to the last, and needs what frees them.
+    assert_eq!(compacted.unwrap().entries, 2 + 9 + 9);
+    until("the checkpoint is taken", || {
+        let newest = proxy.debug_info().checkpoint.expect("there is one");
+        newest.sequence >= SequenceNumber(2 + 9)
+    });
+    until("its instance is gone", || engine.probe().live() == 1);
+    drop(supervisor);
+    swap(&proxy);
+    assert_eq!(proxy.debug_info().divergences, 0);
+    assert_eq!(proxy.debug_info().objects, 0);
+}
+
+#[test]
+fn what_a_supervisor_leaves_aside_is_finished_by_hand() {
+    for delay in 0..8 {
+        let world = slow(|_| 0);
+        let (proxy, engine) = due(&world, ONCE);
+        let supervisor = Supervisor::start(&proxy, Duration::from_millis(1)).unwrap();
+        until("it is begun", || engine.probe().live() == 2);
+        thread::sleep(Duration::from_millis(5 * delay));
+        drop(supervisor);
+        let _ = proxy.prepare_standby().unwrap();
+        assert_eq!(world.events.count("checkpoint-verified"), 1);
+    }
+}
+
+/// A supervised proxy whose verification has met a closed barrier in the middle of an entry.
+fn stuck_aside() -> (World, Proxy, FakeEngine, Supervisor, Arc<Barrier>) {
+    let barrier = Arc::new(Barrier::default());
+    let world = slow({
+        let barrier = Arc::clone(&barrier);
+        move |_| {
+            barrier.pass();
+            0
+        }
+    });
+    let (proxy, engine) = due(&world, ONCE);
+    barrier.close();
+    let supervisor = Supervisor::start(&proxy, Duration::from_millis(1)).unwrap();
+    barrier.wait_for_a_call();
+    (world, proxy, engine, supervisor, barrier)
+}
+
+#[test]
+fn a_preparation_and_a_swap_do_not_wait_for_the_end_of_one_entry_aside() {
+    let (world, proxy, engine, _supervisor, barrier) = stuck_aside();
+    for _ in 0..3 {
+        until("a standby is prepared", || proxy.prepare_standby().is_ok());
+        proxy.swap().unwrap();
+    }
+    // The supervisor swaps too.
+    let generation = proxy.debug_info().generation;
+    leak_pages(&proxy, 23);
+    until("a standby is prepared", || {
+        proxy.debug_info().state == SwapState::Ready
+    });
+    leak_pages(&proxy, 6);
+    until("it is swapped in", || {
+        proxy.debug_info().generation == generation + 1
+    });
+    assert_eq!(world.events.count("checkpoint-verified"), 0);
+    barrier.open();
+    until("the checkpoint is verified", || {
+        world.events.count("checkpoint-verified") == 1
+    });
+    assert_eq!(proxy.debug_info().emergencies, 0);
+    assert!(engine.probe().peak() <= 4);
+}
+
+#[test]
+fn a_shutdown_gives_back_what_a_thread_has_aside() {
+    let (_world, proxy, engine, supervisor, barrier) = stuck_aside();
+    let ended = thread::spawn({
+        let proxy = proxy.clone();
+        move || proxy.shutdown()
+    });
+    until("nothing is active", || {
+        proxy.call("leak", args![0]).is_err()
+    });
+    assert!(!ended.is_finished());
+    barrier.open();
+    assert!(ended.join().unwrap());
+    drop(supervisor);
+    assert_eq!(engine.probe().live(), 0);
+}
+
+#[test]
+fn what_is_recalled_from_a_thread_is_begun_anew_when_it_is_gone() {
+    let (world, proxy, engine, _supervisor, barrier) = stuck_aside();
+    proxy.set_enabled(false);
+    // At the next tick nobody wants it any more, and its thread does not know yet.
+    let checks = world.events.count("memory-check");
+    until("upkeep has looked", || {
+        world.events.count("memory-check") > checks + 1
+    });
+    proxy.set_enabled(true);
+    let checks = world.events.count("memory-check");
+    until("upkeep has looked", || {
+        world.events.count("memory-check") > checks + 1
+    });
+    assert_eq!(engine.probe().live(), 2);
+    barrier.open();
+    until("the checkpoint is verified", || {
+        world.events.count("checkpoint-verified") == 1
+    });
+    assert_eq!(proxy.debug_info().checkpoints_rejected, 0);
 }

@@ -198,9 +198,16 @@ fn a_standby_that_runs_out_of_memory_is_discarded() {
     let one = counter(&proxy);
     add(&proxy, one, 7);
     proxy.call("greedy", args![]).unwrap();
-    let divergence = diverges(&proxy);
-    assert_eq!(divergence.what, DivergenceKind::Outcome);
-    the_active_goes_on(&world, &proxy, &engine, one);
+    let error = proxy.prepare_standby().unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::StandbyOutOfMemory { .. }), "{text}");
+    assert!(
+        text.contains(": 1.25 MiB more were asked for at 0.1 of 1.0 MiB"),
+        "{text}"
+    );
+    assert_eq!((engine.probe().live(), value(&proxy, one)), (1, 7));
+    let info = proxy.debug_info();
+    assert_eq!((info.divergences, info.failures), (0, 1));
     assert!(proxy.memory_bytes() < 16 * PAGE_BYTES);
 }
 

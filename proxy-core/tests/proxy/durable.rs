@@ -147,6 +147,26 @@ fn calls_that_find_the_disk_full_are_undone_and_refused_until_there_is_room() {
 }
 
 #[test]
+fn a_turn_is_lost_whose_raw_calls_may_have_seen_an_undone_call() {
+    let world = World::new();
+    let store = journal(&world);
+    let proxy = open(&world, &store);
+    let one = counter(&proxy);
+    let mut turn = proxy.turn().unwrap();
+    let copy = turn.call("snapshot", args![one]).unwrap();
+    let copy = copy.pointer().unwrap();
+    store.inject(Fault::Full);
+    turn.call("counter_add", args![one, 100]).unwrap_err();
+    let error = turn.call("snapshot_value", args![copy]).unwrap_err();
+    assert!(
+        matches!(&error, Error::TurnLost { reason } if reason.contains("undone")),
+        "{error}"
+    );
+    let value = turn.call("counter_value", args![one]).unwrap();
+    assert_eq!(value.i32().unwrap(), 0);
+}
+
+#[test]
 fn an_object_that_an_undone_call_freed_is_alive() {
     let world = World::new();
     let store = journal(&world);
@@ -579,6 +599,34 @@ fn a_checkpoint_that_diverges_is_passed_over() {
     assert_eq!(last.as_slice()[1], Value::Val(Val::from(2_i64)));
     let next = proxy.call("chain_step", args![3_i64]).unwrap();
     assert_eq!(next.as_slice()[1], Value::Val(Val::from(3_i64)));
+}
+
+#[test]
+fn records_that_grow_fast_are_not_kept_until_a_second_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().checkpointed().func(
+        "put",
+        "(param i32 i32)",
+        "role = \"mutate\"\nargs = [\"bytes\"]",
+        |_, _| Ok(vec![]),
+    );
+    let store = journal_in(&world, folder.path());
+    let proxy = folding(&world, &store).unwrap();
+    let (start, bytes) = (Instant::now(), vec![0; 1 << 20]);
+    for _ in 0..6 {
+        for _ in 0..32 {
+            proxy.call("put", args![&bytes[..]]).unwrap();
+        }
+        until("one is written", || {
+            // To upkeep it is the same moment.
+            proxy.tick(start);
+            world.events.count("checkpoint-durable") > 0
+        });
+        world.events.clear();
+    }
+    // Of 192 MiB, what came after the checkpoint before the newest.
+    let kept = store.bytes().unwrap();
+    assert!(kept <= 80 << 20, "{kept}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn it_can_be_switched_off() {
     let gate = Gate::closed();
     let (world, proxy, _) = near(World::new(), &gate, Duration::ZERO);
     proxy.call("leak", args![0]).unwrap();
-    assert_eq!(waits(&world), []);
+    assert_eq!(waits(&world), [false; 0]);
     gate.open();
     until("it is swapped in", || proxy.debug_info().swaps == 1);
 }

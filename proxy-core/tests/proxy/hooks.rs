@@ -223,6 +223,7 @@ fn a_hook_cannot_wait_for_itself() {
             let proxy = slot.lock().expect("no panic").clone().expect("it is set");
             assert!(matches!(proxy.prepare_standby(), Err(Error::Reentrant)));
             assert!(matches!(proxy.swap(), Err(Error::Reentrant)));
+            assert!(matches!(proxy.turn(), Err(Error::Reentrant)));
             proxy.tick(std::time::Instant::now());
             let call = proxy.call("counter_new", args![]);
             let is_emergency = context.reason == Reason::Emergency;
@@ -272,4 +273,37 @@ fn a_slow_hook_delays_nobody_but_the_swap() {
     swapping.join().unwrap().unwrap();
     assert_eq!(value(&proxy, one), 3);
     until_live(&proxy, &engine, 1);
+}
+
+/// A hook that makes a turn after each swap, on another thread.
+#[derive(Default)]
+struct TurnAfter {
+    proxy: Mutex<Option<Proxy>>,
+    generations: Mutex<Vec<u64>>,
+}
+
+#[async_trait]
+impl SwapHooks for TurnAfter {
+    async fn after_swap(&self, _: &SwapContext) {
+        let proxy = self.proxy.lock().expect("no panic").clone();
+        let turn = || proxy.map(|proxy| proxy.turn().expect("it serves").generation());
+        let generation = thread::scope(|scope| scope.spawn(turn).join().expect("no panic"));
+        self.generations
+            .lock()
+            .expect("no panic")
+            .extend(generation);
+    }
+}
+
+#[test]
+fn turns_do_not_wait_for_what_comes_after_a_swap() {
+    let hook = Arc::new(TurnAfter::default());
+    let world = World::new();
+    let engine = world.script.engine();
+    let builder = world.builder(&engine).drain_timeout(Duration::MAX);
+    let proxy = builder.hooks(Arc::clone(&hook) as _).build().unwrap();
+    *hook.proxy.lock().unwrap() = Some(proxy.clone());
+    within("the swap", PATIENCE, move || swap(&proxy));
+    assert_eq!(*hook.generations.lock().unwrap(), [2]);
+    *hook.proxy.lock().unwrap() = None;
 }

@@ -114,7 +114,8 @@ fn a_state_that_fills_all_of_the_memory_costs_few_attempts() {
     let start = Instant::now();
     for page in 0..99 {
         hold(&proxy, 1);
-        proxy.tick(start + Duration::from_millis(page));
+        // So slow that however long a preparation takes here, none is early for it.
+        proxy.tick(start + Duration::from_secs(page));
     }
     let error = proxy.call("hold", args![1]).unwrap_err();
     assert!(matches!(error, Error::Call(_)), "{error}");

@@ -136,7 +136,19 @@ fn metrics_have_the_documented_names_and_the_proxys_label() {
         DebugValue::Histogram(samples) => samples.len(),
         other => panic!("{name}: {other:?}"),
     };
-    assert_eq!(counter("wasm_proxy_swaps_total"), 2);
+    let swaps = snapshot
+        .iter()
+        .filter(|(key, ..)| key.key().name() == "wasm_proxy_swaps_total");
+    let swaps: BTreeSet<_> = swaps
+        .map(|(key, _, _, value)| {
+            let mut labels = key.key().labels();
+            let reason = labels.find(|label| label.key() == "reason");
+            let reason = reason.expect("each swap has a reason").value();
+            assert_eq!(*value, DebugValue::Counter(1), "{reason}");
+            reason
+        })
+        .collect();
+    assert_eq!(swaps, BTreeSet::from(["emergency", "manual"]));
     assert_eq!(counter("wasm_proxy_emergency_swaps_total"), 1);
     assert_eq!(counter("wasm_proxy_retries_total"), 1);
     assert_eq!(counter("wasm_proxy_prepare_failures_total"), 0);

@@ -180,6 +180,52 @@ fn a_call_whose_host_functions_have_no_effect_is_repeated() {
 }
 
 #[test]
+fn a_host_function_says_itself_that_it_may_run_twice_and_a_policy_overrides_it() {
+    let (world, rung) = ringing("mutate");
+    let (proxy, _) = world.repeatable("ring").build();
+    let one = counter(&proxy);
+    proxy.call("ring_and_die", args![one]).unwrap();
+    assert_eq!(rung.load(Ordering::SeqCst), 2);
+
+    let (world, rung) = ringing("mutate");
+    let external = "\n[[import]]\nmatch = \"env.ring\"\neffect = \"external\"\n";
+    let (proxy, _) = world.repeatable("ring").policy(external).build();
+    let one = counter(&proxy);
+    proxy.call("ring_and_die", args![one]).unwrap_err();
+    assert_eq!(rung.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_guest_that_exits_is_not_called_again_and_its_state_is_made_again() {
+    for role in ["mutate", "pure"] {
+        let world = World::new()
+            .import("exit", ("", FuncType::default()), |_, _, _| {
+                Err(EngineError::Exit { code: 3 })
+            })
+            .repeatable("exit")
+            .func(
+                "leave",
+                "(param i32)",
+                &format!("role = \"{role}\"\nargs = [\"handle\"]"),
+                |guest, args| {
+                    *guest.object(&args[0])? += 1;
+                    guest.host("env", "exit", &[])
+                },
+            );
+        let (proxy, _) = world.build();
+        let one = counter(&proxy);
+        let error = proxy.call("leave", args![one]).unwrap_err();
+        assert!(
+            matches!(&error, Error::Call(CallError::Exited { export, code: 3 }) if export == "leave"),
+            "{role}: {error}"
+        );
+        assert_eq!(value(&proxy, one), 0, "{role}");
+        let info = proxy.debug_info();
+        assert_eq!((info.retries, info.emergencies), (0, 1), "{role}");
+    }
+}
+
+#[test]
 fn a_side_effect_of_an_earlier_call_does_not_count() {
     let (world, _) = ringing("mutate");
     let (proxy, _) = world

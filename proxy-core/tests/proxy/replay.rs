@@ -219,7 +219,7 @@ fn bytes_and_text_go_in_and_come_out() {
         };
         assert_eq!(bytes(blob), [1, 2, 3, 4]);
         assert_eq!(bytes(taken), [7; 300]);
-        assert_eq!(bytes(empty), []);
+        assert_eq!(bytes(empty), [0; 0]);
         let look = proxy.call("text_look", args![text]).unwrap();
         assert_eq!(look.text().unwrap(), "Grüße, 世界");
         swap(&proxy);

@@ -50,6 +50,27 @@ fn growth_wakes_it_before_memory_runs_out() {
 }
 
 #[test]
+fn another_may_take_its_place() {
+    let world = World::new().leaking().pages(32);
+    let (proxy, engine) = world.build();
+    let first = Supervisor::start(&proxy, NEVER).unwrap();
+    let second = Supervisor::start(&proxy, NEVER).unwrap();
+    within("the first ends", PATIENCE, move || drop(first));
+    for swaps in 1..3 {
+        leak_pages(&proxy, 24);
+        until("a standby is prepared", || {
+            proxy.debug_info().state == SwapState::Ready
+        });
+        leak_pages(&proxy, 4);
+        until("it is swapped in", || proxy.debug_info().swaps == swaps);
+        until("the old generation is freed", || engine.probe().live() == 1);
+    }
+    let third = Supervisor::start(&proxy, NEVER).unwrap();
+    within("the third ends", PATIENCE, move || drop(third));
+    within("the second ends", PATIENCE, move || drop(second));
+}
+
+#[test]
 fn it_looks_at_least_once_per_interval() {
     let world = World::new();
     let (proxy, _) = world.build();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use engine_api::{Error as EngineError, Imports, Limits, PAGE_BYTES, Trap, Val};
+use engine_api::{Error as EngineError, Extern, Imports, Limits, PAGE_BYTES, Trap, Val};
 use proxy_core::{Builder, CheckpointPolicy, Event, Handle, History, Proxy, args};
 
 use crate::fake::{COUNTER_POLICY, FakeEngine, FakeInstance, Gate, Script, number};
@@ -89,6 +89,16 @@ impl World {
     pub(crate) fn effect_none(self, name: &str) -> Self {
         let entry = format!("\n[[import]]\nmatch = \"env.{name}\"\neffect = \"none\"\n");
         self.policy(&entry)
+    }
+
+    /// Has the host function itself say that it may run twice.
+    pub(crate) fn repeatable(mut self, name: &str) -> Self {
+        let Some(Extern::Func(function)) = self.imports.get("env", name).cloned() else {
+            panic!("no host function `{name}`");
+        };
+        let function = Extern::Func(function.repeatable());
+        self.imports.define("env", name, function);
+        self
     }
 
     /// `leak(pages)`: pure, grows the memory, and traps if it cannot.

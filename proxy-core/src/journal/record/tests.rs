@@ -190,6 +190,49 @@ fn golden_records_are_written_and_read_as_ever() {
     assert_eq!(format!("{read:?}"), format!("{:?}", entry()));
 }
 
+/// A record that the first records of the format do not have, as the file of that name has it. What
+/// is read from it.
+fn golden_entry(name: &str, entry: &Entry, answered: Option<&AnsweredCall>) -> Entry {
+    let bytes = encode_entry(entry, answered).unwrap();
+    let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    let path = golden().with_file_name(format!("records-{FORMAT}-{name}.txt"));
+    assert_eq!(hex, fs::read_to_string(path).unwrap().trim_end());
+    let plan = plan();
+    let context = Context {
+        tag: TAG,
+        plan: &plan,
+        translation: None,
+    };
+    let Remembered::Entry(read, answer) = decode(&bytes, &context).unwrap() else {
+        panic!("it is an entry");
+    };
+    assert_eq!(encode_entry(&read, answer.as_ref()).unwrap(), bytes);
+    read
+}
+
+#[test]
+fn golden_records_of_javascript_values_are_written_and_read_as_ever() {
+    let mut entry = entry();
+    entry.args = smallvec![OwnedArg::Js("{\"a\":[1]}".into())];
+    let given = vec![Value::Js("{\"$undefined\":true}".to_owned())];
+    let given = answered(Answer::Results(given.into()));
+    let read = golden_entry("js", &entry, Some(&given));
+    assert_eq!(read.args, entry.args);
+}
+
+#[test]
+fn golden_records_of_notes_are_written_and_read_as_ever() {
+    let mut entry = entry();
+    entry.host_calls[0].writes.push(GuestWrite::Note {
+        bytes: Box::new([8, 9]),
+    });
+    let read = golden_entry("notes", &entry, None);
+    assert_eq!(read.host_calls, entry.host_calls);
+}
+
 #[test]
 fn a_record_can_be_looked_at_without_its_module() {
     let views: Vec<RecordView> = records()

@@ -211,11 +211,13 @@ impl StoredHostCall<'_> {
             StoredWrite::Write { bytes, .. } => bytes.0.len() as u64,
             _ => 0,
         });
+        let is_change = |write: &&StoredWrite<'_>| !matches!(write, StoredWrite::Note { .. });
+        let changes = self.writes.iter().filter(is_change);
         HostCallView {
             import: self.import,
             args: read_vals(&self.args),
             results: read_vals(&self.results),
-            changes: self.writes.len(),
+            changes: changes.count(),
             bytes_written: written.sum(),
         }
     }
