@@ -77,6 +77,8 @@ pub enum BoundArg {
     Fixed(OwnedArg),
     /// The value of a variable.
     Variable(VariableRef),
+    /// The value of a variable, which may be null.
+    Optional(VariableRef),
     /// The objects that are in variables.
     Handles(Vec<VariableRef>),
     /// The raw pointers that are in variables.
@@ -180,7 +182,7 @@ impl Binder<'_> {
                     },
                 )?;
                 for known in self.variables.values_mut() {
-                    known.is_stale |= known.shape == Shape::Pointer;
+                    known.is_stale |= matches!(known.shape, Shape::Pointer | Shape::Pointers);
                 }
                 let mut fills = Vec::new();
                 filled(&steps, &mut fills);
@@ -258,9 +260,8 @@ impl Binder<'_> {
         if enclosing.pinned && info.role.is_journaled() {
             return Err(CallError::JournaledInPinned { export: export() }.into());
         }
-        let pointers = info.args.contains(&ArgKind::Pointer)
-            || info.args.contains(&ArgKind::Pointers)
-            || info.results.contains(&ResultKind::Pointer);
+        let pointers = info.args.iter().any(ArgKind::is_pointer)
+            || info.results.iter().any(ResultKind::is_pointer);
         if pointers && !enclosing.pinned {
             return Err(CallError::PointerOutsideScope { export: export() })
                 .context("put the calls that share the pointer into {\"pinned\":[...]}");

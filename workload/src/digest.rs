@@ -13,6 +13,8 @@ pub(crate) mod tag {
     pub(crate) const TEXT: u8 = 5;
     pub(crate) const POINTER: u8 = 6;
     pub(crate) const REFERENCE: u8 = 7;
+    pub(crate) const JS: u8 = 9;
+    pub(crate) const POINTERS: u8 = 10;
 }
 
 /// The digest's input for a call that failed.
@@ -26,6 +28,10 @@ pub(crate) fn encode(results: &Results, anonymous: bool, out: &mut Vec<u8>) {
         match result {
             Value::Null => out.push(tag::NULL),
             Value::Pointer(_) => out.push(tag::POINTER),
+            Value::Pointers(pointers) => {
+                out.push(tag::POINTERS);
+                out.extend((pointers.len() as u64).to_le_bytes());
+            }
             Value::Val(val) => encode_val(val, out),
             Value::Handle(_) if anonymous => out.push(tag::HANDLE),
             Value::Handle(handle) => {
@@ -35,6 +41,7 @@ pub(crate) fn encode(results: &Results, anonymous: bool, out: &mut Vec<u8>) {
             }
             Value::Bytes(bytes) => encode_buffer(tag::BYTES, bytes, out),
             Value::Text(text) => encode_buffer(tag::TEXT, text.as_bytes(), out),
+            Value::Js(text) => encode_buffer(tag::JS, text.as_bytes(), out),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod bind;
 mod digest;
+mod json;
 mod parse;
 pub mod perform;
 
@@ -101,6 +102,8 @@ pub enum Literal {
     Bytes(Vec<u8>),
     /// An array of numbers, as the guest has it in memory.
     Numbers(Width, Vec<u8>),
+    /// A JavaScript value, as text.
+    Js(String),
 }
 
 /// An argument as the file writes it.
@@ -116,6 +119,8 @@ pub enum Argument {
     Pointers(Vec<String>),
     /// The turn of the innermost repeat, from 0.
     Index,
+    /// Nothing, for an optional argument.
+    Null,
 }
 
 /// A result as the file expects it.

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use guest_calls::Width;
-use serde_json::{Map, Value};
+use guest_calls::{Width, js};
 
+use super::json::{Map, Value};
 use super::{Argument, CALL_ID_BYTES_MAX, Call, CallId, Expected, Literal, Step, WIDTHS, Workload};
 
 /// Where a step stands in the file, which decides what may be in it.
@@ -17,7 +17,7 @@ struct Position {
     repeats: u32,
 }
 
-type Object = Map<String, Value>;
+type Object = Map;
 
 impl Workload {
     /// Parses a workload; `name` is for messages.
@@ -198,8 +198,10 @@ fn call_id(value: Value, position: Position) -> Result<CallId> {
 fn argument(value: Value, position: Position) -> Result<Argument> {
     const KINDS: &str = "an argument is a number, {\"handle\":\"name\"}, {\"bytes\":\"<base64>\"}, \
                          {\"text\":\"...\"}, {\"u16s\":[..]}, {\"u32s\":[..]}, {\"u64s\":[..]}, \
-                         {\"handles\":[\"name\"]}, {\"pointers\":[\"name\"]} or {\"index\":true}";
+                         {\"handles\":[\"name\"]}, {\"pointers\":[\"name\"]}, {\"js\":..}, \
+                         {\"index\":true} or null";
     let mut object = match value {
+        Value::Null => return Ok(Argument::Null),
         Value::Number(number) => return Ok(Argument::Literal(Literal::Number(number))),
         Value::Object(object) if object.len() == 1 => object,
         other => bail!("{other} is none: {KINDS}"),
@@ -240,6 +242,11 @@ fn literal(object: &Object) -> Result<Option<Literal>> {
     if let Some((width, bytes)) = numbers(object)? {
         return Ok(Some(Literal::Numbers(width, bytes)));
     }
+    if let Some(value) = object.get("js") {
+        let text = value.to_string();
+        js::parse(&text).map_err(|reason| anyhow!("\"js\": {reason}"))?;
+        return Ok(Some(Literal::Js(text)));
+    }
     Ok(match (object.get("text"), object.get("bytes")) {
         (Some(Value::String(text)), _) => Some(Literal::Text(text.clone())),
         (_, Some(Value::String(base64))) => Some(Literal::Bytes(bytes(base64)?)),
@@ -278,8 +285,8 @@ fn numbers(object: &Object) -> Result<Option<(Width, Vec<u8>)>> {
 }
 
 fn expected(value: Value) -> Result<Expected> {
-    const KINDS: &str = "\"expect\" takes a number, a text, {\"bytes\":\"<base64>\"}, {\"u32s\":[..]}, null, or a list \
-         of these";
+    const KINDS: &str = "\"expect\" takes a number, a text, {\"bytes\":\"<base64>\"}, {\"u32s\":[..]}, {\"js\":..}, null, or \
+         a list of these";
     Ok(match value {
         Value::Null => Expected::Null,
         Value::Number(number) => Expected::Literal(Literal::Number(number)),
@@ -351,6 +358,29 @@ mod tests {
         );
         let expected = Expected::Literal(Literal::Numbers(Width::Four, vec![2, 1, 0, 0]));
         assert_eq!(call.expect, Some(vec![expected]));
+    }
+
+    #[test]
+    fn numbers_are_read_to_the_last_bit() {
+        // Each is the shortest text of its number, as JavaScript writes it.
+        for number in [
+            96.091_666_666_666_67_f64,
+            0.1 + 0.2,
+            5e-324,
+            f64::MAX,
+            1.0 / 3.0,
+        ] {
+            let text = format!("{{\"call\":\"f\",\"args\":[{number:e}]}}");
+            let workload = Workload::parse("w", &text).unwrap();
+            let Step::Call(call) = &workload.steps[0] else {
+                panic!("{workload:?}");
+            };
+            let Argument::Literal(Literal::Number(read)) = &call.args[0] else {
+                panic!("{call:?}");
+            };
+            let read = read.as_f64().unwrap();
+            assert_eq!(read.to_bits(), number.to_bits(), "{text}");
+        }
     }
 
     #[test]

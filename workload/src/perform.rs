@@ -4,7 +4,7 @@ use std::slice;
 use std::time::{Duration, Instant};
 
 use engine_api::{Val, ValType};
-use guest_calls::{Arg, Callee, Handle, Pointer, ScopedCallee, Value};
+use guest_calls::{Arg, Callee, Handle, Pointer, ScopedCallee, Value, js};
 
 use crate::bind::{BoundArg, BoundCall, BoundStep, Scope, VariableRef};
 use crate::digest::encode;
@@ -249,6 +249,9 @@ fn arg_of<'a>(
         BoundArg::Variable(variable) => value_of(variable, variables)?
             .as_arg()
             .ok_or_else(|| null(&variable.name))?,
+        BoundArg::Optional(variable) => {
+            value_of(variable, variables)?.as_arg().unwrap_or(Arg::NULL)
+        }
         BoundArg::Handles(_) | BoundArg::Pointers(_) => match lists.next() {
             Some(List::Handles(handles)) => Arg::Handles(handles),
             Some(List::Pointers(pointers)) => Arg::Pointers(pointers),
@@ -257,10 +260,18 @@ fn arg_of<'a>(
     })
 }
 
+/// Whether a result is as the file says. The keys of a JavaScript object have no order there.
+fn is_as_expected(expected: &Value, got: &Value) -> bool {
+    match (expected, got) {
+        (Value::Js(expected), Value::Js(got)) => js::is_same(expected, got),
+        _ => expected == got,
+    }
+}
+
 /// What differs from the expectation, in words.
 fn difference(expect: &[Value], results: &[Value]) -> Option<String> {
     let mut pairs = expect.iter().zip(results);
-    let (expected, got) = pairs.find(|(expected, got)| expected != got)?;
+    let (expected, got) = pairs.find(|(expected, got)| !is_as_expected(expected, got))?;
     Some(format!("{}, expected was {}", show(got), show(expected)))
 }
 
@@ -272,7 +283,17 @@ fn show(value: &Value) -> String {
         Value::Bytes(bytes) => show_bytes(bytes),
         Value::Text(text) => format!("{text:?}"),
         Value::Pointer(_) => "a pointer".to_owned(),
+        Value::Pointers(pointers) => format!("{} pointers", pointers.len()),
+        Value::Js(text) => show_js(text),
     }
+}
+
+/// As much of a JavaScript value as fits into a line.
+fn show_js(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    let shown: String = text.chars().take(CHARS_MAX).collect();
+    let more = if shown.len() < text.len() { ".." } else { "" };
+    format!("{shown}{more}")
 }
 
 fn show_val(val: &Val) -> String {

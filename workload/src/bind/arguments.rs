@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail, ensure};
-use engine_api::ValType;
-use guest_calls::{ArgKind, OwnedArg, Param, Shape, Value};
+use engine_api::{JsValue, ValType};
+use guest_calls::{ArgKind, JsPassing, OwnedArg, Param, Shape, Value, js};
 use serde_json::Number;
 
 use super::number::to_val;
@@ -19,11 +19,24 @@ impl Binder<'_> {
         enclosing: Enclosing,
     ) -> Result<BoundArg> {
         Ok(match (arg, param.kind) {
+            (Argument::Null, ArgKind::Optional(_) | ArgKind::OrNull(..)) => {
+                BoundArg::Fixed(OwnedArg::NULL)
+            }
+            // JavaScript has a null of its own, which is nothing where a value may be left out.
+            (Argument::Null, ArgKind::Js(passing)) if *passing != JsPassing::List => {
+                BoundArg::Fixed(OwnedArg::Js("null".into()))
+            }
+            (Argument::Named(name), ArgKind::Optional(_)) => {
+                BoundArg::Optional(self.variable(name, param)?)
+            }
+            (_, ArgKind::Optional(kind)) => {
+                return self.argument(arg, Param { kind, ..param }, enclosing);
+            }
             (Argument::Literal(literal), _) => match literal.fit(&param.shape())? {
                 Some(value) => BoundArg::Fixed(checked(&value, param)?),
                 None => return Err(misfit(arg, param)),
             },
-            (Argument::Index, ArgKind::Value) => {
+            (Argument::Index, ArgKind::Value | ArgKind::OrNull(..)) => {
                 to_val(&Number::from(enclosing.turns.saturating_sub(1)), param.ty)
                     .context("the repeat has more turns than the parameter can count")?;
                 BoundArg::Index(param.ty)
@@ -85,7 +98,9 @@ impl Binder<'_> {
                 Shape::Text => "text".to_owned(),
                 Shape::Numbers(width) => format!("an array of {}", width_name(*width)),
                 Shape::Pointer => "a raw pointer".to_owned(),
-                Shape::Handles | Shape::Pointers => unreachable!("no result is a list"),
+                Shape::Js => "a JavaScript value".to_owned(),
+                Shape::Pointers => "a list of raw pointers".to_owned(),
+                Shape::Handles => unreachable!("no result is a list of handles"),
             },
             needed(param.kind, param.ty)
         );
@@ -102,12 +117,22 @@ impl Binder<'_> {
 
 /// The value as an argument, if its bytes are whole numbers where the parameter takes an array.
 fn checked(value: &Value, param: Param<'_>) -> Result<OwnedArg> {
-    if let (Value::Bytes(bytes), ArgKind::Numbers(width, _)) = (value, param.kind) {
+    if let (Value::Bytes(bytes), ArgKind::Numbers(width, _) | ArgKind::Pointed(Some(width), _)) =
+        (value, param.kind)
+    {
         ensure!(
             param.takes(&Shape::Bytes(Some(bytes.len()))),
             "{} bytes where an array of numbers of {} bytes each is needed",
             bytes.len(),
             width.bytes()
+        );
+    }
+    if let Value::Js(text) = value {
+        let value = js::decode(text).map_err(anyhow::Error::msg)?;
+        let needs_list = *param.kind == ArgKind::Js(JsPassing::List);
+        ensure!(
+            !needs_list || matches!(value, JsValue::Array(_)),
+            "a JavaScript value that is no array where an array, {{\"js\":[..]}}, is needed"
         );
     }
     let arg = value.as_arg().and_then(|arg| OwnedArg::record(&arg));
@@ -125,12 +150,14 @@ fn describe(arg: &Argument) -> String {
         Argument::Named(_) => "an earlier result",
         Argument::Literal(Literal::Bytes(_)) => "bytes",
         Argument::Literal(Literal::Text(_)) => "text",
+        Argument::Literal(Literal::Js(_)) => "a JavaScript value",
         Argument::Literal(Literal::Numbers(width, _)) => {
             return format!("an array of {}", width_name(*width));
         }
         Argument::Handles(_) => "a list of handles",
         Argument::Pointers(_) => "a list of raw pointers",
         Argument::Index => "the turn",
+        Argument::Null => "null",
     }
     .to_owned()
 }
@@ -138,11 +165,14 @@ fn describe(arg: &Argument) -> String {
 fn needed(kind: &ArgKind, ty: ValType) -> String {
     match kind {
         ArgKind::Value => format!("a number of type {ty}"),
+        ArgKind::OrNull(..) => format!("null or a number of type {ty}"),
         ArgKind::Handle(None) => "a handle, {\"handle\":\"name\"},".to_owned(),
         ArgKind::Handle(Some(of)) => format!("a handle of type `{of}`, {{\"handle\":\"name\"}},"),
-        ArgKind::Bytes(_) => "a buffer, {\"bytes\":\"<base64>\"},".to_owned(),
-        ArgKind::Text(_) => "text, {\"text\":\"...\"},".to_owned(),
-        ArgKind::Numbers(width, _) => {
+        ArgKind::Bytes(_) | ArgKind::Pointed(None, _) => {
+            "a buffer, {\"bytes\":\"<base64>\"},".to_owned()
+        }
+        ArgKind::Text(_) | ArgKind::CString(_) => "text, {\"text\":\"...\"},".to_owned(),
+        ArgKind::Numbers(width, _) | ArgKind::Pointed(Some(width), _) => {
             let name = width_name(*width);
             format!("an array of {name}, {{\"{name}\":[1,2]}} or {{\"bytes\":\"<base64>\"}},")
         }
@@ -163,6 +193,12 @@ fn needed(kind: &ArgKind, ty: ValType) -> String {
         ArgKind::Structs(of) => {
             format!("structs of type `{of}` as bytes, {{\"bytes\":\"<base64>\"}},")
         }
-        ArgKind::Zero => unreachable!("the binding leaves out what is always zero"),
+        ArgKind::Js(JsPassing::Optional) => "null or a JavaScript value, {\"js\":..},".to_owned(),
+        ArgKind::Js(JsPassing::List) => "an array, {\"js\":[..]},".to_owned(),
+        ArgKind::Js(_) => "a JavaScript value, {\"js\":..},".to_owned(),
+        ArgKind::Optional(kind) => format!("null or {}", needed(kind, ty)),
+        ArgKind::Zero | ArgKind::Out(_) => {
+            unreachable!("the binding leaves out what no caller gives")
+        }
     }
 }

@@ -25,6 +25,7 @@ impl Literal {
                 Literal::Bytes(bytes) | Literal::Numbers(_, bytes),
                 Shape::Bytes(_) | Shape::Numbers(_),
             ) => Value::Bytes(bytes.clone()),
+            (Literal::Js(text), Shape::Js) => Value::Js(text.clone()),
             _ => return Ok(None),
         }))
     }

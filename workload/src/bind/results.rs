@@ -20,8 +20,13 @@ pub(super) fn expectations(expect: &[Expected], shapes: &[Shape]) -> Result<Vec<
             (Expected::Literal(literal), _) => literal.fit(shape)?,
             (
                 Expected::Null,
-                Shape::Handle(_) | Shape::Bytes(_) | Shape::Text | Shape::Numbers(_),
+                Shape::Handle(_)
+                | Shape::Bytes(_)
+                | Shape::Text
+                | Shape::Numbers(_)
+                | Shape::Val(_),
             ) => Some(Value::Null),
+            (Expected::Null, Shape::Js) => Some(Value::Js("null".to_owned())),
             _ => None,
         };
         if let Some(value) = value {
@@ -40,10 +45,11 @@ pub(super) fn expectations(expect: &[Expected], shapes: &[Shape]) -> Result<Vec<
                 width_name(*width)
             ),
             Shape::Text => bail!("the result is text: write a text or null"),
-            Shape::Pointer => {
+            Shape::Pointer | Shape::Pointers => {
                 bail!("the result is a raw pointer, which differs between generations")
             }
-            Shape::Handles | Shape::Pointers => unreachable!("no result is a list"),
+            Shape::Js => bail!("the result is a JavaScript value: write {{\"js\":..}} or null"),
+            Shape::Handles => unreachable!("no result is a list of handles"),
         }
     };
     expect.iter().zip(shapes).map(bind).collect()
