@@ -1,15 +1,21 @@
 //! The command line.
 
+mod compiling;
+mod imports;
 mod journal;
+mod world;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use proxy_core::Durability;
+use proxy_core::{Durability, SwapTriggers};
 
+pub(crate) use compiling::CompileArgs;
+pub(crate) use imports::{ImportArgs, Stub, joined};
 pub(crate) use journal::{CompactArgs, DumpArgs, JournalCommand, ReplayArgs};
+pub(crate) use world::{Streams, WorldArgs};
 
 /// Keeps a growing WebAssembly module running for ever
 ///
@@ -39,6 +45,10 @@ write or could not compare everything; 2 the input is wrong, or a journal is dam
 journal gives something else than it has.";
 
 /// What to do.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it is taken apart at once"
+)]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a workload on a module, behind the proxy
@@ -100,9 +110,8 @@ pub(crate) struct SubjectArgs {
     #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = parse_share, allow_negative_numbers = true)]
     pub(crate) critical: f64,
 
-    /// Fill missing imports with stubs, whose calls fail
-    #[arg(long)]
-    pub(crate) stub_imports: bool,
+    #[command(flatten)]
+    pub(crate) imports: ImportArgs,
 
     /// What happens to the workers' memory when a thread pool of a wasm-bindgen module ends
     /// [default: destroy]
@@ -116,15 +125,27 @@ pub(crate) struct SubjectArgs {
     /// How long a pinned scope may stay on an instance that was swapped out
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     pub(crate) drain_timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) compiling: CompileArgs,
+
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
 }
 
 /// The options of `run` that mean nothing without the proxy, by the names of their fields. With a
 /// bare instance there are thresholds, swaps, replays and stores of objects only in name.
-const OF_THE_PROXY: [&str; 14] = [
+const OF_THE_PROXY: [&str; 20] = [
     "warn",
     "critical",
     "drain_timeout",
     "hold_back",
+    "swap_calls",
+    "swap_age",
+    "swap_idle",
+    "stack_drift",
+    "total_memory",
+    "journal_callers",
     "tier_up",
     "artifacts",
     "artifacts_limit",
@@ -136,6 +157,42 @@ const OF_THE_PROXY: [&str; 14] = [
     "migrate",
     "dry_run",
 ];
+
+/// When to swap, and what all generations may take together.
+#[derive(Debug, Args)]
+pub(crate) struct SwapArgs {
+    /// Swap after so many calls on one instance
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) swap_calls: Option<u64>,
+
+    /// Swap when an instance has served for so long, at the next journaled call
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) swap_age: Option<Duration>,
+
+    /// Swap when the memory has not grown for so long after a peak, or `off`
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_bound)]
+    pub(crate) swap_idle: Duration,
+
+    /// Swap when the guest's stack pointer has come down by so much between calls, or `off`
+    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = parse_size_or_off)]
+    pub(crate) stack_drift: u64,
+
+    /// The limit for all instances and the journal together [default: none]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) total_memory: Option<u64>,
+}
+
+impl SwapArgs {
+    pub(crate) fn triggers(&self) -> SwapTriggers {
+        SwapTriggers {
+            calls_max: self.swap_calls,
+            age_max: self.swap_age,
+            idle_after: (!self.swap_idle.is_zero()).then_some(self.swap_idle),
+            stack_drift_bytes_max: (self.stack_drift > 0).then_some(self.stack_drift),
+            ..SwapTriggers::default()
+        }
+    }
+}
 
 /// How to run.
 #[derive(Debug, Args)]
@@ -159,6 +216,9 @@ pub(crate) struct RunArgs {
     /// Begin on --engine, compile the module on this engine meanwhile, and swap over when it is done
     #[arg(long, value_name = "ENGINE")]
     pub(crate) tier_up: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) swaps: SwapArgs,
 
     /// Stop after N calls, but not within a pinned scope; without a workload: make N proofs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -198,6 +258,19 @@ pub(crate) struct RunArgs {
         value_parser = parse_durability
     )]
     pub(crate) durability: Durability,
+
+    /// How many journaled calls may wait for the journal's disk
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "journal",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) journal_callers: Option<u32>,
+
+    /// How long the module may take to compile
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_time)]
+    pub(crate) compile_timeout: Duration,
 
     /// Go on from the journal of another module or policy in a new --journal, if every call in it gives
     /// the same here. The old one is not changed
@@ -332,9 +405,39 @@ pub(crate) struct InspectArgs {
     /// The module, binary or text
     pub(crate) module: PathBuf,
 
-    /// Print a policy drafted from the names and types of the exports, and nothing else
+    /// Print a policy drafted from the glue, or from the names and types of the exports, and nothing
+    /// else
     #[arg(long, conflicts_with_all = ["policy", "preset"])]
     pub(crate) emit_policy: bool,
+
+    /// The names of a module's imports and exports, as for `run`
+    #[arg(long, value_name = "F.toml")]
+    pub(crate) names: Option<PathBuf>,
+
+    /// The JavaScript that wasm-bindgen emitted beside the module: `pkg.js`, `pkg.cjs`, `pkg_bg.js`
+    #[arg(long, value_name = "F.js", conflicts_with_all = ["policy", "preset"])]
+    pub(crate) glue: Option<PathBuf>,
+
+    /// The types that came with it, for what the glue says nothing about
+    #[arg(long, value_name = "F.d.ts", requires = "glue")]
+    pub(crate) types: Option<PathBuf>,
+
+    /// Make the calls of a workload again and again, and say which roles of the policy what they do
+    /// contradicts
+    #[arg(long, requires = "workload", conflicts_with_all = ["emit_policy", "glue"])]
+    pub(crate) check_policy: bool,
+
+    /// The calls for --check-policy, as for `run`
+    #[arg(long, value_name = "F.jsonl", requires = "check_policy")]
+    pub(crate) workload: Option<PathBuf>,
+
+    /// The runtime and compiler for --check-policy
+    #[arg(
+        long,
+        requires = "check_policy",
+        default_value = engines::default_name().unwrap_or("none")
+    )]
+    pub(crate) engine: String,
 
     /// Show the roles that this policy gives, and the pattern that decides each
     #[arg(long, value_name = "F.toml")]
@@ -348,6 +451,9 @@ pub(crate) struct InspectArgs {
         value_parser = PossibleValuesParser::new(proxy_core::PRESETS)
     )]
     pub(crate) preset: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) compiling: CompileArgs,
 }
 
 const BENCH_HELP: &str = "\
@@ -365,11 +471,13 @@ Arguments are numbers, {"handle":"srs"} (any earlier result by its name), {"byte
 {"text":"..."} and {"index":true} (the turn of the innermost repeat, from 0). With --journal a call may have
 an "id": it is made once, in whatever run; a repeat adds its turn. Arrays of numbers are
 {"u16s":[1,2]}, {"u32s":..}, {"u64s":..} or bytes; lists of objects are {"handles":["a","b"]}, of raw pointers
-{"pointers":["p","q"]}; structs (struct:TYPE, structs:TYPE) are bytes, or the result of an earlier call. Several results are named by a list. "expect" compares a result: a number, a text,
+{"pointers":["p","q"]}; structs (struct:TYPE, structs:TYPE) are bytes, or the result of an earlier call. What is
+optional (optional:KIND) may be null. Several results are named by a list. "expect" compares a result: a number, a text,
 {"bytes":"<base64>"}, {"u32s":[1,2]}, null, or a list for several.
 
 A module made by wasm-bindgen runs without JavaScript: the program serves its imports. If it has a thread
-pool, the program adds thread_pool_start(workers) and thread_pool_stop(pool)."#;
+pool, the program adds thread_pool_start(workers) and thread_pool_stop(pool). So it does with what Emscripten's
+modules import, once --names has given short names back."#;
 
 /// A size in bytes: `64MiB`, `512KiB`, `1GiB`, `64000000`.
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -388,6 +496,14 @@ fn parse_size(text: &str) -> Result<u64, String> {
     ];
     quantity(&text.to_ascii_lowercase(), &units)
         .ok_or_else(|| "write a size as in `64MiB`, `512KiB` or `1GiB`".to_owned())
+}
+
+/// A size in bytes, or `off`, which is 0.
+fn parse_size_or_off(text: &str) -> Result<u64, String> {
+    if text == "off" {
+        return Ok(0);
+    }
+    parse_size(text).map_err(|error| format!("{error}, or `off`"))
 }
 
 /// A share of the memory limit: `0.7`.

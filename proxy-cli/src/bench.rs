@@ -11,9 +11,9 @@ use comparison::child::{Again, Order};
 use comparison::{Children, Job, Progress, Report, Settings, Strategy, compare, html, table};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::BenchArgs;
-use crate::output;
+use crate::args::{BenchArgs, Streams};
 use crate::subject::Subject;
+use crate::{hosting, output};
 
 /// Proofs without a workload: five times as many as a bare instance makes before it dies.
 const PROOFS: u64 = 300;
@@ -38,7 +38,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let engines = engine_names(args)?
         .into_iter()
         .map(|name| {
-            let engine = engines::engine_for(&name, &info, args.subject.options())?;
+            let options = args.subject.options(&job.policy);
+            let engine = hosting::engine(&name, &info, options, &args.subject.compiling)?;
             Ok((name, engine))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -90,7 +91,12 @@ pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
     let job = job(args);
     let engine = job.as_ref().map_err(|_| ()).and_then(|job| {
         let info = module_bytes::parse(&job.wasm).map_err(|_| ())?;
-        Ok(engines::engine_for(&order.engine, &info, args.subject.options()).map_err(Into::into))
+        let (options, limits) = (
+            args.subject.options(&job.policy),
+            args.subject.compiling.limits(),
+        );
+        // What the process that started this one compiled is loaded.
+        Ok(engines::engine_within(&order.engine, &info, options, limits).map_err(Into::into))
     });
     let engine = engine.unwrap_or_else(|()| bail!("the module cannot be read any more"));
     order.execute(job, engine)?;
@@ -99,12 +105,18 @@ pub(crate) fn child(args: &BenchArgs) -> Result<ExitCode> {
 
 fn job(args: &BenchArgs) -> Result<Job> {
     let workload = args.workload.as_deref();
-    let subject = Subject::read(&args.subject, workload, Some(PROOFS), |module| {
-        format!(
-            "no calls to compare on `{module}`: give --workload F.jsonl with the calls that build the state, one per \
+    let subject = Subject::read(
+        &args.subject,
+        workload,
+        Some(PROOFS),
+        Streams::Closed,
+        |module| {
+            format!(
+                "no calls to compare on `{module}`: give --workload F.jsonl with the calls that build the state, one per \
              line, and then {{\"repeat\":300,\"do\":[...]}} with those that an application makes again and again"
-        )
-    })?;
+            )
+        },
+    )?;
     let mut job = Job {
         name: subject.name,
         wasm: subject.wasm,

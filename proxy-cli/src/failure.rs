@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use engine_api::{Error as EngineError, Trap};
+use engine_api::{Error as EngineError, ExternType, Trap};
 use proxy_core::{CallError, Error, JournalMismatch, PolicyError};
 
 use crate::output;
@@ -59,6 +59,7 @@ pub(crate) fn is_wrong_input(error: &Error) -> bool {
                 | CallError::OutOfMemory { .. }
                 | CallError::Trapped { .. }
                 | CallError::HostFailed { .. }
+                | CallError::Exited { .. }
                 | CallError::Died { .. }
                 | CallError::Engine(_)
         ),
@@ -131,8 +132,8 @@ fn way_out_of_call(error: &CallError) -> Option<&'static str> {
 fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
     match error {
         EngineError::InvalidModule { reason } => {
-            // These three errors name the way out themselves.
-            let says_it = ["truncated", "component", "text format"];
+            // These errors name the way out themselves.
+            let says_it = ["truncated", "component", "text format", "compressed"];
             (!says_it.iter().any(|word| reason.contains(word))).then_some(
                 "give a core module as a compiler wrote it; build it again if it was changed",
             )
@@ -144,6 +145,31 @@ fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
             "leave the call out, or write a program of your own with the library, and put the host \
              function into its `Imports`",
         ),
+        EngineError::Import { name, .. } if name == "__memory_base" || name == "__table_base" => {
+            Some(
+                "this is a side module, for which there is no dynamic linker here; link it with its main \
+             module beforehand: see docs/toolchains.md",
+            )
+        }
+        EngineError::Import {
+            expected: ExternType::Global(_),
+            ..
+        } => Some(
+            "--stub-imports 'MODULE.NAME=NUMBER' gives its value: nobody but the module's author knows \
+             it",
+        ),
+        EngineError::Import { module, name, .. } if module.len() == 1 && name.len() <= 2 => Some(
+            "--names F.toml gives imports and exports the names that Emscripten made short: see \
+             docs/toolchains.md",
+        ),
+        EngineError::Import { module, reason, .. }
+            if module == wasi::MODULE && reason.starts_with("given a function") =>
+        {
+            Some(
+                "build the module for preview 1 of WASI: it imports the function with another type than \
+                 preview 1 gives it",
+            )
+        }
         EngineError::Import { .. } => Some(
             "--stub-imports fills missing imports with stubs, which is enough if the calls do not \
              use them",
@@ -152,9 +178,7 @@ fn way_out_of_engine_error(error: &EngineError) -> Option<&'static str> {
             what: "table elements",
             ..
         } => Some("build the module with a smaller table: no option changes this limit"),
-        EngineError::ModuleLimit { .. } => Some(
-            "a smaller module: no option changes these limits, `EngineConfig` of the library does",
-        ),
+        EngineError::ModuleLimit { .. } => Some("--any-size, for a module that is trusted"),
         EngineError::Limit { .. } => Some("a larger --memory-limit, such as 256MiB"),
         EngineError::Trap(Trap::DeadlineExceeded) => {
             Some("a longer --deadline: it limits the module's start function too")

@@ -1,9 +1,12 @@
 //! `inspect`: the parts of a module, the engines that can run it, and the roles that a policy
 //! gives.
 
+mod check;
 mod checkpoints;
 mod fit;
+mod glue;
 mod host;
+mod missing;
 mod roles;
 
 use std::fmt::Write;
@@ -11,24 +14,50 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use ::glue::{Glue, Types};
+use anyhow::{Context, Result, ensure};
+use draft::Draft;
 use engine_api::{ExportKind, ExternType, MemoryType, ModuleInfo, PAGE_BYTES, Printable};
 
 use crate::args::InspectArgs;
 use crate::chosen_policy::ChosenPolicy;
 use crate::console::mib;
-use crate::draft::Draft;
-use crate::{module_file, output};
+use crate::{given_imports, hosting, module_file, output};
 
 /// Prints a description of the module, or a draft of a policy.
 pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let wasm = module_file::read(&args.module)?;
+    let mut wasm = given_imports::renamed(wasm, args.names.as_deref())?;
     let cannot_read = || format!("cannot read `{}`", args.module.display());
+    if args.check_policy {
+        // It makes calls, for which `run` adds exports to Emscripten's modules.
+        wasm = given_imports::callable(wasm).with_context(cannot_read)?;
+    }
     let info = Arc::new(module_bytes::parse(&wasm).with_context(cannot_read)?);
     // A host adds functions, which policies and callers see too.
     let hosted = bindgen_host::hosted_info(&info);
+    if args.check_policy {
+        return check::check(args, wasm, &info);
+    }
+    let glue = args.glue.as_deref();
+    let glue = glue
+        .map(|path| read_glue(path, args.types.as_deref()))
+        .transpose()?;
+    let draft = Draft::with_glue(&hosted, glue.as_ref());
+    let mut draft = draft.with_context(|| match &args.glue {
+        Some(path) => format!("cannot draft a policy by `{}`", path.display()),
+        None => "cannot draft a policy".to_owned(),
+    })?;
+    if let Some(glue) = &glue {
+        draft = draft.with_casts(&info, &wasm, glue);
+    }
+    let chosen = ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())?;
+    let known = match &chosen {
+        Some(chosen) => draft::host_options(&chosen.policy),
+        None => draft::host_options(&draft.policy()),
+    };
+    let coverage = hosting::coverage(&info, &wasm, &known)?;
     if args.emit_policy {
-        let draft = Draft::of(&hosted);
         fit::check_policy(&draft.policy(), &hosted)
             .context("the draft does not fit the module; this is a bug of wasm-proxy")?;
         return output::print(&draft.to_toml(&args.module.display().to_string()));
@@ -37,14 +66,25 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let mut text = String::new();
     overview(&mut text, &args.module, &wasm, &info);
     imports(&mut text, &info);
-    host::host(&mut text, &info, &hosted);
+    host::host(&mut text, coverage.as_ref(), &info, &hosted);
+    if let Some(glue) = &glue {
+        glue::glue(&mut text, glue);
+    }
+    // With the exports that `run` adds for Emscripten's modules.
+    let callable = given_imports::callable(wasm.clone()).with_context(cannot_read)?;
+    let info_of_callable = module_bytes::parse(&callable)?;
+    let unserved = given_imports::unserved(coverage.as_ref(), &info_of_callable, &callable)?;
+    missing::missing(&mut text, &unserved, &features, &draft);
     memories(&mut text, &info);
     tables_and_globals(&mut text, &info);
     let names: Vec<String> = features.iter().map(ToString::to_string).collect();
     let _ = writeln!(text, "features: {}", or_none(&names.join(", ")));
+    // What is missing stands there at once. Compilers take longer.
+    output::print(&text)?;
+    text.clear();
     fit::engines(&mut text, &wasm, &info, &features);
     checkpoints::checkpoints(&mut text, &wasm, &info).with_context(cannot_read)?;
-    match ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())? {
+    match chosen {
         Some(chosen) => {
             fit::check_policy(&chosen.policy, &hosted).with_context(|| {
                 format!(
@@ -55,9 +95,31 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
             })?;
             roles::by_policy(&mut text, &hosted, &chosen)?;
         }
-        None => roles::by_draft(&mut text, &hosted),
+        None => roles::by_draft(&mut text, &hosted, draft),
     }
     output::print(&text)
+}
+
+/// Reads the JavaScript that came with the module, and its types.
+fn read_glue(path: &Path, types: Option<&Path>) -> Result<Glue> {
+    let read = |path: &Path| {
+        let text = std::fs::read(path)
+            .with_context(|| format!("cannot read `{}`; check the path", path.display()))?;
+        anyhow::Ok(String::from_utf8_lossy(&text).into_owned())
+    };
+    let mut glue = Glue::read(&read(path)?)
+        .with_context(|| format!("`{}` is not glue of wasm-bindgen's", path.display()))?;
+    if let Some(types) = types {
+        let declared = glue.add_types(&Types::read(&read(types)?));
+        ensure!(
+            declared > 0,
+            "`{}` declares nothing that is in `{}`; give the types of the same package, or leave \
+             `--types` out",
+            types.display(),
+            path.display()
+        );
+    }
+    Ok(glue)
 }
 
 fn or_none(text: &str) -> &str {
@@ -87,10 +149,19 @@ fn imports(text: &mut String, info: &ModuleInfo) {
         let _ = writeln!(text, "imports: none");
         return;
     }
-    let who = if bindgen_host::is_bindgen(info) {
+    let who = if emscripten::is_emscripten(info) {
+        "Emscripten's are served, see docs/toolchains.md"
+    } else if bindgen_host::is_bindgen(info) {
         "wasm-bindgen's are served by the host, see below"
+    } else if info
+        .imports()
+        .iter()
+        .any(|import| import.module == wasi::MODULE)
+    {
+        "`run` gives those of WASI, and with `--dir` and `--env` what they reach; `--stub-imports` gives \
+         stubs for others"
     } else {
-        "`run --stub-imports` gives stubs for all but shared memories"
+        "`run --stub-imports` gives stubs for all but globals and shared memories"
     };
     let _ = writeln!(text, "imports ({who}):");
     let width = widest(

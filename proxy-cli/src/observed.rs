@@ -1,13 +1,14 @@
 //! The events of a run. The threads on which they happen note them; the display and the report
 //! read them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
-use proxy_core::{Event, Recovered, StateDifference};
+use proxy_core::{Event, Reason, Recovered, StateDifference};
 
 use crate::console::{Console, mib};
 use crate::rss;
@@ -61,6 +62,8 @@ const DIFFERENCES_KEPT: usize = 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Swaps {
     pub(crate) count: u64,
+    /// How many there were for each reason.
+    pub(crate) reasons: BTreeMap<&'static str, u64>,
     /// Pauses in nanoseconds.
     pub(crate) pauses: Histogram<u64>,
     /// Preparations in microseconds.
@@ -87,6 +90,7 @@ impl Observed {
             unlisted: AtomicU64::new(0),
             swaps: Mutex::new(Swaps {
                 count: 0,
+                reasons: BTreeMap::new(),
                 pauses: times()?,
                 preparations: times()?,
                 memory_after_max: 0,
@@ -178,7 +182,7 @@ impl Observed {
             }
             Event::SwapComplete(swapped) => {
                 let (before, after) = (swapped.memory_before, swapped.memory_after);
-                let count = self.note_swap(swapped.pause, before, after);
+                let count = self.note_swap(swapped.reason, swapped.pause, before, after);
                 if is_worth_a_line(count) {
                     self.console.progress(&format!(
                         "swap {count} ({}): {:.1} -> {:.1} MiB, pause {:.1?}, generation {} serves",
@@ -216,12 +220,13 @@ impl Observed {
         ));
     }
 
-    fn note_swap(&self, pause: Duration, before: u64, after: u64) -> u64 {
+    fn note_swap(&self, reason: Reason, pause: Duration, before: u64, after: u64) -> u64 {
         // Both generations have memory at this moment: the process will hardly be larger.
         self.sample_process();
         self.note_memory(before);
         let mut swaps = self.lock_swaps();
         swaps.count += 1;
+        *swaps.reasons.entry(reason.name()).or_default() += 1;
         swaps.memory_after_max = swaps.memory_after_max.max(after);
         let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         swaps.pauses.saturating_record(nanos);
@@ -250,10 +255,21 @@ impl Observed {
                     "generation {generation} was still in use at its drain deadline, and was ended"
                 )
             }
-            Event::StateExceedsBudget { state, threshold } => format!(
-                "state exceeds budget: {:.1} MiB of live state, the warning threshold is {:.1} MiB",
+            Event::StateExceedsBudget {
+                state,
+                threshold,
+                objects,
+            } => format!(
+                "state exceeds budget: {:.1} MiB of live state, the warning threshold is {:.1} MiB; {}",
                 mib(*state),
-                mib(*threshold)
+                mib(*threshold),
+                guest_calls::listed(objects)
+            ),
+            Event::GrowthUnseen { memory } => format!(
+                "the memory has a fixed size of {:.1} MiB: growth cannot be seen, and a leak inside it \
+                 causes no swap; name `memory_usage_export` or `exhausted` codes in the policy, or \
+                 give --swap-calls",
+                mib(*memory)
             ),
             Event::BreakerOpen { failures } => {
                 format!("{failures} standbys failed in a row: fewer attempts from now on")

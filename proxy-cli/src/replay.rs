@@ -10,11 +10,11 @@ use proxy_core::{
     SequenceNumber,
 };
 
-use crate::args::{ReplayArgs, SubjectArgs};
+use crate::args::{ReplayArgs, Streams, SubjectArgs};
 use crate::console::mib;
 use crate::journal::{history_of, open_read_only, values};
 use crate::subject::Subject;
-use crate::{failure, output};
+use crate::{failure, hosting, output};
 
 /// The journal, and what it is replayed with.
 struct Replay<'a> {
@@ -43,7 +43,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode> {
         engines::find(name)?;
     }
     let subject_args = args.offline.subject();
-    let subject = Subject::without_calls(&subject_args)?;
+    let subject = Subject::without_calls(&subject_args, Streams::Closed)?;
     let store: Arc<dyn JournalStore> = Arc::new(open_read_only(&args.journal)?);
     let replay = Replay {
         subject: &subject,
@@ -87,7 +87,12 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode> {
 impl Replay<'_> {
     fn on(&self, name: &str) -> Result<Outcome> {
         let subject = self.subject;
-        let engine = engines::engine_for(name, &subject.info, self.args.options())?;
+        let engine = hosting::engine(
+            name,
+            &subject.info,
+            self.args.options(&subject.policy),
+            &self.args.compiling,
+        )?;
         let recovered = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&recovered);
         let checkpoints = CheckpointPolicy {

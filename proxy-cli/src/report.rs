@@ -128,6 +128,7 @@ impl Report {
             "swaps": {
                 "count": swaps.count,
                 "emergency": info.emergencies,
+                "reasons": swaps.reasons,
                 "pause_us": latency(&swaps.pauses),
                 "prepare_ms": { "p50": prepare_p50, "max": prepare_max },
             },
@@ -294,6 +295,11 @@ impl Report {
                 f,
                 "; pause p50 {p50}, p99 {p99}, max {max}; prepared in {prepared}, at most {longest}"
             )?;
+            let reasons = swaps.reasons.iter();
+            let reasons: Vec<_> = reasons
+                .map(|(reason, count)| format!("{count} {reason}"))
+                .collect();
+            write!(f, "\n           by reason: {}", reasons.join(", "))?;
         }
         writeln!(
             f,

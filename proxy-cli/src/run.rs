@@ -1,6 +1,7 @@
 //! `run`: puts the module, the proxy, the workload and the display together.
 
 pub(crate) mod calls;
+mod command;
 pub(crate) mod journal;
 mod objects;
 
@@ -9,15 +10,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use proxy_core::{ArtifactStore, Builder, CheckpointPolicy, Proxy, Supervisor, Thresholds, TierUp};
+use engine_api::Engine;
+use guest_calls::ExportInfo;
+use guest_calls::policy::plan::Plan;
+use proxy_core::{
+    ArtifactStore, Builder, CheckpointPolicy, JournalQueue, Proxy, Supervisor, Thresholds, TierUp,
+};
+use workload::bind::Bound;
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, Streams};
+use crate::compiling::Telling;
 use crate::console::{Console, mib};
 use crate::display::Watcher;
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report, audit};
 use crate::subject::Subject;
-use crate::{failure, output};
+use crate::{failure, hosting, output};
 use calls::CallFigures;
 use journal::RunJournal;
 
@@ -33,9 +41,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         );
     }
     if args.dry_run {
-        let job = Subject::without_calls(&args.subject)?;
+        let job = Subject::without_calls(&args.subject, Streams::Closed)?;
         let thresholds = args.subject.thresholds()?;
         return journal::dry_run(args, &job, builder(args, &job, thresholds)?);
+    }
+    if args.workload.is_none() && args.subject.module.is_some() {
+        let job = Subject::without_calls(&args.subject, Streams::Inherited)?;
+        if command::is_command(args, &job.info) {
+            return command::run(args, job);
+        }
     }
     let job = subject(args)?;
     // Without a workload `--calls` is the number of proofs.
@@ -48,6 +62,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(directory) = &args.export_objects {
         objects::prepare(directory)?;
     }
+    let bound = check(&job)?;
+    hosting::tell_stubs(&job, &args.subject.options(&job.policy))?;
     let console = Console::detect(calls_planned);
     let observed = Arc::new(Observed::new(console.clone())?);
     let journal = RunJournal::open(args, &job)?;
@@ -60,9 +76,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
             return Err(error);
         }
     };
-    let bound = job
-        .workload
-        .bind(&|name| proxy.export(name), job.policy.strict)?;
     announce(&console, args, &job, &proxy, calls_planned);
 
     let rss_start = observed.sample_process();
@@ -123,12 +136,34 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 /// The module and the calls to make on it.
 fn subject(args: &RunArgs) -> Result<Subject> {
     let workload = args.workload.as_deref();
-    Subject::read(&args.subject, workload, args.calls, |module| {
-        format!(
-            "no calls to make on `{module}`: give --workload F.jsonl with one call per line, such as \
+    Subject::read(
+        &args.subject,
+        workload,
+        args.calls,
+        Streams::Inherited,
+        |module| {
+            format!(
+                "no calls to make on `{module}`: give --workload F.jsonl with one call per line, such as \
              {{\"call\":\"name\",\"args\":[1]}}; `wasm-proxy inspect {module}` lists the exports"
-        )
-    })
+            )
+        },
+    )
+}
+
+/// Compares policy and workload with the module, before anything is compiled.
+fn check(job: &Subject) -> Result<Bound> {
+    let info = bindgen_host::hosted_info(&job.info);
+    let plan = Plan::bind(&job.policy, &info).map_err(|error| {
+        let error = anyhow::Error::new(error);
+        match &job.chosen {
+            Some(chosen) => {
+                error.context(format!("the {} does not fit `{}`", chosen.name, job.name))
+            }
+            None => error,
+        }
+    })?;
+    let export = |name: &str| plan.named(&info, name).map(|plan| ExportInfo::of(plan));
+    job.workload.bind(&export, job.policy.strict)
 }
 
 fn build(
@@ -157,12 +192,22 @@ fn build(
 }
 
 fn builder(args: &RunArgs, job: &Subject, thresholds: Thresholds) -> Result<Builder> {
-    let engine = engines::engine_for(&args.engine, &job.info, args.subject.options())?;
+    let engine = engine_of(args, job, &args.engine)?;
     let artifacts = match &args.artifacts {
         Some(path) => ArtifactStore::directory_up_to(path, args.artifacts_limit)?,
         None => ArtifactStore::memory(),
     };
-    Ok(Proxy::builder(engine)
+    let mut builder = Proxy::builder(engine);
+    if let Some(bytes_max) = args.swaps.total_memory {
+        builder = builder.total_memory(bytes_max);
+    }
+    if let Some(callers_max) = args.journal_callers {
+        builder = builder.journal_queue(JournalQueue {
+            callers_max: callers_max as usize,
+            ..JournalQueue::default()
+        });
+    }
+    Ok(builder
         .module(job.wasm.clone())
         .policy(job.policy.clone())
         .imports(job.imports.clone())
@@ -170,6 +215,8 @@ fn builder(args: &RunArgs, job: &Subject, thresholds: Thresholds) -> Result<Buil
         .thresholds(thresholds)
         .drain_timeout(args.subject.drain_timeout)
         .hold_back(args.hold_back)
+        .triggers(args.swaps.triggers())
+        .compile_timeout(args.compile_timeout)
         .enabled(!args.without_proxy)
         .artifacts(artifacts)
         .checkpoints(CheckpointPolicy {
@@ -180,12 +227,23 @@ fn builder(args: &RunArgs, job: &Subject, thresholds: Thresholds) -> Result<Buil
         .on_divergence(args.on_divergence.into()))
 }
 
+fn engine_of(args: &RunArgs, job: &Subject, name: &str) -> Result<Arc<dyn Engine>> {
+    let subject = &args.subject;
+    let telling = if command::is_command(args, &job.info) {
+        Telling::Never
+    } else {
+        Telling::Slow
+    };
+    let options = subject.options(&job.policy);
+    hosting::engine_telling(telling, name, &job.info, options, &subject.compiling)
+}
+
 /// Starts to compile on the engine of `--tier-up`.
 fn tier_up(args: &RunArgs, job: &Subject, proxy: &Proxy) -> Result<Option<TierUp>> {
     let Some(name) = &args.tier_up else {
         return Ok(None);
     };
-    let engine = engines::engine_for(name, &job.info, args.subject.options())?;
+    let engine = engine_of(args, job, name)?;
     let tier_up = TierUp::start(proxy, engine).context("cannot start the thread that compiles")?;
     Ok(Some(tier_up))
 }

@@ -9,9 +9,9 @@ use engine_api::{Imports, Limits, ModuleInfo};
 use proxy_core::{Policy, Thresholds};
 use workload::Workload;
 
-use crate::args::SubjectArgs;
+use crate::args::{Streams, SubjectArgs};
 use crate::chosen_policy::ChosenPolicy;
-use crate::{embedded, module_file};
+use crate::{embedded, given_imports, module_file};
 
 /// A module with its policy and its workload.
 pub(crate) struct Subject {
@@ -34,10 +34,11 @@ impl Subject {
         args: &SubjectArgs,
         workload: Option<&Path>,
         proofs: Option<u64>,
+        streams: Streams,
         needed: impl FnOnce(&str) -> String,
     ) -> Result<Self> {
         let workload = workload.map(Workload::read).transpose()?;
-        let mut subject = Self::without_calls(args)?;
+        let mut subject = Self::without_calls(args, streams)?;
         subject.workload = match workload {
             Some(workload) => workload,
             None if args.module.is_none() => embedded::workload(proofs),
@@ -46,13 +47,20 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Reads the module and its policy. There are no calls to make.
-    pub(crate) fn without_calls(args: &SubjectArgs) -> Result<Self> {
+    /// Reads the module and its policy. There are no calls to make. The `streams` are for a WASI
+    /// guest.
+    pub(crate) fn without_calls(args: &SubjectArgs, streams: Streams) -> Result<Self> {
         let chosen = ChosenPolicy::read(args.policy.as_deref(), args.preset.as_deref())?;
         let policy = chosen.as_ref().map(|chosen| chosen.policy.clone());
         let (name, wasm) = match &args.module {
             None => (embedded::NAME.to_owned(), embedded::module()),
-            Some(path) => (path.display().to_string(), module_file::read(path)?),
+            Some(path) => {
+                let wasm = module_file::read(path)?;
+                let wasm = given_imports::renamed(wasm, args.imports.names.as_deref())?;
+                let wasm = given_imports::callable(wasm)
+                    .with_context(|| format!("cannot run `{}`", path.display()))?;
+                (path.display().to_string(), wasm)
+            }
         };
         let info = module_bytes::parse(&wasm).with_context(|| format!("cannot run `{name}`"))?;
         let policy = policy.unwrap_or_else(|| match args.module {
@@ -63,15 +71,24 @@ impl Subject {
             name: name.clone(),
             steps: Vec::new(),
         };
-        let mut imports = if bindgen_host::is_bindgen(&info) {
-            bindgen_host::system()
-        } else {
-            Imports::new()
-        };
+        if let Some(option) = args
+            .world
+            .given()
+            .filter(|_| !given_imports::is_wasi(&info))
+        {
+            bail!("`{name}` imports nothing of WASI, so {option} is of no use to it; leave it out");
+        }
+        let path = Path::new(&name);
+        let program = path.file_name().unwrap_or(path.as_os_str());
+        let world = || args.world.config(&program.to_string_lossy(), streams);
+        let mut imports = given_imports::of_hosts(&info, world)?;
         let info = Arc::new(info);
-        if args.stub_imports {
-            // The hosted module lacks the imports that the host serves. Those must not be stubs.
-            imports.stub_missing(&bindgen_host::hosted_info(&info));
+        // The hosted module lacks the imports that the host serves. Those must not be stubs.
+        let hosted = bindgen_host::hosted_info(&info);
+        given_imports::add_constants(&mut imports, &hosted, &args.imports)?;
+        given_imports::add_emscripten(&mut imports, &hosted, &wasm);
+        if args.imports.stubs_all() {
+            imports.stub_missing(&hosted);
         }
         Ok(Self {
             name,
@@ -104,9 +121,9 @@ impl SubjectArgs {
         }
     }
 
-    /// How wasm-bindgen's modules are hosted.
-    pub(crate) fn options(&self) -> Options {
-        let mut options = Options::default();
+    /// How wasm-bindgen's modules are hosted under this policy.
+    pub(crate) fn options(&self, policy: &Policy) -> Options {
+        let mut options = draft::host_options(policy);
         if let Some(exit) = self.worker_exit {
             options.worker_exit = exit.into();
         }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
-use super::{HistoryArg, SubjectArgs, WorkerExit, parse_size, parse_time};
+use super::{
+    CompileArgs, HistoryArg, ImportArgs, SubjectArgs, WorkerExit, WorldArgs, parse_size, parse_time,
+};
 
 /// What to do with a journal. It must have no owner meanwhile.
 #[derive(Debug, Subcommand)]
@@ -87,9 +89,8 @@ pub(crate) struct OfflineArgs {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) memory_limit: u64,
 
-    /// Fill missing imports with stubs. A replay calls none of them, but for the start function
-    #[arg(long)]
-    pub(crate) stub_imports: bool,
+    #[command(flatten)]
+    pub(crate) imports: ImportArgs,
 
     /// What happens to the workers' memory when a thread pool ends, as it was for `run`
     #[arg(long, value_name = "HOW")]
@@ -98,6 +99,9 @@ pub(crate) struct OfflineArgs {
     /// How long one call may take, as in `500ms`, `10s`, `2m`
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) deadline: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) compiling: CompileArgs,
 }
 
 impl OfflineArgs {
@@ -110,10 +114,12 @@ impl OfflineArgs {
             memory_limit: self.memory_limit,
             warn: 0.7,
             critical: 0.9,
-            stub_imports: self.stub_imports,
+            imports: self.imports.clone(),
             worker_exit: self.worker_exit,
             deadline: self.deadline,
             drain_timeout: Duration::from_secs(30),
+            compiling: self.compiling.clone(),
+            world: WorldArgs::default(),
         }
     }
 }

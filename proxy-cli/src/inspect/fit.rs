@@ -46,6 +46,14 @@ fn verdict(name: &str, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) -> 
     }
 }
 
+/// Whether no engine here takes a feature.
+pub(super) fn no_engine_takes(feature: Feature) -> bool {
+    matches!(
+        feature,
+        Feature::RelaxedSimd | Feature::Exceptions | Feature::Gc
+    )
+}
+
 fn lacking(can: Capabilities, info: &ModuleInfo, features: &[Feature]) -> Vec<String> {
     let shared = info.memories().iter().any(|memory| memory.shared);
     let mut lacking: Vec<String> = features
@@ -56,10 +64,8 @@ fn lacking(can: Capabilities, info: &ModuleInfo, features: &[Feature]) -> Vec<St
             Feature::Memory64 => !can.memory64,
             Feature::TailCalls => !can.tail_calls,
             Feature::Threads => !can.threads && shared,
-            // No engine here takes them.
-            Feature::RelaxedSimd | Feature::Exceptions | Feature::Gc => true,
-            // Part of every engine, or too fine for a capability: the compiler decides.
-            _ => false,
+            // The rest is part of every engine, or too fine for a capability: the compiler decides.
+            other => no_engine_takes(**other),
         })
         .map(ToString::to_string)
         .collect();
@@ -81,8 +87,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::draft::Draft;
     use crate::module_file;
+    use draft::Draft;
 
     /// Every module among the guests, binary and text.
     fn guests() -> Vec<Vec<u8>> {

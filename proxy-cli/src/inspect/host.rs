@@ -2,14 +2,17 @@
 
 use std::fmt::Write;
 
-use bindgen_host::{Abi, THREAD_POOL_START, THREAD_POOL_STOP};
+use bindgen_host::{Abi, Coverage, THREAD_POOL_START, THREAD_POOL_STOP};
 use engine_api::ModuleInfo;
 
-use super::printable;
-
 /// Says how `run` hosts a module, if it does. `hosted` is the module as the host shows it.
-pub(super) fn host(text: &mut String, info: &ModuleInfo, hosted: &ModuleInfo) {
-    let Some(coverage) = bindgen_host::served(info) else {
+pub(super) fn host(
+    text: &mut String,
+    coverage: Option<&Coverage>,
+    info: &ModuleInfo,
+    hosted: &ModuleInfo,
+) {
+    let Some(coverage) = coverage else {
         return;
     };
     let abi = match coverage.abi {
@@ -28,13 +31,9 @@ pub(super) fn host(text: &mut String, info: &ModuleInfo, hosted: &ModuleInfo) {
         if coverage.stubs.is_empty() {
             ""
         } else {
-            "; these are only stubs, whose calls fail:"
+            "; those below are only stubs"
         }
     );
-    for stub in &coverage.stubs {
-        let (module, name) = (printable(&stub.module), printable(&stub.name));
-        let _ = writeln!(text, "    {module}.{name}");
-    }
     match (
         hosted.function(THREAD_POOL_START).is_ok(),
         hosted.function(THREAD_POOL_STOP).is_ok(),

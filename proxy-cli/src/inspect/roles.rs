@@ -3,13 +3,13 @@
 use std::fmt::{Display, Write};
 
 use anyhow::Result;
-use engine_api::{FuncType, FunctionInfo, ModuleInfo, ValType};
+use engine_api::{FuncType, FunctionInfo, ModuleInfo};
 use globset::Glob;
 use proxy_core::{ArgKind, ExportPolicy, Policy, ResultKind, Role};
 
 use super::{printable, widest};
 use crate::chosen_policy::ChosenPolicy;
-use crate::draft::Draft;
+use draft::Draft;
 
 /// One line of the listing.
 struct Line<'a> {
@@ -22,9 +22,13 @@ struct Line<'a> {
     listed: bool,
 }
 
-/// Lists roles drafted from names.
-pub(super) fn by_draft(text: &mut String, info: &ModuleInfo) {
-    let draft = Draft::of(info);
+/// Lists drafted roles.
+pub(super) fn by_draft(text: &mut String, info: &ModuleInfo, draft: Draft) {
+    let from = if draft.has_glue() {
+        "the glue and names"
+    } else {
+        "their names"
+    };
     let lines: Vec<Line<'_>> = info
         .functions()
         .iter()
@@ -34,13 +38,13 @@ pub(super) fn by_draft(text: &mut String, info: &ModuleInfo) {
             role: drafted.role,
             args: drafted.args,
             results: drafted.results,
-            why: drafted.reason.to_owned(),
+            why: drafted.reason,
             listed: drafted.listed,
         })
         .collect();
     let _ = writeln!(
         text,
-        "exported functions: {}, with roles drafted from their names (--emit-policy writes them down):",
+        "exported functions: {}, with roles drafted from {from} (--emit-policy writes them down):",
         lines.len()
     );
     list(text, &lines);
@@ -162,13 +166,7 @@ fn decided_by(entry: &ExportPolicy) -> String {
 /// Whether an entry is for functions of this type, as in the binding: an entry may name the number
 /// of parameters, and a return pointer does not count as one.
 fn fits_params(entry: &ExportPolicy, ty: &FuncType) -> bool {
-    let named = entry
-        .results
-        .as_ref()
-        .is_some_and(|kinds| !kinds.is_empty());
-    let return_pointer =
-        named && ty.results().is_empty() && ty.params().first() == Some(&ValType::I32);
-    let count = ty.params().len() - usize::from(return_pointer);
+    let count = ty.params().len() - usize::from(entry.returns_through_pointer(ty));
     entry.params.is_none_or(|params| params == count)
 }
 

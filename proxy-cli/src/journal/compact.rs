@@ -8,14 +8,19 @@ use journal_redb::RedbJournal;
 use proxy_core::{CheckpointPolicy, Durability, History, JournalStore, Proxy};
 
 use super::{cannot_open, count, history_of, size};
-use crate::args::CompactArgs;
-use crate::output;
+use crate::args::{CompactArgs, Streams};
 use crate::subject::Subject;
+use crate::{hosting, output};
 
 pub(crate) fn compact(args: &CompactArgs) -> Result<ExitCode> {
     let subject_args = args.offline.subject();
-    let subject = Subject::without_calls(&subject_args)?;
-    let engine = engines::engine_for(&args.engine, &subject.info, subject_args.options())?;
+    let subject = Subject::without_calls(&subject_args, Streams::Closed)?;
+    let engine = hosting::engine(
+        &args.engine,
+        &subject.info,
+        subject_args.options(&subject.policy),
+        &subject_args.compiling,
+    )?;
     let store = RedbJournal::open(&args.dir).with_context(|| cannot_open(&args.dir))?;
     let history = match args.history {
         Some(history) => history.into(),

@@ -39,10 +39,17 @@ pub(crate) fn arg(arg: &OwnedArg) -> Json {
         OwnedArg::Handle(one) => json!({ "handle": handle(one) }),
         OwnedArg::Bytes(own) => bytes(own),
         OwnedArg::Text(text) => json!({ "text": text }),
+        OwnedArg::Js(text) => js(text),
         OwnedArg::Handles(all) => {
             json!({ "handles": all.iter().map(handle).collect::<Vec<_>>() })
         }
     }
+}
+
+/// A JavaScript value; a text that is no JSON stays a text.
+fn js(text: &str) -> Json {
+    let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
+    json!({ "js": value })
 }
 
 fn bytes(bytes: &[u8]) -> Json {
@@ -56,7 +63,8 @@ pub(crate) fn value(value: &Value) -> Json {
         Value::Handle(one) => json!({ "handle": handle(one) }),
         Value::Bytes(own) => bytes(own),
         Value::Text(text) => json!(text),
-        Value::Null | Value::Pointer(_) => Json::Null,
+        Value::Js(text) => js(text),
+        Value::Null | Value::Pointer(_) | Value::Pointers(_) => Json::Null,
     }
 }
 

@@ -221,7 +221,8 @@ fn a_missing_import_is_named_with_the_way_to_a_stub() {
     // A stub that is called at the start is not mended by more stubs.
     let starts = folder.file(
         "starts.wat",
-        r#"(module (func $f (import "e" "f")) (start $f) (func (export "double")))"#,
+        r#"(module (func $f (import "e" "f")) (start $f)
+            (func (export "double") (param i32) (result i32) (local.get 0)))"#,
     );
     wasm_proxy(&["run", &starts, "--workload", &workload, "--stub-imports"])
         .assert_code(2)
@@ -335,7 +336,13 @@ fn what_only_a_proxy_has_is_refused_without_one() {
         &["--history", "full"],
         &["--audit"],
         &["--on-divergence", "fail"],
+        &["--swap-calls", "25"],
+        &["--swap-age", "1m"],
+        &["--swap-idle", "1m"],
+        &["--stack-drift", "1MiB"],
+        &["--total-memory", "1GiB"],
         &["--journal", "j"],
+        &["--journal", "j", "--journal-callers", "8"],
         &["--journal", "j", "--durability", "durable"],
         &["--migrate", "old"],
         &["--migrate", "old", "--dry-run"],
@@ -351,8 +358,12 @@ fn what_only_a_proxy_has_is_refused_without_one() {
         "--preset",
         "--memory-limit",
         "--stub-imports",
+        "--names",
         "--worker-exit",
         "--deadline",
+        "--dir",
+        "--dir-read-only",
+        "--env",
         "--workload",
         "--engine",
         "--calls",
@@ -360,6 +371,20 @@ fn what_only_a_proxy_has_is_refused_without_one() {
         "--without-proxy",
         "--report",
         "--help",
+        "--cache",
+        "--no-cache",
+        "--any-size",
+        "--compile-timeout",
+        "--swap-calls",
+        "--swap-age",
+        "--swap-idle",
+        "--stack-drift",
+        "--total-memory",
+        "--journal-callers",
+        "--dir",
+        "--dir-read-only",
+        "--env",
+        "--names",
         "--warn",
         "--critical",
         "--drain-timeout",
@@ -377,6 +402,8 @@ fn what_only_a_proxy_has_is_refused_without_one() {
     ];
     for line in help.lines() {
         let option = line.split_whitespace().find(|word| word.starts_with("--"));
+        // What may have a value says so in brackets.
+        let option = option.and_then(|option| option.split('[').next());
         let is_option = line.trim_start().starts_with('-');
         if let Some(option) = option.filter(|_| is_option) {
             assert!(known.contains(&option), "{option}: does it need a proxy?");
@@ -406,7 +433,13 @@ fn moving_to_the_engine_that_it_begins_on_is_refused() {
 fn help_names_every_kind_of_argument() {
     let help = wasm_proxy(&["run", "--help"]);
     help.assert_code(0);
-    for kind in ["struct:TYPE", "structs:TYPE", "\"handles\"", "\"pointers\""] {
+    for kind in [
+        "struct:TYPE",
+        "structs:TYPE",
+        "\"handles\"",
+        "\"pointers\"",
+        "optional:KIND",
+    ] {
         help.assert_says(kind);
     }
 }

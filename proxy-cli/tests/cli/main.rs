@@ -6,12 +6,16 @@ mod bench;
 mod bindgen;
 mod divergence;
 mod exhaustion;
+mod glue;
+mod imports;
 mod injection;
 mod inspect;
 mod journal;
 mod lists;
 mod main_job;
 mod states;
+mod wasi;
+mod when;
 mod workloads;
 
 use std::fs;
@@ -65,6 +69,7 @@ fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasm-proxy"));
     command
         .args(args)
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env_remove("WASM_PROXY_ENABLED")
         .env_remove("WASM_PROXY_LOG");
     command
