@@ -4,8 +4,8 @@
 # The same compiler gives the same bytes, wherever the checkout and the home directory are. Debian's
 # compiler (packages rustc-web, cargo-web, rust-web-src, lld-19) is taken where it is installed; else the
 # `rustc` and `cargo` of the path, with rustup's wasm32-unknown-unknown target and rust-src component.
-# SQLite needs a C compiler too: Debian's (clang-19, libclang-rt-19-dev-wasm32, wasi-libc), or the wasi-sdk
-# in the folder WASI_SDK_PATH.
+# SQLite and the WASI guests need a C compiler too: Debian's (clang-19, libclang-rt-19-dev-wasm32, wasi-libc),
+# or the wasi-sdk in the folder WASI_SDK_PATH.
 set -eu
 
 guests=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -17,7 +17,7 @@ debian='rustc-web cargo-web rust-web-src lld-19 clang-19 libclang-rt-19-dev-wasm
 missing() {
     echo "build.sh: $1" >&2
     echo "  on Debian: apt-get install $debian" >&2
-    echo "  elsewhere: rustup target add $target; rustup component add rust-src;" >&2
+    echo "  elsewhere: rustup target add $target wasm32-wasip1; rustup component add rust-src;" >&2
     echo "    for C, set WASI_SDK_PATH to the folder of a wasi-sdk" >&2
     exit 3
 }
@@ -45,6 +45,8 @@ else
     cd "$guests"
     [ -d "$("$RUSTC" --print sysroot)/lib/rustlib/$target" ] ||
         missing "the target $target is not installed"
+    [ -d "$("$RUSTC" --print sysroot)/lib/rustlib/wasm32-wasip1" ] ||
+        missing 'the target wasm32-wasip1 is not installed'
     [ -d "$("$RUSTC" --print sysroot)/lib/rustlib/src/rust/library" ] ||
         missing 'the sources of the standard library are not installed'
     clang=${WASI_SDK_PATH:-}/bin/clang
@@ -80,6 +82,37 @@ amalgamation=$(echo "$built"/sqlite-source/libsqlite3-sys-*/sqlite3)
     -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_LOCALTIME \
     -nostartfiles -Wl,--no-entry,--strip-all,--stack-first,-z,stack-size=262144 -o "$out/sqlite.wasm" \
     "$amalgamation/sqlite3.c" sqlite/sqlite.c
+
+# The guests for WASI. Rust's are linked by clang with its own wasi-libc, as those in C are: that makes a
+# reactor of a program without a `main`.
+wasi_c() {
+    out_file=$1
+    shift
+    "$clang" --target=wasm32-wasi -Os -std=gnu11 -Wl,--strip-all,--stack-first -o "$out/$out_file" "$@"
+}
+wasi_rust() {
+    name=$1
+    shift
+    CARGO_ENCODED_RUSTFLAGS="$fixed_paths$unit-Clink-self-contained=no$unit-Clinker-flavor=gcc$unit-Clink-arg=--target=wasm32-wasi" \
+        CARGO_TARGET_WASM32_WASIP1_LINKER=$clang \
+        "$cargo" rustc --locked --release --manifest-path wasi/Cargo.toml --target wasm32-wasip1 \
+        --target-dir "$built" --bin "$name" "$@"
+    install -m 644 "$built/wasm32-wasip1/release/$name.wasm" "$out/$name.wasm"
+}
+wasi_c wasi_programs.wasm wasi/programs.c
+wasi_c wasi_tour.wasm wasi/tour.c
+wasi_c wasi_world.wasm -mexec-model=reactor wasi/world.c
+wasi_c wasi_database.wasm -mexec-model=reactor -Wl,-z,stack-size=262144 -DNDEBUG -I "$amalgamation" \
+    -DSQLITE_THREADSAFE=0 -DSQLITE_TEMP_STORE=3 -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_OMIT_LOAD_EXTENSION \
+    -DSQLITE_OMIT_LOCALTIME -DSQLITE_OMIT_WAL -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_MAX_MMAP_SIZE=0 \
+    "$amalgamation/sqlite3.c" wasi/database.c
+wasi_rust wasi_rust_command "$@"
+exported=
+for export in open_log set get order now leak; do
+    exported="$exported -Clink-arg=-Wl,--export=$export"
+done
+# shellcheck disable=SC2086 # A list of words.
+wasi_rust wasi_rust_reactor "$@" -- -Clink-arg=-mexec-model=reactor $exported
 
 # One memory, imported by every instance, and what wasm-bindgen needs for the start of a thread.
 threads_flags="$unit-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals"
@@ -120,5 +153,5 @@ realm old realm_threads_old "$built/threads" "$threads_flags"
         dpkg-query --show --showformat '${Package} ${Version}\n' $debian
     fi
     echo
-    (cd "$out" && sha256sum chain.wasm kv.wasm prover.wasm sqlite.wasm realm_*.js realm_*.wasm)
+    (cd "$out" && sha256sum chain.wasm kv.wasm prover.wasm sqlite.wasm realm_*.js realm_*.wasm wasi_*.wasm)
 } >"$out/TOOLCHAIN"

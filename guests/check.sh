@@ -28,7 +28,8 @@ neutral() {
 (cd "$guests/prebuilt" && sums . | sha256sum --check --quiet)
 
 fresh=$scratch/fresh
-modules='chain kv prover sqlite realm_new realm_old realm_threads realm_threads_old'
+modules='chain kv prover sqlite realm_new realm_old realm_threads realm_threads_old
+wasi_programs wasi_tour wasi_world wasi_database wasi_rust_command wasi_rust_reactor'
 
 # Nothing that an earlier build left may stand in for what this compiler makes.
 GUESTS_TARGET_DIR=$scratch/target "$guests/build.sh" "$fresh"
