@@ -27,6 +27,7 @@
 #[cfg(not(any(feature = "wasmtime", feature = "wasmer")))]
 compile_error!("no engine to test: build with the feature `wasmtime`, `wasmer` or both");
 
+pub mod cases;
 pub mod database;
 pub mod durable;
 pub mod engines;
@@ -40,3 +41,4 @@ pub mod probe;
 pub mod process;
 pub mod proxied;
 pub mod remembering;
+pub mod worlds;

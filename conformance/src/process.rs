@@ -10,7 +10,8 @@ pub struct Footprint {
     /// Resident memory in KiB, without the pages of files: those of the executable come in as its
     /// code first runs, and belong to the system's cache.
     pub rss_kib: u64,
-    /// Resident memory in KiB, pages shared with other processes counted by their share.
+    /// The same, with pages that other processes share counted by their share. What an executable's
+    /// pages count for would depend on how many processes run it.
     pub pss_kib: u64,
     /// Open file descriptors.
     pub fds: usize,
@@ -31,7 +32,7 @@ impl Footprint {
         let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
         Ok(Self {
             rss_kib: kib(&status, "RssAnon:")? + kib(&status, "RssShmem:")?,
-            pss_kib: kib(&rollup, "Pss:")?,
+            pss_kib: kib(&rollup, "Pss_Anon:")? + kib(&rollup, "Pss_Shmem:")?,
             // The descriptor of the directory itself is in every count.
             fds: fs::read_dir("/proc/self/fd")?.count(),
             threads: fs::read_dir("/proc/self/task")?.count(),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_api::{
-    Capabilities, Engine, EngineId, Error, MemoryType, Module, ModuleHash, Precompiled,
-    SharedMemory,
+    Capabilities, Engine, EngineId, Error, Imports, MemoryType, Module, ModuleHash, ModuleInfo,
+    Precompiled, SharedMemory,
 };
 
 /// An engine that compiles each module once. Cases of proxies compile the same few modules.
@@ -37,6 +37,14 @@ impl Engine for Remembering {
 
     fn fingerprint(&self) -> String {
         self.inner.fingerprint()
+    }
+
+    fn read(&self, wasm: &[u8]) -> Result<Arc<ModuleInfo>, Error> {
+        self.inner.read(wasm)
+    }
+
+    fn check_imports(&self, info: &ModuleInfo, imports: &Imports) -> Result<(), Error> {
+        self.inner.check_imports(info, imports)
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>, Error> {

@@ -6,7 +6,12 @@
 )]
 
 mod hosted {
+    mod as_in_node;
     mod checkpoints;
+    mod generations;
+    mod imports;
+    mod js_values;
+    mod missing;
     mod pool;
     mod realm;
 }

@@ -7,22 +7,29 @@
 
 mod proxies {
     mod artifacts;
+    mod c_kinds;
     mod callers;
+    mod cases;
     mod checkpoints;
     mod cuts;
     mod database;
     mod deaths;
+    mod emscripten_guests;
     mod exhaustion;
     mod guests;
     mod host_calls;
     mod hostile;
+    mod jumps;
     mod prover;
     mod replay;
+    mod return_places;
     mod standby_failures;
     mod states;
     mod structs;
     mod swaps;
     mod tables;
+    mod toolchains;
+    mod turns;
     mod upkeep;
 }
 

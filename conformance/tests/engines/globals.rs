@@ -215,3 +215,50 @@ fn a_global_of_a_host_object_is_given_and_set(engine: &EngineUnderTest) {
     set(instance.as_mut(), "object", &Val::ExternRef(None)).unwrap();
     assert_eq!(value(instance.as_mut(), "object"), Val::ExternRef(None));
 }
+
+#[apply(every_engine)]
+fn a_watched_global_need_not_be_exported(engine: &EngineUnderTest) {
+    let wasm = binary(GLOBALS);
+    let module = engine.shared().compile(&wasm).unwrap();
+    let mut instance = module.instantiate(&imports(), &Limits::default()).unwrap();
+    let mut watched = |index| instance.watched_global(GlobalIndex(index)).ok();
+    assert_eq!(watched(8), Some(Val::I32(5)), "hidden");
+    assert_eq!(watched(0), Some(Val::I32(100)), "imported");
+    assert_eq!(watched(2), Some(Val::I32(-1)), "exported");
+    assert_eq!(watched(6), None, "immutable");
+    assert_eq!(watched(9), None, "there is none");
+    instance.invoke("add", &[Val::I32(3)]).unwrap();
+    let after = instance.watched_global(GlobalIndex(2)).unwrap();
+    assert_eq!(after, Val::I32(2));
+}
+
+#[apply(every_engine)]
+fn the_stack_pointer_is_found_in_the_code(engine: &EngineUnderTest) {
+    let text = r#"(module
+        (global (mut i32) (i32.const 0))
+        (global $sp (mut i32) (i32.const 65536))
+        (func (export "f") (local i32)
+            (global.set $sp (local.tee 0 (i32.sub (global.get $sp) (i32.const 32))))))"#;
+    let wasm = binary(text);
+    let module = engine.shared().compile(&wasm).unwrap();
+    let found = module.stack_pointer(&wasm).unwrap();
+    assert_eq!(found, Some(GlobalIndex(1)));
+    let mut instance = module
+        .instantiate(&Imports::new(), &Limits::default())
+        .unwrap();
+    instance.invoke("f", &[]).unwrap();
+    let lowered = instance.watched_global(GlobalIndex(1)).unwrap();
+    assert_eq!(lowered, Val::I32(65_536 - 32));
+}
+
+#[apply(every_engine)]
+fn a_module_is_read_without_being_compiled(engine: &EngineUnderTest) {
+    let wasm = binary(GLOBALS);
+    let read = engine.shared().read(&wasm).unwrap();
+    let compiled = engine.shared().compile(&wasm).unwrap();
+    assert_eq!(read.exports(), compiled.info().exports());
+    assert_eq!(read.imports(), compiled.info().imports());
+    assert_eq!(read.hash(), compiled.info().hash());
+    let compressed = engine.shared().read(&[0x1f, 0x8b, 8, 0]).unwrap_err();
+    assert!(compressed.to_string().contains("gunzip"), "{compressed}");
+}

@@ -245,9 +245,19 @@ fn a_stubbed_import_fails_with_its_name_only_when_it_is_called(engine: &EngineUn
     let module = engine.module(NEEDY);
     let mut imports = Imports::new();
     imports.stub_missing(module.info());
+    // Nobody can know the value of a global.
+    match refused(module.instantiate(&imports, &Limits::default())) {
+        Error::Import { name, reason, .. } => {
+            assert_eq!(name, "global");
+            assert!(reason.starts_with("missing"), "{reason}");
+        }
+        error => panic!("{error:?}"),
+    }
+    let global = all_of_them().get("", "global").unwrap().clone();
+    imports.define("", "global", global);
     let mut instance = module.instantiate(&imports, &Limits::default()).unwrap();
     assert_eq!(instance.invoke("pages", &[]).unwrap(), [Val::I32(2)]);
-    assert_eq!(instance.invoke("global", &[]).unwrap(), [Val::I64(0)]);
+    assert_eq!(instance.invoke("global", &[]).unwrap(), [Val::I64(-9)]);
     match refused(instance.invoke("call", &[Val::I32(1)])) {
         Error::Host {
             module,

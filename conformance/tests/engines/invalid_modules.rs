@@ -50,6 +50,8 @@ fn bytes_that_are_not_wasm_are_refused_with_the_way_out(engine: &EngineUnderTest
     for (bytes, way_out) in [
         (&b""[..], "empty"),
         (b"(module)", "text format"),
+        (b"\x1f\x8b\x08\0\0", "gunzip"),
+        (b"\x28\xb5\x2f\xfd\0", "unzstd"),
         (b"  ;; a comment\n(module)", "text format"),
         (b"\x7fELF\x02\x01\x01\0", "magic number"),
         (b"{\"json\": true}", "magic number"),

@@ -120,16 +120,28 @@ fn objects_that_no_host_writes_down_are_refused(engine: &'static EngineUnderTest
 fn golden_files_of_guests_go_on(engine: &'static EngineUnderTest) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let golden = root.join("../checkpoint-file/tests/golden");
-    for name in ["counter", "tables", "slots", "references"] {
+    // Realms of version 1, and what is written today: such a realm, and states without one.
+    for (name, is_current) in [
+        ("counter", true),
+        ("tables", true),
+        ("slots", false),
+        ("references", false),
+        ("slots_2", true),
+        ("references_2", true),
+    ] {
         let file = |extension: &str| golden.join(name).with_extension(extension);
-        let guest = kept::by_name(name);
+        let guest = kept::by_name(name.trim_end_matches("_2"));
         if guest.on(engine).is_none() {
             continue;
         }
-        let kept = guest.of(engine, &std::fs::read(file("wasm")).unwrap());
+        let wasm = golden.join(guest.name).with_extension("wasm");
+        let kept = guest.of(engine, &std::fs::read(wasm).unwrap());
         let expected = std::fs::read_to_string(file("txt")).unwrap();
         let (digest, next) = expected.trim().split_once('\n').unwrap();
         kept.goes_on_from(&file("checkpoint"), digest, next);
+        if !is_current {
+            continue;
+        }
         // The same state is written to the same bytes today.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint");

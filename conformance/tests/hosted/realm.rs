@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use bindgen_host::{BindgenHost, Options};
 use conformance::hosted::REALM;
 use conformance::prelude::*;
+use engine_api::JsValue;
 use proxy_core::{CallError, Error, Handle, Proxy, Value, args};
 
 #[apply(every_engine)]
@@ -121,6 +122,22 @@ fn an_error_that_the_guest_returns_arrives_with_its_message(engine: &EngineUnder
         assert_eq!(
             message(proxy.call("check", args![0]).unwrap_err()),
             "the check failed"
+        );
+        // The value is there too: an error with its class, or a text.
+        let thrown = |error: Error| match error {
+            Error::Call(CallError::Guest { thrown, .. }) => thrown.map(|value| *value),
+            error => panic!("{}: {error}", hosted.abi),
+        };
+        let invalid = proxy.call("parse", args!["two"]).unwrap_err();
+        let text = JsValue::Text("invalid float literal".to_owned());
+        assert_eq!(thrown(invalid), Some(text));
+        let check = JsValue::Error {
+            name: "Error".to_owned(),
+            message: "the check failed".to_owned(),
+        };
+        assert_eq!(
+            thrown(proxy.call("check", args![0]).unwrap_err()),
+            Some(check)
         );
         // A call that fails but uses up its object is repeated on replay.
         let open = proxy.call("account_close", args![account]).unwrap_err();

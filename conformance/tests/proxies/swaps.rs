@@ -100,3 +100,19 @@ fn after_the_shutdown_nothing_is_left(engine: &EngineUnderTest) {
     let error = proxy.call("add", args![]).unwrap_err();
     assert!(matches!(error, proxy_core::Error::ShutDown), "{error}");
 }
+
+/// Three thousand swaps each, in which a KiB that a swap leaves behind would show.
+#[apply(every_engine)]
+fn swaps_of_a_wasi_guest_leave_no_memory_and_no_descriptor_behind(engine: &EngineUnderTest) {
+    probe::run(PROBE, &["swaps-with-wasi", engine.name()]);
+}
+
+#[apply(every_engine)]
+fn swaps_of_a_guest_of_emscripten_leave_no_memory_behind(engine: &EngineUnderTest) {
+    probe::run(PROBE, &["swaps-with-emscripten", engine.name()]);
+}
+
+#[apply(every_engine)]
+fn swaps_of_guests_with_javascript_values_leave_no_memory_behind(engine: &EngineUnderTest) {
+    probe::run(PROBE, &["swaps-with-values", engine.name()]);
+}

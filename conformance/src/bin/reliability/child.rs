@@ -11,6 +11,7 @@ use conformance::engines::{self, EngineUnderTest};
 use journal_redb::RedbJournal;
 use proxy_core::{Builder, CheckpointPolicy, Durability, Error, History, Proxy, args};
 
+use crate::bounded;
 use crate::failpoints;
 use crate::memory;
 use crate::oracle::{arg, id};
@@ -106,6 +107,9 @@ pub(crate) fn run(arguments: &[String]) {
         }
         ("soak", [engine, path, seconds]) => {
             soak::child(named(engine), Path::new(path), seconds.parse().unwrap());
+        }
+        ("bounded", [engine, path, calls]) => {
+            bounded::child(named(engine), Path::new(path), calls.parse().unwrap());
         }
         _ => panic!("no `{what}` with {arguments:?}"),
     }

@@ -66,6 +66,18 @@ impl Outcome {
         self.measured.as_ref().is_some_and(is_broken) || self.has_failed_test()
     }
 
+    /// What broke the promise: the expectation, the figures and the tests.
+    pub(crate) fn broken(&self) -> String {
+        let mut found: Vec<String> = Vec::new();
+        if let Some(measured) = &self.measured {
+            found.extend(measured.failed.clone());
+            found.extend(measured.short.iter().cloned());
+        }
+        let failed = self.tests.iter().filter(|test| test.ran == Ran::Failed);
+        found.extend(failed.map(ToString::to_string));
+        format!("{} {}: {}", self.row.id, self.row.promise, found.join("; "))
+    }
+
     fn has_failed_test(&self) -> bool {
         self.tests.iter().any(|test| test.ran == Ran::Failed)
     }

@@ -5,6 +5,8 @@
     reason = "a failed expectation is a failed case: it ends the process, and the suite shows why"
 )]
 
+mod hosts;
+
 use std::path::Path;
 
 use conformance::prelude::*;
@@ -38,6 +40,9 @@ fn main() {
         ("swaps", [engine]) => swaps(engine),
         ("checkpointed-swaps", [engine]) => checkpointed_swaps(engine),
         ("checkpoint-sharing", [engine]) => checkpoint_sharing(engine),
+        ("swaps-with-wasi", [engine]) => hosts::wasi(engine),
+        ("swaps-with-emscripten", [engine]) => hosts::emscripten(engine),
+        ("swaps-with-values", [engine]) => hosts::values(engine),
         ("stack", [engine]) => stack(engine),
         ("recursion-through-host", [engine]) => recursion_through_host(engine),
         _ => panic!("no case `{case}` for {} engines", engines.len()),
@@ -376,7 +381,7 @@ fn recursion_through_host(engine: &EngineUnderTest) {
 
 /// A thousand swaps of a proxy whose every generation has grown to 64 MiB, all of it touched.
 fn swaps(engine: &EngineUnderTest) {
-    let text = include_str!("../../../guests/wat/grow_leak.wat");
+    let text = include_str!("../../../../guests/wat/grow_leak.wat");
     let policy = "[[export]]\nmatch = \"leak\"\nrole = \"mutate\"\n\
                   [[export]]\nmatch = \"*\"\nrole = \"pure\"";
     let proxy = engine
