@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_api::{Engine, EngineConfig, Module};
+use engine_api::{Engine, EngineConfig, Imports, Module};
 use proxy_core::{ArtifactStore, Builder, CheckpointPolicy, Proxy};
 
 use crate::guests::GuestModule;
@@ -44,18 +44,31 @@ impl Column {
 
     /// The same, each with the artifact store that it is given.
     pub fn proxies_with(&self, guest: &GuestModule) -> impl Fn(ArtifactStore) -> Proxy + use<> {
+        let fresh = self.builders(guest);
+        move |store| Self::built(fresh().artifacts(store))
+    }
+
+    /// The same, each with these imports.
+    pub fn proxies_importing<I: Fn() -> Imports>(
+        &self,
+        guest: &GuestModule,
+        imports: I,
+    ) -> impl Fn() -> Proxy + use<I> {
+        let fresh = self.builders(guest);
+        move || Self::built(fresh().imports(imports()))
+    }
+
+    /// Builders for a guest that is compiled once, here.
+    fn builders(&self, guest: &GuestModule) -> impl Fn() -> Builder + use<> {
         let (guest, engine) = (guest.clone(), self.engine());
         let module = engine
             .compile(&guest.wasm)
             .expect("every engine compiles the guests");
-        move |store| {
-            let builder = Proxy::builder(Arc::clone(&engine)).module(guest.wasm.clone());
-            Self::built(
-                builder
-                    .policy(guest.policy.clone())
-                    .compiled(Arc::clone(&module))
-                    .artifacts(store),
-            )
+        move || {
+            Proxy::builder(Arc::clone(&engine))
+                .module(guest.wasm.clone())
+                .policy(guest.policy.clone())
+                .compiled(Arc::clone(&module))
         }
     }
 

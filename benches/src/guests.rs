@@ -44,8 +44,25 @@ impl GuestModule {
     /// Exports that do next to nothing, one per way of calling.
     #[must_use]
     pub fn calls() -> Self {
-        Self::new(
-            r#"(module
+        Self::calls_importing("")
+    }
+
+    /// The same, with imports of WASI that these exports do not use.
+    #[must_use]
+    pub fn calls_with_wasi() -> Self {
+        Self::calls_importing(
+            r#"(import "wasi_snapshot_preview1" "fd_write"
+                 (func $write (param i32 i32 i32 i32) (result i32)))
+               (import "wasi_snapshot_preview1" "clock_time_get"
+                 (func $clock (param i32 i64 i32) (result i32)))
+               (func (export "report") (result i32)
+                 (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 16)))
+                 (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 24)))"#,
+        )
+    }
+
+    fn calls_importing(imports: &str) -> Self {
+        let exports = r#"
                  (memory (export "memory") 1)
                  (func (export "add") (param i32 i32) (result i32)
                    (i32.add (local.get 0) (local.get 1)))
@@ -54,8 +71,14 @@ impl GuestModule {
                  (func (export "object_new") (result i32) (i32.const 1024))
                  (func (export "object_read") (param i32) (result i32)
                    (i32.load (local.get 0)))
-                 (func (export "object_free") (param i32)))"#,
+                 (func (export "object_free") (param i32))"#;
+        Self::new(
+            &format!("(module {imports} {exports})"),
             r#"strict = true
+               [[export]]
+               match = "repor[t]"
+               role = "pure"
+
                [[export]]
                match = "add"
                role = "pure"

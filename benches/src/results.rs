@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 
 /// Group: one call.
 pub const CALL: &str = "call";
+/// Group: one call, of modules with WASI in their imports and without.
+pub const WASI: &str = "call beside WASI";
 /// Group: from the binary format to machine code.
 pub const COMPILE: &str = "compile";
 /// Group: from a precompiled module to machine code.
@@ -28,8 +30,9 @@ pub const SRS: &str = "parameters for 2^8 rows";
 pub const REPLAY: &str = "64,000 wires and gates";
 
 /// All groups, in the order of the tables.
-pub const GROUPS: [&str; 7] = [
+pub const GROUPS: [&str; 8] = [
     CALL,
+    WASI,
     COMPILE,
     LOAD,
     INSTANTIATE,
@@ -70,6 +73,27 @@ pub mod call {
     pub const JOURNALED_BESIDE: &str = "proxy, journaled, typed, beside a thread on another proxy";
     /// Two journaled calls, which make an object and free it, with their share of compaction.
     pub const CREATE_FREE: &str = "proxy, create and free";
+}
+
+/// Rows of the group [`WASI`]: three ways of calling, each on three compositions.
+pub mod wasi {
+    use super::call;
+
+    /// Ways of calling, as in the group [`super::CALL`].
+    pub const WAYS: [&str; 3] = [call::TRAIT, call::PURE_TYPED, call::JOURNALED_TYPED];
+
+    /// What is in the imports, and whether the module asks for it. The first one is the measure.
+    pub const COMPOSITIONS: [&str; 3] = [
+        "no WASI",
+        "WASI given, not imported",
+        "WASI imported, not called",
+    ];
+
+    /// The name of a row.
+    #[must_use]
+    pub fn row(way: &str, composition: &str) -> String {
+        format!("{way}; {composition}")
+    }
 }
 
 /// Rows of the groups about modules.

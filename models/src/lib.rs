@@ -16,6 +16,8 @@ mod check;
 mod planted;
 mod sync;
 
+#[path = "../../proxy-core/src/batch.rs"]
+mod batch;
 #[expect(
     clippy::struct_field_names,
     reason = "the names are public in the core, where the lint lets them be"
@@ -30,6 +32,8 @@ mod holding;
 mod lane;
 #[path = "../../proxy-core/src/locking.rs"]
 mod locking;
+#[path = "../../proxy-core/src/open_turns.rs"]
+mod open_turns;
 #[path = "../../proxy-core/src/journal/positions.rs"]
 mod positions;
 #[path = "../../proxy-core/src/turns.rs"]
@@ -54,4 +58,4 @@ pub use check::{Schedules, check};
 pub use mini::{calls_and_a_full_disk, calls_and_a_swap, calls_and_swaps_and_a_full_disk};
 pub use planted::Planted;
 pub(crate) use proxy_core::{Error, SequenceNumber};
-pub use waits::{a_lane, a_patient_entrance, a_supervisor, a_swap_that_is_near};
+pub use waits::{a_lane, a_patient_entrance, a_supervisor, a_swap_that_is_near, turns_and_a_swap};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::holding::Holding;
 use crate::lane::Lane;
+use crate::open_turns::OpenTurns;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::thread;
 use crate::wakeup::Wakeup;
@@ -82,7 +83,7 @@ pub fn a_supervisor() {
         .collect();
     let mut done = 0;
     while done < 2 {
-        wakeup.wait(FOR_EVER);
+        wakeup.wait(FOR_EVER, || false);
         done += work.swap(0, Ordering::SeqCst);
     }
     for caller in callers {
@@ -120,4 +121,46 @@ pub fn a_swap_that_is_near() {
     for caller in callers {
         caller.join().expect("a caller goes on");
     }
+}
+
+/// Two threads have turns, twice each and never at rest. A swap is due, takes place between turns, and
+/// is not put off until they have finished.
+pub fn turns_and_a_swap() {
+    let turns = Arc::new(OpenTurns::default());
+    let wakeup = Arc::new(Wakeup::default());
+    let generation = Arc::new(AtomicUsize::new(1));
+    wakeup.supervise(true);
+    let callers: Vec<_> = (0..2)
+        .map(|opener| {
+            let (turns, wakeup) = (Arc::clone(&turns), Arc::clone(&wakeup));
+            let generation = Arc::clone(&generation);
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    turns.begin(opener, FOR_EVER);
+                    let before = generation.load(Ordering::SeqCst);
+                    let after = generation.load(Ordering::SeqCst);
+                    assert_eq!(before, after, "a swap took place inside a turn");
+                    if turns.end(opener) {
+                        wakeup.wake();
+                    }
+                }
+            })
+        })
+        .collect();
+    loop {
+        if let Some(_between) = turns.close(true) {
+            generation.fetch_add(1, Ordering::SeqCst);
+            break;
+        }
+        let open = turns.count();
+        wakeup.wait(FOR_EVER, || false);
+        assert!(
+            turns.count() <= open,
+            "a turn has begun while the swap was due"
+        );
+    }
+    for caller in callers {
+        caller.join().expect("a caller goes on");
+    }
+    assert_eq!(generation.load(Ordering::SeqCst), 2);
 }

@@ -32,6 +32,11 @@ fn a_call_at_the_limit_sleeps_through_no_swap() {
 }
 
 #[test]
+fn a_swap_that_is_due_takes_place_between_turns() {
+    check(Schedules::up_to(EVERY_RUN), models::turns_and_a_swap);
+}
+
+#[test]
 fn a_swap_loses_no_call() {
     check(Schedules::up_to(EVERY_RUN), models::calls_and_a_swap);
 }
@@ -53,10 +58,11 @@ fn a_swap_and_a_full_disk_at_once_lose_nothing_that_was_acknowledged() {
 #[test]
 fn every_planted_fault_is_found() {
     type Model = fn();
-    let faults: [(Planted, Model); 11] = [
+    let faults: [(Planted, Model); 12] = [
         (Planted::WakeOneLost, models::a_lane),
         (Planted::WakeAllLost, models::a_supervisor),
         (Planted::WakeAllLost, models::a_swap_that_is_near),
+        (Planted::WakeAllLost, models::turns_and_a_swap),
         (Planted::TurnReleasedEarly, models::calls_and_a_swap),
         (Planted::TailLeftOut, models::calls_and_a_swap),
         (Planted::RetiredLate, models::calls_and_a_swap),

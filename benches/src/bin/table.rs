@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use benches::results::{
-    self, CALL, GROUPS, ROWS, call, named, read_json, show_ns, table, versions, write_json,
+    self, CALL, GROUPS, ROWS, WASI, call, named, read_json, show_ns, table, versions, wasi,
+    write_json,
 };
 use clap::Parser;
 use comparison::Origin;
@@ -145,6 +146,9 @@ fn collect(folder: &Path, medians: &mut Vec<Median>) -> anyhow::Result<()> {
 
 impl Measured {
     fn table(&self, group: &str) -> Option<Table> {
+        if group == WASI {
+            return self.beside_wasi();
+        }
         let at = |row: &str, engine: &str| self.at(group, row, engine);
         let columns: Vec<&str> = columns()
             .filter(|column| ROWS.iter().any(|row| at(row, column).is_some()))
@@ -170,6 +174,36 @@ impl Measured {
             }
         }
         (!rows.is_empty()).then(|| table(group, &columns, rows))
+    }
+
+    /// Each way of calling, with the compositions in proportion to the first one.
+    fn beside_wasi(&self) -> Option<Table> {
+        let at = |way: &str, composition: &str, engine: &str| {
+            self.at(WASI, &wasi::row(way, composition), engine)
+        };
+        let [measure, others @ ..] = wasi::COMPOSITIONS;
+        let measured = |engine: &&str| {
+            let found = |way: &&str| at(way, measure, engine).is_some();
+            wasi::WAYS.iter().any(found)
+        };
+        let columns: Vec<&str> = columns().filter(measured).collect();
+        let mut rows = Vec::new();
+        for way in wasi::WAYS {
+            let cells = columns
+                .iter()
+                .map(|engine| show_some(at(way, measure, engine)));
+            rows.push(named(&wasi::row(way, measure), cells));
+            for other in others {
+                let proportion =
+                    |engine: &&str| Some(at(way, other, engine)? / at(way, measure, engine)?);
+                let shown = |engine| {
+                    proportion(engine)
+                        .map_or_else(|| "–".to_owned(), |times| format!("× {times:.2}"))
+                };
+                rows.push(named(&wasi::row(way, other), columns.iter().map(shown)));
+            }
+        }
+        (!columns.is_empty()).then(|| table(WASI, &columns, rows))
     }
 
     /// The tables of the bench `pause`.
