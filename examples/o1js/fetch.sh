@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches o1js's prover modules from the npm registry to modules/VERSION, next to this script:
 #
-#     ./fetch.sh [VERSION...]        2.2.0, 2.14.0 or 2.15.0; without any, 2.15.0 and 2.14.0
+#     ./fetch.sh [VERSION...]        2.2.0, 2.10.0, 2.14.0 or 2.15.0; without any, 2.15.0 and 2.14.0
 #
 # A package is used only if its sha256 is the one written down here: an example that measures a leak has
 # to run the very bytes that leak. What is there already is not fetched again.
@@ -26,6 +26,10 @@ describe() {
         # The other folder has only types in this version.
         folder=dist/node/bindings/compiled/_node_bindings
         ;;
+    2.10.0)
+        sha256=f15808f84e2641811d5e83618d42abe61262b1c0abf582f21e886cef53991862
+        folder=dist/node/bindings/compiled/_node_bindings
+        ;;
     2.14.0)
         sha256=68b3abd38b614b85a7f41cdc7e0d0549577cd243ecc5e4382d7143dd05ed2d36
         ;;
@@ -35,7 +39,7 @@ describe() {
         names='plonk_wasm kimchi_wasm'
         ;;
     *)
-        fail "no checksum is known for o1js '$1': choose 2.2.0, 2.14.0 or 2.15.0"
+        fail "no checksum is known for o1js '$1': choose 2.2.0, 2.10.0, 2.14.0 or 2.15.0"
         ;;
     esac
 }

@@ -27,6 +27,7 @@ const COLUMNS = 15;
 const COLUMNS_GIVEN = 6;
 const WIRES = 7;
 const PAGES_PER_MIB = 16;
+const RSS_EVERY = 10;
 // The pipe on which the prover reports: written synchronously, and from workers too, which have no `process.send`.
 const REPORT_FD = 3;
 // Tells the child that it is the child.
@@ -166,6 +167,19 @@ function median(numbers) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+// Least squares over the later half of the samples, because a process grows while it is new.
+function slope(samples, step) {
+  const later = samples.slice(samples.length >> 1);
+  if (later.length < 2) {
+    return null;
+  }
+  const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / later.length;
+  const middle = (later.length - 1) / 2;
+  const height = mean(later);
+  const rise = mean(later.map((sample, at) => (at - middle) * (sample - height)));
+  return rise / mean(later.map((_, at) => (at - middle) ** 2)) / step;
+}
+
 async function setUp(glue, circuit, rows) {
   const [srs, srsMs] = await timed(() => glue.caml_fp_srs_create_parallel(circuit.srs_size));
   const none = new Uint32Array();
@@ -206,6 +220,7 @@ async function runProver({ module, circuit: file, workers, proofs, cycle, memory
   const verifyMs = [];
   const roundMs = [];
   const roundCpuMs = [];
+  const rssKib = [];
   let verified = true;
   for (let number = 1; number <= proofs; number += 1) {
     report({ proof: number });
@@ -226,6 +241,9 @@ async function runProver({ module, circuit: file, workers, proofs, cycle, memory
     const { user, system } = process.cpuUsage(startCpu);
     roundCpuMs.push((user + system) / 1000);
     verified &&= holds;
+    if (number % RSS_EVERY === 0) {
+      rssKib.push(Math.round(process.memoryUsage.rss() / 1024));
+    }
   }
 
   const ms = (number) => Math.round(number * 10) / 10;
@@ -245,6 +263,9 @@ async function runProver({ module, circuit: file, workers, proofs, cycle, memory
     pool_start_ms_median: ms(median(poolMs)),
     rows: rows.length,
     domain: glue.caml_pasta_fp_plonk_index_domain_d1_size(index),
+    // Resident memory after every tenth proof, and how it grows.
+    rss_kib: rssKib,
+    rss_kib_per_proof: ((kib) => kib && ms(kib))(slope(rssKib, RSS_EVERY)),
     memory_bytes: glue.__wasm.memory.buffer.byteLength,
     workers,
     cycle,
@@ -261,8 +282,8 @@ async function runChild(options) {
     const message = error?.message ?? String(error);
     report(error instanceof WebAssembly.RuntimeError ? { trap: message } : { error: message });
   }
-  // Idle workers would keep the process alive.
-  process.exit();
+  // Idle workers would keep the process alive. What a preload listens to arrives in one more turn.
+  setImmediate(() => process.exit());
 }
 
 // --- The watching process ------------------------------------------------------------------------------------
@@ -346,8 +367,11 @@ function watch(options) {
       listen();
     } else if (message.trap !== undefined) {
       end(died(message.trap));
+    } else if (message.result !== undefined) {
+      // The child ends by itself, and what it prints on its way is not lost.
+      outcome ??= message.result;
     } else {
-      end(message.result ?? { error: message.error, verified: false });
+      end({ error: message.error, verified: false });
     }
   });
   // A prover that waits for ever would outlive this process.

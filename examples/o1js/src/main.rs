@@ -9,7 +9,8 @@ mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -194,13 +195,34 @@ fn run_bare(
     Ok(())
 }
 
-/// A proxy with the policy that comes with the program. Its swaps are noted in `swaps`.
+/// What the proxy has told.
+#[derive(Default)]
+struct Seen {
+    swaps: Mutex<Vec<Swap>>,
+    /// How many generations were freed.
+    freed: AtomicUsize,
+}
+
+impl Seen {
+    fn swaps(&self) -> MutexGuard<'_, Vec<Swap>> {
+        self.swaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every generation that was swapped out has been freed.
+    fn wait_for_the_end_of_the_old(&self) {
+        while self.freed.load(Ordering::Acquire) < self.swaps().len() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A proxy with the policy that comes with the program. What it tells is noted in `seen`.
 fn proxy(
     args: &Args,
     wasm: &[u8],
     engine: &Arc<dyn Engine>,
     module: &Arc<dyn Module>,
-    swaps: &Arc<Mutex<Vec<Swap>>>,
+    seen: &Arc<Seen>,
 ) -> Result<Proxy> {
     let policy = Policy::preset("o1js")?;
     let artifacts = match &args.artifacts {
@@ -212,7 +234,7 @@ fn proxy(
     } else {
         CheckpointPolicy::default()
     };
-    let seen = Arc::clone(swaps);
+    let seen = Arc::clone(seen);
     Ok(Proxy::builder(Arc::clone(engine))
         .artifacts(artifacts)
         .checkpoints(checkpoints)
@@ -234,8 +256,8 @@ fn run(
     module: &Arc<dyn Module>,
     report: &mut Report,
 ) -> Result<()> {
-    let swaps = Arc::default();
-    let proxy = proxy(args, wasm, engine, module, &swaps)?;
+    let seen = Arc::default();
+    let proxy = proxy(args, wasm, engine, module, &seen)?;
     if args.walk {
         report.exports = Some(walk(&proxy)?);
     }
@@ -266,10 +288,10 @@ fn run(
     if args.compare > 0 {
         compare(args, circuit, &**module, &prover, report)?;
     }
-    drop(supervisor);
     if args.swaps > 0 {
-        swap_while_proving(args.swaps, &proxy, &prover, report)?;
+        swap_while_proving(args.swaps, &proxy, &prover, &seen, report)?;
     }
+    drop(supervisor);
     for _ in 0..args.replays {
         report
             .by_replay
@@ -277,7 +299,7 @@ fn run(
     }
     if let Some(name) = &args.move_to {
         let engine = engines::hosting_engine(name, options(args))?;
-        let prepared = prepare(&proxy, Some(&engine))?.0;
+        let prepared = prepare(&proxy, Some(&engine), &seen)?.0;
         proxy.swap()?;
         let verified = prover.prove()?;
         report.moved = Some(Moved::new(name, &prepared, verified));
@@ -293,7 +315,7 @@ fn run(
         eprintln!("a host function still keeps a generation");
     }
     drop(proxy);
-    report.swaps = std::mem::take(&mut *swaps.lock().unwrap_or_else(PoisonError::into_inner));
+    report.swaps = std::mem::take(&mut *seen.swaps());
     Ok(())
 }
 
@@ -328,15 +350,15 @@ fn walk(proxy: &Proxy) -> Result<usize> {
     Ok(functions.len())
 }
 
-fn note(event: &Event, swaps: &Mutex<Vec<Swap>>) {
+fn note(event: &Event, seen: &Seen) {
     match event {
-        Event::SwapComplete(swapped) => {
-            let mut swaps = swaps.lock().unwrap_or_else(PoisonError::into_inner);
-            swaps.push(Swap {
-                pause_us: swapped.pause.as_secs_f64() * 1e6,
-                memory_before: swapped.memory_before,
-                memory_after: swapped.memory_after,
-            });
+        Event::SwapComplete(swapped) => seen.swaps().push(Swap {
+            pause_us: swapped.pause.as_secs_f64() * 1e6,
+            memory_before: swapped.memory_before,
+            memory_after: swapped.memory_after,
+        }),
+        Event::GenerationFreed { .. } => {
+            seen.freed.fetch_add(1, Ordering::Release);
         }
         Event::StandbyPrepareError { error, .. } | Event::SwapError { error } => {
             eprintln!("no swap: {error}");
@@ -370,8 +392,13 @@ fn compare(
 
 /// Makes a standby, when the generation before the active one has gone: it is freed when its last
 /// proof is done. Returns how long the standby took.
-fn prepare(proxy: &Proxy, on: Option<&Arc<dyn Engine>>) -> Result<(Prepared, Duration)> {
+fn prepare(
+    proxy: &Proxy,
+    on: Option<&Arc<dyn Engine>>,
+    seen: &Seen,
+) -> Result<(Prepared, Duration)> {
     loop {
+        seen.wait_for_the_end_of_the_old();
         let started = Instant::now();
         let prepared = match on {
             Some(engine) => proxy.prepare_standby_on(Arc::clone(engine)),
@@ -393,13 +420,14 @@ fn swap_while_proving(
     swaps: u32,
     proxy: &Proxy,
     prover: &Prover<'_>,
+    seen: &Seen,
     report: &mut Report,
 ) -> Result<()> {
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let proving = scope.spawn(|| {
             let mut proofs = 0_u32;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 anyhow::ensure!(prover.prove()?, "a proof does not verify");
                 proofs += 1;
             }
@@ -407,7 +435,7 @@ fn swap_while_proving(
         });
         let swapped = (|| {
             for _ in 0..swaps {
-                let (prepared, took) = prepare(proxy, None)?;
+                let (prepared, took) = prepare(proxy, None, seen)?;
                 let times = match prepared.source {
                     Source::Checkpoint(_) => &mut report.from_checkpoints,
                     _ => &mut report.by_replay,
@@ -417,7 +445,7 @@ fn swap_while_proving(
             }
             Ok(())
         })();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
         let proofs = proving
             .join()
             .unwrap_or_else(|_| bail!("the proving thread panicked"))?;
