@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use proxy_core::{Error, Supervisor, SwapState, args};
 
 use super::{begun, read, world};
-use crate::proxy::world::{PATIENCE, Stop, leak_pages, swap, until, value, within};
+use crate::fake::Gate;
+use crate::proxy::world::{PATIENCE, Stop, counter, leak_pages, swap, until, value, within};
 
 /// An interval so long that only a wake-up gets the supervisor going in a test.
 const NEVER: Duration = Duration::from_hours(1);
@@ -182,4 +183,36 @@ fn a_tick_without_a_supervisor_holds_no_turn_back() {
     proxy.tick(Instant::now());
     assert_eq!(proxy.debug_info().swaps, 1);
     swap(&proxy);
+}
+
+#[test]
+fn turns_begin_while_the_standby_catches_up_for_a_swap() {
+    let gate = Gate::new();
+    let world = world(|_| false).leaking().pages(100);
+    let world = world.blocking_journaled(&gate);
+    let engine = world.script.engine();
+    let builder = world.builder(&engine).drain_timeout(NEVER);
+    let proxy = builder.build().unwrap();
+    let one = counter(&proxy);
+    leak_pages(&proxy, 71);
+    proxy.tick(Instant::now());
+    assert_eq!(proxy.debug_info().state, SwapState::Ready);
+    proxy.call("block_add", args![one, 1]).unwrap();
+    leak_pages(&proxy, 20);
+    gate.close();
+    let swapping = thread::spawn({
+        let proxy = proxy.clone();
+        move || proxy.tick(Instant::now())
+    });
+    // Once was on the active generation.
+    gate.wait_for(2);
+    let turn = within("a turn begins", PATIENCE, {
+        let proxy = proxy.clone();
+        move || proxy.turn().unwrap()
+    });
+    assert_eq!((turn.generation(), proxy.debug_info().swaps), (1, 0));
+    drop(turn);
+    gate.open();
+    within("the swap", PATIENCE, || swapping.join().unwrap());
+    assert_eq!((proxy.debug_info().swaps, value(&proxy, one)), (1, 1));
 }
