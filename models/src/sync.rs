@@ -8,6 +8,9 @@ pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
 pub(crate) use shuttle::thread;
 pub(crate) use std::sync::{LockResult, PoisonError, TryLockError};
 
+/// Once is enough to find what looking again could break.
+pub(crate) const SPINS: u32 = 1;
+
 /// A condition variable that may be told to lose a notification.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(shuttle::sync::Condvar);

@@ -5,16 +5,20 @@
 //! a condition variable beside the value. A thread enters without waiting by taking the value out
 //! of its place, and leaves by putting it back: one atomic exchange each.
 
+use std::hint::spin_loop;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{AtomicCell, Condvar, Instant, Mutex, PoisonError};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicCell, Condvar, Instant, Mutex, PoisonError, SPINS};
 
 pub(crate) struct Lane<T> {
     /// The value, unless a thread has it.
     place: AtomicCell<Option<Box<T>>>,
     waiting: AtomicUsize,
+    /// Whether a waiter was woken and has not looked yet: until then nobody else is, who would find
+    /// the value taken. Waiters take it back with the gate locked.
+    is_woken: AtomicBool,
     gate: Mutex<Handover<T>>,
     changed: Condvar,
 }
@@ -36,6 +40,7 @@ impl<T> Lane<T> {
         Self {
             place: AtomicCell::new(Some(Box::new(value))),
             waiting: AtomicUsize::new(0),
+            is_woken: AtomicBool::new(false),
             gate: Mutex::new(Handover {
                 is_wanted: false,
                 value: None,
@@ -47,7 +52,21 @@ impl<T> Lane<T> {
     /// The value, or `None` once `leave` says so while another thread has it.
     #[inline]
     pub(crate) fn enter(&self, leave: impl Fn() -> bool) -> Option<LaneGuard<'_, T>> {
-        self.try_enter().or_else(|| self.wait(leave))
+        self.try_enter()
+            .or_else(|| self.spin())
+            .or_else(|| self.wait(leave))
+    }
+
+    /// The value, if the thread that has it leaves soon. Most calls are over before a thread is asleep,
+    /// and as long as one sleeps here, each thread that leaves has to make a system call to wake it.
+    #[cold]
+    fn spin(&self) -> Option<LaneGuard<'_, T>> {
+        (0..SPINS).find_map(|round| {
+            for _ in 0..1 << round {
+                spin_loop();
+            }
+            self.try_enter()
+        })
     }
 
     /// The value, if no other thread has it.
@@ -73,6 +92,7 @@ impl<T> Lane<T> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         gate.is_wanted = true;
         let entered = loop {
+            self.is_woken.store(false, Ordering::Relaxed);
             let handed = gate.value.take().map(|value| LaneGuard {
                 lane: self,
                 value: Some(value),
@@ -101,6 +121,7 @@ impl<T> Lane<T> {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let entered = loop {
+            self.is_woken.store(false, Ordering::Relaxed);
             if leave() {
                 break None;
             }
@@ -136,6 +157,9 @@ impl<T> Lane<T> {
 
     #[cold]
     fn wake_one(&self) {
+        if self.is_woken.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.changed.notify_one();
     }

@@ -8,3 +8,7 @@ pub(crate) use std::thread;
 pub(crate) use std::time::Instant;
 
 pub(crate) use crossbeam_utils::atomic::AtomicCell;
+
+/// How often a thread looks again before it sleeps, each time after twice as many pauses: some
+/// microseconds in all.
+pub(crate) const SPINS: u32 = 7;
