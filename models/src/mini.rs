@@ -130,6 +130,7 @@ impl Mini {
             drop(journal);
             drop(turn);
             drop(guest);
+            self.committer.tell();
             if Planted::AcknowledgedEarly.is_there() {
                 return Ok(());
             }

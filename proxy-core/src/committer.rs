@@ -96,6 +96,8 @@ pub(crate) struct Commits {
     callers: AtomicUsize,
     /// The bytes of all records that were appended, and of what goes with each.
     appended: AtomicU64,
+    /// Whether the open batch has records of which the committer was not told. Set with the state locked.
+    is_untold: AtomicBool,
     /// Whether there is no thread, so whoever puts a record appends it.
     is_alone: AtomicBool,
     on_durable: Box<OnDurable>,
@@ -233,6 +235,7 @@ impl Committer {
             is_hindered: AtomicBool::new(false),
             callers: AtomicUsize::new(0),
             appended: AtomicU64::new(0),
+            is_untold: AtomicBool::new(false),
             is_alone: AtomicBool::new(true),
             on_durable: Box::new(on_durable),
         });
@@ -355,7 +358,8 @@ impl Commits {
     }
 
     /// Puts a record into the open batch. Called with the turn, so records are in the order of the
-    /// calls. `entry` is the entry that the record is, if it is one.
+    /// calls. `entry` is the entry that the record is, if it is one. The committer learns of it from
+    /// [`Commits::tell`].
     ///
     /// # Errors
     ///
@@ -390,9 +394,18 @@ impl Commits {
             drop(state);
             self.commit(open);
         } else if state.open.records.len() == 1 {
-            self.work.notify_all();
+            self.is_untold.store(true, Ordering::Relaxed);
         }
         Ok(batch)
+    }
+
+    /// Tells the committer of what was put. Called without the turn and the lane: the committer may take
+    /// the place of this thread on its processor, and everybody would wait for what the thread has.
+    #[inline]
+    pub(crate) fn tell(&self) {
+        if self.is_untold.load(Ordering::Relaxed) && self.is_untold.swap(false, Ordering::Relaxed) {
+            self.work.notify_all();
+        }
     }
 
     /// The batch that is settled after all that was put so far. `None` if nothing waits.
@@ -504,6 +517,7 @@ impl Commits {
                 _ => None,
             };
             if has_work && wait.is_none() {
+                self.is_untold.store(false, Ordering::Relaxed);
                 return Some(state.take());
             }
             if state.is_shut_down && !has_work {

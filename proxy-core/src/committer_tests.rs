@@ -44,6 +44,7 @@ fn alone(durability: Durability) -> (Committer, MemoryJournal) {
 
 fn put(committer: &Committer, sequence: u64) -> bool {
     let batch = committer.put(vec![1, 2, 3], Some(SequenceNumber(sequence)));
+    committer.tell();
     batch.unwrap().wait().is_ok()
 }
 

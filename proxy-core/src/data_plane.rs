@@ -532,6 +532,9 @@ impl DataPlane {
         }
         drop(turn);
         drop(guest);
+        if let Some(committer) = self.shared.committer() {
+            committer.tell();
+        }
         self.shared.ledger.call_took(took);
         outcome
             .map(Some)

@@ -132,6 +132,7 @@ pub(crate) fn write_cut(shared: &Shared, cut: &Cut) {
         .map_err(|reason| Error::NotStorable { reason })
         .and_then(|record| committer.put(record, None));
     drop(turn);
+    committer.tell();
     let written = put.and_then(|batch| batch.wait().map_err(|source| Error::NotDurable { source }));
     if let Err(error) = written {
         let error = error.to_string();
