@@ -1,7 +1,7 @@
 //! R8 and R9: what hostile guests take from others, and how soon they are ended.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,61 +23,83 @@ const NEIGHBOUR: &str = r#"(module
 
 const NEIGHBOUR_POLICY: &str = "[[export]]\nmatch = \"add\"\nrole = \"mutate\"";
 
-/// How often the neighbour is measured until its figure holds. What else the machine does can only add to
-/// what hostile guests do, so that the lowest of some ratios is nearest to that.
-const ATTEMPTS: usize = 5;
+/// A guest that works as hard as hostile ones do, and does no harm: it takes 64 MiB, writes all of them, and
+/// keeps a processor for tens of milliseconds.
+const BUSY: &str = r#"(module
+    (memory (export "memory") 1 1024)
+    (func (export "work") (result i32)
+        (local $left i32)
+        (drop (memory.grow (i32.const 1023)))
+        (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x4000000))
+        (local.set $left (i32.const 30000000))
+        (loop $again
+            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+            (br_if $again (local.get $left)))
+        (i32.load8_u (i32.const 1))))"#;
 
-/// R8: the calls of a neighbour, alone and beside every hostile module.
+const BUSY_POLICY: &str = "[[export]]\nmatch = \"work\"\nrole = \"pure\"";
+
+/// R8: the calls of a neighbour, alone, beside guests that only work, and beside every hostile module.
+///
+/// What hostile guests do to a neighbour is compared with what other guests do to it. Two threads of one core
+/// share its caches and its units, so any work beside a call of three microseconds doubles it, and no host
+/// can give that back.
 pub(crate) fn neighbour(scale: &Scale) -> Measured {
     let mut measured = Measured::default();
     for engine in &scale.engines {
-        let mut tries: Vec<Beside> = Vec::new();
-        while tries.len() < ATTEMPTS && !tries.iter().any(Beside::holds) {
-            tries.push(Beside::measure(engine, scale));
-        }
-        let ratios: Vec<_> = tries
-            .iter()
-            .map(|one| format!("{:.2}", one.ratio()))
-            .collect();
-        let best = tries.iter().min_by(|a, b| a.ratio().total_cmp(&b.ratio()));
-        let best = best.unwrap();
-        measured.must(
-            best.holds(),
-            format!("{}: {best}; ratios: {}", engine.name(), ratios.join(", ")),
-        );
+        let served = Served::measure(engine, scale);
+        measured.must(served.holds(), format!("{}: {served}", engine.name()));
     }
     measured
 }
 
-/// What the calls of a neighbour took.
-struct Beside {
-    alone: Histogram<u64>,
-    beside: Histogram<u64>,
+/// What goes on beside the neighbour.
+#[derive(Clone, Copy)]
+enum Beside {
+    Nothing,
+    BusyGuests,
+    HostileGuests,
 }
 
-impl Beside {
+/// What the calls of a neighbour took, in nanoseconds, by what went on beside them.
+struct Served {
+    times: [Histogram<u64>; 3],
+}
+
+impl Served {
+    /// Takes turns between the three, so each has what else the machine does.
     fn measure(engine: &EngineUnderTest, scale: &Scale) -> Self {
         let builder = engine.proxied_wat(NEIGHBOUR, NEIGHBOUR_POLICY);
         let proxy = builder.build().unwrap();
-        let seconds = Duration::from_secs(scale.of(2, 10));
-        let alone = served_during(&proxy, || thread::sleep(seconds));
-        let beside = served_during(&proxy, || {
+        let beside = AtomicUsize::new(Beside::Nothing as usize);
+        let times = served_during(&proxy, &beside, || {
+            let enter = |next: Beside| beside.store(next as usize, Ordering::Release);
             for case in hostile::all() {
+                enter(Beside::Nothing);
+                thread::sleep(Duration::from_millis(scale.of(30, 150)));
+                enter(Beside::BusyGuests);
+                work(engine);
+                enter(Beside::HostileGuests);
                 let _ = case.attack(engine);
             }
         });
-        let calls = alone.len() + beside.len();
+        let calls = times.iter().map(Histogram::len).sum::<u64>();
         assert_eq!(proxy.debug_info().journal_last.0, calls, "calls were lost");
-        Self { alone, beside }
+        Self { times }
     }
 
-    /// What of `times` 99 of 100 calls took at most.
-    fn p99(times: &Histogram<u64>) -> Duration {
-        Duration::from_nanos(times.value_at_quantile(0.99))
+    fn calls(&self, beside: Beside) -> u64 {
+        self.times[beside as usize].len()
+    }
+
+    /// What 99 of 100 calls took at most.
+    fn p99(&self, beside: Beside) -> Duration {
+        Duration::from_nanos(self.times[beside as usize].value_at_quantile(0.99))
     }
 
     fn ratio(&self) -> f64 {
-        Self::p99(&self.beside).as_secs_f64() / Self::p99(&self.alone).as_secs_f64()
+        let [hostile, busy] = [Beside::HostileGuests, Beside::BusyGuests].map(|at| self.p99(at));
+        hostile.as_secs_f64() / busy.as_secs_f64()
     }
 
     fn holds(&self) -> bool {
@@ -85,31 +107,50 @@ impl Beside {
     }
 }
 
-impl fmt::Display for Beside {
+impl fmt::Display for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Beside::{BusyGuests, HostileGuests, Nothing};
+        let calls: u64 = self.times.iter().map(Histogram::len).sum();
         write!(
             f,
-            "neighbour's p99 {:.1?} in {} calls alone, {:.1?} in {} beside hostile modules, 0 failed",
-            Self::p99(&self.alone),
-            self.alone.len(),
-            Self::p99(&self.beside),
-            self.beside.len()
+            "neighbour's p99 {:.1?} alone, {:.1?} beside busy guests, {:.1?} in {} calls beside hostile ones: \
+             {:.2} of busy ones, 0 of {calls} failed",
+            self.p99(Nothing),
+            self.p99(BusyGuests),
+            self.p99(HostileGuests),
+            self.calls(HostileGuests),
+            self.ratio(),
         )
     }
 }
 
-/// How long calls took, in nanoseconds, until `during` is over. Each must succeed.
-fn served_during(proxy: &Proxy, during: impl FnOnce()) -> Histogram<u64> {
+/// What a guest does that only works, on a bare engine and through a proxy, as hostile modules run.
+fn work(engine: &EngineUnderTest) {
+    let wasm = binary(BUSY);
+    let module = engine.shared().compile(&wasm).unwrap();
+    let instance = module.instantiate(&Imports::new(), &Limits::default());
+    instance.unwrap().invoke("work", &[]).unwrap();
+    let proxy = engine.proxied_wat(BUSY, BUSY_POLICY).build().unwrap();
+    proxy.call("work", args![]).unwrap();
+}
+
+/// How long calls took until `during` is over, by what went on when they began. Each must succeed.
+fn served_during(
+    proxy: &Proxy,
+    beside: &AtomicUsize,
+    during: impl FnOnce(),
+) -> [Histogram<u64>; 3] {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let calls = scope.spawn(|| {
-            let mut times = Histogram::new(3).unwrap();
+            let mut times = [(); 3].map(|()| Histogram::new(3).unwrap());
             while !is_over.load(Ordering::Acquire) {
+                let at = beside.load(Ordering::Acquire);
                 let begun = Instant::now();
                 proxy.call("add", args![]).unwrap();
                 let took = u64::try_from(begun.elapsed().as_nanos()).unwrap();
-                times.record(took).unwrap();
-                // The processors are for the hostile guests too.
+                times[at].record(took).unwrap();
+                // The processors are for the other guests too.
                 thread::sleep(Duration::from_micros(100));
             }
             times
