@@ -40,7 +40,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use conformance::engines::{self, EngineUnderTest};
 
-use report::{Measured, Outcome};
+use report::{Line, Measured, Outcome};
 use rows::{ROWS, Row};
 
 /// Measures what docs/reliability.md promises, and prints the table.
@@ -58,9 +58,13 @@ struct Options {
     /// Measure, and run no tests: they have been run already.
     #[arg(long)]
     measure_only: bool,
-    /// Writes the table as JSON too.
+    /// Writes the table as JSON too, after each row.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Goes on with a run that was ended: the rows that its file has are not measured again, but for
+    /// broken ones.
+    #[arg(long = "continue", requires = "json")]
+    goes_on: bool,
     /// How long the soak takes, in seconds.
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
@@ -73,6 +77,8 @@ struct Options {
 #[derive(Debug)]
 struct Scale {
     full: bool,
+    /// Tests that show a row are named and not run.
+    measure_only: bool,
     engines: Vec<&'static EngineUnderTest>,
     soak_seconds: u64,
     calls: Option<u64>,
@@ -102,6 +108,7 @@ fn main() -> ExitCode {
         |name: &str| options.engines.is_empty() || options.engines.iter().any(|e| e == name);
     let scale = Scale {
         full: options.full,
+        measure_only: options.measure_only,
         engines: engines::all()
             .into_iter()
             .filter(|engine| chosen(engine.name()))
@@ -109,27 +116,21 @@ fn main() -> ExitCode {
         soak_seconds: options.soak.unwrap_or(if options.full { 3600 } else { 12 }),
         calls: options.calls,
     };
-    let mut outcomes = Vec::new();
-    for row in ROWS {
-        let is_chosen = options.rows.is_empty() || options.rows.iter().any(|id| id == row.id);
-        if is_chosen {
-            let outcome = outcome_of(row, &scale, options.measure_only);
-            report::print(&outcome);
-            outcomes.push(outcome);
-        }
-    }
-    if let Some(path) = &options.json {
-        let json = report::json(&outcomes, &scale);
-        if let Err(error) = std::fs::write(path, json) {
-            eprintln!("cannot write `{}`: {error}", path.display());
+    let lines = match lines(&options, &scale) {
+        Ok(lines) => lines,
+        Err(error) => {
+            eprintln!("{error}");
             return ExitCode::FAILURE;
         }
-    }
-    println!("\n{}", report::table(&outcomes, &scale));
-    let broken: Vec<_> = outcomes.iter().filter(|one| one.is_failure()).collect();
-    for outcome in &broken {
+    };
+    println!("\n{}", report::table(&lines, &scale));
+    let broken: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.broken.as_ref())
+        .collect();
+    for broken in &broken {
         // Last, where a log that was cut to its end still has it.
-        eprintln!("broken: {}", outcome.broken());
+        eprintln!("broken: {broken}");
     }
     if broken.is_empty() {
         ExitCode::SUCCESS
@@ -138,7 +139,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn outcome_of(row: &'static Row, scale: &Scale, measure_only: bool) -> Outcome {
+/// The rows that are asked for, in the table's order. The file has each as soon as it is there.
+fn lines(options: &Options, scale: &Scale) -> Result<Vec<Line>, String> {
+    let tree = report::tree();
+    let mut lines = match &options.json {
+        Some(path) if options.goes_on => report::earlier(path, scale)?,
+        _ => Vec::new(),
+    };
+    for row in ROWS {
+        let is_chosen = options.rows.is_empty() || options.rows.iter().any(|id| id == row.id);
+        if !is_chosen || lines.iter().any(|line| line.id == row.id) {
+            continue;
+        }
+        let outcome = outcome_of(row, scale);
+        report::print(&outcome);
+        lines.push(outcome.line(scale, &tree));
+        lines.sort_by_key(|line| ROWS.iter().position(|row| row.id == line.id));
+        if let Some(path) = &options.json {
+            std::fs::write(path, report::json(&lines, scale))
+                .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
+        }
+    }
+    Ok(lines)
+}
+
+fn outcome_of(row: &'static Row, scale: &Scale) -> Outcome {
     eprintln!("{}: {} ...", row.id, row.promise);
     let started = std::time::Instant::now();
     let measured = row.measure.map(|measure| {
@@ -146,7 +171,7 @@ fn outcome_of(row: &'static Row, scale: &Scale, measure_only: bool) -> Outcome {
         let ended = std::thread::scope(|scope| scope.spawn(|| measure(scale)).join());
         ended.unwrap_or_else(|panic| Measured::failed(&panic))
     });
-    let shown = if measure_only {
+    let shown = if scale.measure_only {
         row.tests.iter().map(tests::Test::named).collect()
     } else {
         row.tests.iter().map(|test| test.run(scale)).collect()

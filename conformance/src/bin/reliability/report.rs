@@ -2,12 +2,15 @@
 
 use std::any::Any;
 use std::fmt::Write;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::Scale;
-use crate::rows::Row;
+use crate::rows::{ROWS, Row};
 use crate::tests::{Ran, Shown};
 
 /// What a row's own measurement gave.
@@ -133,19 +136,123 @@ impl Outcome {
         got.join("; ")
     }
 
-    fn to_json(&self, scale: &Scale) -> Value {
+    /// The row as the table and the file have it.
+    pub(crate) fn line(&self, scale: &Scale, tree: &str) -> Line {
         let measured = self.measured.as_ref();
-        json!({
-            "id": self.row.id,
-            "promise": self.row.promise,
-            "asked": scale.of(self.row.ci, self.row.full),
-            "figures": measured.map(|measured| &measured.figures),
-            "short": measured.map(|measured| &measured.short),
-            "failed": measured.and_then(|measured| measured.failed.as_ref()),
-            "tests": self.tests.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "verdict": self.verdict(),
-            "seconds": self.took.as_secs_f64(),
-        })
+        Line {
+            id: self.row.id.to_owned(),
+            promise: self.row.promise.to_owned(),
+            asked: scale.of(self.row.ci, self.row.full).to_owned(),
+            figures: measured.map_or_else(Vec::new, |measured| measured.figures.clone()),
+            tests: self.tests.iter().map(ToString::to_string).collect(),
+            verdict: self.verdict(),
+            broken: self.is_failure().then(|| self.broken()),
+            seconds: self.took.as_secs_f64(),
+            tree: tree.to_owned(),
+        }
+    }
+}
+
+/// A row of the table with what was found for it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Line {
+    pub(crate) id: String,
+    promise: String,
+    asked: String,
+    figures: Vec<String>,
+    tests: Vec<String>,
+    verdict: String,
+    /// What broke the promise, if it is broken and was known to be kept.
+    pub(crate) broken: Option<String>,
+    seconds: f64,
+    /// The commit of the sources, as `git describe` names it.
+    tree: String,
+}
+
+impl Line {
+    fn got(&self) -> String {
+        [&*self.figures, &*self.tests].concat().join("; ")
+    }
+
+    /// Whether it answers for this row as it is asked for now.
+    fn is_of(&self, row: &Row, scale: &Scale) -> bool {
+        (&*self.id, &*self.promise, &*self.asked)
+            == (row.id, row.promise, scale.of(row.ci, row.full))
+    }
+}
+
+/// All that was found so far, as a file has it.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+struct Run {
+    scale: String,
+    measure_only: bool,
+    engines: Vec<String>,
+    profile: String,
+    processors: usize,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    run: Run,
+    rows: Vec<Line>,
+}
+
+impl Run {
+    fn of(scale: &Scale) -> Self {
+        let engines = scale.engines.iter();
+        Self {
+            scale: scale.of("ci", "full").to_owned(),
+            measure_only: scale.measure_only,
+            engines: engines.map(|engine| engine.name().to_owned()).collect(),
+            profile: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_owned(),
+            processors: std::thread::available_parallelism().map_or(0, usize::from),
+        }
+    }
+}
+
+/// The rows that an earlier run has left in a file, without those that were broken or are asked for in
+/// another way by now.
+///
+/// # Errors
+///
+/// What is wrong with the file, and what to do about it.
+pub(crate) fn earlier(path: &Path, scale: &Scale) -> Result<Vec<Line>, String> {
+    let shown = path.display();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("cannot read `{shown}`: {error}")),
+    };
+    let report: Report = serde_json::from_str(&text)
+        .map_err(|error| format!("`{shown}` is no report: {error}. Take another file"))?;
+    let run = Run::of(scale);
+    if report.run != run {
+        let had = report.run;
+        return Err(format!(
+            "`{shown}` is of another run: {had:?}, and this is {run:?}. Take another file"
+        ));
+    }
+    let is_kept =
+        |line: &Line| line.broken.is_none() && ROWS.iter().any(|row| line.is_of(row, scale));
+    Ok(report.rows.into_iter().filter(is_kept).collect())
+}
+
+/// The commit of the sources that are measured, with `-dirty` if they differ from it.
+pub(crate) fn tree() -> String {
+    let mut git = Command::new("git");
+    git.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let described = git.args(["describe", "--always", "--dirty"]).output();
+    match described {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
+        _ => "unknown".to_owned(),
     }
 }
 
@@ -162,36 +269,36 @@ pub(crate) fn print(outcome: &Outcome) {
 }
 
 /// The table in Markdown.
-pub(crate) fn table(outcomes: &[Outcome], scale: &Scale) -> String {
+pub(crate) fn table(lines: &[Line], scale: &Scale) -> String {
     let mut table = format!(
         "| id | promise | asked ({}) | got | verdict |\n|---|---|---|---|---|\n",
         scale.of("CI", "full")
     );
-    for outcome in outcomes {
-        let cells = [
-            outcome.row.id.to_owned(),
-            outcome.row.promise.to_owned(),
-            scale.of(outcome.row.ci, outcome.row.full).to_owned(),
-            outcome.got(),
-            outcome.verdict(),
-        ];
+    for line in lines {
+        let got = line.got();
+        let cells = [&line.id, &line.promise, &line.asked, &got, &line.verdict];
         let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
         // Writing to a string cannot fail.
         let _ = writeln!(table, "| {} |", cells.join(" | "));
     }
+    let mut trees: Vec<_> = lines.iter().map(|line| &*line.tree).collect();
+    trees.sort_unstable();
+    trees.dedup();
+    let minutes = lines.iter().map(|line| line.seconds).sum::<f64>() / 60.0;
+    let _ = writeln!(
+        table,
+        "\n{minutes:.0} minutes, sources: {}",
+        trees.join(", ")
+    );
     table
 }
 
 /// The rows as JSON.
-pub(crate) fn json(outcomes: &[Outcome], scale: &Scale) -> String {
-    let rows: Vec<Value> = outcomes.iter().map(|one| one.to_json(scale)).collect();
-    let engines: Vec<_> = scale.engines.iter().map(|engine| engine.name()).collect();
-    let run = json!({
-        "scale": scale.of("ci", "full"),
-        "engines": engines,
-        "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
-        "processors": std::thread::available_parallelism().map_or(0, usize::from),
-        "rows": rows,
-    });
-    format!("{run:#}\n")
+pub(crate) fn json(lines: &[Line], scale: &Scale) -> String {
+    let report = Report {
+        run: Run::of(scale),
+        rows: lines.to_vec(),
+    };
+    // Strings and numbers always have a form in JSON.
+    format!("{:#}\n", serde_json::to_value(report).unwrap())
 }
