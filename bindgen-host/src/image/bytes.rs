@@ -11,7 +11,8 @@ use std::sync::Arc;
 use engine_api::{ElementType, FuncIndex};
 use serde::{Deserialize, Serialize};
 
-use super::{BufferOf, Item, PoolImage, RealmImage, Referred, ThreadsImage, Value, number_of};
+use super::hashes::number_of;
+use super::{BufferOf, Item, PoolImage, RealmImage, Referred, ThreadsImage, Value};
 use crate::value::{BagKind, Builtin, ERROR_NAMES, Global};
 
 /// The first byte. A change of what follows is a new version.
