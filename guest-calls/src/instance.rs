@@ -1,10 +1,12 @@
 //! An instance with its policy and its handle table: calls as callers mean them.
 
+mod checks;
 mod cstring;
 mod gather;
 mod javascript;
 mod marshal;
 mod numbers;
+mod scalars;
 mod structs;
 
 use std::fmt;
@@ -212,7 +214,7 @@ impl BoundInstance {
             return self.run(&plan, &[Arg::Handle(handle)], SequenceNumber::ZERO, None);
         }
         let ty = &plan.wasm_ty;
-        let arg = marshal::raw_to_val(self.objects[&handle].raw, ty.params()[0]);
+        let arg = scalars::raw_to_val(self.objects[&handle].raw, ty.params()[0]);
         let zeros = ty.results().iter().map(|ty| Val::zero(*ty));
         let mut results: SmallVec<[Val; 2]> = zeros.collect();
         self.call_plain(func, &[arg], &mut results)?;

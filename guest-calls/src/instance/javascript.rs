@@ -2,7 +2,8 @@
 
 use engine_api::{ExternRef, JsValue, Val, ValType};
 
-use super::marshal::{Buffer, val_to_raw};
+use super::marshal::Buffer;
+use super::scalars::val_to_raw;
 use super::{BoundInstance, CallFailure};
 use crate::param::Param;
 use crate::policy::plan::ExportPlan;

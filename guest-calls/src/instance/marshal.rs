@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 
 use engine_api::{FuncIndex, GuestError, Val, ValType};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::javascript::check_js;
-use super::structs::{Encoded, are_structs};
+use super::scalars::{nullable, number_to_val, raw_to_val, val_to_raw};
+use super::structs::Encoded;
 use super::{BoundInstance, CallFailure, Ran};
-use crate::param::Param;
 use crate::policy::plan::{ExportPlan, ResultPlan};
 use crate::{
-    Arg, ArgKind, CallError, Coercion, Handle, JsPassing, Ownership, Pointer, ResultKind, Results,
-    Scope, SequenceNumber, Value,
+    Arg, ArgKind, CallError, JsPassing, Ownership, Pointer, ResultKind, Results, Scope,
+    SequenceNumber, Value,
 };
 
 /// A buffer in the guest: where it is, how many bytes, and their alignment.
@@ -129,98 +128,6 @@ impl BoundInstance {
         };
         let error = error.get::<GuestError>().cloned();
         Ok(error.unwrap_or_else(|| unknown("an error of an unknown kind")))
-    }
-
-    /// Checks every argument before the guest is touched.
-    pub(super) fn check(
-        &self,
-        plan: &ExportPlan,
-        args: &[Arg<'_>],
-        scope: Option<Scope>,
-    ) -> Result<(), CallFailure> {
-        plan.check_args(args)?;
-        let gives_pointers = plan.results.iter().any(|result| result.kind.is_pointer());
-        if gives_pointers && scope.is_none() {
-            return Err(outside_scope(plan));
-        }
-        for (arg, param) in args.iter().zip(plan.params()) {
-            let param = Param {
-                is_pure: param.is_pure || scope.is_some_and(|scope| scope.raw_calls),
-                ..param
-            };
-            if !param.takes(&arg.shape()) {
-                return Err(CallFailure::Refused(plan.misfit(param, arg.kind())));
-            }
-            let param = Param {
-                kind: param.kind.inner(),
-                ..param
-            };
-            match arg {
-                Arg::Handle(handle) => self.check_handle(plan, *handle, param.kind).map(drop)?,
-                Arg::Handles(handles) => {
-                    for handle in *handles {
-                        self.check_handle(plan, *handle, param.kind)?;
-                    }
-                }
-                Arg::Pointer(pointer) => check_scope(plan, *pointer, scope)?,
-                Arg::Pointers(pointers) => {
-                    for pointer in *pointers {
-                        check_scope(plan, *pointer, scope)?;
-                    }
-                }
-                Arg::Bytes(bytes) => {
-                    self.check_structs(plan, param, bytes)?;
-                    check_cstring(plan, param, bytes)?;
-                }
-                Arg::Text(text) => check_cstring(plan, param, text.as_bytes())?,
-                Arg::Js(text) => check_js(plan, param, text)?,
-                Arg::Val(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn check_structs(
-        &self,
-        plan: &ExportPlan,
-        param: Param<'_>,
-        bytes: &[u8],
-    ) -> Result<(), CallFailure> {
-        let is_struct = matches!(param.kind, ArgKind::Struct(_) | ArgKind::Structs(_));
-        if !is_struct || are_structs(&self.plan, param.kind, bytes) {
-            return Ok(());
-        }
-        let got = format!("{} bytes that are none", bytes.len());
-        Err(CallFailure::Refused(plan.misfit(param, got)))
-    }
-
-    /// The address of an object, if it is of the type that the parameter takes.
-    pub(super) fn check_handle(
-        &self,
-        plan: &ExportPlan,
-        handle: Handle,
-        kind: &ArgKind,
-    ) -> Result<u64, CallFailure> {
-        if handle.tag != self.tag {
-            return Err(CallFailure::Refused(CallError::ForeignHandle { handle }));
-        }
-        let object = self
-            .objects
-            .get(&handle)
-            .ok_or(CallFailure::NoSuchHandle(handle))?;
-        match (kind, object.ty.as_deref()) {
-            (ArgKind::Handle(Some(expected)) | ArgKind::Handles(Some(expected)), Some(got))
-                if expected != got =>
-            {
-                Err(CallFailure::Refused(CallError::HandleType {
-                    export: plan.name.to_string(),
-                    handle,
-                    expected: expected.clone(),
-                    got: got.to_owned(),
-                }))
-            }
-            _ => Ok(object.raw),
-        }
     }
 
     fn lower(
@@ -551,22 +458,6 @@ fn ended(text: &[u8]) -> Cow<'static, [u8]> {
     Cow::Owned([text, &[0]].concat())
 }
 
-/// Refuses text that C would see the beginning of.
-fn check_cstring(plan: &ExportPlan, param: Param<'_>, text: &[u8]) -> Result<(), CallFailure> {
-    if !matches!(param.kind, ArgKind::CString(_)) {
-        return Ok(());
-    }
-    let Some(at) = text.iter().position(|byte| *byte == 0) else {
-        return Ok(());
-    };
-    Err(CallFailure::Refused(CallError::Argument {
-        export: plan.name.to_string(),
-        position: param.position,
-        expected: "text without a zero byte, which is the end of a C string".to_owned(),
-        got: format!("text with one at {at}"),
-    }))
-}
-
 /// The number of the error object, if the call returned one.
 fn failed(plan: &ExportPlan, raw: &[Val]) -> Option<i32> {
     let fallible = matches!(plan.results.last(), Some(last) if last.kind == ResultKind::Error);
@@ -585,25 +476,6 @@ pub(super) fn returned_buffer(result: &ResultPlan, raw: &[Val]) -> (u64, u64) {
     (packed & u64::from(u32::MAX), packed >> 32)
 }
 
-fn check_scope(
-    plan: &ExportPlan,
-    pointer: Pointer,
-    scope: Option<Scope>,
-) -> Result<(), CallFailure> {
-    if scope.is_some_and(|scope| scope.number == pointer.scope) {
-        Ok(())
-    } else {
-        Err(outside_scope(plan))
-    }
-}
-
-#[cold]
-fn outside_scope(plan: &ExportPlan) -> CallFailure {
-    CallFailure::Refused(CallError::PointerOutsideScope {
-        export: plan.name.to_string(),
-    })
-}
-
 /// Addresses as the guest has them in an array.
 fn words(raw: impl Iterator<Item = u64>) -> Vec<u8> {
     #[expect(
@@ -611,63 +483,4 @@ fn words(raw: impl Iterator<Item = u64>) -> Vec<u8> {
         reason = "each came from an i32 of this guest"
     )]
     raw.flat_map(|raw| (raw as u32).to_le_bytes()).collect()
-}
-
-/// The words of a number that can be null, and of null itself, for parameters of these types.
-fn nullable(kind: &ArgKind, arg: &Arg<'_>, types: &[ValType]) -> Option<SmallVec<[Val; 2]>> {
-    let given = match arg {
-        Arg::Val(val) if *arg != Arg::NULL => Some(val),
-        _ => None,
-    };
-    Some(match (kind, given) {
-        (kind, Some(val)) if kind.is_flagged() => smallvec![Val::I32(1), val.clone()],
-        (ArgKind::OrNull(_, coercion), Some(val)) => smallvec![coerced(val, *coercion)],
-        (ArgKind::OrNull(number, _), None) => smallvec![number_to_val(*number, types[0])],
-        (ArgKind::Optional(_) | ArgKind::Js(JsPassing::Optional), None) if *arg == Arg::NULL => {
-            let own = types.iter().take(kind.width());
-            own.map(|ty| Val::zero(*ty)).collect()
-        }
-        _ => return None,
-    })
-}
-
-/// What the guest gets for a number that is not null.
-fn coerced(val: &Val, coercion: Coercion) -> Val {
-    match (val.f64(), coercion) {
-        (_, Coercion::AsIs) | (None, _) => val.clone(),
-        (Some(number), coercion) => Val::from(coercion.of(number)),
-    }
-}
-
-/// A number as a value of the type that the function takes.
-fn number_to_val(number: u64, ty: ValType) -> Val {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "the binding has compared it with the type"
-    )]
-    match ty {
-        ValType::F64 => Val::from(number as f64),
-        ValType::F32 => Val::from(number as f32),
-        ty => raw_to_val(number, ty),
-    }
-}
-
-/// A pointer as a value of the type that the function takes.
-pub(super) fn raw_to_val(raw: u64, ty: ValType) -> Val {
-    match ty {
-        ValType::I64 => Val::from(raw),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "it came from an i32 of this guest"
-        )]
-        _ => Val::from(raw as u32),
-    }
-}
-
-pub(super) fn val_to_raw(val: &Val) -> u64 {
-    match val {
-        Val::I32(value) => u64::from(value.cast_unsigned()),
-        Val::I64(value) => value.cast_unsigned(),
-        _ => 0,
-    }
 }

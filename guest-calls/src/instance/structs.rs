@@ -13,7 +13,8 @@ use std::sync::Arc;
 use engine_api::{Val, ValType};
 use smallvec::{SmallVec, smallvec};
 
-use super::marshal::{Buffer, raw_to_val, returned_buffer, val_to_raw};
+use super::marshal::{Buffer, returned_buffer};
+use super::scalars::{raw_to_val, val_to_raw};
 use super::{BoundInstance, CallFailure};
 use crate::policy::plan::{ExportPlan, FieldKind, FieldPlan, Plan};
 use crate::{ArgKind, Ownership, Pointer};
