@@ -3,13 +3,17 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use guest_calls::Policy;
+use engine_api::{GlobalIndex, MemoryIndex, TableIndex, Val};
+use guest_calls::{OwnedArg, Policy};
 use proptest::prelude::*;
 use smallvec::smallvec;
 
+use super::super::{Answer, CutKind, GuestWrite, HostCall, ResultRecord};
 use super::*;
 use crate::policy::plan::Changes;
+use crate::{DivergenceKind, Handle, SequenceNumber, Value};
 
 const TAG: u32 = 9;
 

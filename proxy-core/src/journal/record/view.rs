@@ -5,9 +5,10 @@ use std::time::Duration;
 use engine_api::Val;
 use guest_calls::OwnedArg;
 
+use super::conversions::read_vals;
 use super::{
     NoRecord, Record, StoredAnswer, StoredAnsweredCall, StoredEntry, StoredGenesis, StoredHostCall,
-    StoredResult, StoredWrite, parse, read_vals,
+    StoredResult, StoredWrite, parse,
 };
 use crate::{Cut, Handle, SequenceNumber, Value};
 
