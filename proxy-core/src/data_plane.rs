@@ -2,6 +2,8 @@
 //!
 //! Nothing here can lock what upkeep works on. The one way to it is [`Caretaker`].
 
+mod attempts;
+mod journaled;
 mod named;
 mod pinned;
 mod submitted;
@@ -11,23 +13,19 @@ mod typed;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
-use guest_calls::{OwnedArg, consumed};
-use smallvec::SmallVec;
-
-use crate::artifact_store::EntryArtifact;
 use crate::batch::Batch;
 use crate::committer::Admitted;
 use crate::event::Event;
-use crate::generation::{Failure, Generation, Recorded, RecordedInstance};
-use crate::journal::{Answer, AnsweredCall, Entry, hash_of_call, record};
+use crate::journal::{Answer, hash_of_call};
 use crate::journal_store::StoreError;
 use crate::policy::plan::ExportPlan;
-use crate::shared::{Failed, Recall, Repetitions, Shared};
+use crate::shared::Shared;
 use crate::value::{Arg, Results};
-use crate::{CallError, Error, Role, SequenceNumber};
+use crate::{CallError, Error, Role};
 
+use attempts::Near;
+use journaled::recordable;
 use named::Named;
 pub use pinned::Pinned;
 pub use submitted::Submitted;
@@ -51,33 +49,6 @@ pub(crate) trait Caretaker: Send + Sync {
 pub(crate) struct DataPlane {
     shared: Arc<Shared>,
     caretaker: Arc<dyn Caretaker>,
-}
-
-/// A record of a generation that an attempt found closed, or closed itself. It holds no reference,
-/// so the generation can be freed.
-struct Closed {
-    number: u64,
-    is_retired: bool,
-    taint: Option<String>,
-}
-
-/// What a call does if a swap is near.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Near {
-    /// It waits for the swap, for a bounded time.
-    Waits,
-    /// It goes on: the swap waits for the turn that makes the call.
-    GoesOn,
-}
-
-impl Closed {
-    fn of(generation: &Generation) -> Self {
-        Self {
-            number: generation.number,
-            is_retired: generation.is_retired(),
-            taint: generation.taint().map(ToOwned::to_owned),
-        }
-    }
 }
 
 impl DataPlane {
@@ -270,351 +241,6 @@ impl DataPlane {
         })
     }
 
-    /// Runs a pure call on the active generation.
-    #[inline]
-    fn on_active<R>(
-        &self,
-        plan: &ExportPlan,
-        near: Near,
-        run: impl Fn(&mut RecordedInstance) -> Result<R, Failure>,
-    ) -> Result<R, Error> {
-        self.repeat(plan, near, |generation, repetitions| {
-            let Some(mut guest) = generation.enter() else {
-                return Ok(None);
-            };
-            let started = guest.is_sampled().then(Instant::now);
-            self.shared.pure_calls.note_export(plan.func);
-            let repetitions = Some(repetitions);
-            let result = self
-                .shared
-                .guarded(plan, generation, &mut guest, repetitions, &run)?;
-            generation.count_call();
-            self.shared.look_if_due(generation, &mut guest);
-            drop(guest);
-            if let Some(started) = started {
-                self.shared.ledger.call_took(started.elapsed());
-            }
-            Ok(Some(result))
-        })
-    }
-
-    /// How long a call may wait for a swap that is near, if it began at `held`. A thread inside a
-    /// guest or a hook of this proxy may not: the swap might wait for it.
-    #[cold]
-    fn may_wait(&self, held: &mut Option<Instant>) -> Option<Duration> {
-        self.shared.check_outside().ok()?;
-        self.shared
-            .holding
-            .left(*held.get_or_insert_with(Instant::now))
-    }
-
-    /// Waits for a swap that is near, with nothing in hand, unless the generation `number` has been
-    /// swapped out meanwhile, or has room for the call after all.
-    #[cold]
-    fn hold_back(&self, export: &Arc<str>, number: u64, left: Duration) {
-        let seen = self.shared.holding.releases();
-        let active = self.shared.active.load();
-        let is_active = active
-            .as_ref()
-            .is_some_and(|active| active.number == number);
-        // The size may have been raised before this call asked how often calls were released.
-        let is_full = active
-            .as_ref()
-            .is_some_and(|active| self.shared.is_held_back(active));
-        drop(active);
-        if !is_active || !is_full {
-            return;
-        }
-        let started = Instant::now();
-        self.shared.ledger.counts.held_back.add(1);
-        // Whoever swaps may be asleep, and the generation that this call has just let go may be the
-        // one before, which has to be freed first.
-        self.caretaker.tidy_up();
-        let in_time = self.shared.holding.wait(seen, left);
-        if !in_time {
-            self.shared.let_calls_go();
-        }
-        self.shared.ledger.emit(&Event::CallHeldBack {
-            export: Arc::clone(export),
-            waited: started.elapsed(),
-            in_time,
-        });
-    }
-
-    /// Makes one attempt, and another on a clean generation if that may help. An attempt that finds
-    /// its generation closed returns `None` and is made again on the next.
-    #[inline]
-    fn repeat<R>(
-        &self,
-        plan: &ExportPlan,
-        near: Near,
-        attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
-    ) -> Result<R, Error> {
-        let outcome = self.attempts(plan, near, attempt);
-        if outcome.is_err() {
-            self.shared.ledger.counts.failed_calls.add(1);
-        }
-        outcome
-    }
-
-    #[inline]
-    fn attempts<R>(
-        &self,
-        plan: &ExportPlan,
-        near: Near,
-        attempt: impl Fn(&Arc<Generation>, Repetitions) -> Result<Option<R>, Failed>,
-    ) -> Result<R, Error> {
-        let mut repetitions = Repetitions::default();
-        let mut held = None;
-        loop {
-            let active = self.shared.active.load();
-            let Some(generation) = &*active else {
-                return Err(Error::ShutDown);
-            };
-            if self.shared.is_held_back(generation)
-                && near == Near::Waits
-                && let Some(left) = self.may_wait(&mut held)
-            {
-                let number = generation.number;
-                drop(active);
-                self.hold_back(&plan.name, number, left);
-                continue;
-            }
-            let inside = self.shared.enter_thread()?;
-            let outcome = attempt(generation, repetitions);
-            drop(inside);
-            if let Ok(Some(result)) = outcome {
-                if generation.is_retired() {
-                    drop(active);
-                    self.caretaker.tidy_up();
-                }
-                return Ok(result);
-            }
-            // A thread must not wait for the next generation with a reference to this one, which
-            // could then not be freed.
-            let closed = Closed::of(generation);
-            drop(active);
-            self.next_attempt(plan, &closed, outcome.err(), &mut repetitions)?;
-        }
-    }
-
-    /// After an attempt that gave nothing: an error for the caller, or another generation to go to.
-    #[cold]
-    fn next_attempt(
-        &self,
-        plan: &ExportPlan,
-        closed: &Closed,
-        failed: Option<Failed>,
-        repetitions: &mut Repetitions,
-    ) -> Result<(), Error> {
-        let next = match failed {
-            None => self.next_generation(closed),
-            Some(failed) => {
-                let retried = repetitions.any();
-                let reason = if self.shared.is_enabled() {
-                    failed.retry
-                } else {
-                    None
-                };
-                match repetitions.next(reason, failed.clean) {
-                    Some(reason) => {
-                        self.note_retry(&plan.name, reason);
-                        self.next_generation(closed)
-                    }
-                    None => Err(self.shared.with_objects(failed.into_error(retried))),
-                }
-            }
-        };
-        self.caretaker.tidy_up();
-        next
-    }
-
-    /// Has the turn from before the call until its entry is appended, so the journal has the order
-    /// in which the generation saw the calls.
-    fn journaled(
-        &self,
-        generation: &Arc<Generation>,
-        plan: &ExportPlan,
-        (args, recorded_args): (&[Arg<'_>], &Cell<RecordedArgs>),
-        named: Option<&Named<'_>>,
-        repetitions: Repetitions,
-        batch: &Cell<Option<Arc<Batch>>>,
-    ) -> Result<Option<Results>, Failed> {
-        let Some(mut guest) = generation.enter() else {
-            return Ok(None);
-        };
-        let Some(turn) = self.shared.journal.try_turn() else {
-            // A swap is taking place: pure calls must not wait for it behind this one.
-            drop(guest);
-            self.shared.journal.wait_at_gate();
-            return Ok(None);
-        };
-        // A swap stores its pointer while it has the turn, so nothing changes from here on.
-        if generation.is_retired() {
-            return Ok(None);
-        }
-        if let Some(named) = named
-            && self
-                .shared
-                .journal
-                .lock()
-                .answered()
-                .get(named.id)
-                .is_some()
-        {
-            // Another thread has made this call while this one waited.
-            named.note_known();
-            return Ok(Some(Results::default()));
-        }
-        let started = Instant::now();
-        // Only the call that has the turn appends.
-        let sequence = self.shared.journal.size.last().next();
-        let mut key = None;
-        let mut artifact = None;
-        let mut answered = None;
-        // Most exports have none, and their calls must not pay for those that do.
-        if plan.artifact.is_some() {
-            let shared = &self.shared;
-            match shared.recall(generation, &mut guest, plan, args, sequence) {
-                Recall::Died => return Ok(None),
-                Recall::Answered(recorded, own) => {
-                    artifact = Some(own);
-                    answered = Some(recorded);
-                }
-                Recall::Compute(computed) => key = computed,
-            }
-        }
-        let outcome = if let Some(recorded) = answered {
-            Ok(*recorded)
-        } else {
-            let shared = &self.shared;
-            shared.guarded(plan, generation, &mut guest, Some(repetitions), |guest| {
-                guest.call_journaled(plan, args, sequence)
-            })
-        };
-        let took = started.elapsed();
-        let mut recorded = outcome?;
-        if artifact.is_none() {
-            artifact = self.shared.artifacts.computed(plan, key, &recorded);
-        }
-        let results = std::mem::take(&mut recorded.results);
-        let outcome = match recorded.rejected.take() {
-            None => Ok(results),
-            Some(error) => Err(error),
-        };
-        let answered = named.map(|named| Arc::new(named.answered(&outcome)));
-        // A creation that failed leaves nothing behind. Any other call may have changed something
-        // before it gave its error, and replay has to change that too.
-        let kept = if outcome.is_ok() || !plan.only_creates() {
-            // No attempt follows.
-            let recorded_args = recorded_args.take();
-            let entry = entry(plan, args, recorded_args, sequence, recorded, took);
-            let has_freed = !entry.frees.is_empty();
-            let kept = self.append(entry, artifact, answered);
-            if has_freed && kept.is_ok() {
-                generation.note_freed();
-            }
-            kept
-        } else {
-            answered.map_or(Ok(None), |answered| self.append_answer(answered, sequence))
-        };
-        match kept {
-            Ok(own) => batch.set(own),
-            Err(error) => {
-                let cause = format!("the entry of `{}` could not be kept: {error}", plan.name);
-                self.shared.taint(generation, cause);
-                return Err(Failed::for_good(error));
-            }
-        }
-        if outcome.is_ok() {
-            generation.count_call();
-            self.shared.look_if_due(generation, &mut guest);
-        }
-        drop(turn);
-        drop(guest);
-        if let Some(committer) = self.shared.committer() {
-            committer.tell();
-        }
-        self.shared.ledger.call_took(took);
-        outcome
-            .map(Some)
-            .map_err(|error| Failed::for_good(CallError::of_guest(&plan.name, *error)))
-    }
-
-    /// Appends an entry to the journal and to the open batch.
-    fn append(
-        &self,
-        entry: Entry,
-        artifact: Option<Arc<EntryArtifact>>,
-        answered: Option<Arc<AnsweredCall>>,
-    ) -> Result<Option<Arc<Batch>>, Error> {
-        let batch = match self.shared.committer() {
-            Some(committer) => {
-                let record = record::encode_entry(&entry, answered.as_deref());
-                Some(committer.put(record.map_err(unstorable)?, Some(entry.sequence))?)
-            }
-            None => None,
-        };
-        let shrank = !entry.frees.is_empty();
-        let sequence = entry.sequence;
-        let mut journal = self.shared.journal.lock();
-        let entry = journal.append(entry);
-        self.shared.artifacts.of_entries().note(entry, artifact);
-        if let Some(answered) = answered {
-            let batch = batch.clone();
-            journal.answered_mut().keep(answered, sequence, batch);
-        }
-        drop(journal);
-        if shrank {
-            self.shared.journal.note_freed();
-            self.shared.budget.forget_misfits();
-        }
-        Ok(batch)
-    }
-
-    /// Keeps the answer to a call that left no entry. `next` is the number that it did not take.
-    fn append_answer(
-        &self,
-        answered: Arc<AnsweredCall>,
-        next: SequenceNumber,
-    ) -> Result<Option<Arc<Batch>>, Error> {
-        let batch = match self.shared.committer() {
-            Some(committer) => {
-                let record = record::encode_answer(&answered).map_err(unstorable)?;
-                Some(committer.put(record, None)?)
-            }
-            None => None,
-        };
-        let mut journal = self.shared.journal.lock();
-        let answers = journal.answered_mut();
-        answers.keep(answered, next, batch.clone());
-        Ok(batch)
-    }
-
-    /// Waits for another generation than the closed one.
-    #[cold]
-    fn next_generation(&self, closed: &Closed) -> Result<(), Error> {
-        if closed.is_retired {
-            // The pointer was stored before: the next load sees it.
-            return Ok(());
-        }
-        match &closed.taint {
-            Some(cause) if !self.shared.is_enabled() => Err(Error::DiedInPassthrough {
-                cause: cause.clone(),
-            }),
-            Some(_) => self.caretaker.recover(closed.number),
-            None => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn note_retry(&self, export: &Arc<str>, reason: &'static str) {
-        self.shared.ledger.emit(&Event::CallRetried {
-            export: Arc::clone(export),
-            reason,
-        });
-    }
-
     #[cold]
     fn warn_unlisted(&self, plan: &Arc<ExportPlan>) -> Result<(), Error> {
         if self.shared.config.plan.strict {
@@ -630,46 +256,4 @@ impl DataPlane {
         }
         Ok(())
     }
-}
-
-type RecordedArgs = SmallVec<[OwnedArg; 2]>;
-
-fn recordable(plan: &ExportPlan, args: &[Arg<'_>]) -> Result<RecordedArgs, CallError> {
-    let record = |(position, arg): (usize, &Arg<'_>)| {
-        OwnedArg::record(arg).ok_or_else(|| CallError::Argument {
-            export: plan.name.to_string(),
-            position,
-            expected: "something that can be journaled, as the export is not pure".to_owned(),
-            got: arg.kind(),
-        })
-    };
-    args.iter().enumerate().map(record).collect()
-}
-
-fn entry(
-    plan: &ExportPlan,
-    args: &[Arg<'_>],
-    recorded_args: RecordedArgs,
-    sequence: SequenceNumber,
-    recorded: Recorded,
-    took: Duration,
-) -> Entry {
-    Entry {
-        sequence,
-        func: plan.func,
-        export: Arc::clone(&plan.name),
-        args: recorded_args,
-        host_calls: recorded.host_calls.into(),
-        results: recorded.records,
-        fingerprints: recorded.fingerprints,
-        frees: consumed(plan, args).into_vec().into(),
-        changes: plan.changes.clone(),
-        needs: recorded.needs,
-        took,
-    }
-}
-
-/// An entry that the store cannot have.
-fn unstorable(reason: String) -> Error {
-    Error::NotStorable { reason }
 }

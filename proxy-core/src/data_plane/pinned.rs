@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use guest_calls::Scope;
 
-use super::{Closed, DataPlane};
+use super::DataPlane;
+use super::attempts::Closed;
 use crate::generation::{Generation, lock};
 use crate::policy::plan::ExportPlan;
 use crate::shared::{Repetitions, Shared};

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::{DataPlane, Near, recordable};
+use super::DataPlane;
+use super::attempts::Near;
+use super::journaled::recordable;
 use crate::batch::{Batch, Place};
 use crate::policy::plan::ExportPlan;
 use crate::value::{Arg, Results};

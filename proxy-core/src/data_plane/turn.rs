@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use guest_calls::{Callee, Scope};
 use smallvec::SmallVec;
 
+use super::DataPlane;
+use super::attempts::{Closed, Near};
 use super::pinned::new_scope;
-use super::{Closed, DataPlane, Near};
 use crate::event::Event;
 use crate::generation::{Generation, Kept, RecordedInstance, Records};
 use crate::journal::ResultRecord;

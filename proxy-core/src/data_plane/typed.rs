@@ -6,7 +6,8 @@ use std::sync::Arc;
 use engine_api::{NumericType, Slot};
 use guest_calls::typed::{SLOTS, TypedArgs, TypedResults};
 
-use super::{DataPlane, Near};
+use super::DataPlane;
+use super::attempts::Near;
 use crate::policy::plan::ExportPlan;
 use crate::{Error, Role};
 
