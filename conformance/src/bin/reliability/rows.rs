@@ -62,7 +62,7 @@ pub(crate) const ROWS: &[Row] = &[
         full: "1M calls, 10k swaps, per engine: 0",
         measure: Some(swaps::exactness),
         tests: &[of(
-            CORE,
+            PROXIES,
             "swaps_under_eight_callers_lose_double_and_reorder_nothing",
         )],
         open: None,

@@ -62,7 +62,9 @@ impl Test {
         if !self.is_in_this_tree() {
             return self.ended(Ran::Absent, 0);
         }
-        let mut command = Command::new(env!("CARGO"));
+        // Cargo says which one it is to what it runs. Otherwise it is the user's.
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
         command.current_dir(&root).args(["test", "--workspace"]);
         command.args(self.target).arg("--target-dir").arg(built);
         command.arg(self.name);
@@ -109,5 +111,77 @@ impl fmt::Display for Shown {
             Ran::Absent => write!(f, "`{}`: there is none", self.test.trim_end()),
             Ran::Named => write!(f, "by `{}`", self.test.trim_end()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::rows::ROWS;
+
+    /// The sources in a file or a folder.
+    fn read(path: &Path, text: &mut String) {
+        if let Ok(entries) = fs::read_dir(path) {
+            for entry in entries {
+                read(&entry.unwrap().path(), text);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *text += &fs::read_to_string(path).unwrap();
+        }
+    }
+
+    /// The sources of a binary of tests.
+    fn sources(target: &[&str]) -> String {
+        let mut text = String::new();
+        let crates = match target {
+            ["--manifest-path", manifest, ..] => {
+                vec![root().join(manifest).parent().unwrap().to_owned()]
+            }
+            _ => fs::read_dir(root())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect(),
+        };
+        for folder in crates {
+            match target.last().unwrap() {
+                &"--lib" => read(&folder.join("src"), &mut text),
+                binary => {
+                    let tests = folder.join("tests");
+                    let main = tests.join(format!("{binary}.rs"));
+                    if main.exists() || tests.join(binary).join("main.rs").exists() {
+                        read(&main, &mut text);
+                        read(&tests.join(binary), &mut text);
+                    }
+                }
+            }
+        }
+        text
+    }
+
+    /// Whether the last part of a name is in that of a function or of a module.
+    fn has(text: &str, name: &str) -> bool {
+        let last = name.trim_end_matches("::").rsplit("::").next().unwrap();
+        text.lines().any(|line| {
+            let words = line.trim_start().trim_start_matches("pub ");
+            let named = words
+                .strip_prefix("fn ")
+                .or_else(|| words.strip_prefix("mod "));
+            let named = named.and_then(|named| named.split(['(', ';', ' ']).next());
+            named.is_some_and(|named| named.contains(last))
+        })
+    }
+
+    #[test]
+    fn every_test_that_a_row_names_is_there() {
+        for row in ROWS {
+            for test in row.tests {
+                let text = sources(test.target);
+                assert!(!text.is_empty(), "{}: {:?}", row.id, test.target);
+                assert!(has(&text, test.name), "{}: {test:?}", row.id);
+            }
+        }
+        assert!(!has(&sources(&["--lib"]), "no_test_has_this_name"));
     }
 }
