@@ -123,8 +123,8 @@ mod tests {
 
     /// The sources in a file or a folder.
     fn read(path: &Path, text: &mut String) {
-        if let Ok(entries) = fs::read_dir(path) {
-            for entry in entries {
+        if !path.is_file() {
+            for entry in fs::read_dir(path).into_iter().flatten() {
                 read(&entry.unwrap().path(), text);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -149,10 +149,12 @@ mod tests {
                 &"--lib" => read(&folder.join("src"), &mut text),
                 binary => {
                     let tests = folder.join("tests");
-                    let main = tests.join(format!("{binary}.rs"));
-                    if main.exists() || tests.join(binary).join("main.rs").exists() {
-                        read(&main, &mut text);
-                        read(&tests.join(binary), &mut text);
+                    let (file, modules) = (tests.join(format!("{binary}.rs")), tests.join(binary));
+                    if file.exists() {
+                        read(&file, &mut text);
+                    }
+                    if file.exists() || modules.join("main.rs").exists() {
+                        read(&modules, &mut text);
                     }
                 }
             }
