@@ -115,7 +115,7 @@ impl fmt::Display for Shown {
 }
 
 #[cfg(test)]
-mod tests {
+mod named_by_rows {
     use std::fs;
 
     use super::*;
