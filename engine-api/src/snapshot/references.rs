@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::ExternRef;
 
-/// For engines: numbers the objects of the host for [`SnapshotParts::objects`], in the order in
+/// For engines: numbers the objects of the host for
+/// [`SnapshotParts::objects`](super::SnapshotParts::objects), in the order in
 /// which it meets them.
 #[derive(Debug, Default)]
 pub struct Objects {
@@ -40,7 +41,7 @@ pub enum Reference {
     Null,
     /// A function of the module, by its index in the function index space, imports first.
     Function(u32),
-    /// An object of the host, by its place in [`Snapshot::objects`].
+    /// An object of the host, by its place in [`Snapshot::objects`](super::Snapshot::objects).
     Object(u32),
 }
 
