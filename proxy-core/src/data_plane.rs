@@ -122,7 +122,7 @@ impl DataPlane {
             {
                 return answer;
             }
-            let _admitted = self.admit(plan)?;
+            let _admitted = self.admit(plan, near)?;
             let batch = Cell::new(None);
             let outcome = self.repeat(plan, near, |generation, repetitions| {
                 let args = (args, &recorded_args);
@@ -139,7 +139,10 @@ impl DataPlane {
     }
 
     /// Admits a journaled call: there is room for what it makes, and for its entry. Counts a refusal.
-    fn admit(&self, plan: &ExportPlan) -> Result<Option<Admitted<'_>>, Error> {
+    fn admit(&self, plan: &ExportPlan, near: Near) -> Result<Option<Admitted<'_>>, Error> {
+        if self.shared.journal.size.is_full() && near == Near::Waits {
+            self.wait_for_fold();
+        }
         let room = match plan.role {
             Role::Free => Ok(()),
             _ => self.shared.check_total(0),

@@ -114,6 +114,9 @@ pub struct DebugInfo {
     pub retries: u64,
     /// Calls near the memory limit that waited for a swap, at most for the bound.
     pub held_back: u64,
+    /// Calls that waited, at most for the same bound, for a checkpoint to take the place of entries:
+    /// the journal was twice as long as it is when a fold is due.
+    pub held_for_fold: u64,
     /// The turns that are open.
     pub open_turns: usize,
     /// How many of them a swap waits for that is due. No further turn begins then.

@@ -54,6 +54,8 @@ pub(crate) struct Journal {
     bytes: u64,
     /// The length at which upkeep looks at the journal.
     look_at: HistoryBound,
+    /// The length at which calls wait for a fold. Without one no fold is to be expected.
+    full_at: Option<HistoryBound>,
     /// Entries up to this one were dropped, because a checkpoint has taken their place. Zero if
     /// none were.
     base: SequenceNumber,
@@ -223,10 +225,33 @@ impl Journal {
         }
     }
 
+    /// Whether it is so long that calls should wait for a fold.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full_at
+            .is_some_and(|length| length.is_reached(self.entries.len(), self.bytes))
+    }
+
+    /// From this length on calls wait for a fold, or none do. A length that was raised stays until the
+    /// fold.
+    pub(crate) fn fill_at(&mut self, length: Option<HistoryBound>) {
+        self.full_at = length.map(|length| self.full_at.unwrap_or(length));
+    }
+
+    /// Calls have waited long enough. They wait again when the journal has doubled.
+    pub(crate) fn make_room(&mut self) {
+        if self.is_full() {
+            self.full_at = Some(HistoryBound {
+                entries: self.entries.len().saturating_mul(2),
+                bytes: self.bytes.saturating_mul(2),
+            });
+        }
+    }
+
     /// A checkpoint has taken the place of the entries up to `base`, which were dropped.
     pub(crate) fn begin_at(&mut self, base: SequenceNumber, look_at: HistoryBound) {
         self.base = base;
         self.look_at = look_at;
+        self.full_at = self.full_at.map(|_| look_at.doubled());
     }
 
     /// The sequence number of the newest entry, compacted away or not.

@@ -86,6 +86,8 @@ shown! {
             "Entries that were undone because the store did not take them";
         held_back "wasm_proxy_calls_held_back_total"
             "Calls near the memory limit that waited for a swap";
+        held_for_fold "wasm_proxy_calls_held_for_fold_total"
+            "Calls that waited for a checkpoint to take the place of entries";
         /// Their metric, [`SWAPS`], has the reason as another label.
         swaps;
         emergencies "wasm_proxy_emergency_swaps_total" "Swaps because a generation died";

@@ -519,6 +519,7 @@ impl Proxy {
             cuts: shared.journal.lock().cuts().to_vec(),
             retries: counts.retries.get(),
             held_back: counts.held_back.get(),
+            held_for_fold: counts.held_for_fold.get(),
             open_turns: shared.open_turns.count(),
             turns_before_swap: shared
                 .open_turns
@@ -558,6 +559,7 @@ impl Proxy {
     pub(crate) fn supervise(&self, comes: bool) {
         self.shared.wakeup.supervise(comes);
         self.shared.let_calls_go();
+        self.upkeep.supervised();
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {

@@ -284,6 +284,13 @@ impl Upkeep {
         upkeep
     }
 
+    /// A supervisor has come, or gone. If another thread works on the state, that says the same later.
+    pub(crate) fn supervised(&self) {
+        if let Ok(state) = self.state.try_lock() {
+            self.say_when_full(&state);
+        }
+    }
+
     pub(crate) fn status(&self) -> Status {
         lock(&self.status).clone()
     }
@@ -331,6 +338,7 @@ impl Upkeep {
         }
         // Loaded under the lock: the thread before may have replaced a dead generation.
         let Some(active) = self.shared.active.load_full() else {
+            self.say_when_full(&state);
             return;
         };
         self.learn_reported(&mut state, &active);
@@ -590,8 +598,9 @@ impl Upkeep {
         worthwhile(bytes, self.shared.budget.limit()).is_some_and(|size| used >= size)
     }
 
-    /// Copies to where `debug_info` looks.
+    /// Copies to where `debug_info` looks, and says from where on calls wait for a fold.
     fn publish(&self, state: &State) {
+        self.say_when_full(state);
         let newest = state.checkpoints.newest();
         *lock(&self.status) = Status {
             state: state.swap,

@@ -24,6 +24,7 @@ mod proxy {
     mod durable;
     mod durable_artifacts;
     mod exhaustion;
+    mod full_journal;
     mod held_store;
     mod history;
     mod hold_back;

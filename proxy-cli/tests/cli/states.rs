@@ -221,17 +221,14 @@ fn a_history_kept_as_a_checkpoint_stays_short_and_so_does_the_process() {
                 .unwrap_or_default();
         (ran, report, grown)
     };
-    // Calls that come while the supervisor gets no processor, beside other tests, are in the journal until
-    // it does. That adds to what the process takes, in some runs.
-    let mut runs = (0..3).map(|_| of(&["--history", "checkpoint"]));
-    let (ran, folded, grown) = runs.find(|(_, _, grown)| *grown < 120.0).expect(
-        "600,000 entries with 300 bytes each are 270 MiB, and fewer than half of them are kept",
-    );
+    let (ran, folded, grown) = of(&["--history", "checkpoint"]);
+    // 600,000 entries with 300 bytes each are 270 MiB.
+    assert!(grown < 120.0, "{grown} MiB");
     ran.assert_says("history  a checkpoint has the entries up to");
     assert_eq!(folded["history"]["keeps"], "checkpoint");
-    // The supervisor folds while the calls go on: the journal is as long as it takes to fold.
+    // A fold is due at 8,192 entries, and at the double of it calls wait for one.
     let entries = folded["journal_entries"].as_u64();
-    assert!(entries < Some(100_000), "{folded}");
+    assert!(entries <= Some(16_384), "{folded}");
     assert!(folded["history"]["folds"].as_u64() >= Some(1), "{folded}");
     let (_, full, grown_full) = of(&[]);
     assert!(grown_full > 2.0 * grown, "{grown} of {grown_full} MiB");

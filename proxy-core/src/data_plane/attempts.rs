@@ -109,6 +109,20 @@ impl DataPlane {
         });
     }
 
+    /// Waits for a fold with nothing in hand, because the journal is full. A thread inside a guest or a
+    /// hook of this proxy may not.
+    #[cold]
+    pub(super) fn wait_for_fold(&self) {
+        let bound = self.shared.holding.bound();
+        if bound.is_zero() || self.shared.check_outside().is_err() {
+            return;
+        }
+        self.shared.ledger.counts.held_for_fold.add(1);
+        // Whoever folds may be asleep.
+        self.caretaker.tidy_up();
+        self.shared.journal.wait_for_room(bound);
+    }
+
     /// Makes one attempt, and another on a clean generation if that may help. An attempt that finds
     /// its generation closed returns `None` and is made again on the next.
     #[inline]

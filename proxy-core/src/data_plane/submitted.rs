@@ -66,7 +66,7 @@ impl DataPlane {
         }
         let refused = |_: &CallError| self.shared.ledger.counts.failed_calls.add(1);
         let recorded_args = Cell::new(recordable(plan, args).inspect_err(refused)?);
-        let admitted = self.admit(plan)?;
+        let admitted = self.admit(plan, Near::Waits)?;
         let batch = Cell::new(None);
         let outcome = self.repeat(plan, Near::Waits, |generation, repetitions| {
             let args = (args, &recorded_args);

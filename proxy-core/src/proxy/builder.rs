@@ -247,6 +247,9 @@ impl Builder {
     /// the limit and wait for an emergency. It holds nothing that a swap or another call needs. A
     /// preparation that takes longer than the bound holds nobody back any more, and one that is
     /// expected to take more than twice as long, because the one before did, nobody at all.
+    ///
+    /// With [`History::Checkpoint`](crate::History::Checkpoint) the bound is also how long a
+    /// journaled call waits for a fold, if the journal is twice as long as it is when one is due.
     pub fn hold_back(mut self, bound: Duration) -> Self {
         self.hold_back = bound;
         self

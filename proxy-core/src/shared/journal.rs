@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::gate::HeldBack;
@@ -27,6 +27,8 @@ pub(crate) struct SharedJournal {
     /// The newest entry in the store; `u64::MAX` without one. Later ones may have to be undone, so
     /// compaction lets them be.
     durable: Arc<AtomicU64>,
+    /// Where calls wait while the journal is full.
+    has_room: Condvar,
 }
 
 /// The size of the journal, stored when its lock is let go: a few stores, and no lock to read them.
@@ -39,6 +41,7 @@ pub(crate) struct JournalSize {
     is_compaction_due: AtomicBool,
     bytes: AtomicU64,
     is_long: AtomicBool,
+    is_full: AtomicBool,
     /// How often the lock was held.
     #[cfg(test)]
     holds: AtomicUsize,
@@ -58,6 +61,7 @@ impl JournalSize {
         self.is_compaction_due.store(is_due, Ordering::Relaxed);
         self.bytes.store(journal.bytes(), Ordering::Relaxed);
         self.is_long.store(journal.is_long(), Ordering::Relaxed);
+        self.is_full.store(journal.is_full(), Ordering::Relaxed);
     }
 
     pub(crate) fn entries(&self) -> usize {
@@ -83,6 +87,12 @@ impl JournalSize {
         self.is_long.load(Ordering::Relaxed)
     }
 
+    /// Whether it is so long that calls should wait for a fold. One load.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
     /// Live objects.
     pub(crate) fn objects(&self) -> usize {
         self.objects.load(Ordering::Relaxed)
@@ -94,10 +104,12 @@ impl JournalSize {
     }
 }
 
-/// The journal, locked. Its size is noted when the lock is let go.
+/// The journal, locked. Its size is noted when the lock is let go, and calls that wait for room go on
+/// if there is some.
 pub(crate) struct JournalGuard<'a> {
     journal: MutexGuard<'a, Journal>,
     size: &'a JournalSize,
+    has_room: &'a Condvar,
 }
 
 impl Deref for JournalGuard<'_> {
@@ -116,7 +128,11 @@ impl DerefMut for JournalGuard<'_> {
 
 impl Drop for JournalGuard<'_> {
     fn drop(&mut self) {
+        let was_full = self.size.is_full();
         self.size.note(&self.journal);
+        if was_full && !self.size.is_full() {
+            self.has_room.notify_all();
+        }
         #[cfg(test)]
         self.size.holds.fetch_add(1, Ordering::Relaxed);
     }
@@ -131,6 +147,7 @@ impl SharedJournal {
             standby_applied: AtomicU64::new(u64::MAX),
             objects_freed: AtomicBool::new(false),
             durable: Arc::new(AtomicU64::new(u64::MAX)),
+            has_room: Condvar::new(),
         }
     }
 
@@ -152,6 +169,26 @@ impl SharedJournal {
         JournalGuard {
             journal: lock(&self.journal),
             size: &self.size,
+            has_room: &self.has_room,
+        }
+    }
+
+    /// From this length on calls wait for a fold, or none do. See [`Journal::fill_at`].
+    pub(crate) fn fill_at(&self, length: Option<HistoryBound>) {
+        self.lock().fill_at(length);
+    }
+
+    /// Waits until the journal is full no more. If that takes longer than `bound`, it may double
+    /// before calls wait again.
+    pub(crate) fn wait_for_room(&self, bound: Duration) {
+        let journal = lock(&self.journal);
+        let (journal, timeout) = self
+            .has_room
+            .wait_timeout_while(journal, bound, |journal| journal.is_full())
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(journal);
+        if timeout.timed_out() {
+            self.lock().make_room();
         }
     }
 

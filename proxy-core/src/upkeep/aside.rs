@@ -90,11 +90,13 @@ impl Upkeep {
     }
 
     /// Works on what is lent until [`Upkeep::dismiss_worker`] is called: what a thread of the
-    /// supervisor's does. It takes half of a processor at the most.
+    /// supervisor's does. It takes half of a processor at the most, unless calls wait for it.
     pub(crate) fn work_aside_forever(&self, own: Attendant) {
         while let Some(aside) = self.loan.next(own) {
             let took = self.work_on(aside);
-            self.loan.rest(own, took);
+            if !self.shared.journal.size.is_full() {
+                self.loan.rest(own, took);
+            }
             self.shared.wakeup.wake();
         }
     }

@@ -126,6 +126,7 @@ impl Upkeep {
         // Calls that are held back need not wait for a preparation in progress to end.
         self.shared.holding.release();
         self.shared.holding.look_again();
+        self.shared.journal.fill_at(None);
         let mut state = lock(&self.state);
         self.discard(&mut state);
         self.drop_aside(&mut state);

@@ -12,7 +12,7 @@ use crate::{Compacted, Error, HistoryBound, SequenceNumber, SwapState};
 
 /// A fold is due at this length, or at the bound of the warning if that is lower. It replays what
 /// it drops twice and looks at all of the memory, so it should not come too often. At the double of
-/// it callers wait for the fold.
+/// it callers wait for the fold ([`full_at`]).
 const FOLD_AT: HistoryBound = HistoryBound {
     entries: 8_192,
     bytes: 16 << 20,
@@ -27,6 +27,13 @@ pub(crate) fn first_look_at(history: History, warning: HistoryBound) -> HistoryB
             bytes: FOLD_AT.bytes.min(warning.bytes),
         },
     }
+}
+
+/// The length at which a journal of which a fold is due is full: callers that journal faster than work
+/// aside replays would only make it longer, and so would those that get the processors while the
+/// supervisor waits for one.
+fn full_at(warning: HistoryBound) -> HistoryBound {
+    first_look_at(History::Checkpoint, warning).doubled()
 }
 
 impl Upkeep {
@@ -72,14 +79,28 @@ impl Upkeep {
 
     /// Whether upkeep may work on a fold that is due.
     fn can_fold(&self, state: &State) -> bool {
+        state.fold_due && self.loan.is_home() && self.may_fold(state)
+    }
+
+    /// Whether nothing is in the way of a fold but what is done aside.
+    fn may_fold(&self, state: &State) -> bool {
         let is_free = matches!(state.swap, SwapState::Idle | SwapState::Ready)
             && state.draining.is_none()
-            && self.loan.is_home()
             && !self.is_urgent();
         let is_paused = state
             .checkpoint_pause
             .is_some_and(|until| Instant::now() < until);
-        state.fold_due && state.checkpoints.are_taken() && is_free && !is_paused
+        state.checkpoints.are_taken() && is_free && !is_paused
+    }
+
+    /// Says from what length on calls wait for a fold. None wait for one that will not come soon.
+    pub(super) fn say_when_full(&self, state: &State) {
+        let will_come = state.checkpoints.history() == History::Checkpoint
+            && self.shared.wakeup.is_supervised()
+            && self.shared.is_enabled()
+            && self.may_fold(state);
+        let length = will_come.then(|| full_at(self.options.history_bound));
+        self.shared.journal.fill_at(length);
     }
 
     /// Works for a slice on a fold that is due. Returns whether there was one.
@@ -88,13 +109,11 @@ impl Upkeep {
             return false;
         }
         let started = Instant::now();
-        // If callers journal faster than work aside replays, the journal would only grow.
         let size = &self.shared.journal.size;
-        let is_too_long = first_look_at(History::Checkpoint, self.options.history_bound)
-            .doubled()
-            .is_reached(size.entries(), size.bytes());
-        let outcome = if is_too_long {
-            let _held = self.shared.journal.hold_back();
+        let full_at = full_at(self.options.history_bound);
+        let outcome = if full_at.is_reached(size.entries(), size.bytes()) {
+            // Without a supervisor too.
+            self.shared.journal.fill_at(Some(full_at));
             self.advance_fold(state, started + self.options.prepare_timeout)
         } else if !self.loan.is_attended() {
             // Nobody knows when the next tick will be.
