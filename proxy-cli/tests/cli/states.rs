@@ -223,7 +223,7 @@ fn a_history_kept_as_a_checkpoint_stays_short_and_so_does_the_process() {
     };
     let (ran, folded, grown) = of(&["--history", "checkpoint"]);
     // 600,000 entries with 300 bytes each are 270 MiB.
-    assert!(grown < 120.0, "{grown} MiB");
+    assert!(grown < 60.0, "{grown} MiB");
     ran.assert_says("history  a checkpoint has the entries up to");
     assert_eq!(folded["history"]["keeps"], "checkpoint");
     // A fold is due at 8,192 entries, and at the double of it calls wait for one.
