@@ -34,7 +34,7 @@ impl Batch {
         state.outcome = Some(outcome);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
-        self.settled.notify_all();
+        self.wake_some();
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -43,13 +43,27 @@ impl Batch {
         matches!(lock(&self.state).outcome, Some(Ok(())))
     }
 
+    /// Wakes two of those that wait, and each of them wakes two more. So it is not for the thread that
+    /// settles batches to wake them all, and they do not all come for the guest at one moment.
+    fn wake_some(&self) {
+        self.settled.notify_one();
+        self.settled.notify_one();
+    }
+
     /// Waits until the batch is durable, or is lost.
     pub(crate) fn wait(&self) -> Outcome {
         let mut state = lock(&self.state);
+        let mut has_slept = false;
         loop {
             if let Some(outcome) = &state.outcome {
-                return outcome.clone();
+                let outcome = outcome.clone();
+                drop(state);
+                if has_slept {
+                    self.wake_some();
+                }
+                return outcome;
             }
+            has_slept = true;
             state = self
                 .settled
                 .wait(state)
@@ -71,5 +85,31 @@ impl Batch {
             state.wakers.push(waker.clone());
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn everybody_who_waits_is_woken() {
+        for waiting in [1, 2, 3, 100] {
+            let batch = Arc::new(Batch::default());
+            let threads: Vec<_> = (0..waiting)
+                .map(|_| {
+                    let batch = Arc::clone(&batch);
+                    thread::spawn(move || batch.wait())
+                })
+                .collect();
+            // Some of them sleep by now, and others come later.
+            thread::sleep(std::time::Duration::from_millis(5));
+            batch.settle(Ok(()));
+            for thread in threads {
+                assert!(thread.join().unwrap().is_ok());
+            }
+        }
     }
 }
