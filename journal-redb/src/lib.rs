@@ -50,6 +50,7 @@
 mod bytes;
 mod copying;
 mod files;
+mod fresh;
 mod journal;
 mod manifest;
 mod objects;

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
+use crate::fresh::Fresh;
 use crate::storage::StoredFile;
 use crate::trouble::Trouble;
 
@@ -40,8 +41,31 @@ struct Inner {
 enum Mode {
     /// Everything is held back.
     Held(Held),
-    /// These writes to the header are, in order.
-    Admitted(Vec<(u64, Vec<u8>)>),
+    Admitted(Admitted),
+}
+
+/// The changes that go to the file at once, and those that wait for the flush.
+#[derive(Debug, Default)]
+struct Admitted {
+    /// Writes to the header, in order. They wait.
+    header: Vec<(u64, Vec<u8>)>,
+    fresh: Fresh,
+}
+
+impl Admitted {
+    fn set_len(&mut self, file: &dyn StoredFile, len: u64) -> io::Result<()> {
+        let before = file.len()?;
+        file.set_len(len)?;
+        self.fresh.resize(before, len);
+        Ok(())
+    }
+
+    fn write(&mut self, file: &dyn StoredFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        self.fresh
+            .fill(offset..end, |at, zeros| file.write(at, zeros))?;
+        file.write(offset, bytes)
+    }
 }
 
 /// Changes that the file does not have yet.
@@ -95,11 +119,12 @@ impl Staged {
         let Mode::Held(Held { changes, .. }) = &mut *mode else {
             return Ok(());
         };
+        let mut admitted = Admitted::default();
         while let Some(change) = changes.front() {
             let file = &self.0.file;
             match change {
-                Change::Write(offset, bytes) => file.write(*offset, bytes),
-                Change::SetLen(len) => file.set_len(*len),
+                Change::Write(offset, bytes) => admitted.write(&**file, *offset, bytes),
+                Change::SetLen(len) => admitted.set_len(&**file, *len),
                 Change::Sync => {
                     file.sync().map_err(Trouble::Failed)?;
                     Ok(())
@@ -108,7 +133,7 @@ impl Staged {
             .map_err(Trouble::of_write)?;
             changes.pop_front();
         }
-        *mode = Mode::Admitted(Vec::new());
+        *mode = Mode::Admitted(admitted);
         Ok(())
     }
 
@@ -166,8 +191,8 @@ impl StorageBackend for Staged {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let result = match &*self.mode() {
             Mode::Held(held) => held.read(&*self.0.file, offset, out),
-            Mode::Admitted(header) => self.0.file.read(offset, out).map(|()| {
-                for (at, bytes) in header {
+            Mode::Admitted(admitted) => self.0.file.read(offset, out).map(|()| {
+                for (at, bytes) in &admitted.header {
                     overlay(offset, out, *at, bytes);
                 }
             }),
@@ -181,8 +206,9 @@ impl StorageBackend for Staged {
                 held.set_len(len);
                 Ok(())
             }
-            Mode::Admitted(_) => {
-                let result = self.open_file().and_then(|file| file.set_len(len));
+            Mode::Admitted(admitted) => {
+                let file = self.open_file();
+                let result = file.and_then(|file| admitted.set_len(file, len));
                 self.note(result, Trouble::of_write)
             }
         }
@@ -194,7 +220,7 @@ impl StorageBackend for Staged {
                 held.changes.push_back(Change::Sync);
                 Ok(())
             }
-            Mode::Admitted(header) => {
+            Mode::Admitted(Admitted { header, .. }) => {
                 let mut flush = || {
                     let file = self.open_file()?;
                     for (offset, bytes) in header.drain(..) {
@@ -215,12 +241,13 @@ impl StorageBackend for Staged {
                 let result = held.write(&*self.0.file, offset, data);
                 self.note(result, Trouble::Failed)
             }
-            Mode::Admitted(header) if offset < HEADER_BYTES => {
+            Mode::Admitted(Admitted { header, .. }) if offset < HEADER_BYTES => {
                 header.push((offset, data.to_vec()));
                 Ok(())
             }
-            Mode::Admitted(_) => {
-                let result = self.open_file().and_then(|file| file.write(offset, data));
+            Mode::Admitted(admitted) => {
+                let file = self.open_file();
+                let result = file.and_then(|file| admitted.write(file, offset, data));
                 self.note(result, Trouble::of_write)
             }
         }
