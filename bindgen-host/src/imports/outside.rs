@@ -28,9 +28,14 @@ pub(super) fn find(base: &str, ty: &FuncType) -> Option<Serve> {
         "warn" => |call| print(call, Level::Warn),
         "debug" => |call| print(call, Level::Debug),
         "trace" => |call| print(call, Level::Trace),
-        // The pool builder is the last argument. Releases differ in those before it.
+        // The pool builder is the last argument. Releases differ in those before it, which are objects that
+        // the guest gives up.
         "startWorkers" if !ty.params().is_empty() => |call| {
-            let builder = call.u32(call.args.len() - 1);
+            let last = call.args.len() - 1;
+            for position in 0..last {
+                call.take(position)?;
+            }
+            let builder = call.u32(last);
             call.thread.realm.set_builder(builder);
             Ok(Out::Js(Js::object(Object::Promise)))
         },

@@ -47,6 +47,16 @@ fn the_constants_are_where_each_release_has_them(engine: &EngineUnderTest) {
 }
 
 #[apply(every_engine)]
+fn a_pool_that_starts_takes_its_objects_from_the_guest(engine: &EngineUnderTest) {
+    let proxy = proxy(engine, include_str!("generations/slots_pool.wat"), "");
+    let next = || proxy.call("next", args![]).unwrap().i32().unwrap();
+    let first = next();
+    for _ in 0..100 {
+        assert!(next() <= first, "no slot is new");
+    }
+}
+
+#[apply(every_engine)]
 fn an_array_of_floats_is_one_though_its_imports_are_named_as_those_of_bytes(
     engine: &EngineUnderTest,
 ) {
