@@ -1,9 +1,9 @@
 //! What must hold whatever bytes are read: they are taken, or refused with an error. Nothing panics,
 //! and nothing is served that was not written.
 //!
-//! Each target takes bytes. `cargo fuzz run TARGET --features libfuzzer` looks for such that break
-//! it, and `tests/smoke.rs` tries a few thousand on every run. [`seeds`] are good inputs to begin
-//! with.
+//! Each target takes bytes. `fuzz/run.sh` looks for such that break it, by coverage, as does
+//! `cargo fuzz run TARGET --features libfuzzer`, and `tests/smoke.rs` tries a few thousand on every
+//! run. [`seeds`] are good inputs to begin with.
 
 #[path = "../../proxy-core/tests/fake/mod.rs"]
 mod fake;

@@ -356,7 +356,9 @@ pub(crate) const ROWS: &[Row] = &[
             name: "",
             full: &[("FUZZ_INPUTS", "1000000")],
         }],
-        open: Some("inputs are made from a seed, without the coverage that cargo-fuzz follows"),
+        open: Some(
+            "these inputs are made from a seed; `fuzz/run.sh` follows coverage, for as long as it is told",
+        ),
         short: None,
     },
     Row {
