@@ -96,6 +96,16 @@ impl HistoryBound {
         entries >= self.entries || bytes >= self.bytes
     }
 
+    /// Where a journal of this length has reached it, it is the double of the journal from now on.
+    pub(crate) fn raise(&mut self, entries: usize, bytes: u64) {
+        if entries >= self.entries {
+            self.entries = entries.saturating_mul(2).max(1);
+        }
+        if bytes >= self.bytes {
+            self.bytes = bytes.saturating_mul(2).max(1);
+        }
+    }
+
     pub(crate) fn doubled(self) -> Self {
         Self {
             entries: self.entries.saturating_mul(2),

@@ -217,12 +217,7 @@ impl Journal {
 
     /// Upkeep has looked, and wants to know again when the journal has doubled.
     pub(crate) fn look_again_when_doubled(&mut self) {
-        if self.entries.len() >= self.look_at.entries {
-            self.look_at.entries = self.entries.len().saturating_mul(2).max(1);
-        }
-        if self.bytes >= self.look_at.bytes {
-            self.look_at.bytes = self.bytes.saturating_mul(2).max(1);
-        }
+        self.look_at.raise(self.entries.len(), self.bytes);
     }
 
     /// Whether it is so long that calls should wait for a fold.
@@ -239,11 +234,8 @@ impl Journal {
 
     /// Calls have waited long enough. They wait again when the journal has doubled.
     pub(crate) fn make_room(&mut self) {
-        if self.is_full() {
-            self.full_at = Some(HistoryBound {
-                entries: self.entries.len().saturating_mul(2),
-                bytes: self.bytes.saturating_mul(2),
-            });
+        if let Some(length) = &mut self.full_at {
+            length.raise(self.entries.len(), self.bytes);
         }
     }
 
