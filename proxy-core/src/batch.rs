@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::journal_store::StoreError;
 use crate::locking::lock;
-use crate::sync::{Condvar, Mutex, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Whether the store has taken the records.
 type Outcome = Result<(), Arc<StoreError>>;
@@ -20,6 +20,8 @@ pub(crate) struct Batch {
 #[derive(Debug, Default)]
 struct State {
     outcome: Option<Outcome>,
+    /// How many threads sleep that nobody has woken.
+    asleep: usize,
     /// Those of the tasks that wait.
     wakers: Vec<Waker>,
 }
@@ -33,8 +35,7 @@ impl Batch {
         let mut state = lock(&self.state);
         state.outcome = Some(outcome);
         let wakers = std::mem::take(&mut state.wakers);
-        drop(state);
-        self.wake_some();
+        self.wake_some(state);
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -45,30 +46,33 @@ impl Batch {
 
     /// Wakes two of those that wait, and each of them wakes two more. So it is not for the thread that
     /// settles batches to wake them all, and they do not all come for the guest at one moment.
-    fn wake_some(&self) {
-        self.settled.notify_one();
-        self.settled.notify_one();
+    fn wake_some(&self, mut state: MutexGuard<'_, State>) {
+        let woken = state.asleep.min(2);
+        state.asleep -= woken;
+        drop(state);
+        for _ in 0..woken {
+            self.settled.notify_one();
+        }
     }
 
     /// Waits until the batch is durable, or is lost.
     pub(crate) fn wait(&self) -> Outcome {
         let mut state = lock(&self.state);
-        let mut has_slept = false;
-        loop {
-            if let Some(outcome) = &state.outcome {
-                let outcome = outcome.clone();
-                drop(state);
-                if has_slept {
-                    self.wake_some();
-                }
-                return outcome;
-            }
-            has_slept = true;
+        if let Some(outcome) = &state.outcome {
+            return outcome.clone();
+        }
+        state.asleep += 1;
+        let outcome = loop {
             state = self
                 .settled
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
-        }
+            if let Some(outcome) = &state.outcome {
+                break outcome.clone();
+            }
+        };
+        self.wake_some(state);
+        outcome
     }
 
     /// The same for a task, which is woken then. `place` is the task's own.
