@@ -7,6 +7,7 @@
 # Inputs that cover something new are kept in fuzz/corpus/TARGET, and the next run begins with them. An input that
 # breaks a target is kept in fuzz/artifacts/TARGET, and the script ends with an error.
 set -euo pipefail
+built=$(realpath -m "${CARGO_TARGET_DIR:-$(dirname "$0")/target}")/coverage
 cd "$(dirname "$0")"
 
 seconds=${1:-60}
@@ -27,10 +28,9 @@ for target in "${targets[@]}"; do
 done
 
 host=$(rustc -vV | sed -n 's/^host: //p')
-built=${CARGO_TARGET_DIR:-target}/coverage
 cargo build --quiet --target-dir "$built" --example seeds
-# Counts of branches, and what is compared with what. Asserts of the core are on as in tests.
-RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cdebug-assertions \
+# Counts of branches, and what is compared with what.
+RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 \
     -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table" \
     cargo build --quiet --target-dir "$built" --target "$host" --features libfuzzer --bins

@@ -9,8 +9,8 @@
 set -eu
 
 guests=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
-out=${1:-$guests/prebuilt}
-built=${GUESTS_TARGET_DIR:-$guests/target}
+out=$(realpath -m "${1:-$guests/prebuilt}")
+built=$(realpath -m "${GUESTS_TARGET_DIR:-$guests/target}")
 target=wasm32-unknown-unknown
 debian='rustc-web cargo-web rust-web-src lld-19 clang-19 libclang-rt-19-dev-wasm32 wasi-libc'
 

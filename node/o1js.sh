@@ -16,6 +16,9 @@
 # All of them without any. ADDON in the environment is the built library; by default the one of the target folder's
 # debug build. With PLACE, a folder, everything stays there, and parts that succeeded there are not run again.
 set -euo pipefail
+addon=$(realpath -m "${ADDON:-${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/debug/libwasm_proxy_node.so}")
+place=$(realpath -m "${PLACE:-$(mktemp -d)}")
+trap 'rm -rf "${packed:-}" ${PLACE:+""} $([ -n "${PLACE:-}" ] || echo "$place")' EXIT
 cd "$(dirname "$0")"
 
 versions=() parts=()
@@ -29,10 +32,8 @@ done
 [ ${#versions[@]} -gt 0 ] || versions=(2.14.0 2.15.0)
 [ ${#parts[@]} -gt 0 ] || parts=(square cache death recursive contract)
 
-packed=$(./pack.sh "${ADDON:-${CARGO_TARGET_DIR:-../target}/debug/libwasm_proxy_node.so}")
-place=${PLACE:-$(mktemp -d)}
-trap 'rm -rf "$packed" ${PLACE:+""} $([ -n "${PLACE:-}" ] || echo "$place")' EXIT
-place=$(mkdir -p "$place" && cd "$place" && pwd)
+packed=$(./pack.sh "$addon")
+mkdir -p "$place"
 export WASM_PROXY_COMPILE_CACHE=$place/compiled
 
 # Sets `cpu` to the CPU time of all commands so far, in seconds. A subshell would know only its own.

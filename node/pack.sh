@@ -4,7 +4,11 @@
 #
 #     node/pack.sh ADDON
 set -euo pipefail
-addon=$(realpath "$1")
+addon=$(realpath -m "${1:?give the addon to pack}")
+[ -f "$addon" ] || {
+    echo "pack.sh: there is no addon at $addon; \`cargo build --workspace --lib --bins\` makes it" >&2
+    exit 2
+}
 cd "$(dirname "$0")"
 
 stage=$(mktemp -d)

@@ -6,9 +6,9 @@
 #
 # ADDON is the built library; by default the one of the target folder's debug build.
 set -euo pipefail
+addon=$(realpath -m "${1:-${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/debug/libwasm_proxy_node.so}")
 cd "$(dirname "$0")"
 
-addon=${1:-${CARGO_TARGET_DIR:-../target}/debug/libwasm_proxy_node.so}
 packed=$(./pack.sh "$addon")
 place=$(mktemp -d)
 trap 'rm -rf "$place" "$packed"' EXIT

@@ -8,10 +8,11 @@
 #
 # ADDON in the environment is the built library; by default the one of the target folder's debug build.
 set -euo pipefail
+what=${1:?long, cpu or delay; the head of this file says what they do}
+addon=$(realpath -m "${ADDON:-${CARGO_TARGET_DIR:-$(dirname "$0")/../../target}/debug/libwasm_proxy_node.so}")
 cd "$(dirname "$0")/.."
 
-what=${1:?long, cpu or delay; the head of this file says what they do}
-packed=$(./pack.sh "${ADDON:-${CARGO_TARGET_DIR:-../target}/debug/libwasm_proxy_node.so}")
+packed=$(./pack.sh "$addon")
 place=$(mktemp -d)
 trap 'rm -rf "$place" "$packed"' EXIT
 cp measure/delay.cjs test/{report,lose}.cjs ../examples/o1js/node/prove.cjs ../examples/o1js/circuits/twenty.json "$place"
