@@ -13,6 +13,16 @@ export interface Options {
   /** The share of the limit at which it takes over. Default: 0.9. `WASM_PROXY_CRITICAL` */
   critical?: number;
   /**
+   * Swap after so many calls on one instance, a whole number. A standby is made after three quarters of them. Default:
+   * the number does not matter. `WASM_PROXY_SWAP_CALLS`
+   */
+  swapCalls?: number;
+  /**
+   * Swap at the first journaled call after an instance has served for so long, in seconds. Default: time does not
+   * matter. `WASM_PROXY_SWAP_AGE`
+   */
+  swapAge?: number;
+  /**
    * The file of a policy. Default: the preset of the package, for o1js; else one that is drafted from the package's
    * glue. `WASM_PROXY_POLICY`
    */

@@ -19,6 +19,8 @@ const OPTIONS = {
   memoryLimitMiB: { type: 'number', variable: 'WASM_PROXY_MEMORY_LIMIT_MIB', read: number },
   warn: { type: 'number', variable: 'WASM_PROXY_WARN', read: number },
   critical: { type: 'number', variable: 'WASM_PROXY_CRITICAL', read: number },
+  swapCalls: { type: 'number', variable: 'WASM_PROXY_SWAP_CALLS', read: number },
+  swapAge: { type: 'number', variable: 'WASM_PROXY_SWAP_AGE', read: number },
   policy: { type: 'string', variable: 'WASM_PROXY_POLICY', read: text },
   preset: { type: 'string', variable: 'WASM_PROXY_PRESET', read: text },
   compileCache: { type: 'string', variable: 'WASM_PROXY_COMPILE_CACHE', read: text },

@@ -39,7 +39,7 @@ pub(crate) fn open(
     let notes = Notes(listener.clone());
     let engine_name = options.engine()?;
     let (limits, thresholds) = (options.limits()?, options.thresholds()?);
-    let prepare_timeout = options.prepare_timeout()?;
+    let (triggers, prepare_timeout) = (options.triggers()?, options.prepare_timeout()?);
     let info = module_bytes::parse(wasm).map_err(|error| Failure::Module(described(&error)))?;
     if !bindgen_host::is_bindgen(&info) {
         return Err(Failure::Module(
@@ -76,6 +76,7 @@ pub(crate) fn open(
         .imports(bindgen_host::system())
         .limits(limits)
         .thresholds(thresholds)
+        .triggers(triggers)
         .enabled(options.enabled)
         .on_event(move |event| listener.tell(events::json(event)));
     if let Some(timeout) = prepare_timeout {

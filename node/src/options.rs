@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine_api::Limits;
-use proxy_core::{Durability, Policy, Thresholds};
+use proxy_core::{Durability, Policy, SwapTriggers, Thresholds};
 use serde::Deserialize;
 
 use crate::failure::{Failure, described};
@@ -26,6 +26,10 @@ pub(crate) struct Options {
     warn: Option<f64>,
     /// The share of the limit at which it takes over.
     critical: Option<f64>,
+    /// After how many calls an instance is replaced.
+    swap_calls: Option<f64>,
+    /// After how long an instance is replaced, in seconds.
+    swap_age: Option<f64>,
     /// The file of a policy. Without one it is drafted.
     policy: Option<PathBuf>,
     /// The name of a policy that comes with this release.
@@ -47,6 +51,9 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// No module of wasm-bindgen's can have more: its addresses have 32 bits.
 const MEMORY_MIB_MAX: f64 = 4096.0;
+
+/// Above it JavaScript's numbers are not all whole ones.
+const WHOLE_MAX: u64 = (1 << 53) - 1;
 
 impl Options {
     pub(crate) fn read(text: &str) -> Result<Self, Failure> {
@@ -90,17 +97,25 @@ impl Options {
         })
     }
 
-    pub(crate) fn prepare_timeout(&self) -> Result<Option<Duration>, Failure> {
-        let Some(seconds) = self.prepare_timeout else {
-            return Ok(None);
+    /// What makes a swap beside the thresholds of the memory.
+    pub(crate) fn triggers(&self) -> Result<SwapTriggers, Failure> {
+        let calls_max = match self.swap_calls {
+            None => None,
+            Some(calls) => Some(whole(calls).ok_or_else(|| {
+                Failure::Option(format!(
+                    "option `swapCalls` is {calls}; it is a whole number of calls from 1 to {WHOLE_MAX}"
+                ))
+            })?),
         };
-        let timeout = Duration::try_from_secs_f64(seconds).ok();
-        match timeout.filter(|timeout| !timeout.is_zero()) {
-            Some(timeout) => Ok(Some(timeout)),
-            None => Err(Failure::Option(format!(
-                "option `prepareTimeout` is {seconds}; it is a number of seconds above 0"
-            ))),
-        }
+        Ok(SwapTriggers {
+            calls_max,
+            age_max: seconds("swapAge", self.swap_age)?,
+            ..SwapTriggers::default()
+        })
+    }
+
+    pub(crate) fn prepare_timeout(&self) -> Result<Option<Duration>, Failure> {
+        seconds("prepareTimeout", self.prepare_timeout)
     }
 
     /// Refuses what only a journal in a folder has.
@@ -172,6 +187,32 @@ impl Options {
     }
 }
 
+/// A time above zero, if one was given.
+fn seconds(name: &str, given: Option<f64>) -> Result<Option<Duration>, Failure> {
+    let Some(seconds) = given else {
+        return Ok(None);
+    };
+    let time = Duration::try_from_secs_f64(seconds).ok();
+    match time.filter(|time| !time.is_zero()) {
+        Some(time) => Ok(Some(time)),
+        None => Err(Failure::Option(format!(
+            "option `{name}` is {seconds}; it is a number of seconds above 0"
+        ))),
+    }
+}
+
+/// A number that is whole, and above zero.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "it is between 1 and 2^53"
+)]
+fn whole(number: f64) -> Option<u64> {
+    let is_whole = number.fract() == 0.0 && (1.0..=WHOLE_MAX as f64).contains(&number);
+    is_whole.then_some(number as u64)
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -214,6 +255,25 @@ mod tests {
         assert!(said(never.durability()).contains("above 0"));
         let timeout = options(r#","prepareTimeout":-1"#).unwrap();
         assert!(said(timeout.prepare_timeout()).contains("prepareTimeout"));
+        for calls in ["0", "-1", "2.5", "1e16"] {
+            let calls = options(&format!(r#","swapCalls":{calls}"#)).unwrap();
+            assert!(said(calls.triggers()).contains("`swapCalls`"));
+        }
+        for age in ["0", "-1", "1e300"] {
+            let age = options(&format!(r#","swapAge":{age}"#)).unwrap();
+            assert!(said(age.triggers()).contains("`swapAge`"));
+        }
+    }
+
+    #[test]
+    fn an_instance_is_replaced_after_calls_and_time_only_where_that_is_asked_for() {
+        let none = options("").unwrap().triggers().unwrap();
+        assert_eq!(none, SwapTriggers::default());
+        let both = options(r#","swapCalls":1000,"swapAge":0.5"#).unwrap();
+        let both = both.triggers().unwrap();
+        assert_eq!(both.calls_max, Some(1_000));
+        assert_eq!(both.age_max, Some(Duration::from_millis(500)));
+        assert_eq!(both.idle_after, SwapTriggers::default().idle_after);
     }
 
     #[test]

@@ -36,6 +36,9 @@ test('wrong options name themselves and what they may be', () => {
     [{ policy: '/nowhere.toml' }, /`policy`: cannot read `\/nowhere\.toml`/],
     [{ policy: 'a', preset: 'o1js' }, /exclude each other/],
     [{ prepareTimeout: 0 }, /`prepareTimeout` is 0/],
+    [{ swapCalls: 2.5 }, /`swapCalls` is 2\.5; it is a whole number of calls from 1/],
+    [{ swapCalls: '100' }, /`swapCalls` must be a number/],
+    [{ swapAge: 0 }, /`swapAge` is 0; it is a number of seconds above 0/],
     [null, /must be an object/],
   ]) {
     assert.throws(() => fresh('brotli-wasm', options), refused('WASM_PROXY_OPTION', words), JSON.stringify(options));
@@ -114,6 +117,33 @@ test('events, debug information, health and metrics tell of a swap', async () =>
   assert.equal(proxy.getDebugInfo().enabled, false);
   assert.throws(() => proxy.swap(), refused('WASM_PROXY_REFUSED', /switched off/));
 });
+
+for (const [reason, options] of [
+  ['calls', { swapCalls: 200 }],
+  ['age', { swapAge: 0.3 }],
+]) {
+  test(`an instance that leaks too slowly for its memory is replaced by its ${reason}`, async () => {
+    const ywasm = fresh('ywasm', options);
+    const proxy = proxyOf(ywasm);
+    const reasons = new Set();
+    proxy.on('swap-complete', (event) => reasons.add(event.reason));
+    const text = new ywasm.YDoc({ clientID: 1 }).getText('t');
+    const began = performance.now();
+    let expected = '';
+    while (proxy.getDebugInfo().swaps < 3 && performance.now() - began < 60_000) {
+      for (let at = 0; at < 20; at++) {
+        text.insert(expected.length, String(expected.length % 10));
+        expected += expected.length % 10;
+      }
+      await wait(5);
+    }
+    assert.equal(text.toString(), expected);
+    await wait(20);
+    assert.deepEqual([...reasons], [reason]);
+    assert.ok(proxy.getDebugInfo().swaps >= 3);
+    assert.equal(proxy.getDebugInfo().divergences, 0);
+  });
+}
 
 test('an object that was freed is answered as the guest answers', () => {
   const tiktoken = fresh('tiktoken');

@@ -23,6 +23,8 @@ const options: Required<Options> = {
   memoryLimitMiB: 256,
   warn: 0.7,
   critical: 0.9,
+  swapCalls: 10_000,
+  swapAge: 86_400,
   policy: 'policy.toml',
   preset: 'o1js',
   compileCache: 'compiled',
