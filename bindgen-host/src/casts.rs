@@ -2,12 +2,13 @@
 //! module's name section says what each converts, or else its glue.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use engine_api::{ElementType, Error, ExternType, FuncIndex, FuncType, ModuleInfo, ValType};
 use wasmparser::{KnownCustom, Name, Parser, Payload};
 
 use crate::HostError;
-use crate::surface::invokers;
+use crate::surface::{Abi, abi, invokers};
 
 /// What an import converts, as the module's glue says it. A module without names does not say it
 /// itself.
@@ -21,6 +22,17 @@ pub struct GivenCast {
     pub from: String,
     /// The export that calls the closure.
     pub invoke: Option<String>,
+    /// What the closure takes. Modules that pass objects as numbers need it: both have one type there.
+    pub takes: Option<Vec<Takes>>,
+}
+
+/// What an argument of a closure is to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Any value, as an object that the guest has to drop.
+    Object,
+    /// A number or a truth value.
+    Number,
 }
 
 impl GivenCast {
@@ -31,6 +43,7 @@ impl GivenCast {
             import: import.into(),
             from: from.into(),
             invoke: None,
+            takes: None,
         }
     }
 
@@ -90,6 +103,9 @@ pub(crate) struct Casts {
     pub(crate) of: HashMap<String, Cast>,
     /// The exports that call the closures of imports, where that was said.
     pub(crate) invokes: HashMap<String, FuncIndex>,
+    /// What closures take, by the exports that call them. `None` where a linker has made one export
+    /// of two that take different things.
+    pub(crate) takes: HashMap<FuncIndex, Option<Arc<[Takes]>>>,
 }
 
 /// The conversions of a module, those that the module does not tell by what is given.
@@ -154,9 +170,30 @@ impl Casts {
                         function.ty
                     ));
                 }
+                if let Some(takes) = &given.takes {
+                    let args = &function.ty.params()[2..];
+                    if takes.len() != args.len() {
+                        return Err(format!(
+                            "`takes` has {} entries, and `{invoke}` takes {} after a closure's two words",
+                            takes.len(),
+                            args.len()
+                        ));
+                    }
+                    let takes: Arc<[Takes]> = takes.as_slice().into();
+                    let known = self
+                        .takes
+                        .entry(func)
+                        .or_insert_with(|| Some(Arc::clone(&takes)));
+                    if known.as_ref() != Some(&takes) {
+                        *known = None;
+                    }
+                }
                 self.invokes.insert(name.to_owned(), func);
             }
             (_, Some(_)) => return Err("only a closure has an `invoke`".to_owned()),
+            (_, None) if given.takes.is_some() => {
+                return Err("`takes` is for a closure whose `invoke` is given".to_owned());
+            }
             (_, None) => {}
         }
         if is_cast(name) {
@@ -178,11 +215,20 @@ impl Cast {
     }
 }
 
-/// The imports of a module of which it does not say what they convert, or which of several exports
-/// calls their closures. Its glue says it.
+/// The imports of a module of which it does not say what they convert, which of several exports
+/// calls their closures, or what these take. Its glue says it.
 #[must_use]
 pub fn undescribed(info: &ModuleInfo, wasm: &[u8]) -> Vec<String> {
-    unknown(info, &read(info, wasm, &[]).unwrap_or_default())
+    let mut undescribed = unknown(info, &read(info, wasm, &[]).unwrap_or_default());
+    if abi(info) == Abi::Slots {
+        let closures = imported(info).filter(|(name, _)| makes_closure(name));
+        for (name, _) in closures {
+            if !undescribed.iter().any(|one| one == name) {
+                undescribed.push(name.to_owned());
+            }
+        }
+    }
+    undescribed
 }
 
 /// The imports that convert what nobody said.
@@ -421,7 +467,38 @@ mod tests {
             import: import.to_owned(),
             from: from.to_owned(),
             invoke: invoke.map(ToOwned::to_owned),
+            takes: None,
         }
+    }
+
+    fn taking(invoke: Option<&str>, takes: &[Takes]) -> GivenCast {
+        GivenCast {
+            takes: Some(takes.to_vec()),
+            ..given("__wbindgen_closure_wrapper7", "Closure", invoke)
+        }
+    }
+
+    /// One export runs closures of two imports. What they take is known only if it is the same.
+    #[test]
+    fn an_export_that_two_closures_share_takes_what_both_take() {
+        let text = NAMELESS.replacen(
+            "(func (export",
+            "(import \"wbg\" \"__wbindgen_closure_wrapper8\" (func (param i32 i32 i32) (result i32)))
+             (func (export",
+            1,
+        );
+        let wasm = wat::parse_str(text).unwrap();
+        let info = module_bytes::parse(&wasm).unwrap();
+        let takes = |other: Takes| {
+            let first = taking(Some("one"), &[Takes::Object]);
+            let mut second = taking(Some("one"), &[other]);
+            second.import = "__wbindgen_closure_wrapper8".to_owned();
+            let casts = read(&info, &wasm, &[first, second]).unwrap();
+            let (one, _) = info.function("one").unwrap();
+            casts.takes[&one].as_deref().map(<[Takes]>::to_vec)
+        };
+        assert_eq!(takes(Takes::Object), Some(vec![Takes::Object]));
+        assert_eq!(takes(Takes::Number), None);
     }
 
     #[test]
@@ -468,6 +545,11 @@ mod tests {
                 "exports no function `three`",
             ),
             (given(first, "Closure", Some("odd")), "calls no closure"),
+            (
+                taking(Some("one"), &[Takes::Object, Takes::Number]),
+                "`takes` has 2 entries, and `one` takes 1",
+            ),
+            (taking(None, &[Takes::Object]), "whose `invoke` is given"),
         ] {
             let error = read(&info, &wasm, &[one]).unwrap_err();
             let shown = crate::error::describe(&error);

@@ -83,12 +83,12 @@ mod turns;
 mod value;
 
 pub use callbacks::Callbacks;
-pub use casts::{GivenCast, undescribed};
+pub use casts::{GivenCast, Takes, undescribed};
 pub use console::{Console, ConsoleLimits};
 pub use coverage::{Coverage, hosted_info, served, served_in};
 pub use engine::BindgenHost;
 pub use error::HostError;
-pub use surface::{Abi, is_bindgen};
+pub use surface::{Abi, abi, is_bindgen};
 pub use system::{SYSTEM, system};
 
 /// The examples of the page on this crate.

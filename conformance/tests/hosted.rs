@@ -8,6 +8,7 @@
 mod hosted {
     mod as_in_node;
     mod checkpoints;
+    mod closures;
     mod generations;
     mod imports;
     mod js_values;

@@ -1,9 +1,9 @@
 //! What imports convert, where a module without names does not say it and its glue does.
 
-use bindgen_host::{GivenCast, Options};
+use bindgen_host::{Abi, GivenCast, Options, Takes};
 use engine_api::{ExternType, ModuleInfo, ValType};
-use glue::Glue;
-use guest_calls::{CastPolicy, Policy};
+use glue::{Glue, Taken};
+use guest_calls::{CastPolicy, ClosureArgument, Policy};
 
 /// What the glue says of imports of which the module says nothing. What the host does not convert is
 /// left out, and is among what is missing.
@@ -26,10 +26,16 @@ pub(super) fn casts(info: &ModuleInfo, wasm: &[u8], glue: &Glue) -> Vec<CastPoli
             (None, None) => return None,
         };
         let invoke = closure.and_then(|closure| closure.invoke.clone());
+        // With externrefs, types tell objects from numbers.
+        let is_slots = bindgen_host::abi(info) == Abi::Slots;
+        let takes = closure.and_then(|closure| closure.takes.as_ref());
+        let takes = takes.filter(|_| is_slots);
+        let takes = takes.map(|takes| takes.iter().map(|taken| taken_of(*taken)).collect());
         Some(CastPolicy {
             import,
             from,
             invoke,
+            takes,
         })
     });
     let fits = |cast: &CastPolicy| {
@@ -60,8 +66,24 @@ pub fn host_options(policy: &Policy) -> Options {
         .map(|cast| {
             let mut given = GivenCast::new(&cast.import, &cast.from);
             given.invoke.clone_from(&cast.invoke);
+            let takes = cast.takes.as_ref();
+            given.takes = takes.map(|takes| takes.iter().map(|taken| takes_of(*taken)).collect());
             given
         })
         .collect();
     options
+}
+
+fn taken_of(taken: Taken) -> ClosureArgument {
+    match taken {
+        Taken::Object => ClosureArgument::Object,
+        Taken::Number => ClosureArgument::Number,
+    }
+}
+
+fn takes_of(taken: ClosureArgument) -> Takes {
+    match taken {
+        ClosureArgument::Object => Takes::Object,
+        ClosureArgument::Number => Takes::Number,
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use guest_calls::{ReturnPlacePolicy, Role};
+use guest_calls::{ClosureArgument, ReturnPlacePolicy, Role};
 
 use super::{Certainty, Draft, Drafted};
 
@@ -189,6 +189,14 @@ fn casts(draft: &Draft, text: &mut String) {
         ];
         if let Some(invoke) = &cast.invoke {
             fields.push(format!("invoke = {}", quoted(invoke)));
+        }
+        if let Some(takes) = &cast.takes {
+            let takes = takes.iter().map(|taken| match taken {
+                ClosureArgument::Object => quoted("object"),
+                ClosureArgument::Number => quoted("number"),
+            });
+            let takes: Vec<String> = takes.collect();
+            fields.push(format!("takes = [{}]", takes.join(", ")));
         }
         let _ = writeln!(text, "{{ {} }},", fields.join(", "));
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::body::{Body, stack_pointer};
 use crate::docs::Docs;
 use crate::member::{Place, member};
-use crate::model::{Cast, Closure, Glue, MemberKind};
+use crate::model::{Cast, Closure, Glue, MemberKind, Taken};
 use crate::names;
 use crate::tree::{self, Class, Expr, Function, Operator, Stmt};
 
@@ -14,8 +14,8 @@ use crate::tree::{self, Class, Expr, Function, Operator, Stmt};
 pub(crate) struct Walk<'a> {
     source: &'a str,
     glue: Glue,
-    /// The export that each of the glue's own functions calls.
-    adapters: HashMap<String, String>,
+    /// The export that each of the glue's own functions calls, and what it gives a closure there.
+    adapters: HashMap<String, (String, Option<Vec<Taken>>)>,
     /// The functions of imports that make a function of a closure, and the adapter of each.
     closures: Vec<(String, Option<String>)>,
     /// The conversions that the bodies of imports make.
@@ -46,9 +46,20 @@ impl<'a> Walk<'a> {
         self.glue.closures = self
             .closures
             .into_iter()
-            .map(|(import, adapter)| Closure {
-                import,
-                invoke: adapter.map(|name| adapters.get(&name).cloned().unwrap_or(name)),
+            .map(|(import, adapter)| {
+                let called = adapter
+                    .as_ref()
+                    .and_then(|name| adapters.get(name))
+                    .cloned();
+                let (invoke, takes) = match called {
+                    Some((export, takes)) => (Some(export), takes),
+                    None => (adapter, None),
+                };
+                Closure {
+                    import,
+                    invoke,
+                    takes,
+                }
             })
             .collect();
         self.glue
@@ -147,8 +158,10 @@ impl<'a> Walk<'a> {
             || name.contains("_closures_")
             || name.contains("___closure__");
         if is_own {
-            if let Some((export, _)) = body.call {
-                self.adapters.insert(name.to_owned(), export.to_owned());
+            if let Some((export, arguments)) = body.call {
+                let takes = taken(&function.params, arguments);
+                let called = (export.to_owned(), takes);
+                self.adapters.insert(name.to_owned(), called);
             }
         } else if !self.place(name, function, &body) {
             // Imports are set up, and a module without modules is made, inside of a function.
@@ -289,6 +302,24 @@ fn corrected(kind: MemberKind, body: &Body<'_>) -> MemberKind {
         (MemberKind::Free, false) => MemberKind::Method,
         (kind, _) => kind,
     }
+}
+
+/// What an adapter with these parameters gives a closure: the export gets the closure's two words and
+/// then the others, a number as it is and an object by its slot.
+fn taken(params: &[String], arguments: &[Expr]) -> Option<Vec<Taken>> {
+    let (words, others) = params.split_at_checked(2)?;
+    let (first, given) = arguments.split_at_checked(2)?;
+    let is = |expr: &Expr, param: &String| expr.as_name() == Some(param);
+    if !first.iter().zip(words).all(|(expr, word)| is(expr, word)) || given.len() != others.len() {
+        return None;
+    }
+    let kind = |(expr, param): (&Expr, &String)| match expr.as_call() {
+        Some(("addHeapObject" | "addBorrowedObject", [inner])) => {
+            is(inner, param).then_some(Taken::Object)
+        }
+        _ => is(expr, param).then_some(Taken::Number),
+    };
+    given.iter().zip(others).map(kind).collect()
 }
 
 /// `new FinalizationRegistry(ptr => wasm.__wbg_x_free(ptr))`, which is no function of the module's.

@@ -48,7 +48,7 @@ mod types;
 pub use error::Error;
 pub use model::{
     Cast, Closure, Coerced, Elements, Glue, Member, MemberKind, NumberType, Outcome, Param, Passed,
-    Services, Slot, StackPointer,
+    Services, Slot, StackPointer, Taken,
 };
 pub use types::Types;
 

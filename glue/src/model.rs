@@ -251,6 +251,18 @@ pub struct Closure {
     pub import: String,
     /// The export that runs the closure.
     pub invoke: Option<String>,
+    /// What the closure takes, where the glue passes it as it is or as an object. `None` for text,
+    /// say, or where the result comes through a pointer.
+    pub takes: Option<Vec<Taken>>,
+}
+
+/// What an argument of a closure is to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Any value, as an object.
+    Object,
+    /// A number or a truth value.
+    Number,
 }
 
 /// An import that converts a value to an object.

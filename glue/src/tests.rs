@@ -2,6 +2,7 @@
 
 use crate::{
     Elements, Error, Glue, Member, MemberKind, NumberType, Outcome, Passed, Slot, StackPointer,
+    Taken,
 };
 
 const BUNDLER: &str = include_str!("tests/bundler.js");
@@ -310,6 +311,43 @@ fn what_is_inside_of_a_function_is_read() {
     let invoke = "_dyn_core__ops__function__FnMut__A____Output___R_as_wasm_bindgen__closure";
     assert_eq!(glue.closures[0].invoke.as_deref(), Some(invoke));
     assert!(glue.members.iter().all(|member| member.export != invoke));
+}
+
+/// A number goes to the guest as it is and an object by its slot. A result through a pointer comes
+/// before the closure's words.
+#[test]
+fn an_adapter_says_what_its_closure_takes() {
+    let glue = Glue::read(include_str!("../../guests/prebuilt/realm_old.js")).unwrap();
+    let of = |import: &str| {
+        let closure = glue.closures.iter().find(|one| one.import == import);
+        closure.unwrap().takes.clone()
+    };
+    assert_eq!(of("__wbindgen_closure_wrapper92"), None);
+    assert_eq!(
+        of("__wbindgen_closure_wrapper94"),
+        Some(vec![Taken::Number])
+    );
+    let several = "
+        let wasm;
+        function __wbg_adapter_3(arg0, arg1, arg2, arg3, arg4) {
+            wasm.closure_invoke(arg0, arg1, addHeapObject(arg2), arg3, addBorrowedObject(arg4));
+        }
+        function __wbg_adapter_4(arg0, arg1, arg2) {
+            wasm.closure_invoke_text(arg0, arg1, passStringToWasm0(arg2));
+        }
+        imports.wbg.__wbindgen_closure_wrapper1 = function(arg0, arg1, arg2) {
+            const ret = makeMutClosure(arg0, arg1, 3, __wbg_adapter_3);
+            return addHeapObject(ret);
+        };
+        imports.wbg.__wbindgen_closure_wrapper2 = function(arg0, arg1, arg2) {
+            const ret = makeMutClosure(arg0, arg1, 3, __wbg_adapter_4);
+            return addHeapObject(ret);
+        };
+        export function double(a) { const ret = wasm.double(a); return ret; }";
+    let glue = Glue::read(several).unwrap();
+    let takes: Vec<_> = glue.closures.iter().map(|one| one.takes.clone()).collect();
+    let all = vec![Taken::Object, Taken::Number, Taken::Object];
+    assert_eq!(takes, [Some(all), None]);
 }
 
 #[test]

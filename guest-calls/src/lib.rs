@@ -28,8 +28,8 @@ pub use instance::{BoundInstance, CallFailure, Ran, consumed};
 pub use objects::{Object, ObjectTable, Objects};
 pub use param::{Param, Shape};
 pub use policy::{
-    AllocatorPolicy, ArgKind, ArtifactPolicy, CastPolicy, Coercion, Effect, ExportPolicy,
-    FieldPolicy, ImportPolicy, JsPassing, ModulePolicy, Ownership, PRESETS, Policy, ResultKind,
-    ReturnPlacePolicy, Role, StructPolicy, Width,
+    AllocatorPolicy, ArgKind, ArtifactPolicy, CastPolicy, ClosureArgument, Coercion, Effect,
+    ExportPolicy, FieldPolicy, ImportPolicy, JsPassing, ModulePolicy, Ownership, PRESETS, Policy,
+    ResultKind, ReturnPlacePolicy, Role, StructPolicy, Width,
 };
 pub use value::{Arg, OwnedArg, Results, Value};

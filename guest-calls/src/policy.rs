@@ -147,7 +147,10 @@ pub struct ModulePolicy {
 
 /// Where results at a return pointer are left.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "an address of 32 bits, or the name of an exported global"
+)]
 pub enum ReturnPlacePolicy {
     /// Always at this address.
     Address(u32),
@@ -281,6 +284,19 @@ pub struct CastPolicy {
     /// The export that calls the closure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invoke: Option<String>,
+    /// What the closure takes, after its two words, in a module that passes objects as numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<Vec<ClosureArgument>>,
+}
+
+/// What an argument of a closure is to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosureArgument {
+    /// Any value, as an object that the guest has to drop.
+    Object,
+    /// A number or a truth value.
+    Number,
 }
 
 /// A name, or an index, which may stand without quotes.

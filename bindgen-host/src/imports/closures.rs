@@ -1,13 +1,14 @@
 //! Functions as objects: the guest's closures, and `new Function("return this")`. Also the
 //! conversions, because some of them make closures.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine_api::{ElementType, FuncIndex, FuncType, Val, ValType};
 
-use super::objects;
+use super::{collections, objects};
 use crate::call::{Call, ImportOutcome, Out, Serve, Throw, from_externref, to_externref};
-use crate::casts::Cast;
+use crate::casts::{Cast, Takes};
 use crate::surface::Abi;
 use crate::value::{Builtin, Closure, Global, Js, Object};
 
@@ -140,7 +141,12 @@ impl Call<'_> {
     pub(super) fn apply(&mut self, function: &Js, this: &Js, args: &[Js]) -> Result<Js, Throw> {
         match function.as_object() {
             Some(Object::GlobalGetter) => Ok(Js::object(Object::Global(Global::This))),
-            Some(Object::Closure(closure)) => self.invoke(closure, args),
+            Some(Object::Closure(closure)) => {
+                let realm = Arc::clone(&self.thread.realm);
+                let takes = realm.surface.casts.takes.get(&closure.invoke);
+                let takes = takes.and_then(Option::as_deref);
+                self.invoke(closure, takes, args)
+            }
             Some(Object::Builtin(Builtin::Iterate)) => {
                 if matches!(this.as_object(), Some(Object::Iterator(_))) {
                     return Ok(this.clone());
@@ -163,7 +169,12 @@ impl Call<'_> {
         }
     }
 
-    fn invoke(&mut self, closure: &Closure, args: &[Js]) -> Result<Js, Throw> {
+    fn invoke(
+        &mut self,
+        closure: &Closure,
+        takes: Option<&[Takes]>,
+        args: &[Js],
+    ) -> Result<Js, Throw> {
         if closure.dropped.load(Ordering::Acquire) {
             return Err(Throw::type_error("closure invoked after being dropped"));
         }
@@ -176,7 +187,8 @@ impl Call<'_> {
         let mut given = vec![Val::from(closure.words.0), Val::from(closure.words.1)];
         for (position, param) in ty.params().iter().skip(2).enumerate() {
             let js = args.get(position).cloned().unwrap_or_default();
-            given.push(self.lower(js, *param)?);
+            let takes = takes.and_then(|takes| takes.get(position));
+            given.push(self.lower(js, *param, takes.copied())?);
         }
         let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::zero(*ty)).collect();
         self.call(closure.invoke, &given, &mut results)?;
@@ -193,24 +205,53 @@ impl Call<'_> {
         }
     }
 
-    /// Converts an argument of a closure to the type of the export that calls the closure.
-    fn lower(&mut self, js: Js, ty: ValType) -> Result<Val, Throw> {
+    /// Converts an argument of a closure to the type of the export that calls the closure. An i32 may
+    /// be a number, the number of an object, or part of a text: it is an error to guess.
+    fn lower(&mut self, js: Js, ty: ValType, takes: Option<Takes>) -> Result<Val, Throw> {
+        let is_slots = self.thread.realm.surface.abi == Abi::Slots;
+        if is_slots && ty == ValType::I32 {
+            match takes {
+                Some(Takes::Object) => return Ok(Val::from(self.name_object(js)?)),
+                Some(Takes::Number) => {}
+                None => {
+                    return Err(self.odd(
+                        "the module does not say whether a closure takes a number or an object; its \
+                         glue does: let `wasm-proxy inspect MODULE --glue FILE --emit-policy` write it \
+                         into the policy",
+                    ));
+                }
+            }
+        }
+        if ty == ValType::ExternRef {
+            return Ok(to_externref(js));
+        }
+        // As JavaScript converts to the type of a parameter.
+        let number = match (&js, ty) {
+            (Js::BigInt(number), ValType::I64) => {
+                #[expect(clippy::cast_possible_truncation, reason = "JavaScript wraps it")]
+                return Ok(Val::I64(*number as i64));
+            }
+            (_, ValType::I64) => None,
+            (Js::Number(number), _) => Some(*number),
+            (Js::Bool(value), _) => Some(f64::from(u8::from(*value))),
+            (Js::Undefined, _) => Some(f64::NAN),
+            (Js::Null, _) => Some(0.0),
+            _ => None,
+        };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "as JavaScript converts a number to 32 bits"
         )]
-        let number = |number: f64| number as i64 as u32;
-        Ok(match (ty, js) {
-            (ValType::ExternRef, js) => to_externref(js),
-            (ValType::I32, Js::Number(value)) => Val::from(number(value)),
-            (ValType::I32, Js::Bool(value)) => Val::I32(value.into()),
-            (ValType::F64, Js::Number(value)) => Val::from(value),
-            (ValType::I32, js) if self.thread.realm.surface.abi == Abi::Slots => {
-                Val::from(self.name_object(js)?)
-            }
-            (ty, _) => Val::zero(ty),
-        })
+        match (ty, number) {
+            (ValType::I32, Some(number)) => Ok(Val::from(number as i64 as u32)),
+            (ValType::F32, Some(number)) => Ok(Val::from(number as f32)),
+            (ValType::F64, Some(number)) => Ok(Val::from(number)),
+            _ => Err(self.odd(&format!(
+                "a closure whose argument of type {ty} is given {}: this host knows no such conversion",
+                js.type_name()
+            ))),
+        }
     }
 
     /// Converts the result of a closure to a value of the realm.
@@ -236,18 +277,47 @@ impl Js {
     }
 }
 
-/// `array.forEach(closure)`. The closure comes as two words, lent for the call.
+/// `array.forEach(closure)`, and that of a map or a set. The closure comes as two words, lent for the
+/// call. What js-sys lets it take is an element, its index and the array; a value and its key; or a
+/// value twice and the set.
 fn for_each(call: &mut Call<'_>) -> ImportOutcome {
-    let array = call.object(0)?;
-    // Two words, and the closure's arguments: an element, its index and the array.
-    let closure = call.closure(1, |ty| ty.params().len() == 5)?;
-    let elements = objects::with_bag(&array, |bag| bag.elements.clone());
-    let elements = elements.ok_or_else(|| Throw::type_error("forEach: not an array"))?;
-    for (index, element) in (0_u32..).zip(elements) {
-        call.invoke(
-            &closure,
-            &[element, Js::Number(index.into()), array.clone()],
-        )?;
+    use Takes::{Number, Object as Any};
+    let receiver = call.object(0)?;
+    let pairs = collections::pairs(&receiver);
+    let (takes, calls): (&[Takes], Vec<Vec<Js>>) = match pairs {
+        Some((true, pairs)) => {
+            let calls = pairs
+                .into_iter()
+                .map(|(_, value)| vec![value.clone(), value, receiver.clone()]);
+            (&[Any, Any, Any], calls.collect())
+        }
+        Some((false, pairs)) => {
+            let calls = pairs.into_iter().map(|(key, value)| vec![value, key]);
+            (&[Any, Any], calls.collect())
+        }
+        None => {
+            let elements = objects::with_bag(&receiver, |bag| bag.elements.clone());
+            let elements = elements.ok_or_else(|| {
+                call.odd("forEach of something else than an array, a map or a set")
+            })?;
+            let calls = (0_u32..)
+                .zip(elements)
+                .map(|(index, element)| vec![element, Js::Number(index.into()), receiver.clone()]);
+            (&[Any, Number, Any], calls.collect())
+        }
+    };
+    let object = match call.thread.realm.surface.abi {
+        Abi::Slots => ValType::I32,
+        Abi::Externrefs => ValType::ExternRef,
+    };
+    let params = takes.iter().map(|takes| match takes {
+        Any => object,
+        Number => ValType::I32,
+    });
+    let params: Vec<ValType> = [ValType::I32; 2].into_iter().chain(params).collect();
+    let closure = call.closure(1, |ty| ty.params() == params)?;
+    for args in calls {
+        call.invoke(&closure, Some(takes), &args)?;
     }
     Ok(Out::Nothing)
 }

@@ -157,6 +157,11 @@ fn collection<T>(js: &Js, what: impl FnOnce(&mut Collection) -> T) -> Option<T> 
     }
 }
 
+/// Whether it is a set, and the keys with their values, of a map or a set. `None` for any other value.
+pub(super) fn pairs(js: &Js) -> Option<(bool, Vec<(Js, Js)>)> {
+    collection(js, |own| (own.is_set(), own.pairs().cloned().collect()))
+}
+
 pub(super) fn get(js: &Js, key: &Js) -> Option<Js> {
     collection(js, |own| own.get(key).cloned().unwrap_or_default())
 }
