@@ -8,7 +8,6 @@ use engine_api::{
 };
 
 use crate::coverage::{hosted_info, is_served};
-use crate::heap::Constants;
 use crate::link::is_stub;
 use crate::module::HostedModule;
 use crate::surface::{Surface, is_bindgen};
@@ -41,7 +40,7 @@ impl BindgenHost {
             return Ok(module);
         };
         surface.set_casts(casts::read(module.info(), wasm, &self.options.casts)?);
-        surface.constants = Constants::of_release(producers::release(wasm));
+        surface.set_release(producers::release(wasm));
         Ok(Arc::new(HostedModule {
             engine: Arc::clone(&self.engine),
             module,

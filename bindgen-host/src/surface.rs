@@ -70,6 +70,8 @@ pub(crate) struct Surface {
     pub(crate) constants: Constants,
     /// `__wbindgen_destroy_closure`.
     pub(crate) destroy_closure: Option<FuncIndex>,
+    /// Whether `debugString` escapes texts and marks big integers, as of release 0.2.130 on.
+    pub(crate) debugs_as_literals: bool,
 }
 
 /// The table through which externrefs become numbers.
@@ -209,8 +211,15 @@ impl Surface {
             added,
             constants: Constants::of_release(None),
             destroy_closure: function(inner, "__wbindgen_destroy_closure").map(|(func, _)| func),
+            debugs_as_literals: false,
             inner: Arc::clone(inner),
         })
+    }
+
+    /// Takes what is different from release to release. `None` if the module does not say which made it.
+    pub(crate) fn set_release(&mut self, release: Option<u32>) {
+        self.constants = Constants::of_release(release);
+        self.debugs_as_literals = release.is_some_and(|release| release >= 130);
     }
 
     /// Takes the conversions, and the exports that call closures by them.
@@ -232,7 +241,9 @@ impl Surface {
     }
 }
 
-pub(crate) fn abi(info: &ModuleInfo) -> Abi {
+/// How a module of wasm-bindgen's passes objects.
+#[must_use]
+pub fn abi(info: &ModuleInfo) -> Abi {
     let mut passed =
         wasm_bindgen_functions(info).flat_map(|ty| ty.params().iter().chain(ty.results()));
     let passes_externrefs = passed.any(|ty| *ty == ValType::ExternRef);

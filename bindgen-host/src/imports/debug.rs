@@ -40,8 +40,13 @@ impl Call<'_> {
 
     /// Anything but an array.
     fn shown_alone(&self, js: &Js) -> String {
+        let is_literal = self.thread.realm.surface.debugs_as_literals;
         let object = match js {
-            Js::Text(text) => return format!("\"{text}\""),
+            Js::Text(text) => {
+                let escaped = is_literal.then(|| self.json(js).ok().flatten()).flatten();
+                return escaped.unwrap_or_else(|| format!("\"{text}\""));
+            }
+            Js::BigInt(number) if is_literal => return format!("{number}n"),
             Js::BigInt(_) => return "BigInt".to_owned(),
             Js::Object(object) => &**object,
             other => return other.to_string(),

@@ -67,10 +67,16 @@ const POLICY: &str = r#"
 "#;
 
 fn asking(engine: &EngineUnderTest) -> Proxy {
+    asking_as_of(engine, "")
+}
+
+/// The same as a release of wasm-bindgen has made it.
+fn asking_as_of(engine: &EngineUnderTest, made_by: &str) -> Proxy {
+    let module = ASKING.replacen("(module", &format!("(module {made_by}"), 1);
     let host = BindgenHost::new(Arc::clone(engine.remembering()), Options::default());
     let policy: Policy = POLICY.parse().unwrap_or_else(|error| panic!("{error}"));
     Proxy::builder(Arc::new(host) as Arc<dyn Engine>)
-        .module(wat::parse_str(ASKING).unwrap())
+        .module(wat::parse_str(module).unwrap())
         .policy(policy)
         .imports(bindgen_host::system())
         .build()
@@ -175,6 +181,28 @@ fn a_value_is_shown_as_the_glue_shows_it(engine: &EngineUnderTest) {
         let results = proxy.call("shown", args![Js(arg)]);
         let results = results.unwrap_or_else(|error| panic!("{arg}: {error}"));
         assert_eq!(results.text().unwrap(), expected, "{arg}");
+    }
+}
+
+/// Release 0.2.130 writes texts and big integers as literals, and 0.2.129 does not.
+#[apply(every_engine)]
+fn a_value_is_shown_as_the_release_shows_it(engine: &EngineUnderTest) {
+    for (release, text, number, list) in [
+        (129, "\"a\"b\u{1b}\n\"", "BigInt", "[\"a\"b\", BigInt]"),
+        (130, r#""a\"b\u001b\n""#, "-12n", r#"["a\"b", 7n]"#),
+    ] {
+        let made_by = format!("(@producers (processed-by \"wasm-bindgen\" \"0.2.{release}\"))");
+        let proxy = asking_as_of(engine, &made_by);
+        for (arg, expected) in [
+            (r#""a\"b\u001b\n""#, text),
+            (r#"{"$bigint":"-12"}"#, number),
+            (r#"["a\"b",{"$bigint":"7"}]"#, list),
+            (r#"{"a":"b\"c"}"#, r#"Object({"a":"b\"c"})"#),
+            ("null", "null"),
+        ] {
+            let results = proxy.call("shown", args![Js(arg)]).unwrap();
+            assert_eq!(results.text().unwrap(), expected, "0.2.{release}: {arg}");
+        }
     }
 }
 
