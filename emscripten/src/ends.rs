@@ -29,7 +29,8 @@ pub(crate) fn unsupported(name: &str) -> Option<&'static str> {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     if begins(&["invoke_", "__cxa_", "__resumeException", "llvm_eh_"]) {
         Some(
-            "exceptions and longjmp through JavaScript; build with -fwasm-exceptions or without them",
+            "exceptions and longjmp through JavaScript; build without exceptions, since no engine here has \
+             those of WebAssembly",
         )
     } else if begins(&["_emscripten_throw_longjmp", "emscripten_longjmp"]) {
         Some("longjmp through JavaScript; build with -sSUPPORT_LONGJMP=wasm or 0")

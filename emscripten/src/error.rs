@@ -16,11 +16,11 @@ pub enum EmscriptenError {
     #[error("assertion failed in the guest: {0}")]
     Assertion(String),
 
-    /// An exception of C++ for which the module asks JavaScript. Build it with
-    /// `-fwasm-exceptions`, or without exceptions.
+    /// An exception of C++ for which the module asks JavaScript. Build it without exceptions: no
+    /// engine here has those of WebAssembly (`-fwasm-exceptions`).
     #[error(
         "the guest threw a C++ exception, for which it asks JavaScript; build it with \
-         -fwasm-exceptions"
+         -fno-exceptions, since no engine here has those of WebAssembly"
     )]
     Thrown,
 

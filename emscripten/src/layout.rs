@@ -26,6 +26,16 @@ pub struct DataLayout {
     pub table_elements: u32,
 }
 
+/// Whether an import is the memory or the table of a module by the names that linkers give them.
+pub(crate) fn is_room(import: &Import) -> bool {
+    import.module == MODULE
+        && match import.ty {
+            ExternType::Memory(_) => import.name == "memory",
+            ExternType::Table(_) => import.name == "__indirect_function_table",
+            _ => false,
+        }
+}
+
 /// What the host gives for an import that is no function, if that is known. The table and the
 /// memory are as large as the module asks.
 pub(crate) fn made(import: &Import, ty: &ExternType, data: Option<DataLayout>) -> Option<Extern> {

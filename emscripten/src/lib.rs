@@ -96,8 +96,8 @@ pub fn add_to(imports: &mut Imports, info: &ModuleInfo, data: Option<DataLayout>
                 None => jump_or_refuse(imports, import, ty, info),
             },
             ExternType::Func(_) => {}
-            // Anybody may import a memory.
-            other if is_emscripten => {
+            // Anybody may import a memory or a table. Addresses mean something to Emscripten alone.
+            other if is_emscripten || layout::is_room(import) => {
                 if let Some(item) = layout::made(import, other, data) {
                     imports.define(module, name, item);
                 }
@@ -118,7 +118,10 @@ pub fn serves(import: &Import, info: &ModuleInfo, data: Option<DataLayout>) -> b
                     || Invoke::of(import, info).is_some()
                     || invoke::jump(import, ty, info).is_some())
         }
-        other => is_emscripten(info) && layout::made(import, other, data).is_some(),
+        other => {
+            (is_emscripten(info) || layout::is_room(import))
+                && layout::made(import, other, data).is_some()
+        }
     }
 }
 

@@ -188,12 +188,12 @@ fn what_ends_a_call_says_why(engine: &EngineUnderTest) {
         (
             "throw",
             "the guest threw a C++ exception, for which it asks JavaScript; build it with \
-             -fwasm-exceptions",
+             -fno-exceptions, since no engine here has those of WebAssembly",
         ),
         (
             "invoke",
             "`invoke_vi` needs Emscripten's JavaScript: exceptions and longjmp through JavaScript; \
-             build with -fwasm-exceptions or without them",
+             build without exceptions, since no engine here has those of WebAssembly",
         ),
     ] {
         let error = ends(engine).call(export, args![]).unwrap_err();
