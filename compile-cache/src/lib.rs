@@ -325,6 +325,20 @@ mod tests {
         assert_ne!(fs::read(&file).unwrap(), bad);
     }
 
+    /// A pipe that nobody writes to would be waited for without end.
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = caching(home.path());
+        engine.compile(&prover()).unwrap();
+        let file = files(home.path()).remove(0);
+        fs::remove_file(&file).unwrap();
+        let made = process::Command::new("mkfifo").arg(&file).status();
+        assert!(made.unwrap().success());
+        engine.compile(&prover()).unwrap();
+        assert!(fs::metadata(&file).unwrap().is_file(), "it was replaced");
+    }
+
     #[test]
     fn a_file_that_others_can_write_is_never_loaded() {
         let home = tempfile::tempdir().unwrap();

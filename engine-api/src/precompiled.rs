@@ -144,6 +144,10 @@ impl Precompiled {
             .filter(|folder| *folder != std::path::Path::new(""));
         let folder = folder.unwrap_or(std::path::Path::new("."));
         check(&std::fs::metadata(folder).map_err(failed)?)?;
+        // A pipe would be waited for, before anybody could say what it is.
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(refused(format!("`{}` is no file", path.display())));
+        }
         let mut file = std::fs::File::open(path).map_err(failed)?;
         check(&file.metadata().map_err(failed)?)?;
         let mut bytes = Vec::new();
