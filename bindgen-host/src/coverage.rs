@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine_api::{Error, ExternType, Import, ModuleInfo};
 
 use crate::surface::{Abi, Surface, abi, is_bindgen};
-use crate::{Options, allocator, casts, imports, names};
+use crate::{HostError, Options, allocator, casts, imports, names};
 
 /// Which imports of a module the host serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,15 @@ pub fn served_in(
     options: &Options,
 ) -> Result<Option<Coverage>, Error> {
     let Some(mut coverage) = served(info) else {
-        return Ok(None);
+        return match options.casts.first() {
+            None => Ok(None),
+            Some(cast) => {
+                let reason =
+                    "wasm-bindgen did not make this module, so none of its imports converts";
+                let import = engine_api::Printable(&cast.import).to_string();
+                Err(HostError::Cast(reason.to_owned()).ends(&import))
+            }
+        };
     };
     let unknown = casts::unknown(info, &casts::read(info, wasm, &options.casts)?);
     let is_unknown = |import: &&Import| is_served(import) && unknown.contains(&import.name);

@@ -37,8 +37,7 @@ impl Plan {
             .map(|entry| Ok((glob(&entry.pattern)?, entry)))
             .collect::<Result<Vec<_>, PolicyError>>()?;
         for (_, entry) in &matchers {
-            let is_name = !entry.pattern.contains(['*', '?', '[', '{', '\\']);
-            if is_name && info.function(&entry.pattern).is_err() {
+            if is_name(&entry.pattern) && info.function(&entry.pattern).is_err() {
                 return Err(refuse(format!(
                     "[[export]] `{}` matches no exported function of the module{}",
                     entry.pattern,
@@ -85,6 +84,9 @@ impl Plan {
             let has_room = stack_pointer.is_some() || return_place.is_some();
             plan.check_services(has_room, take_error.is_some(), js.is_some())?;
         }
+        for entry in &policy.imports {
+            check_import(&entry.pattern, info)?;
+        }
         let imports = policy
             .imports
             .iter()
@@ -120,6 +122,34 @@ impl Plan {
             structs,
         })
     }
+}
+
+/// Whether a pattern is the name of one thing.
+fn is_name(pattern: &str) -> bool {
+    !pattern.contains(['*', '?', '[', '{', '\\'])
+}
+
+/// Refuses the name of an import that the module lacks. A pattern may match nothing, since a policy may
+/// be for several modules.
+fn check_import(pattern: &str, info: &ModuleInfo) -> Result<(), PolicyError> {
+    let names = || {
+        info.imports()
+            .iter()
+            .map(|one| format!("{}.{}", one.module, one.name))
+    };
+    if !is_name(pattern) || names().any(|name| name == pattern) {
+        return Ok(());
+    }
+    let same = |name: &str| {
+        let pairs = name.chars().zip(pattern.chars());
+        pairs.take_while(|(one, other)| one == other).count()
+    };
+    let best = names().max_by_key(|name| same(name));
+    let best = best.filter(|name| same(name) * 2 > pattern.len());
+    Err(refuse(format!(
+        "[[import]] `{pattern}` matches no import of the module{}",
+        best.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+    )))
 }
 
 fn glob(pattern: &str) -> Result<GlobMatcher, PolicyError> {

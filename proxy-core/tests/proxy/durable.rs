@@ -107,7 +107,7 @@ fn a_journal_of_another_module_or_policy_is_refused_before_anything_runs() {
         _ => false,
     };
     assert!(is_module(&error), "{error}");
-    let other = World::new().policy("\n[[import]]\nmatch = \"x\"\neffect = \"none\"\n");
+    let other = World::new().policy("\n[[import]]\nmatch = \"x*\"\neffect = \"none\"\n");
     let error = try_open(&other, &store.reopen(), Durability::Durable).unwrap_err();
     assert!(error.to_string().contains("policy"), "{error}");
     let foreign = MemoryJournal::new(Identity {
