@@ -25,9 +25,10 @@ pub(crate) enum Console {
 }
 
 impl Console {
-    /// A live display if standard error is a terminal without a log.
-    pub(crate) fn detect(calls: u64) -> Self {
-        if !io::stderr().is_terminal() || output::is_logging() {
+    /// A live display if standard error is a terminal without a log. A guest that writes to the terminal
+    /// itself would have its lines drawn over.
+    pub(crate) fn detect(calls: u64, guest_writes: bool) -> Self {
+        if guest_writes || !io::stderr().is_terminal() || output::is_logging() {
             return Self::Plain;
         }
         let template =

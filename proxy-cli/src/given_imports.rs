@@ -128,13 +128,15 @@ pub(crate) fn unserved(
     Ok(unserved)
 }
 
-/// Adds the constants that the command line gives for imports. The first pattern that matches
-/// decides.
+/// Adds the constants that the command line gives for imports that nobody serves. The first pattern
+/// that matches decides.
 pub(crate) fn add_constants(
     imports: &mut Imports,
     info: &ModuleInfo,
+    wasm: &[u8],
     args: &ImportArgs,
 ) -> Result<()> {
+    let data = layout(wasm);
     for stub in &args.stub_imports {
         let Stub::Constant(constant) = stub else {
             continue;
@@ -151,17 +153,26 @@ pub(crate) fn add_constants(
                 named(info.imports())
             );
         }
+        let mut is_given = false;
         for import in matched {
-            if imports.get(&import.module, &import.name).is_none() {
+            let is_served = emscripten::serves(import, info, data);
+            if !is_served && imports.get(&import.module, &import.name).is_none() {
                 give(imports, import, &constant.number)?;
+                is_given = true;
             }
+        }
+        if !is_given {
+            bail!(
+                "--stub-imports: the program gives what `{}` matches, or an earlier pattern does; leave it out",
+                constant.pattern.glob()
+            );
         }
     }
     Ok(())
 }
 
 /// The first imports, for a message.
-fn named(imports: &[Import]) -> String {
+pub(crate) fn named(imports: &[Import]) -> String {
     let shown = imports.iter().take(NAMED_MAX);
     let shown = shown.map(|import| format!("`{}.{}`", import.module, import.name));
     let shown: Vec<String> = shown.collect();

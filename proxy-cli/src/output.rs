@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -100,8 +100,10 @@ pub(crate) fn init_log() -> Result<()> {
             "{LOG_VARIABLE} is `{filter}`; set it to a filter such as `info` or `proxy_core=debug`"
         )
     })?;
+    let wants_none = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal() && !wants_none)
         .with_writer(io::stderr)
         .init();
     Ok(())

@@ -25,7 +25,7 @@ use crate::display::Watcher;
 use crate::observed::Observed;
 use crate::report::{Circumstances, Report, audit};
 use crate::subject::Subject;
-use crate::{failure, hosting, output};
+use crate::{failure, given_imports, hosting, output};
 use calls::CallFigures;
 use journal::RunJournal;
 
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let bound = check(&job)?;
     hosting::tell_stubs(&job, &args.subject.options(&job.policy))?;
-    let console = Console::detect(calls_planned);
+    let console = Console::detect(calls_planned, given_imports::is_wasi(&job.info));
     let observed = Arc::new(Observed::new(console.clone())?);
     let journal = RunJournal::open(args, &job)?;
     let proxy = match build(args, &job, thresholds, &observed, journal.as_ref()) {
@@ -186,9 +186,30 @@ fn build(
                 let misfit = format!("the {} does not fit `{}`", chosen.name, job.name);
                 anyhow::Error::new(error).context(misfit)
             }
+            (_, proxy_core::Error::Setting { reason }) => {
+                let reason = by_options(&reason);
+                anyhow::Error::new(proxy_core::Error::Setting { reason })
+            }
             (_, error) => anyhow::Error::new(error),
         })
         .with_context(|| format!("cannot run `{}` on {}", job.name, args.engine))
+}
+
+/// A message of the library with this program's names of what it names.
+fn by_options(reason: &str) -> String {
+    let names = [
+        ("Builder::total_memory", "--total-memory"),
+        ("Limits::memory_bytes_max", "--memory-limit"),
+        ("SwapTriggers::calls_max", "--swap-calls"),
+        ("SwapTriggers::age_max", "--swap-age"),
+        ("SwapTriggers::idle_after", "--swap-idle"),
+        ("SwapTriggers::stack_drift_bytes_max", "--stack-drift"),
+    ];
+    let mut reason = reason.to_owned();
+    for (name, option) in names {
+        reason = reason.replace(name, option);
+    }
+    reason
 }
 
 fn builder(args: &RunArgs, job: &Subject, thresholds: Thresholds) -> Result<Builder> {

@@ -85,7 +85,7 @@ impl Subject {
         let info = Arc::new(info);
         // The hosted module lacks the imports that the host serves. Those must not be stubs.
         let hosted = bindgen_host::hosted_info(&info);
-        given_imports::add_constants(&mut imports, &hosted, &args.imports)?;
+        given_imports::add_constants(&mut imports, &hosted, &wasm, &args.imports)?;
         given_imports::add_emscripten(&mut imports, &hosted, &wasm);
         if args.imports.stubs_all() {
             imports.stub_missing(&hosted);

@@ -9,10 +9,17 @@ use proxy_core::CheckpointContent;
 
 use super::count;
 use crate::output;
+use crate::run::journal::check_apart;
 
 pub(crate) fn salvage(dir: &Path, new: &Path) -> Result<ExitCode> {
+    check_apart(dir, new, "what is good is written to a new one")?;
     let salvaged = journal_redb::salvage(dir, new, |file| CheckpointContent::read(file).map(drop))
-        .with_context(|| format!("nothing could be saved of the journal `{}`", dir.display()))?;
+        .with_context(|| {
+            format!(
+                "nothing could be saved of the journal `{}`, so restore the directory from a copy",
+                dir.display()
+            )
+        })?;
     let head = &salvaged.head;
     let mut text = format!(
         "saved   {} records, {} to {}, into `{}`\n",

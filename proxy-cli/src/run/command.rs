@@ -8,7 +8,7 @@ use engine_api::ModuleInfo;
 use proxy_core::{CallError, Error, Proxy};
 
 use super::builder;
-use crate::args::RunArgs;
+use crate::args::{HistoryArg, OnDivergence, RunArgs};
 use crate::failure::CALLS_FAILED;
 use crate::subject::Subject;
 use crate::{failure, output};
@@ -65,6 +65,14 @@ fn of_no_use(args: &RunArgs) -> Option<&'static str> {
         ("--report", args.report.is_some()),
         ("--calls", args.calls.is_some()),
         ("--swap-calls", args.swaps.swap_calls.is_some()),
+        ("--swap-age", args.swaps.swap_age.is_some()),
+        ("--total-memory", args.swaps.total_memory.is_some()),
+        ("--audit", args.audit),
+        ("--export-objects", args.export_objects.is_some()),
+        ("--artifacts", args.artifacts.is_some()),
+        ("--tier-up", args.tier_up.is_some()),
+        ("--history", args.history != HistoryArg::Full),
+        ("--on-divergence", args.on_divergence != OnDivergence::Fail),
     ];
     given
         .into_iter()

@@ -31,6 +31,13 @@ pub(crate) struct RunJournal {
 impl RunJournal {
     /// Opens the journal that the command line names, or creates it.
     pub(crate) fn open(args: &RunArgs, job: &Subject) -> Result<Option<Self>> {
+        if let (Some(old), Some(new)) = (&args.migrate, &args.journal) {
+            check_apart(
+                old,
+                new,
+                "--migrate writes to a new journal, and leaves the old one as it is",
+            )?;
+        }
         let old = args.migrate.as_deref().map(open_old).transpose()?;
         let Some(path) = &args.journal else {
             if old.is_some() {
@@ -89,6 +96,21 @@ impl RunJournal {
 
 fn open_old(path: &Path) -> Result<Arc<dyn JournalStore>> {
     Ok(Arc::new(open_read_only(path)?))
+}
+
+/// Refuses to write a journal into the folder that it is read from.
+pub(crate) fn check_apart(old: &Path, new: &Path, why: &str) -> Result<()> {
+    let is_same = match (old.canonicalize(), new.canonicalize()) {
+        (Ok(old), Ok(new)) => old == new,
+        _ => old == new,
+    };
+    if is_same {
+        bail!(
+            "`{}` is the old journal: {why}; name another folder",
+            new.display()
+        );
+    }
+    Ok(())
 }
 
 /// `--migrate OLD --dry-run`: replays the journal of another module on this one, and says what came

@@ -243,3 +243,87 @@ fn a_number_that_may_be_left_out_is_null_or_the_number() {
         .assert_code(2)
         .assert_says("text where a number of type f64 is needed");
 }
+
+/// A memory and a table by the names that linkers give them, of a module that is nobody's.
+#[test]
+fn a_memory_and_a_table_are_made_as_any_module_asks() {
+    let folder = Folder::new();
+    let module = folder.file(
+        "room.wat",
+        r#"(module
+            (import "env" "abort" (func (param i32 i32 i32 i32)))
+            (import "env" "memory" (memory 2))
+            (import "env" "__indirect_function_table" (table 3 funcref))
+            (func (export "pages") (result i32) (memory.size))
+            (func (export "elements") (result i32) (table.size)))"#,
+    );
+    let workload = folder.file(
+        "w.jsonl",
+        "{\"call\":\"pages\",\"expect\":2}\n{\"call\":\"elements\",\"expect\":3}",
+    );
+    wasm_proxy(&["run", &module, "--workload", &workload]).assert_code(0);
+    wasm_proxy(&["inspect", &module])
+        .assert_code(0)
+        .assert_says("missing: nothing");
+}
+
+/// What the program gives itself is not replaced by a number.
+#[test]
+fn a_constant_is_for_what_nobody_serves() {
+    let module = guest("prebuilt/toolchains/emscripten_glue.wasm");
+    let policy = guest("policies/words.toml");
+    let workload = guest("workloads/words.jsonl");
+    let run = |constant: &str| {
+        let args = ["run", &module, "--policy", &policy, "--workload", &workload];
+        let more = ["--memory-limit", "40MiB", "--stub-imports", constant];
+        wasm_proxy(&[&args[..], &more].concat())
+    };
+    run("env.emscripten_resize_heap=0")
+        .assert_code(2)
+        .assert_says("the program gives what `env.emscripten_resize_heap` matches");
+    let folder = Folder::new();
+    let module = folder.file(
+        "two.wat",
+        r#"(module
+            (import "env" "emscripten_get_heap_max" (func $max (result i32)))
+            (import "env" "seed" (func $seed (result i32)))
+            (memory (export "memory") 1)
+            (func (export "max") (result i32) (i32.ne (call $max) (i32.const 7)))
+            (func (export "seed") (result i32) (call $seed)))"#,
+    );
+    let workload = folder.file(
+        "w.jsonl",
+        "{\"call\":\"max\",\"expect\":1}\n{\"call\":\"seed\",\"expect\":7}",
+    );
+    wasm_proxy(&[
+        "run",
+        &module,
+        "--workload",
+        &workload,
+        "--stub-imports=env.*=7",
+    ])
+    .assert_code(0);
+}
+
+#[test]
+fn an_entry_for_an_import_that_is_not_there_is_refused() {
+    let folder = Folder::new();
+    let module = folder.file("needy.wat", NEEDY);
+    let workload = folder.file("w.jsonl", EXPECTED);
+    for (policy, needle) in [
+        (
+            "import = [{ match = \"env.quie\", effect = \"none\" }]",
+            "[[import]] `env.quie` matches no import of the module; did you mean `env.quiet`?",
+        ),
+        (
+            "cast = [{ import = \"quiet\", from = \"Garbage\" }]",
+            "wasm-bindgen did not make this module",
+        ),
+    ] {
+        let policy = folder.file("p.toml", policy);
+        let args = ["run", &module, "--workload", &workload, "--policy", &policy];
+        wasm_proxy(&[&args[..], &["--stub-imports=env.*=1"]].concat())
+            .assert_code(2)
+            .assert_says(needle);
+    }
+}

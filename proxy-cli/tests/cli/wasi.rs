@@ -235,16 +235,24 @@ fn an_input_that_cannot_say_how_much_it_has_is_ready() {
 fn options_that_a_module_has_no_use_for_are_refused() {
     let folder = Folder::new();
     let command = guest("prebuilt/wasi_programs.wasm");
-    let report = folder.path("report.json").display().to_string();
+    let made = folder.path("made").display().to_string();
     for option in [
-        ["--report", &report],
-        ["--swap-calls", "5"],
-        ["--calls", "5"],
+        &["--report", &made][..],
+        &["--swap-calls", "5"],
+        &["--calls", "5"],
+        &["--audit"],
+        &["--export-objects", &made],
+        &["--artifacts", &made],
+        &["--history", "checkpoint"],
+        &["--on-divergence", "skip"],
+        &["--swap-age", "1s"],
+        &["--total-memory", "4GiB"],
     ] {
-        let ran = wasm_proxy(&["run", &command, option[0], option[1]]);
+        let ran = wasm_proxy(&[&["run", &command][..], option].concat());
         let says = format!("nothing for {} to do", option[0]);
         ran.assert_code(2).assert_says(&says);
     }
+    assert!(!folder.path("made").exists());
     let module = folder.file("plain.wat", "(module (func (export \"f\")))");
     let workload = folder.file("calls.jsonl", "{\"call\":\"f\"}\n");
     for option in [["--dir", "."], ["--env", "A=b"], ["--", "x"]] {
@@ -322,4 +330,22 @@ fn a_draft_leaves_out_what_the_engine_calls() {
     let entries = entries.join("\n");
     assert!(entries.contains("count_up"), "{entries}");
     assert!(!entries.contains("_initialize"), "{entries}");
+}
+
+#[test]
+fn a_total_for_less_than_one_instance_names_the_options() {
+    let folder = Folder::new();
+    let module = folder.file("clock.wat", CLOCK);
+    let workload = folder.file("w.jsonl", "{\"call\":\"count\"}");
+    let args = [
+        "run",
+        &module,
+        "--workload",
+        &workload,
+        "--total-memory",
+        "1MiB",
+    ];
+    let ran = wasm_proxy(&args);
+    ran.assert_code(2)
+        .assert_says("raise `--total-memory`, or lower `--memory-limit`");
 }

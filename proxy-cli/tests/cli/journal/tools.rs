@@ -228,6 +228,9 @@ fn what_is_good_in_a_damaged_journal_is_saved() {
         .assert_says("is not an empty directory");
     // A journal that is whole is copied.
     let whole = ledger.dir("whole");
+    wasm_proxy(&["journal", "salvage", &saved, &saved])
+        .assert_code(2)
+        .assert_says("is the old journal: what is good is written to a new one");
     wasm_proxy(&["journal", "salvage", &saved, &whole])
         .assert_code(0)
         .assert_says("lost    no record");
