@@ -454,6 +454,9 @@ pub(crate) struct InspectArgs {
 
     #[command(flatten)]
     pub(crate) compiling: CompileArgs,
+
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
 }
 
 const BENCH_HELP: &str = "\

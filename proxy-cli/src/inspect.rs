@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ::glue::{Glue, Types};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use draft::Draft;
 use engine_api::{ExportKind, ExternType, MemoryType, ModuleInfo, PAGE_BYTES, Printable};
 
@@ -26,6 +26,11 @@ use crate::{given_imports, hosting, module_file, output};
 
 /// Prints a description of the module, or a draft of a policy.
 pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
+    if let Some(option) = args.world.given()
+        && !args.check_policy
+    {
+        bail!("{option} is for the calls of --check-policy; leave it out");
+    }
     let wasm = module_file::read(&args.module)?;
     let mut wasm = given_imports::renamed(wasm, args.names.as_deref())?;
     let cannot_read = || format!("cannot read `{}`", args.module.display());
@@ -74,7 +79,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let callable = given_imports::callable(wasm.clone()).with_context(cannot_read)?;
     let info_of_callable = module_bytes::parse(&callable)?;
     let unserved = given_imports::unserved(coverage.as_ref(), &info_of_callable, &callable)?;
-    missing::missing(&mut text, &unserved, &features, &draft);
+    missing::missing(&mut text, &info, &unserved, &features, &draft);
     memories(&mut text, &info);
     tables_and_globals(&mut text, &info);
     let names: Vec<String> = features.iter().map(ToString::to_string).collect();

@@ -17,9 +17,9 @@ use guest_calls::{Bare, Role, ScopedCallee};
 use proxy_core::{Audit, Proxy};
 use workload::Workload;
 use workload::bind::{Bound, BoundCall, BoundStep};
-use workload::perform::{Batch, Variable, perform, perform_scope};
+use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
 
-use crate::args::InspectArgs;
+use crate::args::{InspectArgs, Streams};
 use crate::chosen_policy::ChosenPolicy;
 use crate::{failure, given_imports, hosting, output};
 
@@ -32,14 +32,35 @@ const TIME_MAX: Duration = Duration::from_mins(1);
 /// The limit of memory of each instance.
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
 
-/// What one call gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How long one call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How many of a kind are shown.
+const SHOWN_MAX: usize = 5;
+
+/// What one call gave. Two are the same if they gave the same: errors may name an address.
+#[derive(Clone, Debug)]
 struct Seen<'a> {
     export: &'a str,
     line: usize,
     /// The results as a digest takes them, or nothing for a call that failed.
     results: Option<Vec<u8>>,
+    /// What the workload did not expect.
+    failures: Vec<String>,
+    /// Why it failed.
+    error: Option<String>,
 }
+
+impl PartialEq for Seen<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.export, self.line, &self.results) == (other.export, other.line, &other.results)
+    }
+}
+
+/// What takes the calls of a workload, and says in words why one failed.
+trait Called: ScopedCallee<Error: std::error::Error + Send + Sync + 'static> {}
+
+impl<C: ScopedCallee<Error: std::error::Error + Send + Sync + 'static>> Called for C {}
 
 /// What was found about one export.
 #[derive(Debug, Default)]
@@ -58,20 +79,24 @@ pub(super) fn check(args: &InspectArgs, wasm: Vec<u8>, info: &Arc<ModuleInfo>) -
     };
     let workload = Workload::read(path)?;
     let hosted = bindgen_host::hosted_info(info);
-    let mut imports = given_imports::of_hosts(info, wasi::Config::default)?;
+    let program = args.module.file_name().unwrap_or(args.module.as_os_str());
+    let world = || {
+        args.world
+            .config(&program.to_string_lossy(), Streams::Closed)
+    };
+    let mut imports = given_imports::of_hosts(info, world)?;
     given_imports::add_emscripten(&mut imports, &hosted, &wasm);
+    let options = draft::host_options(&chosen.policy);
+    let coverage = hosting::coverage(info, &wasm, &options)?;
+    let unserved = given_imports::unserved(coverage.as_ref(), info, &wasm)?;
     // What nobody gives fails when it is called, and the report says so.
     imports.stub_missing(&hosted);
     let limits = Limits {
         memory_bytes_max: Some(MEMORY_BYTES_MAX),
+        deadline: Some(DEADLINE),
         ..Limits::default()
     };
-    let engine = hosting::engine(
-        &args.engine,
-        info,
-        draft::host_options(&chosen.policy),
-        &args.compiling,
-    )?;
+    let engine = hosting::engine(&args.engine, info, options, &args.compiling)?;
     let module = engine
         .compile(&wasm)
         .with_context(|| format!("cannot compile the module on {}", args.engine))?;
@@ -86,6 +111,14 @@ pub(super) fn check(args: &InspectArgs, wasm: Vec<u8>, info: &Arc<ModuleInfo>) -
         .build()?;
     let mut found = Found::default();
     let behind = trial(&mut proxy.clone(), &bound, None);
+    found.wrong.extend(unexpected(&behind));
+    found.undecided.extend(failed(&behind));
+    if !unserved.is_empty() {
+        found.undecided.push(format!(
+            "calls of {} fail, since nobody gives them",
+            given_imports::named(&unserved)
+        ));
+    }
     if proxy.is_enabled() {
         audited(&proxy.audit()?, &mut found);
     } else {
@@ -106,21 +139,35 @@ pub(super) fn check(args: &InspectArgs, wasm: Vec<u8>, info: &Arc<ModuleInfo>) -
 
 /// What the audit says of exports that are called pure.
 fn audited(audit: &Audit, found: &mut Found) {
-    let shown = audit.lost.first().map_or_else(String::new, |seen| {
-        format!(
-            ": `{}({})` gives {} with its calls, and {} without",
-            seen.export, seen.args, seen.with, seen.without
-        )
-    });
-    for writer in &audit.writers {
-        found.wrong.push(format!(
-            "`{writer}` is called pure, and changes something{shown}"
-        ));
-    }
-    if audit.writers.is_empty() && !audit.lost.is_empty() {
-        found.wrong.push(format!(
-            "an export is called pure, and changes something{shown}"
-        ));
+    let seen = |whose: &str| {
+        let lost = audit.lost.iter().take(SHOWN_MAX);
+        let shown = lost.map(|seen| {
+            format!(
+                "`{}({})` gives {} with {whose} calls, and {} without",
+                seen.export, seen.args, seen.with, seen.without
+            )
+        });
+        shown.collect::<Vec<_>>().join("; ")
+    };
+    match &audit.writers.iter().collect::<Vec<_>>()[..] {
+        [] if audit.lost.is_empty() => {}
+        [] => found.wrong.push(format!(
+            "an export is called pure, and changes something: {}",
+            seen("all these")
+        )),
+        [writer] => found.wrong.push(format!(
+            "`{writer}` is called pure, and changes something: {}",
+            seen("its")
+        )),
+        // Which of them another call has noticed is not known.
+        writers => {
+            let writers: Vec<String> = writers.iter().map(|name| format!("`{name}`")).collect();
+            found.wrong.push(format!(
+                "{} are called pure, and each changes something: {}",
+                writers.join(", "),
+                seen("all their")
+            ));
+        }
     }
     for name in &audit.undecided {
         found
@@ -132,6 +179,33 @@ fn audited(audit: &Audit, found: &mut Found) {
             .wrong
             .push(format!("the state cannot be made again: {why}"));
     }
+}
+
+/// The results that the workload does not expect.
+fn unexpected(seen: &[Seen<'_>]) -> Vec<String> {
+    let failures = seen.iter().flat_map(|call| &call.failures);
+    let mut told: Vec<String> = failures.take(SHOWN_MAX + 1).cloned().collect();
+    if told.len() > SHOWN_MAX {
+        told[SHOWN_MAX] = "and more that the workload does not expect".to_owned();
+    }
+    told
+}
+
+/// Exports of which no call came back, so that nothing is known of them.
+fn failed(seen: &[Seen<'_>]) -> Vec<String> {
+    let calls = counts(seen).into_iter();
+    let told = calls.filter_map(|(name, count)| {
+        let mut own = seen.iter().filter(|call| call.export == name);
+        let first = own.clone().next()?;
+        own.all(|call| call.results.is_none()).then(|| {
+            let why = first.error.as_deref().unwrap_or("it gave nothing");
+            format!(
+                "`{name}`: none of its {count} calls came back; line {}: {why}",
+                first.line
+            )
+        })
+    });
+    told.collect()
 }
 
 /// Looks for exports that are called `mutate`, and whose calls no other call notices.
@@ -173,7 +247,10 @@ fn unnoticed(bare: &Bare, bound: &Bound, found: &mut Found) -> Result<()> {
         let without = trial(&mut fresh()?, bound, Some(name));
         let rest = first.iter().filter(|seen| seen.export != name);
         let compared = |seen: &&Seen<'_>| !differs.contains(seen.export);
-        if rest.filter(compared).eq(without.iter().filter(compared)) {
+        let came_back = first
+            .iter()
+            .any(|seen| seen.export == name && seen.results.is_some());
+        if came_back && rest.filter(compared).eq(without.iter().filter(compared)) {
             found.hints.push(format!(
                 "`{name}` is `mutate`, and no other call noticed that its {} left out: it may be `pure`",
                 if count == 1 { "call was".to_owned() } else { format!("{count} calls were") }
@@ -192,11 +269,7 @@ fn counts<'a>(seen: &[Seen<'a>]) -> BTreeMap<&'a str, usize> {
 }
 
 /// Makes the calls of a workload, those of one export left out, and notes what each gave.
-fn trial<'a, C: ScopedCallee>(
-    callee: &mut C,
-    bound: &'a Bound,
-    without: Option<&str>,
-) -> Vec<Seen<'a>> {
+fn trial<'a, C: Called>(callee: &mut C, bound: &'a Bound, without: Option<&str>) -> Vec<Seen<'a>> {
     let mut trial = Trial {
         without,
         variables: vec![Variable::Empty; bound.variables],
@@ -219,7 +292,7 @@ struct Trial<'a, 'w> {
 }
 
 impl<'a> Trial<'a, '_> {
-    fn steps<C: ScopedCallee>(&mut self, callee: &mut C, steps: &'a [BoundStep], index: u64) {
+    fn steps<C: Called>(&mut self, callee: &mut C, steps: &'a [BoundStep], index: u64) {
         for step in steps {
             if self.seen.len() >= CALLS_MAX {
                 return;
@@ -238,18 +311,14 @@ impl<'a> Trial<'a, '_> {
                     self.batch.clear();
                     let made =
                         perform_scope(callee, scope, index, &mut self.variables, &mut self.batch);
-                    let results = made.is_ok().then(|| self.batch.results.clone());
-                    self.seen.push(Seen {
-                        export: "a pinned scope",
-                        line: scope.line,
-                        results,
-                    });
+                    let error = made.err().map(why);
+                    self.note("a pinned scope", scope.line, error);
                 }
             }
         }
     }
 
-    fn call<C: ScopedCallee>(&mut self, callee: &mut C, call: &'a BoundCall, index: u64) {
+    fn call<C: Called>(&mut self, callee: &mut C, call: &'a BoundCall, index: u64) {
         if self.without == Some(&call.export) {
             // A call that needs its result fails, and so shows that it is needed.
             for at in &call.fills {
@@ -260,17 +329,31 @@ impl<'a> Trial<'a, '_> {
         self.batch.clear();
         let now = Instant::now();
         let (variables, batch) = (&mut self.variables, &mut self.batch);
-        let is_ok = perform(callee, call, index, variables, batch, now).is_ok();
-        if !is_ok {
+        let made = perform(callee, call, index, variables, batch, now);
+        let error = made.err().map(why);
+        if error.is_some() {
             for at in &call.fills {
                 self.variables[*at] = Variable::Failed(call.line);
             }
         }
+        self.note(&call.export, call.line, error);
+    }
+
+    fn note(&mut self, export: &'a str, line: usize, error: Option<String>) {
         self.seen.push(Seen {
-            export: &call.export,
-            line: call.line,
-            results: is_ok.then(|| self.batch.results.clone()),
+            export,
+            line,
+            results: error.is_none().then(|| self.batch.results.clone()),
+            failures: std::mem::take(&mut self.batch.failures),
+            error,
         });
+    }
+}
+
+fn why<E: std::error::Error + Send + Sync + 'static>(failure: Failure<'_, E>) -> String {
+    match failure.why {
+        Why::Call(error) => format!("{:#}", anyhow::Error::new(error)),
+        Why::Argument(cause) => cause,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use engine_api::{ExternType, Import};
+use engine_api::{ExportKind, ExternType, Import, ModuleInfo};
 use module_bytes::Feature;
 
 use super::printable;
+use crate::given_imports;
 use draft::Draft;
 
 /// How many names of one kind the list shows in full.
@@ -13,8 +14,18 @@ const SHOWN: usize = 200;
 
 /// Lists what nobody serves, what no engine takes, and what no policy can describe. It compiles
 /// nothing.
-pub(super) fn missing(text: &mut String, unserved: &[Import], features: &[Feature], draft: &Draft) {
+pub(super) fn missing(
+    text: &mut String,
+    info: &ModuleInfo,
+    unserved: &[Import],
+    features: &[Feature],
+    draft: &Draft,
+) {
     let parts = [
+        (
+            "exports that WASI needs, without which its functions fail",
+            needed_by_wasi(info),
+        ),
         (
             "imports that the host does not serve, whose calls fail unless you give them",
             named(unserved),
@@ -45,6 +56,17 @@ pub(super) fn missing(text: &mut String, unserved: &[Import], features: &[Featur
             let _ = writeln!(text, "    and {} more", names.len() - SHOWN);
         }
     }
+}
+
+/// WASI reads and writes the memory that the module exports under this name, or imports.
+fn needed_by_wasi(info: &ModuleInfo) -> Vec<String> {
+    let memory = info.export("memory").map(|export| export.kind);
+    let has_memory = matches!(memory, Some(ExportKind::Memory(_)));
+    let lacks = given_imports::is_wasi(info) && !has_memory && info.imported_memories() == 0;
+    lacks
+        .then(|| "memory  a memory".to_owned())
+        .into_iter()
+        .collect()
 }
 
 fn named(unserved: &[Import]) -> Vec<String> {

@@ -4,6 +4,7 @@ mod artifacts;
 mod bad_input;
 mod bench;
 mod bindgen;
+mod checks;
 mod divergence;
 mod exhaustion;
 mod glue;
