@@ -31,6 +31,8 @@ pub struct GivenCast {
 pub enum Takes {
     /// Any value, as an object that the guest has to drop.
     Object,
+    /// Any value, as an object that is lent for the call.
+    Borrowed,
     /// A number or a truth value.
     Number,
 }

@@ -77,6 +77,7 @@ pub fn host_options(policy: &Policy) -> Options {
 fn taken_of(taken: Taken) -> ClosureArgument {
     match taken {
         Taken::Object => ClosureArgument::Object,
+        Taken::Borrowed => ClosureArgument::Borrowed,
         Taken::Number => ClosureArgument::Number,
     }
 }
@@ -84,6 +85,7 @@ fn taken_of(taken: Taken) -> ClosureArgument {
 fn takes_of(taken: ClosureArgument) -> Takes {
     match taken {
         ClosureArgument::Object => Takes::Object,
+        ClosureArgument::Borrowed => Takes::Borrowed,
         ClosureArgument::Number => Takes::Number,
     }
 }

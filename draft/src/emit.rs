@@ -193,6 +193,7 @@ fn casts(draft: &Draft, text: &mut String) {
         if let Some(takes) = &cast.takes {
             let takes = takes.iter().map(|taken| match taken {
                 ClosureArgument::Object => quoted("object"),
+                ClosureArgument::Borrowed => quoted("borrowed"),
                 ClosureArgument::Number => quoted("number"),
             });
             let takes: Vec<String> = takes.collect();

@@ -314,9 +314,8 @@ fn taken(params: &[String], arguments: &[Expr]) -> Option<Vec<Taken>> {
         return None;
     }
     let kind = |(expr, param): (&Expr, &String)| match expr.as_call() {
-        Some(("addHeapObject" | "addBorrowedObject", [inner])) => {
-            is(inner, param).then_some(Taken::Object)
-        }
+        Some(("addHeapObject", [inner])) => is(inner, param).then_some(Taken::Object),
+        Some(("addBorrowedObject", [inner])) => is(inner, param).then_some(Taken::Borrowed),
         _ => is(expr, param).then_some(Taken::Number),
     };
     given.iter().zip(others).map(kind).collect()

@@ -261,6 +261,8 @@ pub struct Closure {
 pub enum Taken {
     /// Any value, as an object.
     Object,
+    /// The same, lent for the call.
+    Borrowed,
     /// A number or a truth value.
     Number,
 }

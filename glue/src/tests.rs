@@ -346,7 +346,7 @@ fn an_adapter_says_what_its_closure_takes() {
         export function double(a) { const ret = wasm.double(a); return ret; }";
     let glue = Glue::read(several).unwrap();
     let takes: Vec<_> = glue.closures.iter().map(|one| one.takes.clone()).collect();
-    let all = vec![Taken::Object, Taken::Number, Taken::Object];
+    let all = vec![Taken::Object, Taken::Number, Taken::Borrowed];
     assert_eq!(takes, [Some(all), None]);
 }
 

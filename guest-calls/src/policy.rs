@@ -295,6 +295,8 @@ pub struct CastPolicy {
 pub enum ClosureArgument {
     /// Any value, as an object that the guest has to drop.
     Object,
+    /// Any value, as an object that is lent for the call.
+    Borrowed,
     /// A number or a truth value.
     Number,
 }

@@ -191,7 +191,14 @@ impl Call<'_> {
             given.push(self.lower(js, *param, takes.copied())?);
         }
         let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::zero(*ty)).collect();
-        self.call(closure.invoke, &given, &mut results)?;
+        let called = self.call(closure.invoke, &given, &mut results);
+        for (val, takes) in given[2..].iter().zip(takes.unwrap_or_default()) {
+            // An export that gets a reference leaves the object where it is.
+            if let (Val::I32(slot), Takes::Borrowed) = (val, takes) {
+                self.thread.heap().take(slot.cast_unsigned());
+            }
+        }
+        called?;
         match results.as_slice() {
             [] => Ok(Js::Undefined),
             [result] => self.lift(result),
@@ -211,7 +218,9 @@ impl Call<'_> {
         let is_slots = self.thread.realm.surface.abi == Abi::Slots;
         if is_slots && ty == ValType::I32 {
             match takes {
-                Some(Takes::Object) => return Ok(Val::from(self.name_object(js)?)),
+                Some(Takes::Object | Takes::Borrowed) => {
+                    return Ok(Val::from(self.name_object(js)?));
+                }
                 Some(Takes::Number) => {}
                 None => {
                     return Err(self.odd(
@@ -311,7 +320,7 @@ fn for_each(call: &mut Call<'_>) -> ImportOutcome {
         Abi::Externrefs => ValType::ExternRef,
     };
     let params = takes.iter().map(|takes| match takes {
-        Any => object,
+        Any | Takes::Borrowed => object,
         Number => ValType::I32,
     });
     let params: Vec<ValType> = [ValType::I32; 2].into_iter().chain(params).collect();

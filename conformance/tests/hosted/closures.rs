@@ -128,6 +128,8 @@ fn an_argument_is_what_was_said_and_nothing_is_guessed(engine: &EngineUnderTest)
         (object, Takes::Object, "\"12\"", "12"),
         (object, Takes::Object, "true", "1"),
         (object, Takes::Object, "null", "0"),
+        (object, Takes::Borrowed, "41", "41"),
+        (object, Takes::Borrowed, "\"12\"", "12"),
         (number, Takes::Number, "41", "41"),
         (number, Takes::Number, "-2.9", "-2"),
         (number, Takes::Number, "true", "1"),
