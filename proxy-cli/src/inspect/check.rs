@@ -183,10 +183,10 @@ fn audited(audit: &Audit, found: &mut Found) {
 
 /// The results that the workload does not expect.
 fn unexpected(seen: &[Seen<'_>]) -> Vec<String> {
-    let failures = seen.iter().flat_map(|call| &call.failures);
-    let mut told: Vec<String> = failures.take(SHOWN_MAX + 1).cloned().collect();
-    if told.len() > SHOWN_MAX {
-        told[SHOWN_MAX] = "and more that the workload does not expect".to_owned();
+    let mut failures = seen.iter().flat_map(|call| call.failures.iter().cloned());
+    let mut told: Vec<String> = failures.by_ref().take(SHOWN_MAX).collect();
+    if failures.next().is_some() {
+        told.push("and more that the workload does not expect".to_owned());
     }
     told
 }
