@@ -47,22 +47,11 @@ const BUSY_POLICY: &str = "[[export]]\nmatch = \"work\"\nrole = \"pure\"";
 pub(crate) fn neighbour(scale: &Scale) -> Measured {
     let mut measured = Measured::default();
     for engine in &scale.engines {
-        let mut all = vec![Served::measure(engine, scale)];
-        while all.len() < MEASUREMENTS_MAX && !all.iter().any(Served::holds) {
-            all.push(Served::measure(engine, scale));
-        }
-        let shown: Vec<String> = all.iter().map(ToString::to_string).collect();
-        measured.must(
-            all.iter().any(Served::holds),
-            format!("{}: {}", engine.name(), shown.join("; again: ")),
-        );
+        let served = Served::measure(engine, scale);
+        measured.must(served.holds(), format!("{}: {served}", engine.name()));
     }
     measured
 }
-
-/// What else the machine does only adds, and a hundredth of the calls is few. An engine whose figure does not
-/// hold is measured again, and all its figures are shown.
-const MEASUREMENTS_MAX: usize = 3;
 
 /// What goes on beside the neighbour.
 #[derive(Clone, Copy)]
