@@ -62,7 +62,7 @@ pub(crate) struct Generation {
     memory_bytes: AtomicU64,
     /// Their size when it began to serve, in bytes.
     fresh_bytes: AtomicU64,
-    /// Whether an object was freed since.
+    /// Whether an object was freed since, or by an entry that came after the replay.
     has_freed: AtomicBool,
     growths: Growths,
     member: Member,
@@ -246,13 +246,19 @@ impl Generation {
         self.fresh_bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes that a call freed an object.
+    /// Notes that a call or an entry freed an object.
     pub(crate) fn note_freed(&self) {
         self.has_freed.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that a compacted journal was applied, and nothing else. What it frees, each replay
+    /// frees.
+    pub(crate) fn note_replayed(&self) {
+        self.has_freed.store(false, Ordering::Relaxed);
+    }
+
     /// Whether one that is made now would take as much memory, as far as is known: it has not grown
-    /// since it began to serve, and nothing was freed.
+    /// since it began to serve, and nothing was freed since it was made.
     pub(crate) fn is_clean(&self) -> bool {
         self.memory_bytes() <= self.fresh_bytes() && !self.has_freed.load(Ordering::Relaxed)
     }
@@ -307,6 +313,9 @@ impl Generation {
         let mut guest = self.enter_standby();
         let plan = Arc::clone(&guest.bound.plan);
         let mut imported = 0;
+        if entries.iter().any(|entry| !entry.frees.is_empty()) {
+            self.note_freed();
+        }
         for entry in entries {
             // What the entries before it met is not this one's.
             guest.take_exhaustion();

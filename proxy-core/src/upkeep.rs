@@ -550,7 +550,9 @@ impl Upkeep {
     fn replace(&self, state: &mut State, now: Instant) -> Result<(), Error> {
         self.undo_if_due(state);
         self.settle_draining(state);
-        self.discard_crowded(state);
+        if state.standby.is_some() && self.catch_up(state).is_ok() {
+            self.discard_crowded(state);
+        }
         if state.standby.is_some() && self.promote(state, Reason::Emergency, &mut None).is_ok() {
             return Ok(());
         }

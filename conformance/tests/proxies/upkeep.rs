@@ -3,7 +3,7 @@
 
 use conformance::prelude::*;
 use proxy_core::{
-    Builder, CheckpointPolicy, Error as ProxyError, History, Source, Supervisor, args,
+    Builder, CheckpointPolicy, Error as ProxyError, History, Proxy, Source, Supervisor, args,
 };
 
 const GUEST: &str = r#"(module
@@ -196,4 +196,42 @@ fn calls_that_cannot_fit_name_the_live_objects(engine: &EngineUnderTest) {
         assert_eq!(*objects, [("hold".to_owned(), 31)]);
     }
     assert!(proxy.debug_info().swaps <= swaps + 1);
+}
+
+/// A standby with an object of ten pages, which is freed while the standby waits. Another of `pages`
+/// pages takes its place.
+fn a_standby_with_a_hole(engine: &EngineUnderTest, pages: i32) -> Proxy {
+    let proxy = guest(engine, 20).build().unwrap();
+    let passing = proxy.call("hold", args![10]).unwrap().handle().unwrap();
+    proxy.prepare_standby().unwrap();
+    proxy.call("hold_free", args![passing]).unwrap();
+    proxy.call("hold", args![pages]).unwrap();
+    proxy
+}
+
+#[apply(every_engine)]
+fn a_call_that_fits_without_what_was_freed_on_the_standby_is_repeated(engine: &EngineUnderTest) {
+    let proxy = a_standby_with_a_hole(engine, 8);
+    assert_eq!(proxy.swap().unwrap().memory_after, 19 << 16);
+    proxy.call("hold", args![6]).unwrap();
+    let info = proxy.debug_info();
+    assert_eq!((info.emergencies, info.memory), (1, 15 << 16), "{info}");
+}
+
+#[apply(every_engine)]
+fn a_standby_that_grows_as_it_catches_up_is_made_anew(engine: &EngineUnderTest) {
+    let proxy = a_standby_with_a_hole(engine, 7);
+    let now = Instant::now();
+    proxy.tick(now);
+    proxy.tick(now + Duration::from_secs(1));
+    let info = proxy.debug_info();
+    assert_eq!((info.swaps, info.memory), (1, 8 << 16), "{info}");
+}
+
+#[apply(every_engine)]
+fn so_is_one_that_should_replace_a_dead_generation(engine: &EngineUnderTest) {
+    let proxy = a_standby_with_a_hole(engine, 7);
+    proxy.call("hold", args![6]).unwrap();
+    let info = proxy.debug_info();
+    assert_eq!((info.swaps, info.memory), (1, 14 << 16), "{info}");
 }

@@ -66,7 +66,7 @@ impl Shared {
         let leaked = generation
             .memory_bytes()
             .saturating_sub(generation.fresh_bytes());
-        if !repetitions.allow(leaked == 0) {
+        if !repetitions.allow(ended.clean) {
             self.exhaustions.note_fruitless(plan.func);
             return None;
         }
@@ -92,7 +92,7 @@ impl Shared {
         Some(Failed {
             error: self.out_of_memory(plan.name.to_string(), ended),
             retry: (!ended.side_effects).then_some("out_of_memory"),
-            clean: leaked == 0,
+            clean: ended.clean,
         })
     }
 

@@ -330,6 +330,7 @@ impl Upkeep {
         })?;
         state.step(Step::Replayed);
         let (applied, mut count, generation) = (replay.applied, replay.count, replay.generation);
+        generation.note_replayed();
         count += self.run_after(&generation, applied)?;
         let tail = replayed.elapsed();
         state.checkpoints.note_replay(count, tail);

@@ -63,6 +63,11 @@ impl Upkeep {
         if self.catch_up(state).is_err() {
             return;
         }
+        if self.discard_crowded(state) {
+            // It has grown with the tail. The next attempt begins with the compacted journal.
+            self.shared.wakeup.wake();
+            return;
+        }
         let is_supervised = self.shared.wakeup.is_supervised();
         let Some(between) = self.shared.open_turns.close(is_supervised) else {
             // No swap is near: a turn may last.

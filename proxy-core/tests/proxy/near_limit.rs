@@ -39,6 +39,54 @@ fn a_call_that_fits_without_what_was_freed_is_repeated() {
     assert_eq!(proxy.memory_bytes() / 65_536, 7);
 }
 
+/// A generation of 19 of 20 pages, of which ten were an object's that was freed while the generation
+/// waited as a standby.
+#[test]
+fn a_call_that_fits_without_what_was_freed_on_the_standby_is_repeated() {
+    let (proxy, _) = World::new().holding().pages(20).build();
+    proxy.prepare_standby().unwrap();
+    let passing = hold(&proxy, 10);
+    proxy.prepare_standby().unwrap();
+    proxy.call("hold_free", args![passing]).unwrap();
+    hold(&proxy, 8);
+    let swapped = proxy.swap().unwrap();
+    assert_eq!(swapped.memory_after / 65_536, 19);
+    hold(&proxy, 6);
+    assert_eq!(proxy.memory_bytes() / 65_536, 15);
+    let info = proxy.debug_info();
+    assert_eq!((info.emergencies, info.retries), (1, 1), "{info}");
+}
+
+/// An active generation of 18 of 20 pages, which is the critical threshold. The standby has eleven,
+/// and as many as the active one once it has applied the rest.
+fn with_a_standby_that_grows() -> proxy_core::Proxy {
+    let (proxy, _) = World::new().holding().pages(20).build();
+    let passing = hold(&proxy, 10);
+    proxy.prepare_standby().unwrap();
+    proxy.call("hold_free", args![passing]).unwrap();
+    hold(&proxy, 7);
+    proxy
+}
+
+#[test]
+fn a_standby_that_grows_as_it_catches_up_is_made_anew() {
+    let proxy = with_a_standby_that_grows();
+    let now = Instant::now();
+    proxy.tick(now);
+    proxy.tick(now + Duration::from_secs(1));
+    let info = proxy.debug_info();
+    assert_eq!((info.swaps, info.memory / 65_536), (1, 8), "{info}");
+}
+
+#[test]
+fn so_is_one_that_should_replace_a_dead_generation() {
+    let proxy = with_a_standby_that_grows();
+    hold(&proxy, 6);
+    let info = proxy.debug_info();
+    assert_eq!((info.emergencies, info.retries), (1, 1), "{info}");
+    assert_eq!((info.swaps, info.memory / 65_536), (1, 14), "{info}");
+}
+
 #[test]
 fn a_call_that_cannot_fit_names_the_limit_and_the_live_objects() {
     let (_world, proxy, _) = crowded();
