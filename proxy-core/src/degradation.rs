@@ -66,11 +66,21 @@ struct BudgetExceeded {
 pub(crate) struct Worthwhile {
     /// The size of the active generation from which on a swap is worthwhile, in bytes.
     pub(crate) size: u64,
-    /// The size of the state.
-    pub(crate) state: u64,
-    /// What the active generation had grown by in pure calls. Only such growth is not replayed: what
-    /// journaled calls take is state, until objects are freed.
+    /// Its size when the state was found too large.
+    pub(crate) used: u64,
+    /// What it had grown by in pure calls. Only such growth is not replayed: what journaled calls
+    /// take is state, until objects are freed.
     pub(crate) pure_growth: u64,
+}
+
+impl Worthwhile {
+    /// By how many bytes the active generation has yet to grow in pure calls, if it has this size and
+    /// has grown by so much in them.
+    fn missing(self, bytes: u64, pure_growth: u64) -> u64 {
+        let grown = pure_growth.saturating_sub(self.pure_growth);
+        let counted = bytes.min(self.used.saturating_add(grown));
+        self.size.saturating_sub(counted)
+    }
 }
 
 impl Degradation {
@@ -155,17 +165,19 @@ impl Degradation {
     /// The active generation has this size, and has grown by so much in pure calls: much of it may
     /// not be state.
     pub(crate) fn memory_grew(&mut self, bytes: u64, pure_growth: u64) {
-        let is_reached = |worthwhile: Worthwhile| {
-            let grown = pure_growth.saturating_sub(worthwhile.pure_growth);
-            bytes.min(worthwhile.state.saturating_add(grown)) >= worthwhile.size
-        };
+        let is_reached = |worthwhile: Worthwhile| worthwhile.missing(bytes, pure_growth) == 0;
         self.budget_exceeded
             .take_if(|exceeded| exceeded.worthwhile.is_some_and(is_reached));
     }
 
-    /// The size of the active generation at which the pause ends early, in bytes, if one does.
-    pub(crate) fn worthwhile(&self) -> Option<u64> {
-        Some(self.budget_exceeded.as_ref()?.worthwhile?.size)
+    /// The size of the active generation at which the pause ends early, in bytes, if one does and it
+    /// grows in pure calls alone from here on. Growth does not end the pause after a failure.
+    pub(crate) fn ends_at(&self, now: Instant, bytes: u64, pure_growth: u64) -> Option<u64> {
+        if self.retry_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        let worthwhile = self.budget_exceeded.as_ref()?.worthwhile?;
+        bytes.checked_add(worthwhile.missing(bytes, pure_growth))
     }
 
     pub(crate) fn exceeds_budget(&self) -> bool {
@@ -214,10 +226,10 @@ mod tests {
         assert!(degradation.warn_step() < f64::EPSILON);
     }
 
-    /// A state of 50 bytes, and a swap that is worthwhile from 60 bytes on.
+    /// A generation of 50 bytes, and a swap that is worthwhile from 60 bytes on.
     const WORTHWHILE: Option<Worthwhile> = Some(Worthwhile {
         size: 60,
-        state: 50,
+        used: 50,
         pure_growth: 5,
     });
 
@@ -252,5 +264,22 @@ mod tests {
         assert!(degradation.permit(now).is_err());
         degradation.memory_grew(64, 15);
         assert!(degradation.permit(now).is_ok());
+    }
+
+    #[test]
+    fn the_size_at_which_a_pause_ends_is_no_size_that_it_outlasts() {
+        let mut degradation = Degradation::new(Patience::default());
+        let now = Instant::now();
+        assert_eq!(degradation.ends_at(now, 50, 5), None);
+        degradation.budget_exceeded(now, (50.0, 44.8, vec![]), WORTHWHILE);
+        for (bytes, pure_growth, end) in [(50, 5, 60), (55, 10, 60), (64, 5, 74), (64, 12, 67)] {
+            assert_eq!(degradation.ends_at(now, bytes, pure_growth), Some(end));
+            degradation.memory_grew(end - 1, pure_growth + end - 1 - bytes);
+            assert!(degradation.permit(now).is_err(), "{bytes} {pure_growth}");
+        }
+        assert_eq!(degradation.ends_at(now, 64, 15), Some(64));
+        let pause = degradation.failed(now);
+        assert_eq!(degradation.ends_at(now, 64, 15), None);
+        assert_eq!(degradation.ends_at(now + pause, 64, 15), Some(64));
     }
 }

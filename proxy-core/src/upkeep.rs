@@ -429,7 +429,7 @@ impl Upkeep {
 
     /// What the active generation uses, in bytes: the larger of the size of its memories and its own
     /// report, or the report alone where the size tells nothing.
-    fn used(&self, state: &State, active: &Generation) -> u64 {
+    pub(super) fn used(&self, state: &State, active: &Generation) -> u64 {
         if self.shared.budget.sees_growth() {
             active.memory_bytes().max(state.memory.reported)
         } else {
@@ -471,14 +471,17 @@ impl Upkeep {
         };
         // While a pause lasts there is nothing to be woken for, but what may end it.
         let is_paused = !situation.standby_ready && state.degradation.permit(now).is_err();
+        let ends_at = state
+            .degradation
+            .ends_at(now, used, active.watch.pure_growth());
         let wake_at = if is_paused {
-            state.degradation.worthwhile().unwrap_or(u64::MAX)
+            ends_at.unwrap_or(u64::MAX)
         } else {
             situation.wake_at(self.shared.budget.thresholds)
         };
         self.shared.budget.wake_at(wake_at);
         let is_supervised = self.shared.wakeup.is_supervised();
-        match state.degradation.worthwhile() {
+        match ends_at {
             _ if !self.shared.is_enabled() => self.shared.let_calls_go(),
             // The swap is not near: it waits for the end of a turn.
             _ if self.shared.open_turns.is_due() => self.shared.let_calls_go(),

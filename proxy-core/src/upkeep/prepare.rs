@@ -472,10 +472,12 @@ impl Upkeep {
         let objects = generation.live_objects();
         let (state_mib, threshold_mib) = (mib(bytes), mib(threshold));
         let active = self.shared.active.load();
+        // In this order: what it grows by in between then ends the pause early, not late.
         let pure_growth = active.as_ref().map_or(0, |one| one.watch.pure_growth());
+        let used = active.as_ref().map_or(0, |one| self.used(state, one));
         let worthwhile = worthwhile(bytes, self.shared.budget.limit()).map(|size| Worthwhile {
             size,
-            state: bytes,
+            used: used.max(bytes),
             pure_growth,
         });
         let exceeded = (state_mib, threshold_mib, objects.clone());

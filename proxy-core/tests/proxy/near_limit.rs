@@ -155,6 +155,30 @@ fn callers_that_fill_what_the_state_leaves_see_no_emergency() {
     assert_eq!((info.emergencies, info.retries), (0, 0), "{info}");
 }
 
+/// The state is too large for a swap, and journaled calls make it larger: none is near.
+#[test]
+fn callers_wait_for_no_swap_that_their_growth_brings_no_nearer() {
+    let world = World::new().holding().leaking().pages(64);
+    let engine = world.script.engine();
+    let builder = world.builder(&engine).hold_back(Duration::from_hours(1));
+    let proxy = builder.build().unwrap();
+    hold(&proxy, 46);
+    proxy.tick(Instant::now());
+    assert!(proxy.debug_info().state_exceeds_budget);
+    world.events.clear();
+    let _supervisor = Supervisor::start(&proxy, Duration::from_hours(1)).unwrap();
+    until("it watches", || world.events.count("memory-check") > 0);
+    for _ in 0..16 {
+        hold(&proxy, 1);
+    }
+    let info = proxy.debug_info();
+    assert_eq!(
+        (info.objects, info.swaps, info.failures),
+        (17, 0, 0),
+        "{info}"
+    );
+}
+
 #[test]
 fn a_state_that_fills_all_of_the_memory_costs_few_attempts() {
     let world = World::new().holding().pages(100);
