@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use engine_api::FuncIndex;
@@ -139,6 +139,9 @@ impl Budget {
             0 => {}
             leaked => self.largest_leak.note(leaked),
         }
+        // The generation's size is stored before this looks, and whoever sets the size to wake at looks
+        // at the generation's afterwards: one of the two sees the other.
+        fence(Ordering::SeqCst);
         bytes >= self.wake_at.load(Ordering::Relaxed)
     }
 
@@ -182,7 +185,10 @@ impl Budget {
         }
     }
 
+    /// From this size on calls wake the supervisor. One that reached it before is for the caller to
+    /// see.
     pub(crate) fn wake_at(&self, bytes: u64) {
         self.wake_at.store(bytes, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 }

@@ -480,6 +480,10 @@ impl Upkeep {
             situation.wake_at(self.shared.budget.thresholds)
         };
         self.shared.budget.wake_at(wake_at);
+        if used < wake_at && self.used(state, active) >= wake_at {
+            // The call that grew it compared with the size before.
+            self.shared.wakeup.wake();
+        }
         let is_supervised = self.shared.wakeup.is_supervised();
         match ends_at {
             _ if !self.shared.is_enabled() => self.shared.let_calls_go(),
