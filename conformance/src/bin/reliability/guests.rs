@@ -58,12 +58,23 @@ pub(crate) fn neighbour(scale: &Scale) -> Measured {
 enum Beside {
     Nothing,
     BusyGuests,
-    HostileGuests,
+    /// The hostile module at this position.
+    Hostile(usize),
+}
+
+impl Beside {
+    fn position(self) -> usize {
+        match self {
+            Beside::Nothing => 0,
+            Beside::BusyGuests => 1,
+            Beside::Hostile(case) => 2 + case,
+        }
+    }
 }
 
 /// What the calls of a neighbour took, in nanoseconds, by what went on beside them.
 struct Served {
-    times: [Histogram<u64>; 3],
+    times: Vec<Histogram<u64>>,
 }
 
 impl Served {
@@ -71,15 +82,15 @@ impl Served {
     fn measure(engine: &EngineUnderTest, scale: &Scale) -> Self {
         let builder = engine.proxied_wat(NEIGHBOUR, NEIGHBOUR_POLICY);
         let proxy = builder.build().unwrap();
-        let beside = AtomicUsize::new(Beside::Nothing as usize);
+        let beside = AtomicUsize::new(Beside::Nothing.position());
         let times = served_during(&proxy, &beside, || {
-            let enter = |next: Beside| beside.store(next as usize, Ordering::Release);
-            for case in hostile::all() {
+            let enter = |next: Beside| beside.store(next.position(), Ordering::Release);
+            for (position, case) in hostile::all().enumerate() {
                 enter(Beside::Nothing);
                 thread::sleep(Duration::from_millis(scale.of(30, 150)));
                 enter(Beside::BusyGuests);
                 work(engine);
-                enter(Beside::HostileGuests);
+                enter(Beside::Hostile(position));
                 let _ = case.attack(engine);
             }
         });
@@ -88,18 +99,30 @@ impl Served {
         Self { times }
     }
 
-    fn calls(&self, beside: Beside) -> u64 {
-        self.times[beside as usize].len()
+    /// The calls beside hostile modules, all together.
+    fn beside_hostile(&self) -> Histogram<u64> {
+        let mut together = times();
+        for times in &self.times[Beside::Hostile(0).position()..] {
+            together.add(times).unwrap();
+        }
+        together
     }
 
-    /// What 99 of 100 calls took at most.
-    fn p99(&self, beside: Beside) -> Duration {
-        Duration::from_nanos(self.times[beside as usize].value_at_quantile(0.99))
+    /// The two hostile modules beside which most calls were slower than almost all beside busy guests.
+    fn worst(&self) -> [(&'static str, u64); 2] {
+        let bound = 2 * self.times[Beside::BusyGuests.position()].value_at_quantile(0.99);
+        let slow = |(position, case): (usize, &hostile::Case)| {
+            let times = &self.times[Beside::Hostile(position).position()];
+            (case.name, times.len() - times.count_between(0, bound))
+        };
+        let mut worst: Vec<_> = hostile::all().enumerate().map(slow).collect();
+        worst.sort_by_key(|(_, slow)| std::cmp::Reverse(*slow));
+        [worst[0], worst[1]]
     }
 
     fn ratio(&self) -> f64 {
-        let [hostile, busy] = [Beside::HostileGuests, Beside::BusyGuests].map(|at| self.p99(at));
-        hostile.as_secs_f64() / busy.as_secs_f64()
+        let busy = p99(&self.times[Beside::BusyGuests.position()]);
+        p99(&self.beside_hostile()).as_secs_f64() / busy.as_secs_f64()
     }
 
     fn holds(&self) -> bool {
@@ -109,19 +132,31 @@ impl Served {
 
 impl fmt::Display for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use Beside::{BusyGuests, HostileGuests, Nothing};
         let calls: u64 = self.times.iter().map(Histogram::len).sum();
+        let hostile = self.beside_hostile();
+        let [(first, most), (second, more)] = self.worst();
         write!(
             f,
             "neighbour's p99 {:.1?} alone, {:.1?} beside busy guests, {:.1?} in {} calls beside hostile ones: \
-             {:.2} of busy ones, 0 of {calls} failed",
-            self.p99(Nothing),
-            self.p99(BusyGuests),
-            self.p99(HostileGuests),
-            self.calls(HostileGuests),
+             {:.2} of busy ones, 0 of {calls} failed, {most} over twice that beside `{first}`, {more} \
+             beside `{second}`",
+            p99(&self.times[Beside::Nothing.position()]),
+            p99(&self.times[Beside::BusyGuests.position()]),
+            p99(&hostile),
+            hostile.len(),
             self.ratio(),
         )
     }
+}
+
+/// No times yet.
+fn times() -> Histogram<u64> {
+    Histogram::new(3).unwrap()
+}
+
+/// What 99 of 100 calls took at most.
+fn p99(times: &Histogram<u64>) -> Duration {
+    Duration::from_nanos(times.value_at_quantile(0.99))
 }
 
 /// What a guest does that only works, on a bare engine and through a proxy, as hostile modules run.
@@ -139,11 +174,12 @@ fn served_during(
     proxy: &Proxy,
     beside: &AtomicUsize,
     during: impl FnOnce(),
-) -> [Histogram<u64>; 3] {
+) -> Vec<Histogram<u64>> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let calls = scope.spawn(|| {
-            let mut times = [(); 3].map(|()| Histogram::new(3).unwrap());
+            let kinds = Beside::Hostile(hostile::all().count()).position();
+            let mut times: Vec<_> = (0..kinds).map(|_| times()).collect();
             while !is_over.load(Ordering::Acquire) {
                 let at = beside.load(Ordering::Acquire);
                 let begun = Instant::now();
