@@ -174,6 +174,7 @@ export interface Events {
   'recovered': Told & { entry: number; entries: number; checkpoint: number | null; duration: number };
   'checkpoint-passed-over': Told & { file: string; reason: string };
   'calls-undone': Told & { entry: number; entries: number; error: string };
+  'calls-lost': Told & { entries: number; error: string };
   'journal-error': Told & { error: string };
   'compile-cache-note': Told & { text: string };
   'checkpoint-rejected': ToldInWords;

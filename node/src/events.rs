@@ -170,6 +170,7 @@ fn journal(event: &Event) -> Option<Value> {
         Event::CallsUndone { to, entries, error } => {
             json!({ "entry": to.0, "entries": entries, "error": error })
         }
+        Event::CallsLost { entries, error } => json!({ "entries": entries, "error": error }),
         Event::JournalError { error } => json!({ "error": error }),
         _ => return None,
     })

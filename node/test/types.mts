@@ -100,6 +100,7 @@ const fields: { [Name in keyof Events]: Fields<Name> } = {
   recovered: ['package', 'entry', 'entries', 'checkpoint', 'duration'],
   'checkpoint-passed-over': ['package', 'file', 'reason'],
   'calls-undone': ['package', 'entry', 'entries', 'error'],
+  'calls-lost': ['package', 'entries', 'error'],
   'journal-error': ['package', 'error'],
   'compile-cache-note': ['package', 'text'],
   'checkpoint-rejected': ['package', 'text'],

@@ -42,6 +42,9 @@ pub(crate) struct Kept {
     pub(crate) checkpoints: u64,
     /// Calls that were undone, because their entries could not be written.
     pub(crate) undone: u64,
+    /// Acknowledged calls that the journal never got, and why.
+    pub(crate) lost: u64,
+    pub(crate) lost_because: String,
     /// Errors of the store, apart from entries.
     pub(crate) errors: u64,
 }
@@ -307,6 +310,12 @@ impl Observed {
                 let count = u64::try_from(*entries).unwrap_or(u64::MAX);
                 self.lock_kept().undone += count;
                 format!("{entries} calls after entry {to} were undone: {error}")
+            }
+            Event::CallsLost { entries, error } => {
+                let mut kept = self.lock_kept();
+                kept.lost += entries;
+                kept.lost_because.clone_from(error);
+                format!("{entries} acknowledged calls are not in the journal: {error}")
             }
             Event::JournalError { error } => {
                 self.lock_kept().errors += 1;

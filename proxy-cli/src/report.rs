@@ -83,15 +83,25 @@ impl Report {
     pub(crate) fn end(&mut self, observed: &Observed) {
         let end = observed.sample_process();
         self.rss = end.map(|end| (observed.process_peak(), end));
+        if let Some(journal) = &mut self.journal {
+            journal.end(observed.kept());
+        }
     }
 
     pub(crate) fn is_success(&self) -> bool {
-        self.has_served() && self.audit.as_ref().is_none_or(audit::is_success)
+        self.has_served()
+            && self.lost().is_none()
+            && self.audit.as_ref().is_none_or(audit::is_success)
     }
 
     /// Whether every call succeeded.
     fn has_served(&self) -> bool {
         self.made.failed == 0 && self.made.died.is_none()
+    }
+
+    /// Acknowledged calls that are not in the journal.
+    fn lost(&self) -> Option<(u64, &str)> {
+        self.journal.as_ref().and_then(JournalSection::lost)
     }
 
     /// The size of the generation that the first repeat began on, in MiB.
@@ -378,6 +388,15 @@ impl Report {
                 f,
                 "           run it again without --without-proxy to see it behind the proxy"
             );
+        }
+        if let Some((lost, error)) = self.lost() {
+            writeln!(
+                f,
+                "  result   {lost} acknowledged calls are not in the journal: {error}"
+            )?;
+            if self.has_served() {
+                return Ok(());
+            }
         }
         match (self.has_served(), made.given_up) {
             (true, _) => writeln!(f, "  result   every call succeeded"),

@@ -138,6 +138,8 @@ struct State {
     backlog: u64,
     fault: Option<Fault>,
     failures: u64,
+    /// Entries whose calls were acknowledged, and which the store never took.
+    lost: u64,
     /// Calls after this entry were not acknowledged, and the state still has them.
     undo: Option<SequenceNumber>,
     is_shut_down: bool,
@@ -227,6 +229,7 @@ impl Committer {
                 backlog: 0,
                 fault: None,
                 failures: 0,
+                lost: 0,
                 undo: None,
                 is_shut_down: false,
             }),
@@ -433,6 +436,11 @@ impl Commits {
         lock(&self.state).failures
     }
 
+    /// How many entries of acknowledged calls the store never took, and will not take.
+    pub(crate) fn lost(&self) -> u64 {
+        lock(&self.state).lost
+    }
+
     /// Whether there is something to undo.
     pub(crate) fn is_undo_due(&self) -> bool {
         lock(&self.state).undo.is_some()
@@ -607,6 +615,10 @@ impl Commits {
         self.note_hindrance(&state);
         if self.is_durable() {
             state.undo = Some(state.durable);
+        } else {
+            let records = open.records.iter().chain(&later.records);
+            let lost = records.filter(|(_, entry)| entry.is_some()).count();
+            state.lost = state.lost.saturating_add(lost as u64);
         }
         drop(state);
         open.batch.settle(Err(Arc::clone(&error)));

@@ -117,6 +117,9 @@ pub struct DebugInfo {
     /// Calls that waited, at most for the same bound, for a checkpoint to take the place of entries:
     /// the journal was twice as long as it is when a fold is due.
     pub held_for_fold: u64,
+    /// Acknowledged calls of [`Durability::Relaxed`](crate::Durability::Relaxed) whose entries the
+    /// store never took.
+    pub calls_lost: u64,
     /// The turns that are open.
     pub open_turns: usize,
     /// How many of them a swap waits for that is due. No further turn begins then.

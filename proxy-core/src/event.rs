@@ -310,7 +310,17 @@ pub enum Event {
         /// The error of the store.
         error: String,
     },
-    /// The journal in the store could not be written, apart from entries of calls.
+    /// These calls were acknowledged before their entries were in the store
+    /// ([`Durability::Relaxed`](crate::Durability::Relaxed)), and the store did not take them before
+    /// it stopped or the proxy was shut down. The next process will not have them.
+    CallsLost {
+        /// How many, since the last event of this kind.
+        entries: u64,
+        /// The error of the store.
+        error: String,
+    },
+    /// The journal in the store could not be written. Calls whose entries wait for it, or were lost
+    /// with it, have events of their own.
     JournalError {
         /// Why.
         error: String,
@@ -368,6 +378,7 @@ impl Event {
             Event::CheckpointPassedOver { .. } => "checkpoint-passed-over",
             Event::CheckpointDurable(_) => "checkpoint-durable",
             Event::CallsUndone { .. } => "calls-undone",
+            Event::CallsLost { .. } => "calls-lost",
             Event::JournalError { .. } => "journal-error",
             Event::Switched { .. } => "switched",
         }

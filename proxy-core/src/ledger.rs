@@ -84,6 +84,8 @@ shown! {
             "Calls with a known id, which were answered and did not run";
         calls_undone "wasm_proxy_calls_undone_total"
             "Entries that were undone because the store did not take them";
+        calls_lost "wasm_proxy_calls_lost_total"
+            "Acknowledged entries that the store never took, with relaxed durability";
         held_back "wasm_proxy_calls_held_back_total"
             "Calls near the memory limit that waited for a swap";
         held_for_fold "wasm_proxy_calls_held_for_fold_total"
@@ -271,6 +273,7 @@ impl Ledger {
                 lock(&self.last).swap = Some(*swapped);
             }
             Event::CallsUndone { entries, .. } => counts.calls_undone.add(*entries as u64),
+            Event::CallsLost { entries, .. } => counts.calls_lost.add(*entries),
             Event::CallRetried { reason, .. } => {
                 counts.retries.add(1);
                 self.count_by_reason(RETRIES, reason);

@@ -520,6 +520,7 @@ impl Proxy {
             retries: counts.retries.get(),
             held_back: counts.held_back.get(),
             held_for_fold: counts.held_for_fold.get(),
+            calls_lost: counts.calls_lost.get(),
             open_turns: shared.open_turns.count(),
             turns_before_swap: shared
                 .open_turns

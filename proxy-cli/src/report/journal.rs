@@ -30,13 +30,28 @@ impl JournalSection {
         }
     }
 
+    /// Adds what became of calls when the proxy was shut down.
+    pub(crate) fn end(&mut self, kept: Kept) {
+        self.kept = kept;
+    }
+
+    /// How many acknowledged calls the journal never got, and why, if there are any.
+    pub(crate) fn lost(&self) -> Option<(u64, &str)> {
+        let Kept {
+            lost, lost_because, ..
+        } = &self.kept;
+        (*lost > 0).then_some((*lost, lost_because))
+    }
+
     pub(crate) fn json(&self) -> Value {
         let Kept {
             recovered,
             passed_over,
             checkpoints,
             undone,
+            lost,
             errors,
+            ..
         } = &self.kept;
         json!({
             "path": self.path.display().to_string(),
@@ -51,6 +66,7 @@ impl JournalSection {
             "records": self.size.map(|(records, _)| records),
             "bytes": self.size.map(|(_, bytes)| bytes),
             "undone_calls": undone,
+            "lost_calls": lost,
             "durable_checkpoints": checkpoints,
             "errors": errors,
         })

@@ -159,6 +159,7 @@ impl Upkeep {
             committer.shut_down();
             // An error has been reported to those who waited, if anybody did.
             let _ = committer.pending().map(|batch| batch.wait());
+            self.tell_of_store(&mut state, committer);
         }
         state.checkpoints.clear();
         state.swap = SwapState::Idle;

@@ -45,6 +45,10 @@ pub(crate) struct Keeper {
     bytes: u64,
     /// What had been appended when the last one was begun, in bytes.
     appended: u64,
+    /// Whether what is wrong with the store was reported.
+    fault_told: bool,
+    /// How many lost calls were reported.
+    lost_told: u64,
 }
 
 struct Written {
@@ -64,6 +68,8 @@ impl Keeper {
             bytes_after: 0,
             bytes: 0,
             appended: 0,
+            fault_told: false,
+            lost_told: 0,
         }
     }
 
@@ -97,12 +103,32 @@ impl Upkeep {
                 let _ = self.settle_kept(state, committer, outcome, now);
             }
         }
+        self.tell_of_store(state, committer);
         if committer.fault().is_some() {
             return;
         }
         if let Some(due) = self.due_to_keep(state, committer, now) {
             self.begin_keeping(state, committer, due);
         }
+    }
+
+    /// Reports by events what the committer met since the last look, where no caller waits for it.
+    pub(super) fn tell_of_store(&self, state: &mut State, committer: &Committer) {
+        if committer.is_durable() {
+            // Whoever made the calls got the error.
+            return;
+        }
+        let (fault, lost) = (committer.fault(), committer.lost());
+        let error = fault.as_ref().map_or_else(String::new, ToString::to_string);
+        if lost > state.keeper.lost_told {
+            let entries = lost - state.keeper.lost_told;
+            self.shared
+                .ledger
+                .emit(&Event::CallsLost { entries, error });
+        } else if fault.is_some() && !state.keeper.fault_told {
+            self.shared.ledger.emit(&Event::JournalError { error });
+        }
+        (state.keeper.fault_told, state.keeper.lost_told) = (fault.is_some(), lost);
     }
 
     /// Writes a durable checkpoint now, if anything happened since the last one, and waits for it.

@@ -295,6 +295,56 @@ fn relaxed_calls_are_acknowledged_at_once_and_flushed_soon_and_at_the_end() {
 }
 
 #[test]
+fn what_was_acknowledged_and_never_written_is_told_at_the_end() {
+    for fault in [Fault::Full, Fault::Flush] {
+        let world = World::new();
+        let store = journal(&world);
+        let every = NEVER;
+        let proxy = try_open(&world, &store, Durability::Relaxed { every }).unwrap();
+        let one = counter(&proxy);
+        add(&proxy, one, 1);
+        store.inject(fault);
+        assert_eq!(proxy.debug_info().calls_lost, 0);
+        assert!(proxy.shutdown());
+        assert_eq!(proxy.debug_info().calls_lost, 2);
+        let lost = world
+            .events
+            .all()
+            .into_iter()
+            .find_map(|event| match event {
+                Event::CallsLost { entries, error } => Some((entries, error)),
+                _ => None,
+            });
+        let (entries, error) = lost.expect("it is told");
+        assert_eq!(entries, 2);
+        assert!(!error.is_empty());
+        let head = store.lose_power().head().unwrap();
+        assert_eq!(head.position.0, 1, "the genesis alone");
+    }
+}
+
+#[test]
+fn a_store_that_takes_nothing_is_told_while_calls_are_acknowledged() {
+    let world = World::new();
+    let store = journal(&world);
+    let every = Duration::from_millis(1);
+    let proxy = try_open(&world, &store, Durability::Relaxed { every }).unwrap();
+    store.inject(Fault::Full);
+    counter(&proxy);
+    until("it is told", || {
+        proxy.tick(Instant::now());
+        world.events.count("journal-error") > 0
+    });
+    for _ in 0..3 {
+        proxy.tick(Instant::now());
+    }
+    assert_eq!(world.events.count("journal-error"), 1, "and once");
+    store.mend();
+    assert!(proxy.shutdown());
+    assert_eq!(world.events.count("calls-lost"), 0);
+}
+
+#[test]
 fn a_repeated_id_gets_the_first_answer_and_runs_nothing() {
     let world = World::new().chain(0);
     let store = journal(&world);

@@ -137,6 +137,21 @@ fn a_second_process_on_a_journal_is_refused() {
     ledger.run(&dir, "{\"call\":\"open\"}", &[]).assert_code(0);
 }
 
+/// Runs the program with a limit of file sizes, which is the same to it as a full disk. The limit is in
+/// blocks of 512 bytes, and the signal that goes with it is ignored.
+fn with_files_up_to_4_mib(args: &[String]) -> (Option<i32>, String) {
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_wasm-proxy"))
+        .args(args)
+        .env_remove("WASM_PROXY_ENABLED")
+        .output()
+        .expect("there is a shell");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    (output.status.code(), said)
+}
+
 /// Each note has 60,000 bytes, and files may have 4 MiB.
 #[test]
 fn a_full_disk_refuses_journaled_calls_and_the_next_run_goes_on() {
@@ -150,18 +165,8 @@ fn a_full_disk_refuses_journaled_calls_and_the_next_run_goes_on() {
     let path = ledger.folder.path("full.json");
     let report_path = path.display().to_string();
     let args = ledger.args(&dir, &calls, &["--report", &report_path]);
-    // A limit of file sizes is the same to the program as a full disk. It is in blocks of 512 bytes,
-    // and the signal that goes with it is ignored.
-    let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$@\""])
-        .arg(env!("CARGO_BIN_EXE_wasm-proxy"))
-        .args(&args)
-        .env_remove("WASM_PROXY_ENABLED")
-        .output()
-        .expect("there is a shell");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned()
-        + &String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let (code, said) = with_files_up_to_4_mib(&args);
+    assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("no room for the journal"), "{said}");
     let full: Value = report(&path);
     assert!(
@@ -171,6 +176,22 @@ fn a_full_disk_refuses_journaled_calls_and_the_next_run_goes_on() {
     wasm_proxy(&["journal", "verify", &dir]).assert_code(0);
     let kept = entries(&dir);
     assert!(kept > 0 && kept < 200, "{kept}");
+    // Nor is a call forgotten that was acknowledged before there was no room for it.
+    let relaxed = ledger.dir("relaxed");
+    let args = ledger.args(
+        &relaxed,
+        &calls,
+        &["--report", &report_path, "--durability", "relaxed:600s"],
+    );
+    let (code, said) = with_files_up_to_4_mib(&args);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("acknowledged calls are not in the journal: no room"),
+        "{said}"
+    );
+    assert!(!said.contains("every call succeeded"), "{said}");
+    let told = report(&path)["journal"]["lost_calls"].as_u64();
+    assert_eq!((told, entries(&relaxed)), (Some(200), 0));
     let last = ledger.report(&dir, &calls, &[]);
     let clean = ledger.report(&ledger.dir("clean"), &calls, &[]);
     assert_eq!(last["result_digest"], clean["result_digest"]);
