@@ -283,7 +283,15 @@ impl State {
             return Ok(());
         }
         let id = self.manifest.id;
-        self.change_records(|records| records.truncate(Beginning { id, base }))?;
+        match self.change_records(|records| records.truncate(Beginning { id, base })) {
+            Err(Trouble::Full(error)) => {
+                // They are of no use, and do no harm. They go with the next checkpoint, or when the
+                // journal is opened again.
+                tracing::warn!(%error, "there is no room to drop the records before a checkpoint");
+                return Ok(());
+            }
+            result => result?,
+        }
         self.base = base;
         self.head.first = base.position.next();
         self.objects.forget(base.position);

@@ -172,6 +172,58 @@ fn a_full_disk_loses_nothing_and_is_got_over_without_opening_again() {
     }
 }
 
+/// A disk that has room for the list of checkpoints, and none for what redb writes to drop records.
+#[test]
+fn a_checkpoint_takes_the_place_of_records_that_there_is_no_room_to_drop() {
+    let records = vec![&[1; 100][..]; 200];
+    let kept = Position(199);
+    let pending = |operation: usize| {
+        let (disk, _) = prepared();
+        let journal = open(&disk).unwrap();
+        append(&journal, &records, Flush::Now).unwrap();
+        let list = [checkpoint(&disk, &journal, kept).unwrap()];
+        let epoch = journal.head().unwrap().epoch;
+        disk.fail_at(disk.operations() + operation, Fault::Full);
+        match journal.truncate(epoch, &list) {
+            Ok(head) if head.first == Position(1) => Some(disk),
+            Ok(head) => {
+                assert_eq!(head.first, kept.next());
+                None
+            }
+            Err(error) => {
+                assert!(matches!(error, StoreError::Full { .. }), "{error}");
+                None
+            }
+        }
+    };
+    let disks: Vec<Disk> = (0..60).filter_map(pending).collect();
+    assert!(!disks.is_empty());
+    let mut opened = 0;
+    for disk in disks {
+        for operation in 0..60 {
+            let copy = disk.copy();
+            copy.fail_at(operation, Fault::Full);
+            match open(&copy) {
+                Ok(journal) => {
+                    opened += usize::from(journal.head().unwrap().first == Position(1));
+                    assert_eq!(read_all(&journal).unwrap().last().unwrap().bytes, [1; 100]);
+                }
+                Err(error) => assert!(matches!(error, StoreError::Full { .. }), "{error}"),
+            }
+        }
+        let copy = disk.copy();
+        let journal = open(&copy).unwrap();
+        assert_eq!(
+            journal.head().unwrap().first,
+            kept.next(),
+            "they went later"
+        );
+        assert_eq!(journal.checkpoints().unwrap().len(), 1);
+        assert_eq!(read_all(&journal).unwrap().len(), 1);
+    }
+    assert!(opened > 0, "none was opened without room to drop them");
+}
+
 #[test]
 fn a_full_disk_still_gives_what_it_has() {
     let (disk, _) = prepared();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use journal_redb::RedbJournal;
-use proxy_core::{CheckpointPolicy, Durability, History, JournalStore, Proxy};
+use proxy_core::{CheckpointPolicy, CheckpointRef, Durability, Head, History, JournalStore, Proxy};
 
 use super::{cannot_open, count, history_of, size};
 use crate::args::{CompactArgs, Streams};
@@ -46,11 +46,12 @@ pub(crate) fn compact(args: &CompactArgs) -> Result<ExitCode> {
     }
     let kept = proxy.checkpoint_durably()?;
     let after = (store.head()?, store.bytes()?);
+    let left = left(&after.0, &store.checkpoints()?);
     let _ = proxy.shutdown();
     drop(proxy);
     let text = match kept {
         Some(kept) => format!(
-            "wrote   a checkpoint of {}, up to entry {}\nrecords {} -> {}, {} -> {}\n",
+            "wrote   a checkpoint of {}, up to entry {}\nrecords {} -> {}, {} -> {}\n{left}",
             size(kept.bytes),
             kept.sequence,
             count(&before.0),
@@ -61,4 +62,23 @@ pub(crate) fn compact(args: &CompactArgs) -> Result<ExitCode> {
         None => "nothing to do: nothing was journaled since the newest checkpoint\n".to_owned(),
     };
     output::print(&text)
+}
+
+/// Why there are still records. `checkpoints` are newest first.
+fn left(head: &Head, checkpoints: &[CheckpointRef]) -> String {
+    let Some(oldest) = checkpoints.last() else {
+        return String::new();
+    };
+    if head.first <= oldest.position {
+        format!(
+            "left    records {} to {}, because there is no room to drop them: free some, and they go when the \
+             journal is opened\n",
+            head.first, oldest.position
+        )
+    } else if count(head) > 0 && checkpoints.len() > 1 {
+        "left    the records after the checkpoint before this one, which stays until the next one\n"
+            .to_owned()
+    } else {
+        String::new()
+    }
 }
