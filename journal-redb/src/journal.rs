@@ -1,6 +1,7 @@
 //! The public face: one owner, one lock, the contract of the trait.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -94,6 +95,10 @@ impl RedbJournal {
         path: &Path,
         identity: Identity,
     ) -> Result<Self, StoreError> {
+        if opening::check_there(&*storage, path).is_err() {
+            // Nothing is left in somebody else's directory, not even a lock.
+            opening::check_unused(&*storage, path)?;
+        }
         let lock = take_lock(&*storage, path, Access::Write)?;
         opening::create(&*storage, path, identity)?;
         Self::open_locked(storage, path, Access::Write, lock)
@@ -274,8 +279,11 @@ impl JournalStore for RedbJournal {
 
     fn bytes(&self) -> Result<u64, StoreError> {
         let list = |folder: &str| {
-            let files = self.storage.list(folder);
-            files.map_err(|error| files::unreadable(folder, error))
+            match self.storage.list(folder) {
+                // A copy may lack empty folders.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+                files => files.map_err(|error| files::unreadable(folder, error)),
+            }
         };
         let is_ours = |name: &str| [RECORDS, MANIFEST, WATERMARK].contains(&name);
         let top = list("")?.into_iter().filter(|(name, _)| is_ours(name));

@@ -74,6 +74,19 @@ pub(crate) fn create_folders(storage: &dyn Storage) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Makes the folders that are gone. Copies of a directory may lack empty ones.
+pub(crate) fn create_missing_folders(storage: &dyn Storage) -> Result<(), Trouble> {
+    for folder in [OBJECTS, CHECKPOINTS] {
+        match storage.list(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                storage.create_folder(folder).map_err(Trouble::of_write)?;
+            }
+            found => found.map(drop).map_err(Trouble::of_write)?,
+        }
+    }
+    Ok(())
+}
+
 /// Removes what an unfinished creation has left.
 pub(crate) fn remove_left(storage: &dyn Storage) -> Result<(), Trouble> {
     for left in [&format!("{RECORDS}{NEW}"), RECORDS] {

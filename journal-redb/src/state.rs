@@ -11,7 +11,7 @@ use proxy_core::{
 use crate::files::{self, CHECKPOINTS, within};
 use crate::manifest::{Manifest, Place};
 use crate::objects::{self, INLINE_BYTES_MAX, Objects};
-use crate::opening::{Checked, follow, of_reading};
+use crate::opening::{self, Checked, follow, of_reading};
 use crate::records::{Beginning, Content, Records, Row};
 use crate::storage::{Access, Storage};
 use crate::trouble::Trouble;
@@ -91,6 +91,7 @@ impl State {
         if let Some(records) = &self.records {
             records.admit()?;
         }
+        opening::create_missing_folders(&*self.storage)?;
         let watermark = Watermark::open(&*self.storage, self.manifest.id);
         self.watermark = Some(watermark.map_err(Trouble::of_write)?);
         self.head.epoch = self.manifest.epoch.next();

@@ -105,7 +105,9 @@ impl Storage for Directory {
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn StoredFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(access == Access::Write);
-        Ok(Arc::new(options.open(self.path(name))?))
+        let path = self.path(name);
+        check_file(&path)?;
+        Ok(Arc::new(options.open(path)?))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
@@ -148,7 +150,11 @@ impl Storage for Directory {
         if access == Access::Write {
             options.write(true).create(true).truncate(false);
         }
-        let file = match options.open(self.path(LOCK)) {
+        let path = self.path(LOCK);
+        if path.exists() {
+            check_file(&path)?;
+        }
+        let file = match options.open(path) {
             Err(error) if access == Access::Read && error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Some(Box::new("a copy without a lock")));
             }
@@ -163,6 +169,15 @@ impl Storage for Directory {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// Refuses what is no file. To open a pipe would wait for somebody at its other end.
+fn check_file(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other("it is not a file"))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use proxy_core::{Epoch, Flush, JournalId, JournalStore, Position, RECORD_BYTES_MAX, StoreError};
 
-use super::{append, checkpoint, create, open, open_read_only, read_all, record};
+use super::{append, checkpoint, create, identity, open, open_read_only, read_all, record};
+use crate::RedbJournal;
 use crate::files::{MANIFEST, OBJECTS, RECORDS, WATERMARK};
 use crate::testing::{Disk, Loss, Playback, Step};
 
@@ -246,6 +247,54 @@ fn an_open_journal_is_in_use() {
     }
     drop(journal);
     open(&disk).unwrap();
+}
+
+/// A copy may lack folders that were empty.
+#[test]
+fn folders_that_are_gone_are_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let journal = RedbJournal::create(&path, identity()).unwrap();
+    append(&journal, &[b"one"], Flush::Now).unwrap();
+    drop(journal);
+    for gone in ["objects", "checkpoints"] {
+        std::fs::remove_dir(path.join(gone)).unwrap();
+    }
+    let reader = RedbJournal::open_read_only(&path).unwrap();
+    assert!(reader.bytes().unwrap() > 0);
+    drop(reader);
+    let journal = RedbJournal::open(&path).unwrap();
+    append(&journal, &[&vec![1; 70_000]], Flush::Now).unwrap();
+    assert_eq!(read_all(&journal).unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_no_file_is_refused_by_name() {
+    for name in [MANIFEST, RECORDS, WATERMARK, "lock"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        drop(RedbJournal::create(&path, identity()).unwrap());
+        std::fs::remove_file(path.join(name)).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(path.join(name))
+            .status();
+        assert!(made.unwrap().success());
+        let error = RedbJournal::open(&path).unwrap_err().to_string();
+        assert!(error.contains("it is not a file"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn nothing_is_left_in_a_directory_that_is_no_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "somebody's").unwrap();
+    let refused = RedbJournal::create(folder.path(), identity());
+    assert!(
+        matches!(refused, Err(StoreError::Exists { .. })),
+        "{refused:?}"
+    );
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    assert_eq!(names.count(), 1);
 }
 
 #[test]
