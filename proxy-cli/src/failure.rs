@@ -80,7 +80,10 @@ fn way_out(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             Error::CallIdReused { .. } => Some(
                 "another \"id\" for this call, or the arguments that it had when it was first made",
             ),
-            Error::Divergence(_) => Some("`wasm-proxy replay` shows what each engine gives"),
+            Error::Divergence(_) => Some(
+                "`wasm-proxy replay` shows what each engine gives; `run --on-divergence accept` goes on with \
+                 the new results, and `skip` without the entry",
+            ),
             _ => None,
         };
     }

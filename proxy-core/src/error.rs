@@ -372,6 +372,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// A replay should end before the oldest state that the journal still has.
+    #[error(
+        "the journal begins with the state after entry {first}, so nothing of it can be replayed up to \
+         entry {until}; give entry {first} or a later one"
+    )]
+    BeforeJournal {
+        /// The entry with which the replay should end.
+        until: SequenceNumber,
+        /// The newest entry in the oldest state.
+        first: SequenceNumber,
+    },
+
     /// The state cannot be made again: older entries are gone, and no checkpoint is good.
     #[error(
         "the state cannot be made again: records up to {gone} are in checkpoints alone, and none is \

@@ -254,6 +254,7 @@ impl Durable {
     ) -> Result<Made, Error> {
         let mut reasons = Vec::new();
         let mut diverged = None;
+        let mut before = None;
         let mut checkpoints = self.store.checkpoints()?;
         if self.is_replay() {
             // The oldest has the most entries after it, which are what is to be replayed.
@@ -264,6 +265,10 @@ impl Durable {
                 Ok(made) => return Ok(made),
                 // That is what was to be found out, and a newer checkpoint would hide it.
                 Err(error @ Error::Divergence(_)) if self.is_replay() => return Err(error),
+                Err(error @ Error::BeforeJournal { .. }) => {
+                    // The oldest comes first, and the later ones have more entries.
+                    before.get_or_insert(error);
+                }
                 Err(error) => {
                     let (file, reason) = (reference.file, error.to_string());
                     reasons.push(format!("`{file}`: {reason}"));
@@ -277,8 +282,10 @@ impl Durable {
             }
         }
         if head.first > Position(1) {
-            // With a divergence there is something to settle.
-            return Err(diverged.unwrap_or(Error::NoRecovery {
+            // With a divergence there is something to settle. If the oldest checkpoint is not good, the
+            // later ones are not what is wrong.
+            let before = before.filter(|_| reasons.is_empty());
+            return Err(diverged.or(before).unwrap_or(Error::NoRecovery {
                 gone: head.first.previous(),
                 reasons,
             }));
@@ -316,7 +323,10 @@ impl Durable {
         let loaded = loaded.map_err(unusable)?;
         let kept = loaded.notes.sequence;
         if kept > self.purpose.until() {
-            return Err(unusable(format!("it has entries up to {kept}")));
+            return Err(Error::BeforeJournal {
+                until: self.purpose.until(),
+                first: kept,
+            });
         }
         let checkpoint = match loaded.state {
             LoadedState::Checkpoint { snapshot, objects } => {

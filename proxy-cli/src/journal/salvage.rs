@@ -4,22 +4,33 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use proxy_core::CheckpointContent;
+use anyhow::{Result, anyhow};
+use proxy_core::{CheckpointContent, StoreError};
 
 use super::count;
 use crate::output;
 use crate::run::journal::check_apart;
 
+/// Only what is wrong with the journal itself is a reason to put a copy in its place.
+fn not_salvaged(error: StoreError, dir: &Path) -> anyhow::Error {
+    let dir = dir.display();
+    match error {
+        StoreError::Corrupt { what, .. } => anyhow!(
+            "nothing could be saved of the journal `{dir}`: {what}; restore the directory from a copy"
+        ),
+        error @ (StoreError::Empty { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Older { .. }) => {
+            anyhow!(error).context(format!("nothing could be saved of the journal `{dir}`"))
+        }
+        error => anyhow!(error).context(format!("cannot salvage the journal `{dir}`")),
+    }
+}
+
 pub(crate) fn salvage(dir: &Path, new: &Path) -> Result<ExitCode> {
     check_apart(dir, new, "what is good is written to a new one")?;
     let salvaged = journal_redb::salvage(dir, new, |file| CheckpointContent::read(file).map(drop))
-        .with_context(|| {
-            format!(
-                "nothing could be saved of the journal `{}`, so restore the directory from a copy",
-                dir.display()
-            )
-        })?;
+        .map_err(|error| not_salvaged(error, dir))?;
     let head = &salvaged.head;
     let mut text = format!(
         "saved   {} records, {} to {}, into `{}`\n",

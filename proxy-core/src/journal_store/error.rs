@@ -72,10 +72,7 @@ pub enum StoreError {
     },
 
     /// Something is not what was written.
-    #[error(
-        "the journal is damaged at {position}: {what}; restore the directory from a backup, or keep \
-         what comes before with `journal salvage`"
-    )]
+    #[error("the journal is damaged at {position}: {what}; {}", way_out(.what))]
     Corrupt {
         /// The first record that is not good, or [`Position::ZERO`] if no record was reached.
         position: Position,
@@ -183,4 +180,14 @@ pub enum StoreError {
         /// The system's error.
         source: Arc<io::Error>,
     },
+}
+
+/// What to do about damage. Without the manifest nothing tells what the records should be, so nothing can
+/// be salvaged.
+fn way_out(what: &str) -> &'static str {
+    if what.starts_with("its manifest") {
+        "restore the directory from a backup"
+    } else {
+        "restore the directory from a backup, or keep what comes before with `journal salvage`"
+    }
 }
