@@ -298,6 +298,8 @@ pub(crate) struct Checkpoints {
     history_max: usize,
     /// How long replaying an entry took lately.
     entry_time: Duration,
+    /// How long the tails of standbys took together since the newest was taken.
+    tails: Duration,
 }
 
 impl Checkpoints {
@@ -310,6 +312,7 @@ impl Checkpoints {
             rejected: Vec::new(),
             history_max: HISTORY_SLACK,
             entry_time: Duration::ZERO,
+            tails: Duration::ZERO,
         }
     }
 
@@ -430,6 +433,7 @@ impl Checkpoints {
         }
         self.settle();
         self.kept.push((checkpoint, taken));
+        self.tails = Duration::ZERO;
         true
     }
 
@@ -492,6 +496,22 @@ impl Checkpoints {
         if let Ok(entries @ 1..) = u32::try_from(entries) {
             self.entry_time = duration / entries;
         }
+    }
+
+    /// A standby was made from a checkpoint, and its tail took so long.
+    pub(crate) fn note_tail(&mut self, tail: Duration) {
+        self.tails = self.tails.saturating_add(tail);
+    }
+
+    /// Whether short tails asked for a newer checkpoint together: they took longer than one may alone, and
+    /// than it took to take the newest. Where swaps are a few milliseconds apart, each tail is short, is
+    /// longer than the one before, and is most of what is done between two swaps. With a base, folds keep
+    /// tails short.
+    pub(crate) fn are_many(&self) -> bool {
+        let taken = self
+            .newest_taken()
+            .map_or(Duration::ZERO, |taken| taken.duration);
+        self.base.is_none() && self.is_long(self.tails) && self.tails > taken
     }
 
     /// Whether a tail of this duration asks for a newer checkpoint.

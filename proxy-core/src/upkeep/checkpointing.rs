@@ -89,7 +89,7 @@ impl Upkeep {
             // One with too long a history, or with too many holes, is left to the background, which
             // makes it from nothing.
             Source::Checkpoint(_) => {
-                state.checkpoints.is_long(tail)
+                (state.checkpoints.is_long(tail) || state.checkpoints.are_many())
                     && !self.is_outgrown(state, generation.history_len())
                     && !self.refuses(state, generation, tail)
             }

@@ -336,6 +336,7 @@ impl Upkeep {
         state.checkpoints.note_replay(count, tail);
         if let Some(checkpoint) = checkpoint {
             checkpoint.note_use();
+            state.checkpoints.note_tail(tail);
         }
         // A call that waits for a dead generation to be replaced must not wait for a checkpoint
         // too.

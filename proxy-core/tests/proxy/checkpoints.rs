@@ -542,6 +542,35 @@ fn chained_checkpoints_keep_no_more_entries_than_the_live_state_allows() {
     assert_eq!(world.events.count("checkpoint-rejected"), 0);
 }
 
+/// Each tail is shorter than one may be, and longer than the one before.
+#[test]
+fn tails_that_are_long_together_renew_the_checkpoint() {
+    let world =
+        World::new()
+            .checkpointed()
+            .func("slow_step", "", "role = \"mutate\"", |guest, _| {
+                std::thread::sleep(Duration::from_millis(5));
+                guest.count("steps");
+                Ok(vec![])
+            });
+    let policy = CheckpointPolicy {
+        tail_replay_max: Duration::from_millis(100),
+        ..CheckpointPolicy::default()
+    };
+    let (proxy, _) = build(&world, policy);
+    let mut most = 0;
+    for _ in 0..20 {
+        for _ in 0..2 {
+            proxy.call("slow_step", args![]).unwrap();
+        }
+        most = most.max(proxy.prepare_standby().unwrap().entries);
+        proxy.swap().unwrap();
+    }
+    // 2 + 4 + 6 + 8 steps take 100 ms, and 20 alone would.
+    assert!(most <= 10, "{most}");
+    assert_eq!(world.events.count("checkpoint-rejected"), 0);
+}
+
 #[test]
 fn standbys_that_renew_their_checkpoint_keep_no_more_either() {
     let world = World::new().checkpointed();
