@@ -18,6 +18,9 @@ pub(crate) const PIECE_BYTES: usize = 1 << 20;
 /// a processor's own cache where they have to be copied, which is rare.
 const READ_BYTES: usize = 1 << 20;
 
+/// The pieces that are checked in one go beside other work: some milliseconds of a processor.
+const SLICE_PIECES: usize = 16;
+
 /// Hashes the extents of a memory piece by piece.
 #[derive(Default)]
 pub(crate) struct Pieces {
@@ -130,6 +133,21 @@ impl Contents {
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         tell(failed.map_or(Ok(()), Err));
         drop(views);
+    }
+
+    /// The same on this thread alone, with a question after each slice. Returns whether all contents
+    /// were compared.
+    pub(crate) fn verify_aside(&self, mut goes_on: impl FnMut() -> bool) -> Result<bool, Error> {
+        let views = self.memories.iter().map(|(_, image)| image.view());
+        let views: Vec<ImageView<'_>> = views.collect();
+        let mut buffer = Vec::new();
+        for piece in 0..self.pieces {
+            self.verify_piece(piece, &views, &mut buffer)?;
+            if (piece + 1) % SLICE_PIECES == 0 && !goes_on() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn verify_piece(

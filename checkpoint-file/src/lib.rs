@@ -42,6 +42,13 @@
 //! Sections 0 and 1 are encoded by postcard (`src/encoding.rs`). Section 0 has a hash of each MiB
 //! of a memory's extents. So the hash of the header stands for all of the file: [`Written::hash`].
 //!
+//! # Stamps
+//!
+//! Whoever has written a file, or checked it, can put a [stamp](stamp()) beside it: what the system says
+//! of it at that moment. While it fits ([`Found::is_untouched`]) nobody has written to the file since,
+//! and the check of the contents can wait until after the start. Where there is none, or it does not
+//! fit, nothing but time is lost.
+//!
 //! # What a damaged file does
 //!
 //! Files are not trusted. A file that is cut, changed, or of another module or version gives an
@@ -54,9 +61,11 @@ mod error;
 mod fit;
 mod header;
 mod open;
+mod stamp;
 mod write;
 
 pub use error::{Error, Part};
 pub use header::{ENCODING, LAYOUT};
 pub use open::{Check, Found, Inspected, Opened, inspect, open, open_with};
+pub use stamp::{STAMP_SUFFIX, stamp};
 pub use write::{Written, write};

@@ -1,5 +1,6 @@
 //! From a file to a snapshot.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use memory_image::ImageFile;
 use crate::contents::Contents;
 use crate::encoding::{self, Memory, State};
 use crate::header::{CONTENTS, HEADER_BYTES, Header, SECTIONS, Section};
-use crate::{Error, Part, fit};
+use crate::{Error, Part, fit, stamp};
 
 /// When the contents of memories are compared with their hashes. All else is compared before a file
 /// is opened.
@@ -89,6 +90,7 @@ pub struct Found {
     notes: Vec<u8>,
     hash: [u8; 32],
     contents: Arc<Contents>,
+    file: ImageFile,
 }
 
 impl Found {
@@ -109,7 +111,35 @@ impl Found {
             notes: read.notes,
             hash: read.hash,
             contents: Arc::new(Contents::new(path, memories)?),
+            file: read.file,
         })
+    }
+
+    /// Whether the file is one that nobody has written to since its contents were known to be right,
+    /// as far as the system can tell: it is still private, and its [stamp](crate::stamp()) fits. The
+    /// disk may have given other bytes back than it was given, so they still have to be compared
+    /// with their hashes, but that can wait.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.file.is_private() && stamp::fits(&self.path, &self.file)
+    }
+
+    /// Puts a stamp beside the file, after its contents were checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`stamp`](crate::stamp()).
+    pub fn stamp(&self) -> io::Result<()> {
+        stamp::put(&self.path, &self.file)
+    }
+
+    /// Takes the stamp away: whoever opens the file next checks it before.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn remove_stamp(&self) -> io::Result<()> {
+        stamp::remove(&self.path)
     }
 
     /// Compares the contents of all memories with their hashes, on all processors.
@@ -124,6 +154,16 @@ impl Found {
     /// The same, for a thread of its own: tells the outcome before it gives back what it has taken.
     pub fn verify_and_tell(&self, tell: impl FnOnce(Result<(), Error>)) {
         self.contents.verify_and_tell(tell);
+    }
+
+    /// The same, beside other work: on this thread alone, in slices of a few milliseconds. `goes_on`
+    /// is asked after each, may rest, and ends the check by `false`. Returns whether it got to its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Opened::verify`].
+    pub fn verify_aside(&self, goes_on: impl FnMut() -> bool) -> Result<bool, Error> {
+        self.contents.verify_aside(goes_on)
     }
 
     /// Opens it as a state of a module. Whether the contents of memories are right,

@@ -8,10 +8,13 @@
 mod module;
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint_file::{Check, Error, Found, Part, inspect, open, open_with, write};
+use checkpoint_file::{
+    Check, Error, Found, Part, STAMP_SUFFIX, inspect, open, open_with, stamp, write,
+};
 use engine_api::{
     DroppedSegments, ExternRef, GlobalIndex, MemoryImage, MemoryIndex, Module, ModuleHash,
     Reference, Snapshot, SnapshotParts, TableIndex, Val,
@@ -231,6 +234,114 @@ fn a_file_is_replaced_as_a_whole_and_nothing_else_is_left_behind() {
         before.snapshot.digest().unwrap(),
         all_kinds().digest().unwrap()
     );
+}
+
+/// Writes one byte to a file as its owner can, who has to allow it for a moment.
+fn touch(path: &Path, at: u64, byte: u8) {
+    let allow = |readonly: bool| {
+        let mut permissions = fs::metadata(path).unwrap().permissions();
+        permissions.set_readonly(readonly);
+        fs::set_permissions(path, permissions).unwrap();
+    };
+    allow(false);
+    let mut file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte]).unwrap();
+    drop(file);
+    allow(true);
+}
+
+#[test]
+fn a_stamp_fits_until_somebody_touches_the_file() {
+    let kit = Kit::new();
+    let path = kit.path();
+    let is_untouched = |path: &Path| Found::read(path).unwrap().is_untouched();
+    let mut stamp_path = path.clone().into_os_string();
+    stamp_path.push(STAMP_SUFFIX);
+    assert!(!is_untouched(&path), "nobody has said so");
+    stamp(&path).unwrap();
+    assert!(is_untouched(&path));
+    // What is read, and what is mapped, changes nothing.
+    open(&path, &kit.module).unwrap();
+    assert!(is_untouched(&path));
+    // The same byte again is a write too.
+    let at = PAGE as u64;
+    touch(&path, at, kit.bytes[PAGE]);
+    assert!(!is_untouched(&path));
+    open(&path, &kit.module).unwrap();
+    Found::read(&path).unwrap().stamp().unwrap();
+    assert!(is_untouched(&path));
+    let whole = fs::read(&stamp_path).unwrap();
+    for bit in 0..whole.len() * 8 {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&stamp_path, flipped).unwrap();
+        assert!(!is_untouched(&path), "bit {bit}");
+    }
+    for len in (0..whole.len()).chain([whole.len() + 1, whole.len() + 100]) {
+        let mut other = whole.clone();
+        other.resize(len, 0);
+        fs::write(&stamp_path, other).unwrap();
+        assert!(!is_untouched(&path), "{len} bytes");
+    }
+    fs::write(&stamp_path, &whole).unwrap();
+    assert!(is_untouched(&path));
+    // Another file of that name, and one that anybody may write to.
+    let copy = kit.folder.path().join("copy");
+    fs::copy(&path, &copy).unwrap();
+    fs::copy(
+        &stamp_path,
+        kit.folder.path().join(format!("copy{STAMP_SUFFIX}")),
+    )
+    .unwrap();
+    assert!(!is_untouched(&copy));
+    fs::rename(&copy, &path).unwrap();
+    assert!(!is_untouched(&path));
+    let mut permissions = fs::metadata(&path).unwrap().permissions();
+    #[expect(clippy::permissions_set_readonly_false, reason = "that is the fault")]
+    permissions.set_readonly(false);
+    fs::set_permissions(&path, permissions).unwrap();
+    stamp(&path).unwrap();
+    assert!(!is_untouched(&path));
+    let found = Found::read(&path).unwrap();
+    found.remove_stamp().unwrap();
+    found.remove_stamp().unwrap();
+    assert!(!Path::new(&stamp_path).exists());
+}
+
+#[test]
+fn what_a_stamp_cannot_know_is_found_beside_other_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let bytes: Vec<u8> = (0..40 << 20_u32)
+        .map(|at: u32| at.to_le_bytes()[1] | 1)
+        .collect();
+    let snapshot = Snapshot::new(SnapshotParts {
+        memories: vec![(MemoryIndex(0), MemoryImage::of_bytes(&bytes))],
+        ..SnapshotParts::empty(ModuleHash::of(b"module"))
+    });
+    write(&path, &snapshot, b"").unwrap();
+    let slices = |goes_on: bool| {
+        let mut slices = 0;
+        let outcome = Found::read(&path).unwrap().verify_aside(|| {
+            slices += 1;
+            goes_on
+        });
+        (slices, outcome)
+    };
+    let (all, outcome) = slices(true);
+    assert!(outcome.unwrap());
+    assert!(all > 1, "{all}");
+    // The disk gives another byte back.
+    touch(&path, (PAGE + (35 << 20)) as u64, 0);
+    stamp(&path).unwrap();
+    assert!(Found::read(&path).unwrap().is_untouched());
+    let (_, outcome) = slices(true);
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    let (one, outcome) = slices(false);
+    assert!(!outcome.unwrap(), "it was ended before");
+    assert_eq!(one, 1);
 }
 
 #[test]

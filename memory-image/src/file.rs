@@ -63,7 +63,7 @@ pub struct ImageFile {
     pub(crate) file: Arc<OwnedFd>,
     #[cfg(not(target_os = "linux"))]
     file: Mutex<File>,
-    bytes: u64,
+    metadata: fs::Metadata,
     private: bool,
 }
 
@@ -85,18 +85,24 @@ impl ImageFile {
         regular(metadata.is_file())?;
         Ok(Self {
             private: is_private(&metadata)?,
-            bytes: metadata.len(),
             #[cfg(target_os = "linux")]
             file: Arc::new(file.into()),
             #[cfg(not(target_os = "linux"))]
             file: Mutex::new(file),
+            metadata,
         })
     }
 
     /// The length that the file had when it was opened.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.metadata.len()
+    }
+
+    /// What the system said of the file when it was opened.
+    #[must_use]
+    pub fn metadata(&self) -> &fs::Metadata {
+        &self.metadata
     }
 
     /// Whether images are mapped from the file, and not copied: nobody may write to it, and only
@@ -171,7 +177,7 @@ pub(crate) fn check(
             _ => return refused("one overlaps another, or is outside of the memory"),
         }
         let end = extent.offset.checked_add(extent.len);
-        if end.is_none_or(|end| end > file.bytes) {
+        if end.is_none_or(|end| end > file.bytes()) {
             return refused("one is outside of the file");
         }
     }
