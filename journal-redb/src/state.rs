@@ -442,7 +442,7 @@ impl State {
         let checkpoints = &self.manifest.checkpoints;
         let delete = || -> io::Result<()> {
             for (name, _) in self.storage.list(CHECKPOINTS)? {
-                if checkpoints.iter().all(|listed| listed.file != name) {
+                if !checkpoints.iter().any(|listed| listed.owns(&name)) {
                     self.storage.remove(&within(CHECKPOINTS, &name))?;
                 }
             }

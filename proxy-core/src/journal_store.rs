@@ -106,9 +106,9 @@ pub trait JournalStore: fmt::Debug + Send + Sync {
     /// Replaces the list of checkpoints, newest first, and drops the records up to the oldest of
     /// them. Durable when it returns.
     ///
-    /// The files must be on the disk before, with their folder flushed. Files in the folder for
-    /// checkpoints that are not in the list are deleted, so nobody may be writing one meanwhile. An
-    /// empty list is good while no record was ever dropped.
+    /// The files must be on the disk before, with their folder flushed. Files in the folder that no
+    /// checkpoint of the list [owns](CheckpointRef::owns) are deleted, so nobody may be writing one
+    /// meanwhile. An empty list is good while no record was ever dropped.
     ///
     /// # Errors
     ///
@@ -239,6 +239,16 @@ pub struct CheckpointRef {
     pub file: String,
     /// The file's length.
     pub bytes: u64,
+}
+
+impl CheckpointRef {
+    /// Whether a name in the folder is that of the checkpoint's file, or of its
+    /// [stamp](checkpoint_file::stamp()).
+    #[must_use]
+    pub fn owns(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(&*self.file);
+        rest.is_some_and(|rest| rest.is_empty() || rest == checkpoint_file::STAMP_SUFFIX)
+    }
 }
 
 /// When an append is durable.

@@ -5,6 +5,7 @@ use proxy_core::{Epoch, Flush, JournalId, JournalStore, Position, RECORD_BYTES_M
 use super::{append, checkpoint, create, identity, open, open_read_only, read_all, record};
 use crate::RedbJournal;
 use crate::files::{MANIFEST, OBJECTS, RECORDS, WATERMARK};
+use crate::storage::Storage;
 use crate::testing::{Disk, Loss, Playback, Step};
 
 #[test]
@@ -169,12 +170,17 @@ fn checkpoints_take_the_place_of_records_and_files_go() {
     );
     let list = [2, 3].map(|at| checkpoint(&disk, &journal, Position(at)).unwrap());
     let unlisted = checkpoint(&disk, &journal, Position(1)).unwrap();
+    let stamps = [&list[0], &unlisted].map(|of| format!("checkpoints/{}.stamp", of.file));
+    for stamp in &stamps {
+        disk.create(stamp).unwrap();
+    }
 
     let older = &list[..1];
     let head = journal.truncate(Epoch(1), older).unwrap();
     assert_eq!((head.position, head.first), (Position(4), Position(3)));
     assert_eq!(journal.checkpoints().unwrap(), older);
     assert!(!disk.has(&format!("checkpoints/{}", unlisted.file)));
+    assert!(disk.has(&stamps[0]) && !disk.has(&stamps[1]));
     assert!(!disk.names().iter().any(|name| name.starts_with(OBJECTS)));
     let gone = journal.read_after(Position(1), 100);
     assert!(

@@ -329,8 +329,9 @@ fn delete_others(folder: &Path, checkpoints: &[CheckpointRef]) -> Result<(), Sto
     };
     for entry in folder.read_dir().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let is_listed = |checkpoint: &CheckpointRef| entry.file_name() == *checkpoint.file;
-        if !checkpoints.iter().any(is_listed) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !checkpoints.iter().any(|listed| listed.owns(&name)) {
             std::fs::remove_file(entry.path()).map_err(unreadable)?;
         }
     }
@@ -448,14 +449,17 @@ mod tests {
         let journal = journal().with_checkpoint_folder(folder.path());
         append(&journal, &[b"one", b"two", b"three"], Flush::Now).unwrap();
         let list = [checkpoint_at(&journal, 2), checkpoint_at(&journal, 1)];
-        for name in ["2.ckpt", "1.ckpt", "0.ckpt"] {
+        // A stamp goes with its checkpoint, and what else begins with the name of one is not its own.
+        let stays = ["2.ckpt", "1.ckpt", "1.ckpt.stamp"];
+        let goes = ["0.ckpt", "0.ckpt.stamp", "1.ckpt.stamp.stamp", "1.ckptx"];
+        for name in stays.iter().chain(&goes) {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         let head = journal.truncate(Epoch(1), &list).unwrap();
         assert_eq!((head.position, head.first), (Position(3), Position(2)));
         assert_eq!(journal.checkpoints().unwrap(), list);
-        assert!(!folder.path().join("0.ckpt").exists());
-        assert!(folder.path().join("1.ckpt").exists());
+        assert!(stays.iter().all(|name| folder.path().join(name).exists()));
+        assert!(!goes.iter().any(|name| folder.path().join(name).exists()));
         let gone = journal.read_after(Position::ZERO, 100);
         assert!(
             matches!(gone, Err(StoreError::Truncated { .. })),
