@@ -173,6 +173,7 @@ export interface Events {
   'history-long': Told & { entries: number; bytes: number };
   'recovered': Told & { entry: number; entries: number; checkpoint: number | null; duration: number };
   'checkpoint-passed-over': Told & { file: string; reason: string };
+  'checkpoint-damaged': Told & { file: string; reason: string };
   'calls-undone': Told & { entry: number; entries: number; error: string };
   'calls-lost': Told & { entries: number; error: string };
   'journal-error': Told & { error: string };

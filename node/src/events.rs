@@ -166,7 +166,10 @@ fn journal(event: &Event) -> Option<Value> {
             "checkpoint": recovered.checkpoint.map(|at| at.0),
             "duration": ms(recovered.duration),
         }),
-        Event::CheckpointPassedOver { file, reason } => json!({ "file": file, "reason": reason }),
+        Event::CheckpointPassedOver { file, reason }
+        | Event::CheckpointDamaged { file, reason } => {
+            json!({ "file": file, "reason": reason })
+        }
         Event::CallsUndone { to, entries, error } => {
             json!({ "entry": to.0, "entries": entries, "error": error })
         }

@@ -99,6 +99,7 @@ const fields: { [Name in keyof Events]: Fields<Name> } = {
   'history-long': ['package', 'entries', 'bytes'],
   recovered: ['package', 'entry', 'entries', 'checkpoint', 'duration'],
   'checkpoint-passed-over': ['package', 'file', 'reason'],
+  'checkpoint-damaged': ['package', 'file', 'reason'],
   'calls-undone': ['package', 'entry', 'entries', 'error'],
   'calls-lost': ['package', 'entries', 'error'],
   'journal-error': ['package', 'error'],

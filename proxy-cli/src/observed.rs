@@ -306,6 +306,13 @@ impl Observed {
                 self.lock_kept().passed_over.push(line.clone());
                 line
             }
+            Event::CheckpointDamaged { file, reason } => {
+                self.lock_kept().errors += 1;
+                format!(
+                    "the checkpoint `{file}` of the journal, from which this proxy serves, is damaged \
+                     ({reason}): no call is served any more; run again, which passes it over"
+                )
+            }
             Event::CallsUndone { to, entries, error } => {
                 let count = u64::try_from(*entries).unwrap_or(u64::MAX);
                 self.lock_kept().undone += count;

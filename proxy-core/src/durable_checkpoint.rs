@@ -121,7 +121,10 @@ impl DurableCheckpoint {
         match &self.state {
             Kept::Checkpoint(checkpoint) => {
                 let written = checkpoint_file::write(path, &checkpoint.snapshot, &notes);
-                Ok(written.map_err(|error| error.to_string())?.bytes)
+                let written = written.map_err(|error| error.to_string())?;
+                // Without a stamp, the next opening takes longer.
+                let _ = checkpoint_file::stamp(path);
+                Ok(written.bytes)
             }
             Kept::Entries(_) => write_whole(path, &notes).map_err(|error| {
                 format!("cannot write `{}`: {error}; check the disk", path.display())

@@ -10,7 +10,8 @@ use guest_calls::{if_asked, listed};
 
 use crate::{CallError, Handle, PolicyError, Position, SequenceNumber, StoreError};
 
-/// An error of the proxy. After any of them the proxy goes on serving: the state is the journal's,
+/// An error of the proxy. After any of them but [`ShutDown`](Self::ShutDown) and
+/// [`CheckpointDamaged`](Self::CheckpointDamaged) the proxy goes on serving: the state is the journal's,
 /// and a generation that a call has damaged is rebuilt from it before the next call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -292,6 +293,20 @@ pub enum Error {
     /// The proxy has been shut down.
     #[error("the proxy has been shut down")]
     ShutDown,
+
+    /// The proxy has ended: the contents of the checkpoint that its state was made from were compared
+    /// with their hashes while it served, and are damaged. What it has acknowledged is in the
+    /// journal, and the next opening makes the state from what was before that checkpoint.
+    #[error(
+        "the proxy has ended, because the checkpoint `{file}` that its state was made from is damaged: \
+         {reason}; open the journal again, which passes the checkpoint over"
+    )]
+    CheckpointDamaged {
+        /// Its file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 
     /// A hook refused the swap. The active generation goes on.
     #[error("the hook around the swap failed")]

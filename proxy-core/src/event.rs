@@ -298,6 +298,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The proxy served from a checkpoint in the store while its contents were still compared with
+    /// their hashes, and they are damaged. The proxy has ended, and its calls fail. The next opening
+    /// passes the checkpoint over, and finds in the journal what was acknowledged.
+    CheckpointDamaged {
+        /// Its file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A durable checkpoint was written, and took the place of records in the store.
     CheckpointDurable(DurablyCheckpointed),
     /// What these calls did was undone, because their entries could not be written. Their callers
@@ -376,6 +385,7 @@ impl Event {
             Event::TierUpError { .. } => "tier-up-error",
             Event::Recovered(_) => "recovered",
             Event::CheckpointPassedOver { .. } => "checkpoint-passed-over",
+            Event::CheckpointDamaged { .. } => "checkpoint-damaged",
             Event::CheckpointDurable(_) => "checkpoint-durable",
             Event::CallsUndone { .. } => "calls-undone",
             Event::CallsLost { .. } => "calls-lost",

@@ -430,8 +430,8 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCheckpoint`] says why there is none; [`Error::NotDurable`]; those of
-    /// [`Proxy::compact`]. Nothing is lost.
+    /// [`Error::NoCheckpoint`] says why there is none; [`Error::NotDurable`];
+    /// [`Error::CheckpointDamaged`]; those of [`Proxy::compact`]. Nothing is lost.
     pub fn checkpoint_durably(&self) -> Result<Option<DurablyCheckpointed>, Error> {
         self.upkeep.keep_manually()
     }

@@ -2,6 +2,7 @@
 
 mod beside;
 mod migration;
+mod unchecked;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,8 @@ use engine_api::{Extern, Imports, ModuleHash};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use beside::Beside;
+pub(crate) use unchecked::Checking;
+use unchecked::Unchecked;
 
 use crate::checkpoint::Checkpoint;
 use crate::committer::{Committer, Durability, JournalQueue};
@@ -65,6 +68,8 @@ pub(crate) struct First {
     pub(crate) checkpoint: Option<Arc<Checkpoint>>,
     /// The newest entry in the newest durable checkpoint.
     pub(crate) kept: SequenceNumber,
+    /// The file of `checkpoint`, if nobody has checked its contents yet.
+    pub(crate) unchecked: Option<Unchecked>,
     pub(crate) recovered: Option<Recovered>,
 }
 
@@ -75,6 +80,7 @@ impl First {
             generation,
             checkpoint: None,
             kept: SequenceNumber::ZERO,
+            unchecked: None,
             recovered: None,
         }
     }
@@ -88,6 +94,7 @@ struct Made {
     positions: Positions,
     checkpoint: Option<Arc<Checkpoint>>,
     kept: SequenceNumber,
+    unchecked: Option<Unchecked>,
     /// The entries that diverged and were settled.
     cuts: Vec<Cut>,
 }
@@ -299,6 +306,7 @@ impl Durable {
             positions,
             checkpoint: None,
             kept: SequenceNumber::ZERO,
+            unchecked: None,
             cuts,
         })
     }
@@ -351,16 +359,21 @@ impl Durable {
         if checkpoint.is_some() {
             shared.journal.lock().drop_passing();
         }
-        // Nothing runs on contents that are not checked.
-        beside.map_or(Ok(()), Beside::wait).map_err(unusable)?;
-        let (generation, entries, cuts) =
-            self.replay(shared, blueprint, checkpoint.as_deref(), cut)?;
+        // Nothing runs on contents that are not checked, unless nobody has touched them.
+        let unchecked = beside.map_or(Ok(None), Beside::wait).map_err(unusable)?;
+        let replayed = self.replay(shared, blueprint, checkpoint.as_deref(), cut);
+        if let (Err(_), Some(unchecked)) = (&replayed, &unchecked) {
+            // Perhaps that is why.
+            unchecked.check().map_err(unusable)?;
+        }
+        let (generation, entries, cuts) = replayed?;
         Ok(Made {
             generation,
             entries,
             positions,
             checkpoint,
             kept,
+            unchecked,
             cuts,
         })
     }
@@ -427,6 +440,7 @@ impl Durable {
             generation: made.generation,
             checkpoint: made.checkpoint,
             kept: made.kept,
+            unchecked: made.unchecked,
             recovered: Some(recovered),
         })
     }

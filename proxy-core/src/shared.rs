@@ -5,6 +5,7 @@
 //! is written has a lock of its own, held for moments, or none.
 
 mod artifacts;
+mod condemned;
 mod exhaustion;
 mod failure;
 mod journal;
@@ -36,6 +37,7 @@ use crate::wakeup::Wakeup;
 use crate::{CallError, Divergence, Error, SequenceNumber, SwapTriggers};
 
 pub(crate) use artifacts::{Artifacts, Recall};
+pub(crate) use condemned::Condemned;
 pub(crate) use exhaustion::Exhaustions;
 pub(crate) use failure::Failed;
 pub(crate) use journal::SharedJournal;
@@ -72,6 +74,7 @@ pub(crate) struct Shared {
     /// `None` after the shutdown.
     pub(crate) active: ArcSwapOption<Generation>,
     pub(crate) journal: SharedJournal,
+    pub(crate) condemned: Condemned,
     /// What appends the journal to a store, if there is one.
     pub(crate) committer: OnceLock<Committer>,
     pub(crate) artifacts: Artifacts,

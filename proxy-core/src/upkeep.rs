@@ -242,7 +242,11 @@ impl Caretaker for Upkeep {
     fn recover(&self, dead: u64) -> Result<(), Error> {
         self.shared.check_outside()?;
         let mut state = lock(&self.state);
-        let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
+        let active = self
+            .shared
+            .active
+            .load_full()
+            .ok_or_else(|| self.shared.why_ended())?;
         if active.number != dead {
             // Another thread was faster.
             return Ok(());
@@ -316,7 +320,7 @@ impl Upkeep {
         self.shared.check_outside()?;
         let state = lock(&self.state);
         if self.shared.active.load().is_none() {
-            return Err(Error::ShutDown);
+            return Err(self.shared.why_ended());
         }
         Ok(state)
     }

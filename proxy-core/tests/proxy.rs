@@ -50,6 +50,7 @@ mod proxy {
     mod tier_up;
     mod triggers;
     mod turns;
+    mod unchecked;
     mod working_set;
     mod world;
 }

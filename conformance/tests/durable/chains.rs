@@ -1,5 +1,10 @@
 //! One call lost, doubled or reordered by a restart would change every later result.
 
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::time::Instant;
+
 use conformance::durable::{JournalFolder, LINKS, LINKS_POLICY, link};
 use conformance::prelude::*;
 use conformance::proxied::CHAIN;
@@ -98,6 +103,94 @@ fn a_chain_is_unbroken_over_kills_with_its_history_in_a_checkpoint(engine: &Engi
         proxy.call("value", args![]).unwrap(),
         plain.call("value", args![]).unwrap()
     );
+}
+
+/// The files of states are as they were written, so they are checked while the proxy serves.
+#[apply(every_engine)]
+fn a_state_is_served_while_it_is_checked_and_no_longer_when_it_is_damaged(
+    engine: &EngineUnderTest,
+) {
+    let folding = |engine: &EngineUnderTest| {
+        let builder = engine.proxied_wat(LINKS, LINKS_POLICY);
+        builder.checkpoints(CheckpointPolicy {
+            history: History::Checkpoint,
+            ..CheckpointPolicy::default()
+        })
+    };
+    let folder = JournalFolder::of(&binary(LINKS), LINKS_POLICY);
+    let proxy = folder.begin(folding(engine));
+    proxy.call("fill", args![64]).unwrap();
+    let (mut hash, mut id) = (0, 0);
+    let mut next = || {
+        id += 1;
+        hash = link(hash, id, id * id);
+        (id, hash)
+    };
+    let mut go_on = |proxy: &Proxy| {
+        let (id, hash) = next();
+        assert_eq!(step(proxy, id), hash, "step {id}");
+        proxy.checkpoint_durably().unwrap().unwrap()
+    };
+    go_on(&proxy);
+    let mut kept = go_on(&proxy);
+    drop(proxy);
+    for target in engines::all() {
+        let (proxy, recovered) = folder.recover(folding(target));
+        assert_eq!(recovered.checkpoint, Some(kept.sequence), "{target:?}");
+        // It waits for the end of the check.
+        kept = go_on(&proxy);
+        assert_sound(&proxy);
+    }
+    let journal = folder.open();
+    let newest = proxy_core::JournalStore::checkpoints(&*journal)
+        .unwrap()
+        .remove(0);
+    drop(journal);
+    rot(
+        &folder.path().join("checkpoints").join(&newest.file),
+        40 << 20,
+    );
+    let (proxy, recovered) = folder.recover(folding(engine));
+    assert_eq!(recovered.checkpoint, Some(kept.sequence));
+    let end = Instant::now() + Duration::from_secs(60);
+    let (mut acknowledged, mut served) = (hash, id);
+    let error = loop {
+        let (id, hash) = (served + 1, link(acknowledged, served + 1, 0));
+        match proxy.call("step", args![id, 0_u64]) {
+            Ok(results) => assert_eq!(results.u64().unwrap(), hash, "step {id}"),
+            Err(error) => break error,
+        }
+        (acknowledged, served) = (hash, id);
+        assert!(Instant::now() < end, "the damage is not found");
+    };
+    assert!(
+        matches!(&error, ProxyError::CheckpointDamaged { file, .. } if *file == newest.file),
+        "{error}"
+    );
+    drop(proxy);
+    // The state before it and the records since make what was acknowledged.
+    let (proxy, recovered) = folder.recover(folding(engine));
+    assert!(recovered.checkpoint < Some(kept.sequence), "{recovered:?}");
+    let value = proxy.call("value", args![]).unwrap().u64().unwrap();
+    assert_eq!(value, acknowledged, "{served} steps");
+}
+
+/// Changes a byte of a state's memory, `at` bytes after its beginning, without a trace in the file's
+/// inode: as a disk would.
+fn rot(path: &Path, at: u64) {
+    let writable = |is: bool| {
+        let mode = if is { 0o600 } else { 0o400 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    writable(true);
+    let file = fs::OpenOptions::new().read(true).write(true).open(path);
+    let file = file.unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 65_536 + at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 65_536 + at).unwrap();
+    drop(file);
+    writable(false);
+    checkpoint_file::stamp(path).unwrap();
 }
 
 #[apply(every_engine)]

@@ -151,7 +151,7 @@ impl DataPlane {
         loop {
             let active = self.shared.active.load();
             let Some(generation) = &*active else {
-                return Err(Error::ShutDown);
+                return Err(self.shared.why_ended());
             };
             if self.shared.is_held_back(generation)
                 && near == Near::Waits

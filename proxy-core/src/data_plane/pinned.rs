@@ -46,7 +46,7 @@ impl DataPlane {
         let mut held = None;
         loop {
             let Some(generation) = shared.active.load_full() else {
-                return Err(Error::ShutDown.into());
+                return Err(shared.why_ended().into());
             };
             if shared.is_held_back(&generation)
                 && let Some(left) = self.may_wait(&mut held)

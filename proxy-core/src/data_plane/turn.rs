@@ -61,7 +61,7 @@ impl DataPlane {
         let mut held = None;
         loop {
             let active = shared.active.load();
-            let generation = active.as_ref().ok_or(Error::ShutDown)?;
+            let generation = active.as_ref().ok_or_else(|| shared.why_ended())?;
             let left = if shared.is_held_back(generation) {
                 self.may_wait(&mut held)
             } else {
@@ -241,7 +241,7 @@ impl Turn {
         let mut repetitions = Repetitions::default();
         loop {
             let Some(generation) = shared.active.load_full() else {
-                return Err(Error::ShutDown);
+                return Err(shared.why_ended());
             };
             let inside = shared.enter_thread()?;
             let outcome = attempt(self, shared, &generation, repetitions);

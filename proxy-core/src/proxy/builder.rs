@@ -24,7 +24,7 @@ use crate::memory::mib;
 use crate::open_turns::OpenTurns;
 use crate::policy::plan::Plan;
 use crate::recovery::{Durable, First, Purpose};
-use crate::shared::{Artifacts, Config, Exhaustions, PureCalls, Shared, SharedJournal};
+use crate::shared::{Artifacts, Condemned, Config, Exhaustions, PureCalls, Shared, SharedJournal};
 use crate::upkeep::{Keeper, Options, State, Upkeep, first_look_at};
 use crate::wakeup::Wakeup;
 use crate::{
@@ -447,6 +447,7 @@ impl Builder {
                 turn_log_bytes_max: self.turn_log_bytes_max,
             },
             active: ArcSwapOption::empty(),
+            condemned: Condemned::default(),
             journal: SharedJournal::new(Journal::new(first_look, self.call_ids)),
             committer: OnceLock::new(),
             artifacts: Artifacts::new(self.artifacts),
@@ -483,12 +484,13 @@ impl Builder {
             // What is used of it is reported, if anything is.
             0
         };
-        let keeper = Keeper::new(first.kept);
-        let state = State::new(blueprint, self.patience, checkpoints, keeper, bytes);
         shared.active.store(Some(Arc::new(first.generation)));
         if let Some(recovered) = first.recovered {
             shared.ledger.emit(&Event::Recovered(recovered));
         }
+        let checking = first.unchecked.and_then(|one| one.check_aside(&shared));
+        let keeper = Keeper::new(first.kept, checking);
+        let state = State::new(blueprint, self.patience, checkpoints, keeper, bytes);
         let options = Options {
             wasm: self.wasm.into(),
             prepare_timeout: self.prepare_timeout,

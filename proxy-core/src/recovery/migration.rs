@@ -40,6 +40,7 @@ impl Durable {
             positions,
             checkpoint: None,
             kept: SequenceNumber::ZERO,
+            unchecked: None,
             cuts,
         };
         self.recovered(head, shared, made, started)

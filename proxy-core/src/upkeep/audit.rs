@@ -285,7 +285,11 @@ impl Upkeep {
             });
         }
         let state = lock(&self.state);
-        let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
+        let active = self
+            .shared
+            .active
+            .load_full()
+            .ok_or_else(|| self.shared.why_ended())?;
         let mut inside = active.enter_within(self.options.digest_patience);
         let newest = inside
             .as_ref()

@@ -119,7 +119,8 @@ impl Upkeep {
     }
 
     pub(crate) fn shutdown(&self) -> bool {
-        let Some(active) = self.shared.active.swap(None) else {
+        let active = self.shared.active.swap(None);
+        let Some(active) = active.or_else(|| self.shared.take_condemned()) else {
             return true;
         };
         self.shared.wakeup.wake();

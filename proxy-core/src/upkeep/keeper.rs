@@ -14,6 +14,7 @@ use crate::committer::Committer;
 use crate::durable_checkpoint::{DurableCheckpoint, Kept};
 use crate::event::Event;
 use crate::journal_store::{CheckpointRef, JournalStore, Position};
+use crate::recovery::Checking;
 use crate::{DurablyCheckpointed, Error, History, SequenceNumber};
 
 /// A checkpoint of entries is due when the records in the store have grown by this much, in bytes.
@@ -35,6 +36,9 @@ const SHARE: u32 = 10;
 pub(crate) struct Keeper {
     /// The newest entry in the newest one.
     kept: SequenceNumber,
+    /// The check of the one that the proxy began with, while it is under way. Until its end none is
+    /// written: a new one would have what is damaged, and take the place of the records before.
+    checking: Option<Checking>,
     /// The thread that writes one.
     writing: Option<JoinHandle<Result<Written, String>>>,
     /// Not before this moment.
@@ -60,9 +64,10 @@ struct Written {
 
 impl Keeper {
     /// `kept` is the newest entry in the newest durable checkpoint.
-    pub(crate) fn new(kept: SequenceNumber) -> Self {
+    pub(crate) fn new(kept: SequenceNumber, checking: Option<Checking>) -> Self {
         Self {
             kept,
+            checking,
             writing: None,
             rest_until: None,
             bytes_after: 0,
@@ -71,6 +76,12 @@ impl Keeper {
             fault_told: false,
             lost_told: 0,
         }
+    }
+
+    /// Whether the one that the proxy began with is still being checked.
+    fn is_checking(&mut self) -> bool {
+        self.checking.take_if(|checking| checking.is_finished());
+        self.checking.is_some()
     }
 
     /// Waits for the one that is being written.
@@ -104,7 +115,11 @@ impl Upkeep {
             }
         }
         self.tell_of_store(state, committer);
-        if committer.fault().is_some() {
+        if committer.fault().is_some() || state.keeper.is_checking() {
+            return;
+        }
+        if self.shared.active.load().is_none() {
+            // What is in memory may have come from a file that is damaged.
             return;
         }
         if let Some(due) = self.due_to_keep(state, committer, now) {
@@ -139,6 +154,12 @@ impl Upkeep {
         let mut state = self.by_hand()?;
         let committer = self.shared.committer();
         let committer = committer.ok_or_else(|| refused("the journal has no store"))?;
+        if let Some(checking) = state.keeper.checking.take() {
+            checking.wait();
+            if self.shared.active.load().is_none() {
+                return Err(self.shared.why_ended());
+            }
+        }
         if let Some(outcome) = state.keeper.finish() {
             // An error has been reported.
             let _ = self.settle_kept(&mut state, committer, outcome, Instant::now());

@@ -87,7 +87,11 @@ impl Upkeep {
         reason: Reason,
         between: &mut Option<BetweenTurns<'_>>,
     ) -> Result<Swapped, Error> {
-        let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
+        let active = self
+            .shared
+            .active
+            .load_full()
+            .ok_or_else(|| self.shared.why_ended())?;
         let Some(standby) = &state.standby else {
             return Err(Error::NoStandby);
         };
@@ -191,7 +195,11 @@ impl Upkeep {
         state.step(Step::Swap);
         // Nobody waits while it is dropped, which takes as long as the journal is.
         let history = generation.take_history();
-        let active = self.shared.active.load_full().ok_or(Error::ShutDown)?;
+        let active = self
+            .shared
+            .active
+            .load_full()
+            .ok_or_else(|| self.shared.why_ended())?;
         // A lane comes before the turn. While this thread has both, nothing changes the state.
         let mut inside = self.hold_active(state.digest_trust, &active, context.reason);
         let started = Instant::now();
@@ -217,7 +225,7 @@ impl Upkeep {
         let memory_after = generation.memory_bytes();
         let Some(old) = self.store_pointer(generation, &turn) else {
             self.shared.active.store(None);
-            return Err(Error::ShutDown);
+            return Err(self.shared.why_ended());
         };
         drop(turn);
         drop(inside);
