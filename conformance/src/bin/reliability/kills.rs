@@ -1,12 +1,15 @@
 //! R4: processes that are killed at any moment, and what the next one finds. And how long it takes.
 
+use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use checkpoint_file::STAMP_SUFFIX;
 use conformance::durable::{JournalFolder, LINKS, LINKS_POLICY, link};
 use conformance::engines::EngineUnderTest;
 use conformance::expect::binary;
@@ -247,11 +250,11 @@ fn writes_a_checkpoint(journal: &Path) -> bool {
     let Ok(files) = journal.join("checkpoints").read_dir() else {
         return false;
     };
-    let is_finished = |path: &Path| {
+    let is_unfinished = |path: &Path| {
         let extension = path.extension();
-        extension.is_some_and(|extension| extension == "state" || extension == "entries")
+        extension.is_some_and(|extension| extension == "partial" || extension == "part")
     };
-    files.flatten().any(|file| !is_finished(&file.path()))
+    files.flatten().any(|file| is_unfinished(&file.path()))
 }
 
 /// A generator of numbers that are the same in every run (xorshift64*).
@@ -316,7 +319,7 @@ pub(crate) fn kills(scale: &Scale) -> Measured {
 
 fn inode(path: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
-    Some(std::fs::metadata(path).ok()?.ino())
+    Some(fs::metadata(path).ok()?.ino())
 }
 
 /// From a kill to the first call served, with a state of this size in a checkpoint's file.
@@ -334,35 +337,102 @@ pub(crate) fn restarts(scale: &Scale) -> Measured {
             past: Past::Checkpoint,
             restless: false,
         };
-        let mut times = Histogram::<u64>::new(3).unwrap();
-        let (mut stores, mut states) = (times.clone(), times.clone());
-        let mut serving = Serving::start(&orders, None);
-        let value = serving.value();
-        for _ in 0..restarts {
-            let begun = Instant::now();
+        let series = |touched: bool| {
+            let mut times = Times::new();
+            let mut serving = Serving::start(&orders, None);
+            let value = serving.value();
+            for _ in 0..restarts {
+                if !touched {
+                    wait_for_a_stamp(&orders.path);
+                }
+                let begun = Instant::now();
+                serving.kill();
+                if touched {
+                    remove_stamps(&orders.path);
+                }
+                serving = Serving::start(&orders, None);
+                let opened = serving.opened();
+                times.record(begun.elapsed(), opened.store, opened.served);
+                assert_eq!(opened.value, value, "another state");
+            }
             serving.kill();
-            serving = Serving::start(&orders, None);
-            let opened = serving.opened();
-            let took = u64::try_from(begun.elapsed().as_micros()).unwrap();
-            times.record(took).unwrap();
-            stores.record(opened.store).unwrap();
-            states.record(opened.served - opened.store).unwrap();
-            assert_eq!(opened.value, value, "another state");
-        }
-        serving.kill();
-        let at = |of: &Histogram<u64>, at| Duration::from_micros(of.value_at_quantile(at));
-        let (median, p99) = (at(&times, 0.5), at(&times, 0.99));
-        let (store, state) = (at(&stores, 0.5), at(&states, 0.5));
+            times
+        };
+        let (untouched, touched) = (series(false), series(true));
+        let name = engine.name();
         measured.must(
-            p99 < GOAL,
-            format!(
-                "{}: {mib} MiB, {entries} entries, {restarts} restarts: median {median:.1?}, p99 \
-                 {p99:.1?} (medians: store {store:.1?}, state {state:.1?})",
-                engine.name()
-            ),
+            untouched.p99() < GOAL,
+            format!("{name}: {mib} MiB, {entries} entries, {restarts} restarts: {untouched}"),
         );
+        measured.figure(format!(
+            "{name}: the same, when all contents are checked before: {touched}"
+        ));
     }
     measured
+}
+
+/// What restarts took, in microseconds.
+struct Times {
+    whole: Histogram<u64>,
+    stores: Histogram<u64>,
+    states: Histogram<u64>,
+}
+
+impl Times {
+    fn new() -> Self {
+        let whole = Histogram::<u64>::new(3).unwrap();
+        Self {
+            stores: whole.clone(),
+            states: whole.clone(),
+            whole,
+        }
+    }
+
+    /// Notes one, of which the store was open and the first call served after so many microseconds.
+    fn record(&mut self, whole: Duration, store: u64, served: u64) {
+        let whole = u64::try_from(whole.as_micros()).unwrap();
+        self.whole.record(whole).unwrap();
+        self.stores.record(store).unwrap();
+        self.states.record(served - store).unwrap();
+    }
+
+    fn p99(&self) -> Duration {
+        Duration::from_micros(self.whole.value_at_quantile(0.99))
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let median = |of: &Histogram<u64>| Duration::from_micros(of.value_at_quantile(0.5));
+        let (whole, p99) = (median(&self.whole), self.p99());
+        let (store, state) = (median(&self.stores), median(&self.states));
+        write!(
+            f,
+            "median {whole:.1?}, p99 {p99:.1?} (medians: store {store:.1?}, state {state:.1?})"
+        )
+    }
+}
+
+fn stamps(journal: &Path) -> Vec<PathBuf> {
+    let files = journal.join("checkpoints").read_dir().unwrap().flatten();
+    let is_stamp = |file: &fs::DirEntry| file.file_name().to_string_lossy().ends_with(STAMP_SUFFIX);
+    files.filter(is_stamp).map(|file| file.path()).collect()
+}
+
+/// Takes the stamps of all checkpoints away.
+fn remove_stamps(journal: &Path) {
+    for stamp in stamps(journal) {
+        fs::remove_file(stamp).unwrap();
+    }
+}
+
+/// Waits until the process has checked what it serves from.
+fn wait_for_a_stamp(journal: &Path) {
+    let end = Instant::now() + PATIENCE;
+    while stamps(journal).is_empty() {
+        assert!(Instant::now() < end, "the check does not end");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Makes the state, its durable checkpoint, and a few entries after it.
