@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use journal_redb::RedbJournal;
 use proxy_core::{
-    CheckpointContent, CheckpointKind, CheckpointView, Head, History, JournalReader, JournalStore,
+    CheckpointContent, CheckpointKind, CheckpointView, Error, Head, History, JournalMismatch,
+    JournalReader, JournalStore,
 };
 
 use crate::args::JournalCommand;
@@ -37,6 +38,19 @@ pub(crate) fn open_read_only(dir: &Path) -> Result<RedbJournal> {
 
 pub(crate) fn cannot_open(dir: &Path) -> String {
     format!("cannot open the journal `{}`", dir.display())
+}
+
+/// An error of a journal that was opened with a module, which says if nobody named that.
+pub(crate) fn with_module_named(error: anyhow::Error, module: Option<&Path>) -> anyhow::Error {
+    let is_of_another = matches!(
+        error.downcast_ref(),
+        Some(Error::OtherJournal(mismatch)) if matches!(**mismatch, JournalMismatch::Module { .. })
+    );
+    if is_of_another && module.is_none() {
+        error.context("no --module was given, so it is the embedded prover")
+    } else {
+        error
+    }
 }
 
 /// How many records a journal has.

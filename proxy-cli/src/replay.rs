@@ -12,7 +12,7 @@ use proxy_core::{
 
 use crate::args::{ReplayArgs, Streams, SubjectArgs};
 use crate::console::mib;
-use crate::journal::{history_of, open_read_only, values};
+use crate::journal::{history_of, open_read_only, values, with_module_named};
 use crate::subject::Subject;
 use crate::{failure, hosting, output};
 
@@ -23,6 +23,8 @@ struct Replay<'a> {
     store: Arc<dyn JournalStore>,
     history: History,
     until: SequenceNumber,
+    /// What was said of checkpoints, which every engine would say again.
+    passed_over: Arc<Mutex<Vec<String>>>,
 }
 
 /// What an engine made of the journal.
@@ -51,6 +53,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode> {
         history: history_of(&*store)?,
         store,
         until: SequenceNumber(args.until.unwrap_or(u64::MAX)),
+        passed_over: Arc::default(),
     };
     let chosen: Vec<&str> = if named.is_empty() {
         engines::compiled_in().map(|listed| listed.name).collect()
@@ -94,7 +97,7 @@ impl Replay<'_> {
             &self.args.compiling,
         )?;
         let recovered = Arc::new(Mutex::new(None));
-        let noted = Arc::clone(&recovered);
+        let (noted, passed_over) = (Arc::clone(&recovered), Arc::clone(&self.passed_over));
         let checkpoints = CheckpointPolicy {
             history: self.history,
             // Without them nothing is kept of what was applied.
@@ -109,17 +112,30 @@ impl Replay<'_> {
             .enabled(true)
             .checkpoints(checkpoints)
             .replay(Arc::clone(&self.store), self.until)
-            .on_event(move |event| {
-                if let Event::Recovered(recovered) = event {
+            .on_event(move |event| match event {
+                Event::Recovered(recovered) => {
                     *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*recovered);
                 }
+                Event::CheckpointPassedOver { file, reason } => {
+                    let line =
+                        format!("the checkpoint `{file}` of the journal is not used: {reason}");
+                    let mut said = passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+                    if !said.contains(&line) {
+                        output::note(&line);
+                        said.push(line);
+                    }
+                }
+                _ => {}
             })
             .build();
         let proxy = match built {
             Ok(proxy) => proxy,
             Err(Error::Divergence(divergence)) => return Ok(Outcome::Diverged(divergence)),
             Err(error) if is_of_engine(&error) => return Ok(Outcome::Unable(error.into())),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let module = self.args.module.as_deref();
+                return Err(with_module_named(error.into(), module));
+            }
         };
         let digest = subject.policy.state_digest.as_deref();
         let digest = digest.map(|export| match proxy.call(export, &[]) {

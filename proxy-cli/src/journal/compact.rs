@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use journal_redb::RedbJournal;
 use proxy_core::{CheckpointPolicy, CheckpointRef, Durability, Head, History, JournalStore, Proxy};
 
-use super::{cannot_open, count, history_of, size};
+use super::{cannot_open, count, history_of, size, with_module_named};
 use crate::args::{CompactArgs, Streams};
 use crate::subject::Subject;
 use crate::{hosting, output};
@@ -40,6 +40,7 @@ pub(crate) fn compact(args: &CompactArgs) -> Result<ExitCode> {
         })
         .journal(Arc::clone(&store), Durability::Durable)
         .build()
+        .map_err(|error| with_module_named(error.into(), subject_args.module.as_deref()))
         .with_context(|| cannot_open(&args.dir))?;
     if history == History::Full {
         proxy.compact()?;

@@ -43,6 +43,12 @@ fn a_divergence_is_named_with_what_each_engine_gives() {
         .replay(&dir, &[])
         .assert_code(2)
         .assert_says("is of module");
+    for tool in [&["replay"][..], &["journal", "compact"]] {
+        wasm_proxy(&[tool, &[&dir]].concat())
+            .assert_code(2)
+            .assert_says("no --module was given, so it is the embedded prover")
+            .assert_says("is of module");
+    }
     let lying = lying();
     let lied = lying.dir("journal");
     lying.run(&lied, LIES, &[]).assert_code(0);
