@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use proxy_core::{
     AnswerView, CheckpointView, Cut, EntryView, HostCallView, JournalReader, JournalStore,
     Position, ReadRecord, RecordView,
@@ -20,6 +20,15 @@ pub(crate) fn dump(args: &DumpArgs) -> Result<ExitCode> {
     let reader = JournalReader::new(&store)?;
     let head = reader.head();
     let first = args.from.map_or(head.first, Position);
+    if let Some(from) = args.from
+        && !(head.first..=head.position).contains(&first)
+    {
+        bail!(
+            "the journal has records {} to {}, and --from {from} is none of them",
+            head.first,
+            head.position
+        );
+    }
     let records = reader.records_after(first.previous())?;
     let checkpoints = reader.checkpoints()?;
     let mut out = BufWriter::new(io::stdout().lock());

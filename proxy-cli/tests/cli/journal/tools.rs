@@ -50,9 +50,13 @@ fn dump_shows_records_as_a_workload_writes_them() {
         .assert_code(0)
         .assert_says("3 #2 open() -> {\"handle\":\"#2.0\",\"type\":\"account\"}")
         .assert_says("#24 note({\"text\":\"first\"}) -> ");
-    wasm_proxy(&["journal", "dump", &dir, "--from", "100"])
-        .assert_code(2)
-        .assert_says("the journal is at 27");
+    for from in ["28", "100"] {
+        wasm_proxy(&["journal", "dump", &dir, "--from", from])
+            .assert_code(2)
+            .assert_says(&format!(
+                "the journal has records 1 to 27, and --from {from} is none of them"
+            ));
+    }
     // What a caller passed does nothing to a terminal.
     let hostile = "{\"call\":\"note\",\"args\":[{\"text\":\"\\u001b[2J\\u009b\\u202e\"}],\"id\":\"\\u001b]0;\\u0007\"}";
     ledger.run(&dir, hostile, &[]).assert_code(0);
@@ -271,6 +275,17 @@ fn a_damaged_checkpoint_is_found_and_passed_over() {
     compact();
     ledger.run(&dir, "{\"call\":\"open\"}", &[]).assert_code(0);
     compact();
+    // A replay begins with the oldest.
+    let oldest = ledger.folder.path("journal/checkpoints/27.entries");
+    let whole = fs::read(&oldest).unwrap();
+    damage(&oldest, b"open");
+    let replayed = ledger.replay(&dir, &[]);
+    replayed.assert_code(0);
+    let said = replayed
+        .stderr
+        .matches("27.entries` of the journal is not used: it is damaged");
+    assert_eq!(said.count(), 1, "{}", replayed.stderr);
+    fs::write(&oldest, whole).unwrap();
     let newest = ledger.folder.path("journal/checkpoints/28.entries");
     damage(&newest, b"open");
     wasm_proxy(&["journal", "verify", &dir])
@@ -280,10 +295,7 @@ fn a_damaged_checkpoint_is_found_and_passed_over() {
     let report = ledger.report(&dir, "{\"call\":\"state\"}", &[]);
     let passed_over = report["journal"]["passed_over"].as_array().unwrap();
     assert_eq!(passed_over.len(), 1, "{report}");
-    damage(
-        &ledger.folder.path("journal/checkpoints/27.entries"),
-        b"open",
-    );
+    damage(&oldest, b"open");
     wasm_proxy(&["journal", "verify", &dir])
         .assert_code(2)
         .assert_says("no checkpoint is good");
