@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
 
@@ -140,7 +140,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut fields = Map::default();
         while let Some((key, value)) = map.next_entry::<String, Value>()? {
-            fields.remove(&key);
+            if fields.contains_key(&key) {
+                let key = Value::String(key);
+                return Err(A::Error::custom(format!("the key {key} is there twice")));
+            }
             fields.0.push((key, value));
         }
         Ok(Value::Object(fields))

@@ -390,6 +390,14 @@ mod tests {
             ("{\"call\":\"f\"}\n{\"call\":", "w:2: EOF"),
             ("[1]", "[1] is no step"),
             (
+                "{\"call\":\"f\",\"call\":\"g\"}",
+                "w:1: the key \"call\" is there twice",
+            ),
+            (
+                "{\"call\":\"f\",\"args\":[{\"js\":{\"a\":1,\"a\":2}}]}",
+                "the key \"a\" is there twice",
+            ),
+            (
                 "{\"call\":\"f\",\"arg\":[]}",
                 "w:1: a call has no field \"arg\"",
             ),
