@@ -277,7 +277,12 @@ impl Durable {
                     before.get_or_insert(error);
                 }
                 Err(error) => {
-                    let (file, reason) = (reference.file, error.to_string());
+                    let file = reference.file;
+                    let reason = match &error {
+                        // What that means for standbys is of no interest here.
+                        Error::NoCheckpoint { reasons } => reasons.clone(),
+                        error => error.to_string(),
+                    };
                     reasons.push(format!("`{file}`: {reason}"));
                     let event = Event::CheckpointPassedOver { file, reason };
                     shared.ledger.emit(&event);
