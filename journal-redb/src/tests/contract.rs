@@ -367,7 +367,7 @@ fn files_that_are_gone_empty_or_foreign_are_named() {
         change(&disk);
         open(&disk).unwrap_err()
     };
-    let remove = |disk: &Disk, name: &str| crate::storage::Storage::remove(disk, name).unwrap();
+    let remove = |disk: &Disk, name: &str| Storage::remove(disk, name).unwrap();
 
     let error = with(&|disk| remove(disk, RECORDS));
     assert!(
