@@ -12,7 +12,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use memory_image::ImageFile;
@@ -44,8 +44,11 @@ pub(crate) fn put(path: &Path, file: &ImageFile) -> io::Result<()> {
     if fs::read(&place).is_ok_and(|old| old == stamp) {
         return Ok(());
     }
+    // A new file, so nothing is written through a link that somebody has put there.
+    remove(path)?;
+    let mut file = File::options().write(true).create_new(true).open(place)?;
     // Not flushed: it has to outlive a process and not the system.
-    fs::write(place, stamp)
+    file.write_all(&stamp)
 }
 
 /// Whether the stamp beside a file fits it as it was opened.
@@ -70,8 +73,6 @@ fn place(path: &Path) -> PathBuf {
 }
 
 fn read_short(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-
     if !fs::metadata(path)?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
