@@ -19,6 +19,7 @@ use crate::checkpoint::Checkpoint;
 use crate::journal::record::{self, Context, FORMAT, NoRecord};
 use crate::journal::{AnsweredCall, Cut, Genesis, Maker};
 use crate::journal_reader::{CheckpointContent, CheckpointKind};
+use crate::journal_store::Position;
 use crate::{Entry, Handle, RecordView, SequenceNumber};
 
 /// What the files of the second kind begin with.
@@ -103,32 +104,37 @@ struct StoredObject<'a> {
 }
 
 impl DurableCheckpoint {
-    /// How the names of such files end.
-    pub(crate) fn extension(&self) -> &'static str {
-        match self.state {
-            Kept::Checkpoint(_) => "state",
-            Kept::Entries(_) => "entries",
-        }
-    }
-
-    /// Writes the file, and returns its length in bytes. It is on the disk afterwards.
+    /// Writes the file for a position of the journal into a folder, and returns its name and its
+    /// length in bytes. It is on the disk afterwards.
     ///
     /// # Errors
     ///
     /// Why not, in words.
-    pub(crate) fn write(&self, path: &Path) -> Result<u64, String> {
+    pub(crate) fn write(&self, folder: &Path, position: Position) -> Result<(String, u64), String> {
         let notes = self.encode()?;
+        let cannot_write = |path: &Path, error| {
+            format!("cannot write `{}`: {error}; check the disk", path.display())
+        };
         match &self.state {
             Kept::Checkpoint(checkpoint) => {
-                let written = checkpoint_file::write(path, &checkpoint.snapshot, &notes);
-                let written = written.map_err(|error| error.to_string())?;
+                let part = folder.join(format!("{position}.part"));
+                let written = checkpoint_file::write(&part, &checkpoint.snapshot, &notes);
+                let written = written.map_err(|error| with_causes(&error))?;
+                let name = name_of(position, &written.hash, "state");
+                let path = folder.join(&name);
+                std::fs::rename(&part, &path)
+                    .and_then(|()| File::open(folder)?.sync_all())
+                    .map_err(|error| cannot_write(&path, error))?;
                 // Without a stamp, the next opening takes longer.
-                let _ = checkpoint_file::stamp(path);
-                Ok(written.bytes)
+                let _ = checkpoint_file::stamp(&path);
+                Ok((name, written.bytes))
             }
-            Kept::Entries(_) => write_whole(path, &notes).map_err(|error| {
-                format!("cannot write `{}`: {error}; check the disk", path.display())
-            }),
+            Kept::Entries(_) => {
+                let name = name_of(position, blake3::hash(&notes).as_bytes(), "entries");
+                let path = folder.join(&name);
+                let bytes = write_whole(&path, &notes);
+                Ok((name, bytes.map_err(|error| cannot_write(&path, error))?))
+            }
         }
     }
 
@@ -213,7 +219,8 @@ impl Loaded {
             Some(found) => found.open(module),
             None => checkpoint_file::open(path, module),
         };
-        let opened = opened.map_err(|error| error.to_string())?;
+        let opened = opened.map_err(|error| with_causes(&error))?;
+        check_name(path, &opened.hash)?;
         let (notes, objects, entries) = decode(&opened.notes, context)?;
         if !entries.is_empty() {
             return Err("it has a state, and entries too".to_owned());
@@ -250,7 +257,8 @@ pub(crate) fn look_at(path: &Path) -> Result<CheckpointContent, String> {
         };
         return content(&bytes, kind);
     }
-    let inspected = checkpoint_file::inspect(path).map_err(|error| error.to_string())?;
+    let inspected = checkpoint_file::inspect(path).map_err(|error| with_causes(&error))?;
+    check_name(path, &inspected.hash)?;
     let (module, memory_bytes) = (inspected.module, inspected.memory_bytes);
     content(&inspected.notes, |_| CheckpointKind::State {
         module,
@@ -277,6 +285,44 @@ fn content(
         answers: stored.answered.len(),
         kind: kind(&stored),
     })
+}
+
+/// The name of the file for a position. It has the content's hash: the journal knows the name, and so
+/// knows its own checkpoint from one of the same position in another journal, or from an older one.
+fn name_of(position: Position, hash: &[u8; 32], extension: &str) -> String {
+    format!("{position}-{}.{extension}", hash_in_name(hash))
+}
+
+/// Half of a hash, in hexadecimal.
+fn hash_in_name(hash: &[u8; 32]) -> String {
+    let mut hex = blake3::Hash::from(*hash).to_hex().to_string();
+    hex.truncate(32);
+    hex
+}
+
+/// Refuses a file whose name has another content's hash. Names of earlier releases have none.
+fn check_name(path: &Path, hash: &[u8; 32]) -> Result<(), String> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    match stem.split_once('-') {
+        Some((_, named)) if named != hash_in_name(hash) => {
+            Err("it is another checkpoint than the one of this name".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An error with what it came from.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = error.source();
+    }
+    words
 }
 
 pub(crate) fn is_of_entries(path: &Path) -> bool {
@@ -397,8 +443,10 @@ fn read_whole(path: &Path) -> Result<Vec<u8>, String> {
     if header[12..20] != (content.len() as u64).to_le_bytes() {
         return Err("it was cut, or added to".to_owned());
     }
-    if &header[20..] != blake3::hash(content).as_bytes() {
+    let hash = blake3::hash(content);
+    if &header[20..] != hash.as_bytes() {
         return Err("it is damaged".to_owned());
     }
+    check_name(path, hash.as_bytes())?;
     Ok(bytes.split_off(HEADER_BYTES))
 }

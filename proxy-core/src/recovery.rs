@@ -329,6 +329,13 @@ impl Durable {
         let folder = self.store.checkpoint_folder();
         let folder = folder.ok_or_else(|| unusable("the store has no folder for it".to_owned()))?;
         let path = folder.join(&reference.file);
+        let length = path.metadata().map(|file| file.len());
+        if let Ok(length) = length
+            && length != reference.bytes
+        {
+            let reason = format!("it has {length} bytes in place of {}", reference.bytes);
+            return Err(unusable(reason));
+        }
         let context = context(shared);
         let beside = beside.filter(|beside| beside.is_of(&reference.file));
         let found = beside.as_ref().map(Beside::found);

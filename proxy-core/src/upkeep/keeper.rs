@@ -305,8 +305,7 @@ fn write(
     let in_words = |error: crate::StoreError| error.to_string();
     let folder = store.checkpoint_folder();
     let folder = folder.ok_or_else(|| "the store has no folder for it".to_owned())?;
-    let file = format!("{position}.{}", due.extension());
-    let bytes = due.write(&folder.join(&file))?;
+    let (file, bytes) = due.write(&folder, position)?;
     let mut list = vec![CheckpointRef {
         position,
         hash: store.hash_at(position).map_err(in_words)?,

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use engine_api::Val;
 use proxy_core::{
-    CallError, CallIdBound, Durability, Error, Event, Fault, Handle, Identity, JournalMismatch,
-    JournalStore, MemoryJournal, OnDivergence, Policy, Proxy, SequenceNumber, Value, args,
+    CallError, CallIdBound, CheckpointRef, Durability, Error, Event, Fault, Handle, Identity,
+    JournalMismatch, JournalStore, MemoryJournal, OnDivergence, Policy, Proxy, SequenceNumber,
+    Value, args,
 };
 
 use super::world::{World, add, counter, hash, instance_number, swap, until, value};
@@ -465,6 +466,21 @@ fn states(folder: &std::path::Path) -> usize {
     states.len()
 }
 
+/// Gives states the names of an earlier release, which do not say whose content it is.
+pub(super) fn with_old_names(
+    store: &MemoryJournal,
+    folder: &std::path::Path,
+) -> Vec<CheckpointRef> {
+    let mut kept = store.checkpoints().unwrap();
+    for one in &mut kept {
+        let name = format!("{}.state", one.position);
+        std::fs::rename(folder.join(&one.file), folder.join(&name)).unwrap();
+        one.file = name;
+    }
+    store.truncate(store.head().unwrap().epoch, &kept).unwrap();
+    kept
+}
+
 pub(super) fn passed_over(world: &World) -> usize {
     world.events.count("checkpoint-passed-over")
 }
@@ -644,7 +660,7 @@ fn a_checkpoint_that_diverges_is_passed_over() {
     let last = proxy.call("chain_step", args![2_i64]).unwrap();
     drop(proxy);
     // Somebody puts the older state in the newer one's place, with good hashes.
-    let kept = store.checkpoints().unwrap();
+    let kept = with_old_names(&store, folder.path());
     let [newer, older] = [&kept[0].file, &kept[1].file].map(|file| folder.path().join(file));
     std::fs::remove_file(&newer).unwrap();
     std::fs::copy(&older, &newer).unwrap();
@@ -652,6 +668,16 @@ fn a_checkpoint_that_diverges_is_passed_over() {
     let journal = store.lose_power();
     let proxy = folding(&world, &journal).unwrap();
     assert_eq!(passed_over(&world), 1);
+    let why = world
+        .events
+        .all()
+        .into_iter()
+        .find_map(|event| match event {
+            Event::CheckpointPassedOver { reason, .. } => Some(reason),
+            _ => None,
+        });
+    let why = why.unwrap();
+    assert!(why.contains("diverged"), "{why}");
     let recovery = recovered(&world);
     assert_eq!(
         (recovery.entries, recovery.sequence),

@@ -7,6 +7,7 @@ use proxy_core::{
     OwnedArg, Policy, Proxy, RecordView, ResultView, SequenceNumber, args,
 };
 
+use super::durable::with_old_names;
 use super::history::FOLDING;
 use super::world::{World, add, counter, value};
 
@@ -99,7 +100,9 @@ fn a_replay_begins_with_the_oldest_state_and_hides_no_divergence_behind_a_newer_
     };
     assert_eq!((until, first), (SequenceNumber(2), SequenceNumber(3)));
     // Somebody puts the first state in the older one's place, with good hashes.
-    let older = folder.path().join(&store.checkpoints().unwrap()[1].file);
+    let older = folder
+        .path()
+        .join(&with_old_names(&store, folder.path())[1].file);
     std::fs::remove_file(&older).unwrap();
     std::fs::copy(&saved, &older).unwrap();
     let error = replayed(&world, &store, ALL).map(drop).unwrap_err();
