@@ -45,6 +45,8 @@ pub(crate) struct Kept {
     /// Acknowledged calls that the journal never got, and why.
     pub(crate) lost: u64,
     pub(crate) lost_because: String,
+    /// What was wrong with the checkpoint that the state came from.
+    pub(crate) damaged: Option<String>,
     /// Errors of the store, apart from entries.
     pub(crate) errors: u64,
 }
@@ -307,10 +309,11 @@ impl Observed {
                 line
             }
             Event::CheckpointDamaged { file, reason } => {
-                self.lock_kept().errors += 1;
+                self.lock_kept().damaged = Some(reason.clone());
                 format!(
-                    "the checkpoint `{file}` of the journal, from which this proxy serves, is damaged \
-                     ({reason}): no call is served any more; run again, which passes it over"
+                    "the checkpoint `{file}` of the journal, from which this proxy served, is damaged \
+                     ({reason}): no call is served any more; `journal verify` says whether there is \
+                     another one, and a run passes this one over"
                 )
             }
             Event::CallsUndone { to, entries, error } => {

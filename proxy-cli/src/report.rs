@@ -91,6 +91,7 @@ impl Report {
     pub(crate) fn is_success(&self) -> bool {
         self.has_served()
             && self.lost().is_none()
+            && self.damaged().is_none()
             && self.audit.as_ref().is_none_or(audit::is_success)
     }
 
@@ -102,6 +103,11 @@ impl Report {
     /// Acknowledged calls that are not in the journal.
     fn lost(&self) -> Option<(u64, &str)> {
         self.journal.as_ref().and_then(JournalSection::lost)
+    }
+
+    /// What was wrong with the checkpoint that the state came from.
+    fn damaged(&self) -> Option<&str> {
+        self.journal.as_ref().and_then(JournalSection::damaged)
     }
 
     /// The size of the generation that the first repeat began on, in MiB.
@@ -387,6 +393,13 @@ impl Report {
             return writeln!(
                 f,
                 "           run it again without --without-proxy to see it behind the proxy"
+            );
+        }
+        if let Some(reason) = self.damaged() {
+            return writeln!(
+                f,
+                "  result   results may be wrong: the checkpoint that the state came from is damaged: \
+                 {reason}"
             );
         }
         if let Some((lost, error)) = self.lost() {

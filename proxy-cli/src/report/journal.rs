@@ -43,6 +43,11 @@ impl JournalSection {
         (*lost > 0).then_some((*lost, lost_because))
     }
 
+    /// What was wrong with the checkpoint that the state came from.
+    pub(crate) fn damaged(&self) -> Option<&str> {
+        self.kept.damaged.as_deref()
+    }
+
     pub(crate) fn json(&self) -> Value {
         let Kept {
             recovered,
@@ -50,6 +55,7 @@ impl JournalSection {
             checkpoints,
             undone,
             lost,
+            damaged,
             errors,
             ..
         } = &self.kept;
@@ -67,6 +73,7 @@ impl JournalSection {
             "bytes": self.size.map(|(_, bytes)| bytes),
             "undone_calls": undone,
             "lost_calls": lost,
+            "damaged": damaged,
             "durable_checkpoints": checkpoints,
             "errors": errors,
         })

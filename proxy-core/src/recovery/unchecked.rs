@@ -2,13 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use checkpoint_file::Found;
 
 use crate::shared::Shared;
+
+/// The paces of a check: beside calls, as fast as it can, and no further.
+const SLOW: u8 = 0;
+const FAST: u8 = 1;
+const STOPPED: u8 = 2;
 
 /// The file of a checkpoint that nobody has written to since it was written or checked, as far as
 /// the system can tell. What is left to find out is whether the disk has kept it.
@@ -35,30 +40,32 @@ impl Unchecked {
     /// proxy. `None` if the system gives no thread, and all is done.
     pub(crate) fn check_aside(self, shared: &Arc<Shared>) -> Option<Checking> {
         let own = Arc::new(self);
-        let stop = Arc::new(AtomicBool::new(false));
+        let pace = Arc::new(AtomicU8::new(SLOW));
         let check = {
-            let (own, stop, shared) = (Arc::clone(&own), Arc::clone(&stop), Arc::clone(shared));
-            move || own.check_slowly(&stop, &shared)
+            let (own, pace, shared) = (Arc::clone(&own), Arc::clone(&pace), Arc::clone(shared));
+            move || own.check_at(&pace, &shared)
         };
         let thread = thread::Builder::new().name("wasm-proxy-check".to_owned());
         let Ok(thread) = thread.spawn(check) else {
-            own.check_slowly(&stop, shared);
+            own.check_at(&pace, shared);
             return None;
         };
         Some(Checking {
-            stop,
+            pace,
             thread: Some(thread),
         })
     }
 
-    fn check_slowly(&self, stop: &AtomicBool, shared: &Shared) {
+    fn check_at(&self, pace: &AtomicU8, shared: &Shared) {
         let mut begun = Instant::now();
         let verify = || {
             self.found.verify_aside(|| {
-                // Half of a processor is left to calls, even if there is only one.
-                thread::sleep(begun.elapsed());
+                if pace.load(Ordering::Acquire) == SLOW {
+                    // Half of a processor is left to calls, even if there is only one.
+                    thread::sleep(begun.elapsed());
+                }
                 begun = Instant::now();
-                !stop.load(Ordering::Acquire)
+                pace.load(Ordering::Acquire) != STOPPED
             })
         };
         let reason = match catch_unwind(AssertUnwindSafe(verify)) {
@@ -78,7 +85,7 @@ impl Unchecked {
 
 /// A check that is under way. Dropped, it ends before its end.
 pub(crate) struct Checking {
-    stop: Arc<AtomicBool>,
+    pace: Arc<AtomicU8>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -88,8 +95,9 @@ impl Checking {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits for its end.
-    pub(crate) fn wait(mut self) {
+    /// Lets it take all of a processor, and waits for its end.
+    pub(crate) fn finish(mut self) {
+        self.pace.store(FAST, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             // It has caught a panic.
             let _ = thread.join();
@@ -99,7 +107,9 @@ impl Checking {
 
 impl Drop for Checking {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        if self.thread.is_some() {
+            self.pace.store(STOPPED, Ordering::Release);
+        }
         if let Some(thread) = self.thread.take() {
             // The thread keeps the store open, and the next process may wait for it.
             let _ = thread.join();

@@ -26,15 +26,15 @@ impl Shared {
         if self.condemned.why.set(why).is_err() {
             return;
         }
-        let Some(active) = self.active.swap(None) else {
-            return;
-        };
-        active.retire();
-        active.send_away();
-        *lock(&self.condemned.generation) = Some(active);
-        self.wakeup.wake();
-        self.holding.release();
-        self.holding.look_again();
+        // Without one, the proxy is being shut down.
+        if let Some(active) = self.active.swap(None) {
+            active.retire();
+            active.send_away();
+            *lock(&self.condemned.generation) = Some(active);
+            self.wakeup.wake();
+            self.holding.release();
+            self.holding.look_again();
+        }
         self.ledger.emit(&Event::CheckpointDamaged { file, reason });
     }
 

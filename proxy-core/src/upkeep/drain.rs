@@ -135,6 +135,10 @@ impl Upkeep {
         active.send_away();
         self.shared.holding.release();
         self.shared.holding.look_again();
+        if let Some(checking) = state.keeper.take_check() {
+            // Whoever ends a proxy learns whether its state was good.
+            checking.finish();
+        }
         let since = Instant::now();
         let mut left = vec![active];
         left.extend(state.draining.take().map(|draining| draining.generation));

@@ -78,6 +78,11 @@ impl Keeper {
         }
     }
 
+    /// The check of the one that the proxy began with, if it is still under way.
+    pub(super) fn take_check(&mut self) -> Option<Checking> {
+        self.checking.take()
+    }
+
     /// Whether the one that the proxy began with is still being checked.
     fn is_checking(&mut self) -> bool {
         self.checking.take_if(|checking| checking.is_finished());
@@ -155,7 +160,7 @@ impl Upkeep {
         let committer = self.shared.committer();
         let committer = committer.ok_or_else(|| refused("the journal has no store"))?;
         if let Some(checking) = state.keeper.checking.take() {
-            checking.wait();
+            checking.finish();
             if self.shared.active.load().is_none() {
                 return Err(self.shared.why_ended());
             }

@@ -89,6 +89,57 @@ fn a_proxy_ends_when_the_state_that_it_serves_from_is_found_damaged() {
     assert_eq!(next.as_slice()[0], Value::Val(Val::from(chain)));
 }
 
+/// An older one, or another journal's of the same position: its hashes are right, and nothing in it
+/// would differ from the journal's records.
+#[test]
+fn a_state_of_another_journal_is_not_taken_for_the_own() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let world = World::new().checkpointed().chain(0);
+    let [own, other] = [0, 1].map(|at: usize| {
+        let store = journal_in(&world, folders[at].path());
+        let proxy = folding(&world, &store).unwrap();
+        for step in 0..2_i64 {
+            let step = step + 10 * i64::try_from(at).unwrap();
+            proxy.call("chain_step", args![step]).unwrap();
+            proxy.checkpoint_durably().unwrap().unwrap();
+        }
+        store
+    });
+    let [mine, yours] = [(&own, 0), (&other, 1)].map(|(store, at): (&MemoryJournal, usize)| {
+        let newest = store.checkpoints().unwrap().remove(0);
+        folders[at].path().join(newest.file)
+    });
+    assert_ne!(mine.file_name(), yours.file_name());
+    let foreign = std::fs::read(&yours).unwrap();
+    assert_eq!(foreign.len(), std::fs::read(&mine).unwrap().len());
+    replace(&mine, &foreign);
+    checkpoint_file::stamp(&mine).unwrap();
+    world.events.clear();
+    let proxy = folding(&world, &own.lose_power()).unwrap();
+    assert_eq!((passed_over(&world), recovered(&world).entries), (1, 1));
+    let next = proxy.call("chain_step", args![2_i64]).unwrap();
+    let chain = (0..=2_i64).fold(0, hash);
+    assert_eq!(next.as_slice()[0], Value::Val(Val::from(chain)));
+}
+
+#[test]
+fn a_shutdown_ends_the_check_and_tells_what_it_found() {
+    for damaged in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new().checkpointed().chain(0);
+        let (journal, newer) = two_states(&world, folder.path());
+        if damaged {
+            rot(&newer);
+        }
+        let proxy = folding(&world, &journal).unwrap();
+        assert!(proxy.shutdown());
+        let told = world.events.count("checkpoint-damaged");
+        assert_eq!(told, usize::from(damaged));
+        let found = checkpoint_file::Found::read(&newer).unwrap();
+        assert_eq!(found.is_untouched(), !damaged);
+    }
+}
+
 /// A newer one would have what is damaged, and take the place of the records before.
 #[test]
 fn no_durable_checkpoint_is_written_of_a_state_that_is_not_checked() {
