@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -36,7 +37,17 @@ const READ_BYTES: usize = 1 << 20;
 pub(crate) fn export(dir: &Path, file: &Path) -> Result<ExitCode> {
     let store = open_read_only(dir)?;
     // A journal that no proxy made is not exported as one.
-    let head = *JournalReader::new(&store)?.head();
+    let reader = JournalReader::new(&store)?;
+    let head = *reader.head();
+    for checkpoint in reader.checkpoints()? {
+        if let Err(fault) = &checkpoint.content {
+            bail!(
+                "the checkpoint `{}` is not good: {fault}; nothing was written: `journal salvage` saves \
+                 what is good into a new journal, which can be exported",
+                checkpoint.reference.file
+            );
+        }
+    }
     let cannot = || format!("cannot write `{}`; is the disk full?", file.display());
     let target = File::options().write(true).create_new(true).open(file);
     let target = target.with_context(|| {
@@ -217,10 +228,9 @@ fn read_checkpoint(input: &mut Hashing<impl Read>, folder: &Path) -> Result<Chec
     if copied < bytes {
         return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
     }
-    // Only a file that nobody may write to is mapped when the journal is opened.
-    let mut permissions = target.metadata()?.permissions();
-    permissions.set_readonly(true);
-    target.set_permissions(permissions)?;
+    // Only a file that nobody may write to is mapped when the journal is opened, and nobody else need
+    // read a guest's memory.
+    target.set_permissions(fs::Permissions::from_mode(0o400))?;
     target.sync_all()?;
     Ok(CheckpointRef {
         position,

@@ -1,12 +1,20 @@
 //! `journal verify | dump | compact | salvage | export | import`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::super::wasm_proxy;
 use super::{CALLS, Ledger, dump, entries};
+
+/// The file of the checkpoint in `journal` whose name begins like this.
+fn checkpoint(ledger: &Ledger, begin: &str) -> PathBuf {
+    let folder = ledger.folder.path("journal/checkpoints");
+    let files = folder.read_dir().unwrap().map(|file| file.unwrap());
+    let mut found = files.filter(|file| file.file_name().to_string_lossy().starts_with(begin));
+    found.next().expect("the checkpoint is there").path()
+}
 
 /// A journal of [`CALLS`].
 fn ledger_with(name: &str) -> (Ledger, String) {
@@ -84,7 +92,7 @@ fn compact_drops_what_nothing_needs() {
     compact().assert_code(0).assert_says("nothing to do");
     wasm_proxy(&["journal", "verify", &dir])
         .assert_code(0)
-        .assert_says("27.entries: good: 23 entries, up to entry #26");
+        .assert_says(".entries: good: 23 entries, up to entry #26");
     let total = "{\"call\":\"open\"}\n{\"call\":\"state\"}";
     ledger.run(&dir, total, &[]).assert_code(0);
     ledger.replay(&dir, &[]).assert_code(0);
@@ -171,7 +179,7 @@ fn a_journal_goes_through_a_file_and_is_the_same() {
 /// The checkpoint's file would be beside the folder.
 fn named_elsewhere(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    let name = bytes.windows(8).position(|part| part == b"27.state");
+    let name = bytes.windows(3).position(|part| part == b"27-");
     let name = name.expect("the file has the checkpoint");
     bytes[name..name + 3].copy_from_slice(b"../");
     bytes
@@ -254,15 +262,40 @@ fn a_checkpoint_saves_what_the_records_cannot() {
     let saved = ledger.dir("saved");
     wasm_proxy(&["journal", "salvage", &dir, &saved])
         .assert_code(0)
-        .assert_says("saved   checkpoint 27.entries")
+        .assert_says("saved   checkpoint 27-")
         .assert_says("lost    1 or more records after 27");
     ledger.replay(&saved, &[]).assert_code(0);
     // Without the checkpoint there is nothing.
-    let file = ledger.folder.path("journal/checkpoints/27.entries");
+    let file = checkpoint(&ledger, "27-");
     fs::write(file, b"something else").unwrap();
     wasm_proxy(&["journal", "salvage", &dir, &ledger.dir("none")])
         .assert_code(2)
         .assert_says("nothing could be saved");
+}
+
+/// The names of checkpoints say which content is theirs.
+#[test]
+fn a_checkpoint_in_the_place_of_another_is_passed_over() {
+    let (ledger, dir) = ledger_with("journal");
+    let compact = || {
+        let args = ["journal", "compact", &dir, "--module", &ledger.module];
+        wasm_proxy(&[&args[..], &["--policy", &ledger.policy]].concat()).assert_code(0);
+    };
+    compact();
+    ledger.run(&dir, "{\"call\":\"open\"}", &[]).assert_code(0);
+    compact();
+    let (older, newer) = (checkpoint(&ledger, "27-"), checkpoint(&ledger, "28-"));
+    let whole = fs::read(&newer).unwrap();
+    fs::copy(&older, &newer).unwrap();
+    let report = ledger.report(&dir, "{\"call\":\"state\"}", &[]);
+    let passed_over = report["journal"]["passed_over"].as_array().unwrap();
+    assert_eq!(passed_over.len(), 1, "{report}");
+    assert_eq!(report["journal"]["recovered"]["last"], 27, "{report}");
+    fs::write(&newer, whole).unwrap();
+    wasm_proxy(&["journal", "verify", &dir])
+        .assert_code(0)
+        .assert_says("every record and every checkpoint is good");
+    ledger.run(&dir, "{\"call\":\"state\"}", &[]).assert_code(0);
 }
 
 #[test]
@@ -276,21 +309,21 @@ fn a_damaged_checkpoint_is_found_and_passed_over() {
     ledger.run(&dir, "{\"call\":\"open\"}", &[]).assert_code(0);
     compact();
     // A replay begins with the oldest.
-    let oldest = ledger.folder.path("journal/checkpoints/27.entries");
+    let oldest = checkpoint(&ledger, "27-");
     let whole = fs::read(&oldest).unwrap();
     damage(&oldest, b"open");
     let replayed = ledger.replay(&dir, &[]);
     replayed.assert_code(0);
     let said = replayed
         .stderr
-        .matches("27.entries` of the journal is not used: it is damaged");
+        .matches(".entries` of the journal is not used: it is damaged");
     assert_eq!(said.count(), 1, "{}", replayed.stderr);
     fs::write(&oldest, whole).unwrap();
-    let newest = ledger.folder.path("journal/checkpoints/28.entries");
+    let newest = checkpoint(&ledger, "28-");
     damage(&newest, b"open");
     wasm_proxy(&["journal", "verify", &dir])
         .assert_code(2)
-        .assert_says("28.entries: DAMAGED: it is damaged")
+        .assert_says(".entries: DAMAGED: it is damaged")
         .assert_says("the journal can be opened without it");
     let report = ledger.report(&dir, "{\"call\":\"state\"}", &[]);
     let passed_over = report["journal"]["passed_over"].as_array().unwrap();
@@ -299,6 +332,11 @@ fn a_damaged_checkpoint_is_found_and_passed_over() {
     wasm_proxy(&["journal", "verify", &dir])
         .assert_code(2)
         .assert_says("no checkpoint is good");
+    let file = ledger.dir("backup");
+    wasm_proxy(&["journal", "export", &dir, &file])
+        .assert_code(2)
+        .assert_says("is not good: it is damaged; nothing was written");
+    assert!(!Path::new(&file).exists());
     ledger
         .run(&dir, "{\"call\":\"state\"}", &[])
         .assert_code(2)
