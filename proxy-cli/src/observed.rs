@@ -238,6 +238,16 @@ impl Observed {
         swaps.count
     }
 
+    /// What is said of a checkpoint that is found damaged while the proxy serves from it.
+    fn damaged(&self, file: &str, reason: &str) -> String {
+        self.lock_kept().damaged = Some(reason.to_owned());
+        format!(
+            "the checkpoint `{file}` of the journal, from which this proxy served, is damaged ({reason}): \
+             no call is served any more; `journal verify` says whether there is another one, and a run \
+             passes this one over"
+        )
+    }
+
     fn warning(&self, event: &Event) -> Option<String> {
         Some(match event {
             Event::StandbyPrepareError {
@@ -308,14 +318,7 @@ impl Observed {
                 self.lock_kept().passed_over.push(line.clone());
                 line
             }
-            Event::CheckpointDamaged { file, reason } => {
-                self.lock_kept().damaged = Some(reason.clone());
-                format!(
-                    "the checkpoint `{file}` of the journal, from which this proxy served, is damaged \
-                     ({reason}): no call is served any more; `journal verify` says whether there is \
-                     another one, and a run passes this one over"
-                )
-            }
+            Event::CheckpointDamaged { file, reason } => self.damaged(file, reason),
             Event::CallsUndone { to, entries, error } => {
                 let count = u64::try_from(*entries).unwrap_or(u64::MAX);
                 self.lock_kept().undone += count;

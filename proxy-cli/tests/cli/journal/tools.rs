@@ -11,7 +11,7 @@ use super::{CALLS, Ledger, dump, entries};
 /// The file of the checkpoint in `journal` whose name begins like this.
 fn checkpoint(ledger: &Ledger, begin: &str) -> PathBuf {
     let folder = ledger.folder.path("journal/checkpoints");
-    let files = folder.read_dir().unwrap().map(|file| file.unwrap());
+    let files = folder.read_dir().expect("the folder is there").flatten();
     let mut found = files.filter(|file| file.file_name().to_string_lossy().starts_with(begin));
     found.next().expect("the checkpoint is there").path()
 }
