@@ -273,9 +273,8 @@ fn a_checkpoint_saves_what_the_records_cannot() {
         .assert_says("nothing could be saved");
 }
 
-/// The names of checkpoints say which content is theirs.
-#[test]
-fn a_checkpoint_in_the_place_of_another_is_passed_over() {
+/// A journal of [`CALLS`] and one more, with a checkpoint before that and one after it.
+fn compacted_twice() -> (Ledger, String) {
     let (ledger, dir) = ledger_with("journal");
     let compact = || {
         let args = ["journal", "compact", &dir, "--module", &ledger.module];
@@ -284,6 +283,13 @@ fn a_checkpoint_in_the_place_of_another_is_passed_over() {
     compact();
     ledger.run(&dir, "{\"call\":\"open\"}", &[]).assert_code(0);
     compact();
+    (ledger, dir)
+}
+
+/// The names of checkpoints say which content is theirs.
+#[test]
+fn a_checkpoint_in_the_place_of_another_is_passed_over() {
+    let (ledger, dir) = compacted_twice();
     let (older, newer) = (checkpoint(&ledger, "27-"), checkpoint(&ledger, "28-"));
     let whole = fs::read(&newer).unwrap();
     fs::copy(&older, &newer).unwrap();
@@ -300,14 +306,7 @@ fn a_checkpoint_in_the_place_of_another_is_passed_over() {
 
 #[test]
 fn a_damaged_checkpoint_is_found_and_passed_over() {
-    let (ledger, dir) = ledger_with("journal");
-    let compact = || {
-        let args = ["journal", "compact", &dir, "--module", &ledger.module];
-        wasm_proxy(&[&args[..], &["--policy", &ledger.policy]].concat()).assert_code(0);
-    };
-    compact();
-    ledger.run(&dir, "{\"call\":\"open\"}", &[]).assert_code(0);
-    compact();
+    let (ledger, dir) = compacted_twice();
     // A replay begins with the oldest.
     let oldest = checkpoint(&ledger, "27-");
     let whole = fs::read(&oldest).unwrap();
