@@ -312,7 +312,7 @@ fn check_name(path: &Path, hash: &[u8; 32]) -> Result<(), String> {
 }
 
 /// An error with what it came from.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

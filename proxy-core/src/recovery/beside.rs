@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use checkpoint_file::Found;
 
 use super::Unchecked;
-use crate::durable_checkpoint::is_of_entries;
+use crate::durable_checkpoint::{is_of_entries, with_causes};
 use crate::journal_store::JournalStore;
 
 /// A file that recovery is likely to use.
@@ -83,7 +83,7 @@ impl Check {
             own.verify_and_tell(|outcome| {
                 is_right = outcome.is_ok();
                 // Nobody waits where the opening has failed meanwhile.
-                let _ = tell.send(outcome.map_err(|error| error.to_string()));
+                let _ = tell.send(outcome.map_err(|error| with_causes(&error)));
             });
             if is_right {
                 // The next opening need not wait. Without a stamp it does.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use checkpoint_file::Found;
 
+use crate::durable_checkpoint::with_causes;
 use crate::shared::Shared;
 
 /// The paces of a check: beside calls, as fast as it can, and no further.
@@ -33,7 +34,7 @@ impl Unchecked {
     ///
     /// What is wrong with the file, in words.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.found.verify().map_err(|error| error.to_string())
+        self.found.verify().map_err(|error| with_causes(&error))
     }
 
     /// Begins to compare them on a thread of its own, while the proxy serves. What is wrong ends the
@@ -76,7 +77,7 @@ impl Unchecked {
                 }
                 return;
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => with_causes(&error),
             Err(_) => "its check ended in a panic".to_owned(),
         };
         shared.condemn(self.file.clone(), reason);
