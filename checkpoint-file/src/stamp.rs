@@ -29,7 +29,7 @@ const MAGIC: &[u8; 8] = b"wpx-stmp";
 ///
 /// # Errors
 ///
-/// The system's. What stood there before fits the file no more, or still does.
+/// The system's. A stamp that stood there may be gone.
 pub fn stamp(path: &Path) -> io::Result<()> {
     let file = ImageFile::open(path)?;
     put(path, &file)
@@ -40,13 +40,12 @@ pub(crate) fn put(path: &Path, file: &ImageFile) -> io::Result<()> {
     let Some(stamp) = now(path, file.metadata()) else {
         return Ok(());
     };
-    let place = place(path);
-    if fs::read(&place).is_ok_and(|old| old == stamp) {
-        return Ok(());
-    }
     // A new file, so nothing is written through a link that somebody has put there.
     remove(path)?;
-    let mut file = File::options().write(true).create_new(true).open(place)?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .open(place(path))?;
     // Not flushed: it has to outlive a process and not the system.
     file.write_all(&stamp)
 }

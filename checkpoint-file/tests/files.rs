@@ -261,6 +261,14 @@ fn a_stamp_fits_until_somebody_touches_the_file() {
     assert!(!is_untouched(&path), "nobody has said so");
     stamp(&path).unwrap();
     assert!(is_untouched(&path));
+    // What is put in its place is replaced, and not written through.
+    let victim = kit.folder.path().join("victim");
+    fs::write(&victim, b"victim").unwrap();
+    fs::remove_file(&stamp_path).unwrap();
+    std::os::unix::fs::symlink(&victim, &stamp_path).unwrap();
+    stamp(&path).unwrap();
+    assert_eq!(fs::read(&victim).unwrap(), b"victim");
+    assert!(is_untouched(&path));
     // What is read, and what is mapped, changes nothing.
     open(&path, &kit.module).unwrap();
     assert!(is_untouched(&path));
