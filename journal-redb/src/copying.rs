@@ -1,6 +1,7 @@
 //! A copy of a journal, made from records that come from elsewhere.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,13 +10,13 @@ use proxy_core::{
     StoredRecord, chain_next, chain_origin, check_checkpoints,
 };
 
-use crate::files::{self, CHECKPOINTS, NEW, RECORDS, within};
+use crate::files::{self, CHECKPOINTS, MANIFEST, NEW, OBJECTS, RECORDS, within};
 use crate::journal::{Lock, take_lock};
 use crate::manifest::{Manifest, Place};
 use crate::objects::{self, INLINE_BYTES_MAX};
 use crate::opening;
 use crate::records::{Beginning, Content, Records, Row};
-use crate::storage::{Access, Directory, Storage};
+use crate::storage::{Access, Directory, LOCK, Storage};
 use crate::trouble::Trouble;
 
 /// Records of a copy are written together until they have this many bytes.
@@ -37,9 +38,10 @@ pub struct Origin {
 }
 
 /// A journal in the making: a copy of another one. Before [`finish`](Self::finish) its directory is
-/// no journal, and what is there is no obstacle to the next attempt.
+/// no journal. A copy that is dropped before takes all that it has made with it. What the end of
+/// the process leaves there is no obstacle to the next attempt.
 pub struct JournalCopy {
-    path: PathBuf,
+    made: Made,
     storage: Arc<dyn Storage>,
     origin: Origin,
     records: Records,
@@ -63,12 +65,20 @@ impl JournalCopy {
     /// is at no record and has another hash than its identity.
     pub fn create(path: impl AsRef<Path>, origin: Origin) -> Result<Self, StoreError> {
         let path = path.as_ref();
+        let is_new = !path.exists();
         let storage = Directory::create(path).map_err(|source| StoreError::Unreadable {
             path: path.to_owned(),
             source: Arc::new(source),
         })?;
+        // Nothing is left in somebody else's directory, not even a lock.
+        opening::check_unused(&storage, path)?;
         let lock = take_lock(&storage, path, Access::Write)?;
         opening::check_unused(&storage, path)?;
+        let made = Made {
+            path: path.to_owned(),
+            is_new,
+            is_finished: false,
+        };
         if origin.position == Position::ZERO
             && origin.hash != chain_origin(origin.id, &origin.identity)
         {
@@ -87,7 +97,7 @@ impl JournalCopy {
         };
         let records = lay_out(&storage, beginning).map_err(Trouble::into_error)?;
         Ok(Self {
-            path: path.to_owned(),
+            made,
             storage: Arc::new(storage),
             origin,
             records,
@@ -101,7 +111,7 @@ impl JournalCopy {
     /// The folder into which files of checkpoints are to be written, and flushed, before the end.
     #[must_use]
     pub fn checkpoint_folder(&self) -> PathBuf {
-        self.path.join(CHECKPOINTS)
+        self.made.path.join(CHECKPOINTS)
     }
 
     /// Appends the next record.
@@ -200,6 +210,7 @@ impl JournalCopy {
             manifest.write(&*storage)
         });
         finished.map_err(Trouble::into_error)?;
+        self.made.is_finished = true;
         Ok(head)
     }
 
@@ -232,6 +243,35 @@ impl JournalCopy {
     }
 }
 
+/// What a copy makes, from its lock on. It goes unless the copy is finished: on a full disk half of a
+/// journal would take the room that is needed for anything else.
+struct Made {
+    path: PathBuf,
+    /// Whether the directory was not there before.
+    is_new: bool,
+    is_finished: bool,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        // Why the copy was given up is the error to report. What cannot be removed is in nobody's way.
+        let files = [MANIFEST, RECORDS, LOCK].map(str::to_owned);
+        let new = [MANIFEST, RECORDS].map(|name| format!("{name}{NEW}"));
+        for name in files.iter().chain(&new) {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        for folder in [OBJECTS, CHECKPOINTS] {
+            let _ = fs::remove_dir_all(self.path.join(folder));
+        }
+        if self.is_new {
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
 fn lay_out(storage: &dyn Storage, beginning: Beginning) -> Result<Records, Trouble> {
     opening::create_folders(storage)?;
     opening::remove_left(storage)?;
@@ -241,7 +281,7 @@ fn lay_out(storage: &dyn Storage, beginning: Beginning) -> Result<Records, Troub
 impl fmt::Debug for JournalCopy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JournalCopy")
-            .field("path", &self.path)
+            .field("path", &self.made.path)
             .field("last", &self.last)
             .finish_non_exhaustive()
     }

@@ -81,3 +81,23 @@ pub(crate) fn unreadable(path: &str, source: io::Error) -> StoreError {
         source: Arc::new(source),
     }
 }
+
+/// Deletes the files of a folder that are not kept. One that cannot be deleted does not keep the
+/// others. The error is the first.
+pub(crate) fn delete_others(
+    storage: &dyn Storage,
+    folder: &str,
+    is_kept: impl Fn(&str) -> bool,
+) -> io::Result<()> {
+    let mut result = Ok(());
+    for (name, _) in storage.list(folder)? {
+        if !is_kept(&name) {
+            let name = within(folder, &name);
+            let removed = storage
+                .remove(&name)
+                .map_err(|error| io::Error::new(error.kind(), format!("`{name}`: {error}")));
+            result = result.and(removed);
+        }
+    }
+    result
+}

@@ -31,12 +31,7 @@ impl Objects {
     /// Deletes the files to which no record refers.
     pub(crate) fn delete_others(&self, storage: &dyn Storage) -> io::Result<()> {
         let names: HashSet<String> = self.0.values().map(file_name).collect();
-        for (name, _) in storage.list(OBJECTS)? {
-            if !names.contains(&name) {
-                storage.remove(&within(OBJECTS, &name))?;
-            }
-        }
-        Ok(())
+        files::delete_others(storage, OBJECTS, |name| names.contains(name))
     }
 }
 

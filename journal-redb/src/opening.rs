@@ -10,7 +10,7 @@ use crate::files::{self, CHECKPOINTS, MANIFEST, NEW, OBJECTS, RECORDS, WATERMARK
 use crate::manifest::{Manifest, Place};
 use crate::objects::{self, Objects};
 use crate::records::{Beginning, Content, Records, Row};
-use crate::storage::{Access, Storage};
+use crate::storage::{Access, LOCK, Storage};
 use crate::trouble::Trouble;
 use crate::watermark::Watermark;
 
@@ -105,7 +105,9 @@ pub(crate) fn check_unused(storage: &dyn Storage, path: &Path) -> Result<(), Sto
         .map_err(|error| files::unreadable(".", error))?;
     let is_left = |name: &str| match name {
         RECORDS => !has_records(storage),
-        "lock" | OBJECTS | CHECKPOINTS | WATERMARK => true,
+        OBJECTS => holds_only(storage, OBJECTS, is_object),
+        CHECKPOINTS => holds_only(storage, CHECKPOINTS, is_checkpoint),
+        LOCK | WATERMARK => true,
         name => name.ends_with(NEW),
     };
     if names.iter().all(|(name, _)| is_left(name)) {
@@ -115,6 +117,27 @@ pub(crate) fn check_unused(storage: &dyn Storage, path: &Path) -> Result<(), Sto
             path: path.to_owned(),
         })
     }
+}
+
+/// Whether nothing else is in a folder. One that cannot be listed may have anything.
+fn holds_only(storage: &dyn Storage, folder: &str, is_ours: impl Fn(&str) -> bool) -> bool {
+    let names = storage.list(folder);
+    names.is_ok_and(|names| names.iter().all(|(name, _)| is_ours(name)))
+}
+
+/// Whether a copy may have left a file of this name among its objects.
+fn is_object(name: &str) -> bool {
+    let hash = name.strip_suffix(NEW).unwrap_or(name);
+    hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a copy may have left a file of this name among its checkpoints. They are named by
+/// positions.
+fn is_checkpoint(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_digit())
+        && [".state", ".entries"]
+            .iter()
+            .any(|kind| name.contains(kind))
 }
 
 /// Whether the file may have records. One that cannot be read may.

@@ -1,6 +1,5 @@
 //! An open journal, behind its lock: what is in memory of it, and every change of it.
 
-use std::io;
 use std::sync::Arc;
 
 use proxy_core::{
@@ -8,7 +7,7 @@ use proxy_core::{
     check_checkpoints,
 };
 
-use crate::files::{self, CHECKPOINTS, within};
+use crate::files::{self, CHECKPOINTS};
 use crate::manifest::{Manifest, Place};
 use crate::objects::{self, INLINE_BYTES_MAX, Objects};
 use crate::opening::{self, Checked, follow, of_reading};
@@ -440,15 +439,8 @@ impl State {
     fn tidy_up(&self) {
         self.delete_objects();
         let checkpoints = &self.manifest.checkpoints;
-        let delete = || -> io::Result<()> {
-            for (name, _) in self.storage.list(CHECKPOINTS)? {
-                if !checkpoints.iter().any(|listed| listed.owns(&name)) {
-                    self.storage.remove(&within(CHECKPOINTS, &name))?;
-                }
-            }
-            Ok(())
-        };
-        if let Err(error) = delete() {
+        let is_listed = |name: &str| checkpoints.iter().any(|listed| listed.owns(name));
+        if let Err(error) = files::delete_others(&*self.storage, CHECKPOINTS, is_listed) {
             tracing::warn!(%error, "files of old checkpoints are still there");
         }
     }

@@ -99,7 +99,7 @@ impl Directory {
     }
 }
 
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 impl Storage for Directory {
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn StoredFile>> {

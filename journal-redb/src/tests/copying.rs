@@ -95,14 +95,95 @@ fn a_copy_is_the_same_journal() {
     append(&owned, &[b"more"], Flush::Now).unwrap();
 }
 
+/// The names in a folder, and in those within it.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            let within = self::names(&entry.path()).into_iter();
+            names.extend(within.map(|file| format!("{name}/{file}")));
+        }
+        names.push(name);
+    }
+    names.sort();
+    names
+}
+
 #[test]
-fn an_unfinished_copy_is_no_journal_and_in_nobodys_way() {
+fn a_copy_that_is_given_up_takes_with_it_what_it_has_made() {
+    let (folder, from, to) = paths();
+    let source = journal(&from, 30);
+    let list = vec![checkpoint(&source, 10)];
+    let records = read_all(&source).unwrap();
+    let begin = |to: &Path| {
+        let mut copy = JournalCopy::create(to, origin(&source)).unwrap();
+        copy.append(&records[0]).unwrap();
+        fs::write(copy.checkpoint_folder().join("1-aa.state"), b"half").unwrap();
+        copy
+    };
+    drop(begin(&to));
+    assert!(!to.exists());
+    // The end is no better: the checkpoint is of a record that the copy has not.
+    begin(&to).finish(list).unwrap_err();
+    assert!(!to.exists());
+    // A directory that was there stays.
+    let there = folder.path().join("there");
+    fs::create_dir(&there).unwrap();
+    drop(begin(&there));
+    assert_eq!(names(&there), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_of_somebody_elses_stays_as_it_is() {
+    let (folder, from, _) = paths();
+    let source = journal(&from, 1);
+    for file in [
+        "notes",
+        "checkpoints/model.bin",
+        "objects/teapot.obj",
+        "checkpoints/1",
+    ] {
+        let to = folder.path().join(file.replace('/', "-"));
+        fs::create_dir_all(to.join(file).parent().unwrap()).unwrap();
+        fs::write(to.join(file), b"theirs").unwrap();
+        let before = names(&to);
+        let refused = [
+            JournalCopy::create(&to, origin(&source)).map(drop),
+            RedbJournal::create(&to, identity()).map(drop),
+        ];
+        for refused in refused {
+            let error = refused.unwrap_err();
+            assert!(
+                matches!(error, StoreError::Exists { .. }),
+                "{file}: {error}"
+            );
+        }
+        assert_eq!(names(&to), before);
+    }
+}
+
+#[test]
+fn what_a_copy_left_whose_process_was_killed_is_in_nobodys_way() {
     let (_folder, from, to) = paths();
     let source = journal(&from, 30);
     let records = read_all(&source).unwrap();
-    let mut copy = JournalCopy::create(&to, origin(&source)).unwrap();
-    copy.append(&records[0]).unwrap();
-    drop(copy);
+    let object = "0123456789abcdef".repeat(4);
+    for folder in ["objects", "checkpoints"] {
+        fs::create_dir_all(to.join(folder)).unwrap();
+    }
+    for left in [
+        "lock",
+        "journal.redb.new",
+        "manifest.new",
+        &format!("objects/{object}"),
+        &format!("objects/{object}.new"),
+        "checkpoints/12-0123456789abcdef0123456789abcdef.state",
+        "checkpoints/12-0123456789abcdef0123456789abcdef.entries",
+    ] {
+        fs::write(to.join(left), b"half").unwrap();
+    }
     let error = RedbJournal::open(&to).unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }), "{error}");
     let mut copy = JournalCopy::create(&to, origin(&source)).unwrap();
@@ -112,6 +193,30 @@ fn an_unfinished_copy_is_no_journal_and_in_nobodys_way() {
     copy.finish(Vec::new()).unwrap();
     let error = JournalCopy::create(&to, origin(&source)).unwrap_err();
     assert!(matches!(error, StoreError::Exists { .. }), "{error}");
+    // Its owner deletes what no record needs.
+    RedbJournal::open(&to).unwrap().close().unwrap();
+    let left = [
+        "checkpoints",
+        "journal.redb",
+        "lock",
+        "manifest",
+        "objects",
+        "watermark",
+    ];
+    assert_eq!(names(&to), left);
+}
+
+#[test]
+fn a_folder_among_the_checkpoints_keeps_no_old_file() {
+    let (_folder, from, _) = paths();
+    let source = journal(&from, 30);
+    truncate(&source, &[20, 10]);
+    let folder = source.checkpoint_folder().unwrap();
+    for theirs in ["0", "zz"] {
+        fs::create_dir(folder.join(theirs)).unwrap();
+    }
+    truncate(&source, &[30, 20]);
+    assert_eq!(names(&folder), ["0", "20.ckpt", "30.ckpt", "zz"]);
 }
 
 #[test]
