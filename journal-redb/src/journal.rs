@@ -56,7 +56,7 @@ impl RedbJournal {
 
     /// Opens a journal, and becomes its owner. The whole journal is read and checked first, and is
     /// not changed unless it is good. Files in the folder for checkpoints that are not in the list
-    /// are deleted.
+    /// are deleted. On a full disk it can be read, and the first change is [`StoreError::Full`].
     ///
     /// # Errors
     ///

@@ -27,7 +27,10 @@ pub(crate) struct State {
     records: Option<Records>,
     watermark: Option<Watermark>,
     objects: Objects,
+    /// As the disk has it.
     manifest: Manifest,
+    /// Whether the manifest names this owner. Nothing else is changed before.
+    is_claimed: bool,
     /// The place before the oldest record.
     base: Place,
     /// The newest record in redb.
@@ -64,6 +67,7 @@ impl State {
                 first: base.position.next(),
             },
             manifest,
+            is_claimed: false,
             pending: Vec::new(),
             pending_bytes: 0,
             stopped: None,
@@ -85,17 +89,46 @@ impl State {
         }
     }
 
-    /// Becomes the owner of a journal that is good.
+    /// Becomes the owner of a journal that is good. Where the disk has no room for a note of that, it
+    /// waits for the first change.
     pub(crate) fn take_over(&mut self) -> Result<(), Trouble> {
-        if let Some(records) = &self.records {
-            records.admit()?;
+        self.head.epoch = self.manifest.epoch.next();
+        let claimed = match self.claim() {
+            Err(Trouble::Full(_)) => self.make_room().and_then(|()| self.claim()),
+            claimed => claimed,
+        };
+        if let Err(Trouble::Full(error)) = claimed {
+            tracing::warn!(
+                %error,
+                "the journal's disk is full: the journal can be read, and takes nothing until there is \
+                 room"
+            );
+            return Ok(());
         }
+        claimed?;
+        self.tidy_up();
+        Ok(())
+    }
+
+    /// Notes the owner on the disk, before anything else is changed there.
+    fn claim(&mut self) -> Result<(), Trouble> {
+        if self.is_claimed {
+            return Ok(());
+        }
+        self.records()?.admit()?;
         opening::create_missing_folders(&*self.storage)?;
         let watermark = Watermark::open(&*self.storage, self.manifest.id);
         self.watermark = Some(watermark.map_err(Trouble::of_write)?);
-        self.head.epoch = self.manifest.epoch.next();
         self.write_manifest()?;
-        self.drop_records()?;
+        self.is_claimed = true;
+        self.drop_records()
+    }
+
+    /// Deletes what nothing refers to: it may be what has filled the disk. A loss of power must not
+    /// bring back records or a manifest that do refer to it.
+    fn make_room(&mut self) -> Result<(), Trouble> {
+        self.records()?.admit()?;
+        self.storage.sync_folder("").map_err(Trouble::Failed)?;
         self.tidy_up();
         Ok(())
     }
@@ -111,6 +144,11 @@ impl State {
 
     fn close(&mut self) -> Result<(), Trouble> {
         self.commit(&[])?;
+        if !self.is_claimed {
+            // Nothing was changed, and there is no room to change anything.
+            self.abandon_records();
+            return Ok(());
+        }
         if self.manifest.head != self.durable {
             self.write_manifest()?;
         }
@@ -258,6 +296,7 @@ impl State {
     }
 
     fn replace_checkpoints(&mut self, checkpoints: &[CheckpointRef]) -> Result<(), Trouble> {
+        self.claim()?;
         self.commit(&[])?;
         let before = std::mem::replace(&mut self.manifest.checkpoints, checkpoints.to_vec());
         // The manifest comes first: a journal that begins after what its manifest knows is refused.
@@ -326,6 +365,7 @@ impl State {
         let Some(last) = links.last().map(|link| link.place) else {
             return Ok(());
         };
+        self.claim()?;
         let mut rows = Vec::with_capacity(links.len());
         for link in links {
             let content = if link.bytes.len() > INLINE_BYTES_MAX {

@@ -6,6 +6,8 @@ use proxy_core::{Flush, JournalStore, Position, StoreError};
 
 use super::{append, checkpoint, create, open, read_all, record};
 use crate::RedbJournal;
+use crate::manifest::Manifest;
+use crate::storage::Storage;
 use crate::testing::{Dice, Disk, Fault, Loss, Playback};
 
 /// What a caller knows while the disk fails.
@@ -243,6 +245,61 @@ fn a_full_disk_still_gives_what_it_has() {
     disk.mend();
     append(&journal, &many, Flush::Now).unwrap();
     assert_eq!(read_all(&journal).unwrap().len(), 203);
+}
+
+/// An operator starts the process again because the disk is full. What only reads goes on.
+#[test]
+fn a_journal_opens_on_a_full_disk_and_takes_records_as_soon_as_there_is_room() {
+    for was_killed in [false, true] {
+        let (disk, _) = prepared();
+        let journal = open(&disk).unwrap();
+        append(&journal, &[&[1; 100][..]; 200], Flush::Now).unwrap();
+        let disk = if was_killed { disk.copy() } else { disk };
+        drop(journal);
+        let manifest = disk.bytes("manifest");
+        disk.limit(0);
+        // Nobody else takes over meanwhile, so it is the same owner each time.
+        for _ in 0..3 {
+            let journal = open(&disk).unwrap();
+            assert_eq!(journal.head().unwrap().epoch, proxy_core::Epoch(3));
+            assert_eq!(read_all(&journal).unwrap().len(), 200);
+            let full = append(&journal, &[b"x"], Flush::Now);
+            assert!(matches!(full, Err(StoreError::Full { .. })), "{full:?}");
+            let full = journal.truncate(proxy_core::Epoch(3), &[]);
+            assert!(matches!(full, Err(StoreError::Full { .. })), "{full:?}");
+            journal.close().unwrap();
+            assert_eq!(disk.bytes("manifest"), manifest);
+        }
+        let journal = open(&disk).unwrap();
+        disk.mend();
+        let head = append(&journal, &[b"x"], Flush::Now).unwrap();
+        assert_eq!((head.position, head.epoch.0), (Position(201), 3));
+        assert_ne!(disk.bytes("manifest"), manifest, "the owner is noted first");
+        // A copy does not know what was flushed.
+        let after_power_loss = (!was_killed).then(|| disk.after_power_loss());
+        for disk in [Some(disk.copy()), after_power_loss].into_iter().flatten() {
+            let next = open(&disk).unwrap();
+            assert_eq!(next.head().unwrap().epoch.0, 4);
+            assert_eq!(read_all(&next).unwrap().len(), 201);
+        }
+    }
+}
+
+/// What a process left that died while it wrote a checkpoint takes the room that its next start needs.
+#[test]
+fn what_nothing_refers_to_makes_room_for_the_next_owner() {
+    let (disk, _) = prepared();
+    let journal = open(&disk).unwrap();
+    append(&journal, &[b"one"], Flush::Now).unwrap();
+    drop(journal);
+    let used: usize = disk.names().iter().map(|name| disk.bytes(name).len()).sum();
+    let left = disk.create("checkpoints/1.77-0.partial").unwrap();
+    left.write(0, &[1; 4096]).unwrap();
+    disk.limit(used as u64 + 4096);
+    let journal = open(&disk).unwrap();
+    assert!(!disk.has("checkpoints/1.77-0.partial"));
+    let manifest = Manifest::read(&disk).unwrap().unwrap();
+    assert_eq!(manifest.epoch, journal.head().unwrap().epoch);
 }
 
 #[test]
