@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -49,7 +49,12 @@ pub(crate) fn export(dir: &Path, file: &Path) -> Result<ExitCode> {
         }
     }
     let cannot = || format!("cannot write `{}`; is the disk full?", file.display());
-    let target = File::options().write(true).create_new(true).open(file);
+    // It has a guest's memory in it, which is nobody else's to read.
+    let target = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
     let target = target.with_context(|| {
         format!(
             "cannot create `{}`; give a file that is not there, in a folder in which you may write",

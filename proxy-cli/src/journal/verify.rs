@@ -43,12 +43,13 @@ pub(crate) fn verify(dir: &Path) -> Result<ExitCode> {
         subject.module,
         hex(subject.policy)
     );
+    let records = match count(&head) {
+        0 => format!("none after {}", head.position),
+        count => format!("{count}, {} to {}", head.first, head.position),
+    };
     let _ = writeln!(
         text,
-        "records     {}, {} to {}, of format {}, in {}: {} entries, {} calls with an id, {} cuts",
-        count(&head),
-        head.first,
-        head.position,
+        "records     {records}, of format {}, in {}: {} entries, {} calls with an id, {} cuts",
         subject.format,
         size(store.bytes()?),
         kinds.entries,
