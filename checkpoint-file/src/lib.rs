@@ -68,4 +68,4 @@ pub use error::{Error, Part};
 pub use header::{ENCODING, LAYOUT};
 pub use open::{Check, Found, Inspected, Opened, inspect, open, open_with};
 pub use stamp::{STAMP_SUFFIX, stamp};
-pub use write::{Written, write};
+pub use write::{Written, write, write_renamed};

@@ -34,8 +34,24 @@ pub struct Written {
 /// [`Error::Io`], also for a full disk; [`Error::Image`].
 pub fn write(path: impl AsRef<Path>, snapshot: &Snapshot, notes: &[u8]) -> Result<Written, Error> {
     let path = path.as_ref();
+    write_renamed(path, |_| path.to_owned(), snapshot, notes)
+}
+
+/// As [`write()`], under a path that depends on the [hash](Written::hash), which is known when all is
+/// written. Until then the file has a name that begins with that of `begun`, a path in the same
+/// folder.
+///
+/// # Errors
+///
+/// As for [`write()`].
+pub fn write_renamed(
+    begun: impl AsRef<Path>,
+    path: impl FnOnce(&[u8; 32]) -> PathBuf,
+    snapshot: &Snapshot,
+    notes: &[u8],
+) -> Result<Written, Error> {
     let (state, host) = state_of(snapshot)?;
-    let new = NewFile::create(path)?;
+    let new = NewFile::create(begun.as_ref())?;
     let (memories, contents_end, bytes_kept) = write_memories(&new, snapshot)?;
     let sections = [
         &*encoding::encode(&memories),
@@ -58,7 +74,7 @@ pub fn write(path: impl AsRef<Path>, snapshot: &Snapshot, notes: &[u8]) -> Resul
     let (bytes, hash) = header.encode();
     new.write_at(contents_end, &sections)?;
     new.write_at(0, &[&bytes])?;
-    new.finish(path)?;
+    new.finish(&path(&hash))?;
     Ok(Written {
         bytes: header.file_bytes().expect("the file was written"),
         bytes_kept,

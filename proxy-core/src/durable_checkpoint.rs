@@ -112,28 +112,25 @@ impl DurableCheckpoint {
     /// Why not, in words.
     pub(crate) fn write(&self, folder: &Path, position: Position) -> Result<(String, u64), String> {
         let notes = self.encode()?;
-        let cannot_write = |path: &Path, error| {
-            format!("cannot write `{}`: {error}; check the disk", path.display())
-        };
         match &self.state {
             Kept::Checkpoint(checkpoint) => {
-                let part = folder.join(format!("{position}.part"));
-                let written = checkpoint_file::write(&part, &checkpoint.snapshot, &notes);
+                let begun = folder.join(position.to_string());
+                let name = |hash: &[u8; 32]| name_of(position, hash, "state");
+                let path = |hash: &[u8; 32]| folder.join(name(hash));
+                let snapshot = &checkpoint.snapshot;
+                let written = checkpoint_file::write_renamed(begun, path, snapshot, &notes);
                 let written = written.map_err(|error| with_causes(&error))?;
-                let name = name_of(position, &written.hash, "state");
-                let path = folder.join(&name);
-                std::fs::rename(&part, &path)
-                    .and_then(|()| File::open(folder)?.sync_all())
-                    .map_err(|error| cannot_write(&path, error))?;
                 // Without a stamp, the next opening takes longer.
-                let _ = checkpoint_file::stamp(&path);
-                Ok((name, written.bytes))
+                let _ = checkpoint_file::stamp(&path(&written.hash));
+                Ok((name(&written.hash), written.bytes))
             }
             Kept::Entries(_) => {
                 let name = name_of(position, blake3::hash(&notes).as_bytes(), "entries");
                 let path = folder.join(&name);
-                let bytes = write_whole(&path, &notes);
-                Ok((name, bytes.map_err(|error| cannot_write(&path, error))?))
+                let bytes = write_whole(&path, &notes).map_err(|error| {
+                    format!("cannot write `{}`: {error}; check the disk", path.display())
+                })?;
+                Ok((name, bytes))
             }
         }
     }
