@@ -240,8 +240,8 @@ pub enum Error {
     },
 
     /// No checkpoint can be taken of this module, or of its state as it is. Standbys are made by
-    /// replay.
-    #[error("no checkpoint: {reasons}; standbys are made by replay")]
+    /// replay, and so is the state of the next process.
+    #[error("no checkpoint: {reasons}; the state is made by replay of the journal instead")]
     NoCheckpoint {
         /// The reasons, in words.
         reasons: String,
@@ -399,10 +399,10 @@ pub enum Error {
         first: SequenceNumber,
     },
 
-    /// The state cannot be made again: older entries are gone, and no checkpoint is good.
+    /// The state cannot be made again: older entries are gone, and no checkpoint can be used.
     #[error(
-        "the state cannot be made again: records up to {gone} are in checkpoints alone, and none is \
-         good: {}; put a copy of one in its place",
+        "the state cannot be made again: records up to {gone} are in checkpoints alone, and none can \
+         be used: {}; mend that, or put a good copy of one in its place",
         .reasons.join("; ")
     )]
     NoRecovery {
