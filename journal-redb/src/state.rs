@@ -419,7 +419,10 @@ impl State {
         };
         if !matches!(error, StoreError::Full { .. }) {
             self.abandon_records();
-            self.stopped = Some(error.to_string());
+            self.stopped = Some(match &error {
+                StoreError::Failed { source } => format!("it could not be written ({source})"),
+                error => error.to_string(),
+            });
         }
         Err(error)
     }

@@ -321,7 +321,7 @@ pub enum Error {
 
     /// The disk of the journal is full. The call did not run. Pure calls go on, and journaled ones do
     /// as soon as there is room again.
-    #[error("nothing can be journaled: {source}; free space on the journal's disk, and call again")]
+    #[error("nothing can be journaled: {source}")]
     JournalFull {
         /// What the store says.
         source: Arc<StoreError>,
@@ -329,10 +329,7 @@ pub enum Error {
 
     /// The store of the journal has stopped after an error that must not be retried. The call did
     /// not run. Pure calls go on.
-    #[error(
-        "nothing can be journaled any more: {source}; end the process, look at the disk, and open \
-         the journal again"
-    )]
+    #[error("nothing can be journaled any more: {source}")]
     JournalStopped {
         /// What the store says.
         source: Arc<StoreError>,
