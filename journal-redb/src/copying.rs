@@ -275,6 +275,10 @@ impl Drop for Made {
 fn lay_out(storage: &dyn Storage, beginning: Beginning) -> Result<Records, Trouble> {
     opening::create_folders(storage)?;
     opening::remove_left(storage)?;
+    // Nobody may write to a checkpoint that an earlier attempt has left, the next one included.
+    for folder in [OBJECTS, CHECKPOINTS] {
+        files::delete_others(storage, folder, |_| false).map_err(Trouble::of_write)?;
+    }
     Records::create_open(storage, &format!("{RECORDS}{NEW}"), beginning)
 }
 

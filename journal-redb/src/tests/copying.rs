@@ -187,6 +187,17 @@ fn what_a_copy_left_whose_process_was_killed_is_in_nobodys_way() {
     let error = RedbJournal::open(&to).unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }), "{error}");
     let mut copy = JournalCopy::create(&to, origin(&source)).unwrap();
+    let left = names(&to);
+    assert_eq!(
+        left,
+        [
+            "checkpoints",
+            "journal.redb.new",
+            "lock",
+            "manifest.new",
+            "objects"
+        ]
+    );
     for record in &records {
         copy.append(record).unwrap();
     }
