@@ -121,6 +121,25 @@ fn a_journal_of_another_module_or_policy_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn a_journal_of_a_newer_format_is_refused_by_its_number() {
+    let world = World::new();
+    let mut identity = journal(&world).identity().clone();
+    // Behind the magic.
+    let format = &mut identity.notes[8];
+    let known = u32::from(*format);
+    *format += 1;
+    let error = try_open(&world, &MemoryJournal::new(identity), Durability::Durable).unwrap_err();
+    let newer = JournalMismatch::Format {
+        journal: known + 1,
+        known,
+    };
+    assert!(
+        matches!(&error, Error::OtherJournal(mismatch) if **mismatch == newer),
+        "{error}"
+    );
+}
+
+#[test]
 fn calls_that_find_the_disk_full_are_undone_and_refused_until_there_is_room() {
     let world = World::new().chain(0);
     let store = journal(&world);
