@@ -50,7 +50,7 @@ impl Durable {
     fn write_all(&self, head: Head, shared: &Shared) -> Result<(Head, Positions), Error> {
         let unstorable = |reason| Error::NotStorable { reason };
         let (mut head, mut positions) = (head, Positions::default());
-        let mut batch: Vec<Vec<u8>> = Vec::new();
+        let mut batch = Batch::default();
         let journal = shared.journal.lock();
         let last = journal.last();
         let notes = journal.notes_at(last);
@@ -67,7 +67,7 @@ impl Durable {
             batch.push(encode_entry(&entry, None).map_err(unstorable)?);
             at = at.next();
             positions.note(entry.sequence, at);
-            if batch.iter().map(Vec::len).sum::<usize>() > READ_BYTES {
+            if batch.bytes > READ_BYTES {
                 head = self.append(head, &std::mem::take(&mut batch))?;
             }
         }
@@ -79,12 +79,26 @@ impl Durable {
         Ok((head, positions))
     }
 
-    fn append(&self, head: Head, records: &[Vec<u8>]) -> Result<Head, Error> {
-        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+    fn append(&self, head: Head, batch: &Batch) -> Result<Head, Error> {
+        let records: Vec<&[u8]> = batch.records.iter().map(Vec::as_slice).collect();
         let appended = self
             .store
             .append(head.epoch, head.position, &records, Flush::Later);
         Ok(appended?)
+    }
+}
+
+/// Records that are appended together.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, record: Vec<u8>) {
+        self.bytes += record.len();
+        self.records.push(record);
     }
 }
 
