@@ -35,6 +35,7 @@ mod proxy {
     mod model;
     mod near_limit;
     mod observe;
+    mod observers;
     mod offline;
     mod passthrough;
     mod pinned;
