@@ -2,6 +2,7 @@
 //! undone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -936,4 +937,28 @@ fn a_cut_outlives_the_process() {
             assert_eq!(proxy.debug_info().cuts.len(), 2);
         }
     }
+}
+
+#[test]
+fn a_module_that_never_repeats_itself_is_not_opened_for_ever() {
+    let given = Arc::new(AtomicI64::new(0));
+    let world = World::new().func("odd", "(result i64)", "role = \"mutate\"", move |_, _| {
+        Ok(vec![Val::I64(given.fetch_add(1, Ordering::SeqCst))])
+    });
+    let store = journal(&world);
+    let proxy = open(&world, &store);
+    proxy.call("odd", args![]).unwrap();
+    drop(proxy);
+    let journal = store.lose_power();
+    let head = journal.head().unwrap().position;
+    let engine = world.script.engine();
+    let kept: Arc<dyn JournalStore> = Arc::new(journal.clone());
+    let builder = world.builder(&engine).journal(kept, Durability::Durable);
+    let opened = builder.on_divergence(OnDivergence::Accept).build();
+    let error = opened.map(drop).unwrap_err();
+    assert!(
+        matches!(&error, Error::Divergence(divergence) if divergence.entry.0 == 1),
+        "{error}"
+    );
+    assert_eq!(journal.head().unwrap().position, head);
 }

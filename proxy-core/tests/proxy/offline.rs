@@ -90,8 +90,11 @@ fn a_replay_begins_with_the_oldest_state_and_hides_no_divergence_behind_a_newer_
     }
     drop(proxy);
     // The two that are kept have the entries up to 3 and up to 5.
-    let (_, entries) = replayed(&world, &store, ALL).unwrap();
-    assert_eq!(entries, 3);
+    for (until, entries) in [(ALL, 3), (SequenceNumber(4), 1), (SequenceNumber(3), 0)] {
+        let (proxy, applied) = replayed(&world, &store, until).unwrap();
+        assert_eq!(applied, entries, "up to {until}");
+        assert_eq!(proxy.debug_info().journal_last.0, 3 + entries as u64);
+    }
     let error = replayed(&world, &store, SequenceNumber(2))
         .map(drop)
         .unwrap_err();
