@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use engine_api::{Engine, Precompiled};
+use proxy_core::with_causes;
 
 use crate::Job;
 pub use crate::again::Again;
@@ -55,7 +56,7 @@ impl Order {
     /// The parent is gone.
     pub fn execute(&self, job: Result<Job>, engine: Result<Arc<dyn Engine>>) -> Result<()> {
         let outcome = job.and_then(|job| self.answer(job, engine?));
-        say(&outcome.unwrap_or_else(|error| Answer::Error(format!("{error:#}"))))
+        say(&outcome.unwrap_or_else(|error| Answer::Error(with_causes(&*error))))
     }
 
     fn answer(&self, job: Job, engine: Arc<dyn Engine>) -> Result<Answer> {

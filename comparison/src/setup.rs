@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use engine_api::{Engine, Module, Precompiled};
-use proxy_core::{Arg, Bare, BareInstance, CallError, Callee, Results, ScopedCallee, Value};
+use proxy_core::{
+    Arg, Bare, BareInstance, CallError, Callee, Results, ScopedCallee, Value, with_causes,
+};
 use workload::bind::{Bound, BoundStep};
 use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
 
@@ -43,7 +45,7 @@ pub(crate) struct Ended {
 impl From<anyhow::Error> for Ended {
     fn from(error: anyhow::Error) -> Self {
         Self {
-            cause: format!("{error:#}"),
+            cause: with_causes(&*error),
         }
     }
 }
@@ -254,7 +256,7 @@ fn settle<E: Error + Send + Sync + 'static>(
         Err(Failure { call, why }) => {
             let line = call.map_or(line, |call| call.line);
             let why = match why {
-                Why::Call(error) => format!("{:#}", anyhow::Error::new(error)),
+                Why::Call(error) => with_causes(&error),
                 Why::Argument(why) => why,
             };
             format!("line {line}: {why}")

@@ -322,6 +322,22 @@ fn suggestion(similar: Option<&String>) -> String {
     )
 }
 
+/// An error with what it came from, in one line. Many errors have their cause's words in their own,
+/// and those are not repeated.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = error.source();
+    }
+    words
+}
+
 /// The memory that a guest asked for in vain, in words that go on with the size that it had.
 #[must_use]
 pub fn if_asked(asked_mib: Option<f64>) -> String {

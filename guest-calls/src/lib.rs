@@ -21,7 +21,7 @@ pub mod value;
 
 pub use bare::{Bare, BareInstance, memory_limit};
 pub use callee::{Callee, ScopedCallee};
-pub use error::{CallError, PolicyError, if_asked, listed};
+pub use error::{CallError, PolicyError, if_asked, listed, with_causes};
 pub use export_info::ExportInfo;
 pub use handle::{Handle, HandleMap, Pointer, Scope, SequenceNumber, new_handle_tag};
 pub use instance::{BoundInstance, CallFailure, Ran, consumed};

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use engine_api::{Capabilities, EngineConfig};
 use engines::{LIST, Listed};
+use proxy_core::with_causes;
 
 /// How wide a column of the table is.
 const COLUMN: usize = 20;
@@ -56,6 +57,6 @@ fn capabilities(listed: &Listed) -> Result<Capabilities, String> {
     };
     match listed.make(&config) {
         Ok(engine) => Ok(engine.capabilities()),
-        Err(error) => Err(format!("not usable here: {error:#}")),
+        Err(error) => Err(format!("not usable here: {}", with_causes(&error))),
     }
 }

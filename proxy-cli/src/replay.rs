@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use proxy_core::{
     CheckpointPolicy, Divergence, Error, Event, History, JournalStore, Proxy, Recovered,
-    SequenceNumber,
+    SequenceNumber, with_causes,
 };
 
 use crate::args::{ReplayArgs, Streams, SubjectArgs};
@@ -227,7 +227,9 @@ fn report(outcomes: &[(&str, Outcome)], compared: &Compared) -> String {
                 divergence.expected,
                 divergence.got
             ),
-            Outcome::Unable(error) => writeln!(text, "{name:<20} left out: {error:#}"),
+            Outcome::Unable(error) => {
+                writeln!(text, "{name:<20} left out: {}", with_causes(&**error))
+            }
         };
     }
     text.push_str(match compared {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use checkpoint_file::Found;
 use engine_api::Module;
-use guest_calls::{Object, Objects, new_handle_tag};
+use guest_calls::{Object, Objects, new_handle_tag, with_causes};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
@@ -306,20 +306,6 @@ fn check_name(path: &Path, hash: &[u8; 32]) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// An error with what it came from.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        cause = error.source();
-    }
-    words
 }
 
 pub(crate) fn is_of_entries(path: &Path) -> bool {

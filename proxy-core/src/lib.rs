@@ -113,7 +113,7 @@ pub use guest_calls::{
     CastPolicy, Coercion, Effect, ExportInfo, ExportPolicy, FieldPolicy, Handle, ImportPolicy,
     JsPassing, ModulePolicy, OwnedArg, Ownership, PRESETS, Pointer, Policy, PolicyError,
     ResultKind, Results, ReturnPlacePolicy, Role, ScopedCallee, SequenceNumber, StructPolicy,
-    Value, Width, args, js,
+    Value, Width, args, js, with_causes,
 };
 pub use hooks::{HookError, SwapContext, SwapHooks};
 pub use journal::{

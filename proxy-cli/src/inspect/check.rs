@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use engine_api::{Limits, ModuleInfo};
 use guest_calls::{Bare, Role, ScopedCallee};
-use proxy_core::{Audit, Proxy};
+use proxy_core::{Audit, Proxy, with_causes};
 use workload::Workload;
 use workload::bind::{Bound, BoundCall, BoundStep};
 use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
@@ -352,7 +352,7 @@ impl<'a> Trial<'a, '_> {
 
 fn why<E: std::error::Error + Send + Sync + 'static>(failure: Failure<'_, E>) -> String {
     match failure.why {
-        Why::Call(error) => format!("{:#}", anyhow::Error::new(error)),
+        Why::Call(error) => with_causes(&error),
         Why::Argument(cause) => cause,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bindgen_host::Abi;
 use engine_api::{Capabilities, ModuleInfo};
 use guest_calls::policy::plan::Plan;
-use guest_calls::{Policy, PolicyError};
+use guest_calls::{Policy, PolicyError, with_causes};
 use module_bytes::Feature;
 
 /// Up to this size a module is compiled to see whether that works. An optimising compiler would
@@ -30,7 +30,7 @@ pub(super) fn engines(text: &mut String, wasm: &[u8], info: &ModuleInfo, feature
 fn verdict(name: &str, wasm: &[u8], info: &ModuleInfo, features: &[Feature]) -> String {
     let engine = match engines::engine(name) {
         Ok(engine) => engine,
-        Err(error) => return format!("not usable here: {error:#}"),
+        Err(error) => return format!("not usable here: {}", with_causes(&error)),
     };
     let lacking = lacking(engine.capabilities(), info, features);
     if !lacking.is_empty() {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use proxy_core::{CallError, Error, Proxy};
+use proxy_core::{CallError, Error, Proxy, with_causes};
 use workload::FAILED;
 use workload::bind::{Bound, BoundStep};
 use workload::perform::{Batch, Failure, Variable, Why, perform, perform_scope};
@@ -164,7 +164,7 @@ impl Runner<'_> {
                     let error = anyhow::Error::new(error).context(format!("{}:{line}", self.file));
                     return ControlFlow::Break(Stop::WrongInput(error));
                 }
-                Why::Call(error) => format!("{:#}", anyhow::Error::new(error)),
+                Why::Call(error) => with_causes(&error),
                 Why::Argument(cause) => cause,
             };
             if self.is_dead() {

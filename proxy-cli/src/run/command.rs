@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use engine_api::ModuleInfo;
-use proxy_core::{CallError, Error, Proxy};
+use proxy_core::{CallError, Error, Proxy, with_causes};
 
 use super::builder;
 use crate::args::{HistoryArg, OnDivergence, RunArgs};
@@ -51,7 +51,7 @@ pub(super) fn run(args: &RunArgs, mut job: Subject) -> Result<ExitCode> {
                 Err(anyhow::Error::new(error).context(what))
             }
             None => {
-                output::note(&format!("{:#}", anyhow::Error::new(error)));
+                output::note(&with_causes(&error));
                 Ok(ExitCode::from(CALLS_FAILED))
             }
         },

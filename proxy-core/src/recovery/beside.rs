@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
 use checkpoint_file::Found;
+use guest_calls::with_causes;
 
 use super::Unchecked;
-use crate::durable_checkpoint::{is_of_entries, with_causes};
+use crate::durable_checkpoint::is_of_entries;
 use crate::journal_store::JournalStore;
 
 /// A file that recovery is likely to use.

@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use checkpoint_file::Found;
+use guest_calls::with_causes;
 
-use crate::durable_checkpoint::with_causes;
 use crate::shared::Shared;
 
 /// The paces of a check: beside calls, as fast as it can, and no further.

@@ -137,11 +137,13 @@ fn a_second_process_on_a_journal_is_refused() {
     ledger.run(&dir, "{\"call\":\"open\"}", &[]).assert_code(0);
 }
 
-/// Runs the program with a limit of file sizes, which is the same to it as a full disk. The limit is in
-/// blocks of 512 bytes, and the signal that goes with it is ignored.
-fn with_files_up_to_4_mib(args: &[String]) -> (Option<i32>, String) {
+/// Runs the program with a limit of file sizes, which is the same to it as a full disk. The signal that
+/// goes with the limit is ignored.
+fn with_files_up_to(mib: u32, args: &[String]) -> (Option<i32>, String) {
+    // Blocks of 512 bytes.
+    let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", mib * 2048);
     let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$@\""])
+        .args(["-c", &limited])
         .arg(env!("CARGO_BIN_EXE_wasm-proxy"))
         .args(args)
         .env_remove("WASM_PROXY_ENABLED")
@@ -165,9 +167,12 @@ fn a_full_disk_refuses_journaled_calls_and_the_next_run_goes_on() {
     let path = ledger.folder.path("full.json");
     let report_path = path.display().to_string();
     let args = ledger.args(&dir, &calls, &["--report", &report_path]);
-    let (code, said) = with_files_up_to_4_mib(&args);
+    let (code, said) = with_files_up_to(4, &args);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("no room for the journal"), "{said}");
+    let mut refused = said.lines().filter(|line| line.contains("no room"));
+    let is_said_once = |line: &str| line.matches("no room for the journal").count() == 1;
+    assert!(refused.clone().count() > 1, "{said}");
+    assert!(refused.all(is_said_once), "{said}");
     let full: Value = report(&path);
     assert!(
         full["journal"]["undone_calls"].as_u64() >= Some(1),
@@ -176,6 +181,13 @@ fn a_full_disk_refuses_journaled_calls_and_the_next_run_goes_on() {
     wasm_proxy(&["journal", "verify", &dir]).assert_code(0);
     let kept = entries(&dir);
     assert!(kept > 0 && kept < 200, "{kept}");
+    // Where no byte can be written, a process that begins there has the state, and takes no call.
+    let total = "{\"call\":\"state\"}";
+    let (code, said) = with_files_up_to(0, &ledger.args(&dir, total, &[]));
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = with_files_up_to(0, &ledger.args(&dir, "{\"call\":\"open\"}", &[]));
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(entries(&dir), kept);
     // Nor is a call forgotten that was acknowledged before there was no room for it.
     let relaxed = ledger.dir("relaxed");
     let args = ledger.args(
@@ -183,7 +195,7 @@ fn a_full_disk_refuses_journaled_calls_and_the_next_run_goes_on() {
         &calls,
         &["--report", &report_path, "--durability", "relaxed:600s"],
     );
-    let (code, said) = with_files_up_to_4_mib(&args);
+    let (code, said) = with_files_up_to(4, &args);
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains("acknowledged calls are not in the journal: no room"),
