@@ -93,7 +93,7 @@ pub enum StoreError {
 
     /// No room: on the disk, in a quota, within a limit of file sizes or of open files. Nothing was
     /// appended, and a later append succeeds when there is room.
-    #[error("no room for the journal: {source}; free some, and calls are taken again")]
+    #[error("no room for the journal: {source}; free space on its disk, and calls are taken again")]
     Full {
         /// The system's error.
         source: Arc<io::Error>,
