@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bindgen_host::{Options, WorkerExit};
 use clap::Parser;
+use cpu_time::ThreadTime;
 use engine_api::{Engine, Limits, Module};
 use proxy_core::{
     ArtifactStore, CheckpointPolicy, Event, Policy, Prepared, Proxy, Source, Supervisor,
@@ -391,21 +392,21 @@ fn compare(
 }
 
 /// Makes a standby, when the generation before the active one has gone: it is freed when its last
-/// proof is done. Returns how long the standby took.
+/// proof is done. Returns how long the standby took, and how much of a processor on this thread.
 fn prepare(
     proxy: &Proxy,
     on: Option<&Arc<dyn Engine>>,
     seen: &Seen,
-) -> Result<(Prepared, Duration)> {
+) -> Result<(Prepared, Duration, Duration)> {
     loop {
         seen.wait_for_the_end_of_the_old();
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), ThreadTime::now());
         let prepared = match on {
             Some(engine) => proxy.prepare_standby_on(Arc::clone(engine)),
             None => proxy.prepare_standby(),
         };
         match prepared {
-            Ok(prepared) => return Ok((prepared, started.elapsed())),
+            Ok(prepared) => return Ok((prepared, started.elapsed(), before.elapsed())),
             Err(proxy_core::Error::StillDraining) => {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -414,8 +415,19 @@ fn prepare(
     }
 }
 
+/// How long a loop takes for as much of a processor, after a rest like that of a thread that
+/// prepares. It starts and waits for nothing: what is above its own time is the system's.
+fn loop_for(spent: Duration) -> Duration {
+    std::thread::sleep(Duration::from_millis(10));
+    let (started, before) = (Instant::now(), ThreadTime::now());
+    while before.elapsed() < spent {
+        std::hint::spin_loop();
+    }
+    started.elapsed()
+}
+
 /// Prepares standbys and swaps to them while another thread goes on proving. Notes the time of each
-/// preparation.
+/// preparation, and of a loop that needs the same time of a processor.
 fn swap_while_proving(
     swaps: u32,
     proxy: &Proxy,
@@ -435,12 +447,13 @@ fn swap_while_proving(
         });
         let swapped = (|| {
             for _ in 0..swaps {
-                let (prepared, took) = prepare(proxy, None, seen)?;
-                let times = match prepared.source {
-                    Source::Checkpoint(_) => &mut report.from_checkpoints,
-                    _ => &mut report.by_replay,
-                };
-                times.push(took.into());
+                let (prepared, took, spent) = prepare(proxy, None, seen)?;
+                if let Source::Checkpoint(_) = prepared.source {
+                    report.from_checkpoints.push(took.into());
+                    report.loops.push(loop_for(spent).into());
+                } else {
+                    report.by_replay.push(took.into());
+                }
                 proxy.swap()?;
             }
             Ok(())

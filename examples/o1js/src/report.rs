@@ -93,6 +93,8 @@ pub(crate) struct Report {
     proxy_to_bare: Option<f64>,
     /// Standbys made from a checkpoint.
     pub(crate) from_checkpoints: Vec<Milliseconds>,
+    /// After each of them, a loop that takes as much time of a processor.
+    pub(crate) loops: Vec<Milliseconds>,
     /// Standbys made by replay, and replays that were asked for.
     pub(crate) by_replay: Vec<Milliseconds>,
     pub(crate) moved: Option<Moved>,
@@ -208,15 +210,16 @@ impl fmt::Display for Report {
                 "proof time behind the proxy: {ratio:.3} of that on a bare instance"
             )?;
         }
-        for (source, times) in [
-            ("from a checkpoint", &self.from_checkpoints),
-            ("by replay", &self.by_replay),
+        for (what, times) in [
+            ("standbys from a checkpoint", &self.from_checkpoints),
+            ("loops of the same processor's time", &self.loops),
+            ("standbys by replay", &self.by_replay),
         ] {
             if let (Some(p50), Some(p99)) = (percentile(times, 50), percentile(times, 99)) {
                 let count = times.len();
                 writeln!(
                     f,
-                    "{count} standbys {source}: {p50:.2} ms in the median, {p99:.2} ms at the 99th \
+                    "{count} {what}: {p50:.2} ms in the median, {p99:.2} ms at the 99th \
                      percentile"
                 )?;
             }
