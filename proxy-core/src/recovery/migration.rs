@@ -52,18 +52,17 @@ impl Durable {
         let (mut head, mut positions) = (head, Positions::default());
         let mut batch = Batch::default();
         let journal = shared.journal.lock();
-        let last = journal.last();
-        let notes = journal.notes_at(last);
+        let genesis = journal.notes_at(journal.last()).genesis;
+        // Those of calls that left no entry after the last one too.
+        let answers: Vec<_> = journal
+            .answered()
+            .iter()
+            .map(|(of, _)| Arc::clone(of))
+            .collect();
         drop(journal);
-        let mut answers = notes.answered.into_iter().peekable();
-        batch.push(encode_genesis(&notes.genesis).map_err(unstorable)?);
+        batch.push(encode_genesis(&genesis).map_err(unstorable)?);
         let mut at = head.position.next();
         for entry in shared.journal.entries() {
-            // An answer without an entry comes before the entry that took its number.
-            while let Some((answered, _)) = answers.next_if(|(_, of)| *of < entry.sequence) {
-                batch.push(encode_answer(&answered).map_err(unstorable)?);
-                at = at.next();
-            }
             batch.push(encode_entry(&entry, None).map_err(unstorable)?);
             at = at.next();
             positions.note(entry.sequence, at);
@@ -71,7 +70,7 @@ impl Durable {
                 head = self.append(head, &std::mem::take(&mut batch))?;
             }
         }
-        for (answered, _) in answers {
+        for answered in answers {
             batch.push(encode_answer(&answered).map_err(unstorable)?);
         }
         head = self.append(head, &batch)?;

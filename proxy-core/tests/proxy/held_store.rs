@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proxy_core::{
@@ -18,17 +19,35 @@ pub(super) struct HeldStore {
     pub(super) gate: Arc<Gate>,
     /// What was wrong with the files that truncations were given.
     faults: Arc<Mutex<Vec<String>>>,
+    /// How often records were read, and appended.
+    reads: Arc<AtomicUsize>,
+    appends: Arc<AtomicUsize>,
+    /// The bytes of the largest append.
+    appended_max: Arc<AtomicUsize>,
 }
 
 impl HeldStore {
     /// A store whose gate is open.
     pub(super) fn new(store: MemoryJournal) -> Self {
-        let (gate, faults) = (Gate::new(), Arc::default());
         Self {
             store,
-            gate,
-            faults,
+            gate: Gate::new(),
+            faults: Arc::default(),
+            reads: Arc::default(),
+            appends: Arc::default(),
+            appended_max: Arc::default(),
         }
+    }
+
+    /// The bytes of the records that were appended at once, at most.
+    pub(super) fn appended_max(&self) -> usize {
+        self.appended_max.load(Ordering::SeqCst)
+    }
+
+    /// How often records were read, and how often they were appended.
+    pub(super) fn transfers(&self) -> (usize, usize) {
+        let load = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+        (load(&self.reads), load(&self.appends))
     }
 
     /// What was wrong with checkpoints at the moment when they took the place of records.
@@ -68,6 +87,9 @@ impl JournalStore for HeldStore {
         flush: Flush,
     ) -> Result<Head, StoreError> {
         self.gate.pass_host();
+        self.appends.fetch_add(1, Ordering::SeqCst);
+        let bytes = records.iter().map(|record| record.len()).sum();
+        self.appended_max.fetch_max(bytes, Ordering::SeqCst);
         self.store.append(epoch, after, records, flush)
     }
 
@@ -80,6 +102,7 @@ impl JournalStore for HeldStore {
         position: Position,
         bytes_max: usize,
     ) -> Result<Vec<StoredRecord>, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.store.read_after(position, bytes_max)
     }
 

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use engine_api::Val;
-use proxy_core::{Durability, Error, JournalStore, MemoryJournal, Proxy, SequenceNumber, args};
+use proxy_core::{
+    CallError, Durability, Error, JournalStore, MemoryJournal, Proxy, SequenceNumber, args,
+};
 
+use super::super::held_store::HeldStore;
 use super::super::world::{World, add, counter, swap, value};
 use super::{again, journal, journal_in, open, reopen};
+
 /// The world with one more export, whose module is another one.
 fn renumbered() -> World {
     World::new()
@@ -56,6 +60,125 @@ fn a_journal_goes_on_with_another_module_that_gives_the_same() {
         let error = migrate(&other, &old, &new).unwrap_err();
         assert!(error.to_string().contains("create another"), "{error}");
     }
+}
+
+#[test]
+fn records_are_read_and_appended_many_at_a_time() {
+    let world = World::new().chain(0);
+    let old = journal(&world);
+    let proxy = open(&world, &old);
+    for step in 0..500_i64 {
+        proxy.call("chain_step", args![step]).unwrap();
+    }
+    drop(proxy);
+    let (old, other) = (HeldStore::new(old), renumbered());
+    let new = HeldStore::new(journal(&other));
+    let stores = [&old, &new].map(|one| -> Arc<dyn JournalStore> { Arc::new(one.clone()) });
+    let [from, to] = stores;
+    let engine = other.script.engine();
+    let builder = other.builder(&engine).migrate(from);
+    let proxy = builder.journal(to, Durability::Durable).build().unwrap();
+    assert_eq!(proxy.debug_info().journal_last, SequenceNumber(500));
+    drop(proxy);
+    let before = old.transfers();
+    assert!(before.0 <= 4, "{} reads of 500 records", before.0);
+    let (_, appends) = new.transfers();
+    assert!(appends <= 4, "{appends} appends of 500 records");
+    let engine = world.script.engine();
+    let store: Arc<dyn JournalStore> = Arc::new(old.clone());
+    let builder = world.builder(&engine).journal(store, Durability::Durable);
+    assert_eq!(
+        builder.build().unwrap().debug_info().journal_last,
+        SequenceNumber(500)
+    );
+    let reads = old.transfers().0 - before.0;
+    assert!(reads <= 4, "{reads} reads of 500 records");
+}
+
+#[test]
+fn a_migration_has_a_mebibyte_of_records_in_hand() {
+    const RECORD: usize = 100 << 10;
+    let noting = |world: World| {
+        let policy = "role = \"mutate\"\nargs = [\"bytes\"]";
+        world.func("note", "(param i32 i32)", policy, |_, _| Ok(vec![]))
+    };
+    let world = noting(World::new());
+    let old = journal(&world);
+    let proxy = open(&world, &old);
+    let bytes = vec![7_u8; RECORD];
+    for _ in 0..40 {
+        proxy.call("note", args![&bytes[..]]).unwrap();
+    }
+    drop(proxy);
+    let other = noting(renumbered());
+    let new = HeldStore::new(journal(&other));
+    let [from, to]: [Arc<dyn JournalStore>; 2] = [Arc::new(old), Arc::new(new.clone())];
+    let engine = other.script.engine();
+    let builder = other.builder(&engine).migrate(from);
+    let proxy = builder.journal(to, Durability::Durable).build().unwrap();
+    assert_eq!(proxy.debug_info().journal_last, SequenceNumber(40));
+    let at_once = new.appended_max();
+    assert!(
+        at_once > 1 << 20 && at_once < (1 << 20) + 2 * RECORD,
+        "{at_once}"
+    );
+}
+
+/// A creation that the guest rejects leaves no entry, and its id is answered nevertheless.
+#[test]
+fn a_rejected_creation_is_answered_by_its_id_after_a_migration() {
+    let rejecting = |world: World| {
+        world
+            .func(
+                "make",
+                "(result i32 i32 i32)",
+                "role = \"create\"\nresults = [\"handle:made\", \"error\"]",
+                |guest, _| {
+                    guest.count("made");
+                    Ok(vec![Val::I32(0), Val::I32(1), Val::I32(1)])
+                },
+            )
+            .func(
+                "bindgen_host_take_error",
+                "(param i32) (result externref)",
+                "role = \"pure\"",
+                |_, _| Ok(vec![Val::ExternRef(None)]),
+            )
+            .func("makes", "(result i64)", "role = \"pure\"", |guest, _| {
+                let made = *guest.counters.entry("made").or_default();
+                Ok(vec![Val::I64(made)])
+            })
+    };
+    let rejected = |proxy: &Proxy, id: &[u8]| {
+        let error = proxy.call_with_id(id, "make", args![]).unwrap_err();
+        assert!(
+            matches!(error, Error::Call(CallError::Guest { .. })),
+            "{error}"
+        );
+    };
+    let world = rejecting(World::new());
+    let old = journal(&world);
+    let proxy = open(&world, &old);
+    rejected(&proxy, b"before");
+    let one = counter(&proxy);
+    proxy
+        .call_with_id(b"entry", "counter_add", args![one, 1])
+        .unwrap();
+    rejected(&proxy, b"after");
+    drop(proxy);
+    let other = rejecting(renumbered());
+    let new = journal(&other);
+    let proxy = migrate(&other, &old, &new).unwrap();
+    let (proxy, _) = reopen(&other, proxy, &new);
+    for id in [b"before".as_slice(), b"after"] {
+        rejected(&proxy, id);
+    }
+    proxy
+        .call_with_id(b"entry", "counter_add", args![again(&proxy, one), 1])
+        .unwrap();
+    assert_eq!(value(&proxy, again(&proxy, one)), 1);
+    let made = proxy.call("makes", args![]).unwrap();
+    assert_eq!(made.i64().unwrap(), 0, "they did not run again");
 }
 
 #[test]
