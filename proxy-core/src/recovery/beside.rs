@@ -117,3 +117,27 @@ impl Drop for Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// It keeps the file mapped, and whoever opens the journal next may find it so.
+    #[test]
+    fn a_check_that_nobody_waits_for_has_ended_when_it_is_dropped() {
+        let ended = Arc::new(AtomicBool::new(false));
+        let own = Arc::clone(&ended);
+        let thread = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            own.store(true, Ordering::SeqCst);
+        });
+        drop(Check {
+            outcome: channel().1,
+            thread: Some(thread),
+        });
+        assert!(ended.load(Ordering::SeqCst));
+    }
+}

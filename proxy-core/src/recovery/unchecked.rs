@@ -117,3 +117,29 @@ impl Drop for Checking {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    /// It keeps the file mapped and the store open, and whoever opens the journal next may find them so.
+    #[test]
+    fn a_check_that_is_dropped_is_stopped_and_has_ended() {
+        let pace = Arc::new(AtomicU8::new(SLOW));
+        let ended = Arc::new(AtomicBool::new(false));
+        let (seen, own) = (Arc::clone(&pace), Arc::clone(&ended));
+        let thread = thread::spawn(move || {
+            while seen.load(Ordering::Acquire) != STOPPED {
+                thread::yield_now();
+            }
+            own.store(true, Ordering::Release);
+        });
+        drop(Checking {
+            pace,
+            thread: Some(thread),
+        });
+        assert!(ended.load(Ordering::Acquire));
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine_api::{Error as EngineError, FuncType, PAGE_BYTES, Trap, Val, ValType};
+use engine_api::{Error as EngineError, FuncType, MemoryIndex, PAGE_BYTES, Trap, Val, ValType};
 use proxy_core::{
     Divergence, DivergenceKind, Error, Event, Proxy, SequenceNumber, SwapState, args,
 };
@@ -209,6 +209,28 @@ fn a_standby_that_runs_out_of_memory_is_discarded() {
     let info = proxy.debug_info();
     assert_eq!((info.divergences, info.failures), (0, 1));
     assert!(proxy.memory_bytes() < 16 * PAGE_BYTES);
+}
+
+/// More than there are addresses, which an engine tells as a size that is not known.
+#[test]
+fn a_growth_of_unknown_size_is_told_without_a_number() {
+    let world =
+        World::new()
+            .pages(16)
+            .func("greedy", "(result i32)", "role = \"mutate\"", |guest, _| {
+                let is_first = guest.number == 1;
+                let pages = if is_first { 1 } else { u64::MAX };
+                let has_grown =
+                    engine_api::Caller::memory_grow(guest, MemoryIndex(0), pages).is_ok();
+                assert_eq!(has_grown, is_first);
+                Ok(vec![Val::I32(has_grown.into())])
+            });
+    let (proxy, _) = world.build();
+    proxy.call("greedy", args![]).unwrap();
+    let error = proxy.prepare_standby().unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::StandbyOutOfMemory { .. }), "{text}");
+    assert!(!text.contains("were asked for"), "{text}");
 }
 
 #[test]

@@ -514,8 +514,9 @@ fn a_cut_outlives_the_process() {
 #[test]
 fn a_module_that_never_repeats_itself_is_not_opened_for_ever() {
     let given = Arc::new(AtomicI64::new(0));
+    let giving = Arc::clone(&given);
     let world = World::new().func("odd", "(result i64)", "role = \"mutate\"", move |_, _| {
-        Ok(vec![Val::I64(given.fetch_add(1, Ordering::SeqCst))])
+        Ok(vec![Val::I64(giving.fetch_add(1, Ordering::SeqCst))])
     });
     let store = journal(&world);
     let proxy = open(&world, &store);
@@ -523,6 +524,13 @@ fn a_module_that_never_repeats_itself_is_not_opened_for_ever() {
     drop(proxy);
     let journal = store.lose_power();
     let head = journal.head().unwrap().position;
+    let error = try_open(&world, &journal, Durability::Durable).unwrap_err();
+    assert!(matches!(error, Error::Divergence(_)), "{error}");
+    assert_eq!(
+        given.load(Ordering::SeqCst),
+        2,
+        "a second replay has nothing to settle"
+    );
     let engine = world.script.engine();
     let kept: Arc<dyn JournalStore> = Arc::new(journal.clone());
     let builder = world.builder(&engine).journal(kept, Durability::Durable);

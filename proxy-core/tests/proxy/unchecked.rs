@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use engine_api::Val;
-use proxy_core::{Error, JournalStore, MemoryJournal, Value, args};
+use engine_api::{MemoryIndex, Val};
+use proxy_core::{Error, Event, JournalStore, MemoryJournal, Value, args};
 
 use super::durable::{folding, journal_in, passed_over, recovered};
 use super::world::{World, hash, until};
 
+/// The address that [`damage`] changes, at the end of the first page.
+const SPOILT: u32 = 65_536 - 8;
+
 /// Changes a byte at the end of the first page of a state's contents.
 fn damage(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
-    bytes[2 * 65_536 - 8] ^= 0x10;
+    bytes[65_536 + SPOILT as usize] ^= 0x10;
     replace(path, &bytes);
 }
 
@@ -196,4 +199,93 @@ fn a_state_that_somebody_touched_is_checked_before_it_serves() {
     world.events.clear();
     let _proxy = folding(&world, &journal.lose_power()).unwrap();
     assert_eq!(passed_over(&world), 1);
+}
+
+/// What is wrong is the file, and not the module.
+#[test]
+fn a_replay_that_damage_makes_diverge_names_the_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().checkpointed().chain(0).func(
+        "turn",
+        "(result i32)",
+        "role = \"mutate\"",
+        |guest, _| {
+            let before = guest.read(SPOILT, 1)?[0];
+            guest.write(SPOILT, &[before + 1])?;
+            Ok(vec![Val::from(u32::from(before))])
+        },
+    );
+    let store = journal_in(&world, folder.path());
+    let proxy = folding(&world, &store).unwrap();
+    for _ in 0..2 {
+        proxy.call("turn", args![]).unwrap();
+        proxy.checkpoint_durably().unwrap().unwrap();
+    }
+    proxy.call("turn", args![]).unwrap();
+    drop(proxy);
+    rot(&folder.path().join(&store.checkpoints().unwrap()[0].file));
+    world.events.clear();
+    let proxy = folding(&world, &store.lose_power()).unwrap();
+    let reasons: Vec<String> = world
+        .events
+        .all()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::CheckpointPassedOver { reason, .. } => Some(reason),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons.len(), 1);
+    assert!(reasons[0].contains("content of memory"), "{reasons:?}");
+    let turned = proxy.call("turn", args![]).unwrap();
+    assert_eq!(turned.i32().unwrap(), 3);
+}
+
+/// `fill()` writes to so many bytes that a check looks several times whether it has to go on.
+fn large() -> World {
+    const BYTES: usize = 40 << 20;
+    World::new().checkpointed().chain(0).pages(1024).func(
+        "fill",
+        "",
+        "role = \"mutate\"",
+        |guest, _| {
+            engine_api::Caller::memory_grow(guest, MemoryIndex(0), (BYTES >> 16) as u64)?;
+            guest.write(65_536, &vec![7; BYTES])?;
+            Ok(vec![])
+        },
+    )
+}
+
+#[test]
+fn the_whole_of_a_large_state_is_checked_while_it_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = large();
+    let store = journal_in(&world, folder.path());
+    let proxy = folding(&world, &store).unwrap();
+    proxy.call("fill", args![]).unwrap();
+    proxy.checkpoint_durably().unwrap().unwrap();
+    drop(proxy);
+    let path = folder.path().join(&store.checkpoints().unwrap()[0].file);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes
+        .windows(8)
+        .rposition(|window| window == [7; 8])
+        .unwrap();
+    bytes[last] ^= 1;
+    replace(&path, &bytes);
+    for waits in [false, true] {
+        checkpoint_file::stamp(&path).unwrap();
+        world.events.clear();
+        let proxy = folding(&world, &store.lose_power()).unwrap();
+        assert_eq!(passed_over(&world), 0);
+        if waits {
+            let error = proxy.checkpoint_durably().unwrap_err();
+            assert!(matches!(error, Error::CheckpointDamaged { .. }), "{error}");
+        } else {
+            until("the damage is found", || {
+                proxy.tick(Instant::now());
+                world.events.count("checkpoint-damaged") == 1
+            });
+        }
+    }
 }

@@ -10,8 +10,9 @@ use proxy_core::{
 };
 
 use super::super::history::FOLDING;
-use super::super::world::{World, add, counter, hash, swap, until, value};
+use super::super::world::{World, add, counter, hash, instance_number, swap, until, value};
 use super::{again, journal, open, reopen, try_open};
+
 /// A journal whose durable checkpoints are in this folder.
 pub(crate) fn journal_in(world: &World, folder: &std::path::Path) -> MemoryJournal {
     journal(world).with_checkpoint_folder(folder)
@@ -289,30 +290,55 @@ fn records_that_grow_fast_are_not_kept_until_a_second_is_over() {
 }
 
 #[test]
-fn upkeep_writes_durable_checkpoints_by_itself() {
+fn upkeep_writes_durable_checkpoints_by_itself_in_every_process() {
+    const STEPS: i64 = 30_000;
     let folder = tempfile::tempdir().unwrap();
     let world = World::new().checkpointed().chain(0);
+    let mut store = journal_in(&world, folder.path());
+    let mut chain = 0;
+    for process in 0..2 {
+        world.events.clear();
+        let proxy = folding(&world, &store).unwrap();
+        if process > 0 {
+            assert!(recovered(&world).entries < 25_000);
+        }
+        for step in process * STEPS..(process + 1) * STEPS {
+            chain = hash(chain, step);
+            let results = proxy.call("chain_step", args![step]).unwrap();
+            assert_eq!(results.as_slice()[0], Value::Val(Val::from(chain)));
+            if step % 1000 == 0 {
+                proxy.tick(Instant::now());
+            }
+        }
+        until("one is written", || {
+            proxy.tick(Instant::now());
+            world.events.count("checkpoint-durable") > 0
+        });
+        drop(proxy);
+        store = store.lose_power();
+    }
+}
+
+#[test]
+fn a_cut_that_a_checkpoint_has_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new().checkpointed().chain(0).func(
+        "odd",
+        "(result i32)",
+        "role = \"mutate\"",
+        |guest, _| Ok(vec![Val::from(instance_number(guest))]),
+    );
     let store = journal_in(&world, folder.path());
     let proxy = folding(&world, &store).unwrap();
-    let mut chain = 0;
-    for step in 0..30_000_i64 {
-        chain = hash(chain, step);
-        proxy.call("chain_step", args![step]).unwrap();
-        if step % 1000 == 0 {
-            proxy.tick(Instant::now());
-        }
-    }
-    until("one is written", || {
-        proxy.tick(Instant::now());
-        world.events.count("checkpoint-durable") > 0
-    });
-    world.events.clear();
+    proxy.call("odd", args![]).unwrap();
+    proxy.call("chain_step", args![1_i64]).unwrap();
+    proxy.prepare_standby().map(drop).unwrap_err();
+    // Its record comes after the entry that the checkpoint is of.
+    proxy.skip_divergence(SequenceNumber(1)).unwrap();
+    let cuts = proxy.debug_info().cuts;
+    assert_eq!(cuts.len(), 1);
+    proxy.checkpoint_durably().unwrap().unwrap();
     drop(proxy);
     let proxy = folding(&world, &store.lose_power()).unwrap();
-    assert!(recovered(&world).entries < 25_000);
-    let results = proxy.call("chain_step", args![30_000_i64]).unwrap();
-    assert_eq!(
-        results.as_slice()[0],
-        Value::Val(Val::from(hash(chain, 30_000)))
-    );
+    assert_eq!(proxy.debug_info().cuts, cuts);
 }
