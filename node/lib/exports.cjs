@@ -40,18 +40,21 @@ class Staging {
     this.view();
   }
 
+  /** The size is an i32, as for the guest's own: what is no number is 0. */
   alloc(size, align = 1) {
     const at = Math.ceil(this.top / align) * align;
-    this.reach(at + size);
-    this.top = at + size;
+    const end = at + (size >>> 0);
+    this.reach(end);
+    this.top = end;
     return at;
   }
 
   realloc(at, before, size, align = 1) {
     // The last one grows where it is.
     if (at + before === this.top) {
-      this.reach(at + size);
-      this.top = at + size;
+      const end = at + (size >>> 0);
+      this.reach(end);
+      this.top = end;
       return at;
     }
     const to = this.alloc(size, align);
@@ -102,6 +105,8 @@ class Surface {
   #look;
   #calls = 0;
   #hasTurns;
+  /** The call whose values are being read: where what the glue has staged for it ends, and a copy of that. */
+  #reading = null;
 
   /** `look` is called every so many calls. */
   constructor(session, description, variables, { Memory, look }) {
@@ -154,9 +159,12 @@ class Surface {
   #export(shape, at) {
     const surface = this;
     const first = shape.returnPointer ? 1 : 0;
+    const hasValues = /[jboa]/.test(shape.params);
     return function () {
       surface.#beginTurn();
-      surface.#write(shape, arguments, first);
+      surface.#stepAside();
+      const texts = hasValues ? surface.#texts(shape, arguments, first) : [];
+      surface.#write(shape, arguments, first, texts);
       const answer = surface.#run(at);
       surface.#staging.top = BEGIN;
       if (answer !== DONE) return surface.#failed(answer, shape, arguments[0]);
@@ -174,33 +182,65 @@ class Surface {
     });
   }
 
-  #write({ name, params, references }, given, first) {
-    const cells = this.#cells;
+  /** A call from a getter, in the middle of another call's values, takes the staging memory. */
+  #stepAside() {
+    const reading = this.#reading;
+    if (reading) reading.kept ??= this.#staging.bytes.slice(BEGIN, reading.end);
+  }
+
+  /**
+   * The values among the arguments, as texts. A getter of a value's may call the package: that call is over before
+   * this one begins, and then the staging memory is as the glue has filled it for this one.
+   */
+  #texts({ name, params, references }, given, first) {
+    const values = [];
     for (let at = 0; at < params.length; at++) {
       const letter = params[at];
-      if (letter === 'z') continue;
-      if ('jbo'.includes(letter)) this.#writeValue(at, letter, references[at], given[first + at], name);
-      else if (letter === 'a') this.#writeList(at, given[first + at], given[first + at + 1], name);
-      else cells.set(at, letter, given[first + at]);
+      if (letter === 'a') values.push(this.#list(given[first + at], given[first + at + 1]));
+      else if ('jbo'.includes(letter)) values.push({ value: this.#value(letter, references[at], given[first + at]) });
+    }
+    const staging = this.#staging;
+    const outer = this.#reading;
+    const reading = { end: staging.top, kept: null };
+    this.#reading = reading;
+    try {
+      return values.map((one) => one && encode(one.value, name));
+    } finally {
+      this.#reading = outer;
+      if (reading.kept) staging.bytes.set(reading.kept, BEGIN);
+      staging.top = reading.end;
     }
   }
 
-  #writeValue(at, letter, isReference, given, name) {
-    let value = given;
-    if (!isReference) {
-      const none = letter === 'o' && given === 0;
-      if (none) value = undefined;
-      else value = letter === 'b' ? this.#slots.get(given) : this.#slots.take(given);
-    }
-    this.#writeText(at, encode(value, name));
+  #value(letter, isReference, given) {
+    if (isReference) return given;
+    if (letter === 'o' && given === 0) return undefined;
+    return letter === 'b' ? this.#slots.get(given) : this.#slots.take(given);
   }
 
   /** An array of values, which the glue has left as an array of slots. It is the guest's, and so are these. */
-  #writeList(at, start, count, name) {
-    if (start === 0) return this.#cells.set(at, 'l', 0n);
+  #list(start, count) {
+    if (start === 0) return null;
     const { data } = this.#staging;
-    const values = Array.from({ length: count }, (_, element) => this.#slots.take(data.getUint32(start + 4 * element, true)));
-    return this.#writeText(at, encode(values, name));
+    const slots = Array.from({ length: count }, (_, element) => data.getUint32(start + 4 * element, true));
+    return { value: slots.map((slot) => this.#slots.take(slot)) };
+  }
+
+  #write({ params }, given, first, texts) {
+    const cells = this.#cells;
+    let next = 0;
+    for (let at = 0; at < params.length; at++) {
+      const letter = params[at];
+      if (letter === 'z') continue;
+      if (!'jboa'.includes(letter)) {
+        cells.set(at, letter, given[first + at]);
+        continue;
+      }
+      const text = texts[next++];
+      // Where there is no list, both words are 0.
+      if (text === null) cells.set(at, 'l', 0n);
+      else this.#writeText(at, text);
+    }
   }
 
   #writeText(at, text) {
