@@ -11,9 +11,16 @@ const DEPTH_MAX = 100;
 const base64 = (bytes) => Buffer.from(bytes).toString('base64');
 const bytesOf = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 
+/** Of a longer path, the message has the beginning. */
+const PATH_MAX = 60;
+
 function refused(what, where) {
-  return new WasmProxyError('WASM_PROXY_VALUE', `${what} cannot cross to the guest (at \`${where}\`); pass data alone`);
+  const at = where.length > PATH_MAX ? `${where.slice(0, PATH_MAX)}...` : where;
+  return new WasmProxyError('WASM_PROXY_VALUE', `${what} cannot cross to the guest (at \`${at}\`); pass data alone`);
 }
+
+/** A text as a guest's memory has it: half of a surrogate pair is U+FFFD there. */
+const wellFormed = (text) => (/[\ud800-\udfff]/.test(text) ? Buffer.from(text).toString() : text);
 
 /** The tree that the text of a value is made from. */
 function tree(value, where, depth) {
@@ -22,8 +29,9 @@ function tree(value, where, depth) {
     case 'undefined':
       return { $undefined: true };
     case 'boolean':
-    case 'string':
       return value;
+    case 'string':
+      return wellFormed(value);
     case 'number':
       if (Number.isFinite(value) && !Object.is(value, -0)) return value;
       return { $number: Object.is(value, -0) ? '-0' : String(value) };
@@ -38,7 +46,8 @@ function tree(value, where, depth) {
 
 function object(value, where, depth) {
   const inner = (item, key) => tree(item, `${where}.${key}`, depth + 1);
-  if (Array.isArray(value)) return value.map(inner);
+  // A hole is read as `undefined`, which `map` would leave out.
+  if (Array.isArray(value)) return Array.from(value, inner);
   if (ArrayBuffer.isView(value)) {
     const typed = TYPED.find((type) => value instanceof type);
     if (!typed) throw refused(`a ${value.constructor?.name}`, where);
@@ -47,7 +56,7 @@ function object(value, where, depth) {
   }
   if (value instanceof ArrayBuffer) return { $buffer: base64(new Uint8Array(value)) };
   if (value instanceof Date) return { $date: inner(value.getTime(), 'time') };
-  if (value instanceof Error) return { $error: [value.name, value.message] };
+  if (value instanceof Error) return { $error: [value.name, value.message].map((text) => wellFormed(String(text))) };
   if (value instanceof Map) {
     return { $map: [...value].map(([key, item], at) => [inner(key, at), inner(item, at)]) };
   }
@@ -56,7 +65,7 @@ function object(value, where, depth) {
   if (value instanceof Promise || value instanceof WeakMap || value instanceof WeakSet) {
     throw refused(`a ${value.constructor.name}`, where);
   }
-  const fields = Object.entries(value).map(([key, item]) => [key, inner(item, key)]);
+  const fields = Object.entries(value).map(([key, item]) => [wellFormed(key), inner(item, key)]);
   // An object that could be taken for a tag says that it is none.
   if (fields.length === 1 && fields[0][0].startsWith('$')) return { $object: fields };
   return Object.fromEntries(fields);

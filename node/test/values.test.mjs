@@ -78,10 +78,35 @@ test('a getter that throws leaves the package as it was', () => {
   });
 });
 
+test('texts, lists and objects arrive as in plain Node', () => {
+  const values = [
+    '\ud800', 'cut \ud83d', '\udc00 in front', { '\ud800': 1 }, ['\ud83d\ude00', '\ufeffmarked'],
+    [1, , 3], [, ], [undefined, null], [[, 1], { a: [, ] }],
+  ];
+  for (const value of values) {
+    both((ywasm) => {
+      const map = new ywasm.YDoc({ clientID: 1 }).getMap('m');
+      map.set('k', value);
+      return [map.get('k'), map.toJson()];
+    });
+  }
+});
+
 test('what is no text and no list counts as plain Node counts it', () => {
   const brotli = [require('brotli-wasm'), fresh('brotli-wasm')];
   for (const given of [5, {}, new Map(), new ArrayBuffer(4)]) {
     const [expected, got] = brotli.map(({ compress }) => [...compress(given)]);
     assert.deepEqual(got, expected);
   }
+});
+
+test('a value that is nested too deeply is named, and not by all of its path', () => {
+  let value = [];
+  for (let depth = 0; depth < 120; depth++) value = [value];
+  const map = new behind.YDoc({}).getMap('m');
+  assert.throws(() => map.set('k', value), (error) => {
+    assert.equal(error.code, 'WASM_PROXY_VALUE');
+    assert.match(error.message, /nested deeper than 100/);
+    return error.message.length < 200;
+  });
 });
