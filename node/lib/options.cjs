@@ -1,6 +1,7 @@
 'use strict';
 // The options, from a caller and from the environment.
 
+const { inspect } = require('node:util');
 const { WasmProxyError } = require('./errors.cjs');
 
 const number = (text) => (text.trim() === '' ? NaN : Number(text));
@@ -33,15 +34,32 @@ const OPTIONS = {
 
 const wrong = (message) => new WasmProxyError('WASM_PROXY_OPTION', message);
 
-function check(name, value, source) {
+/** `given` is what was read as the value. */
+function check(name, value, source, given = value) {
   const { type } = OPTIONS[name];
-  if (typeof value !== type || Number.isNaN(value)) {
-    throw wrong(`${source} must be a ${type}, got ${JSON.stringify(value) ?? String(value)}`);
+  const isOne = typeof value === type && value !== '' && (type !== 'number' || Number.isFinite(value));
+  if (isOne) return;
+  const kind = { number: 'a finite number', string: 'a string that is not empty', boolean: 'a boolean' }[type];
+  throw wrong(`${source} must be ${kind}, got ${inspect(given, { depth: 0, breakLength: Infinity })}`);
+}
+
+/** Variables that are none of the options'. `WASM_PROXY_LOG` is the program's. */
+const OTHERS = ['WASM_PROXY_PACKAGES', 'WASM_PROXY_LOG'];
+const warnedOf = new Set();
+
+/** A misspelt variable would be no limit at all. It may be another program's too, so it is no error. */
+function warnOfUnknown(environment) {
+  const variables = Object.values(OPTIONS).flatMap(({ variable }) => variable ?? []);
+  for (const name of Object.keys(environment)) {
+    if (!name.startsWith('WASM_PROXY_') || [...variables, ...OTHERS].includes(name) || warnedOf.has(name)) continue;
+    warnedOf.add(name);
+    process.emitWarning(`${name} in the environment is none of wasm-proxy's variables: ${variables.join(', ')}`);
   }
 }
 
 /** Options with those of the environment for what they do not say. */
 function complete(options = {}, environment = process.env) {
+  warnOfUnknown(environment);
   if (options === null || typeof options !== 'object') throw wrong('the options must be an object');
   const all = {};
   for (const [name, value] of Object.entries(options)) {
@@ -59,7 +77,7 @@ function complete(options = {}, environment = process.env) {
     const replaced = name in names || (['policy', 'preset'].includes(name) && (names.policy || names.preset));
     if (given === undefined || replaced) continue;
     const value = read(given);
-    check(name, value, `${variable} in the environment`);
+    check(name, value, `${variable} in the environment`, given);
     all[name] = value;
   }
   return { enabled: true, ...all };

@@ -3,7 +3,7 @@
 
 const { EventEmitter } = require('node:events');
 const addon = require('./addon.cjs');
-const { own } = require('./errors.cjs');
+const { WasmProxyError, own } = require('./errors.cjs');
 const { Objects } = require('./objects.cjs');
 const { collectGarbage } = require('./scope.cjs');
 
@@ -114,6 +114,7 @@ class WasmProxy extends EventEmitter {
   }
 
   setEnabled(enabled) {
+    if (typeof enabled !== 'boolean') throw new WasmProxyError('WASM_PROXY_OPTION', 'setEnabled takes a boolean');
     own(() => addon.setEnabled(this.#session, enabled ? 1 : 0));
   }
 

@@ -29,7 +29,11 @@ const refused = (code, words) => (error) => {
 test('wrong options name themselves and what they may be', () => {
   for (const [options, words] of [
     [{ memory: 5 }, /no option `memory`; there are .*memoryLimitMiB/],
-    [{ memoryLimitMiB: '64' }, /`memoryLimitMiB` must be a number, got "64"/],
+    [{ memoryLimitMiB: '64' }, /`memoryLimitMiB` must be a finite number, got '64'/],
+    [{ memoryLimitMiB: -Infinity }, /`memoryLimitMiB` must be a finite number, got -Infinity/],
+    [{ memoryLimitMiB: 1n }, /`memoryLimitMiB` must be a finite number, got 1n/],
+    [{ warn: NaN }, /`warn` must be a finite number, got NaN/],
+    [{ journal: '' }, /`journal` must be a string that is not empty, got ''/],
     [{ memoryLimitMiB: 0 }, /`memoryLimitMiB` is 0; it must be above 0/],
     [{ engine: 'v8' }, /`engine`: .*wasmer\.cranelift/],
     [{ warn: 0.9, critical: 0.5 }, /`warn` and `critical` are 0\.9 and 0\.5/],
@@ -37,22 +41,45 @@ test('wrong options name themselves and what they may be', () => {
     [{ policy: 'a', preset: 'o1js' }, /exclude each other/],
     [{ prepareTimeout: 0 }, /`prepareTimeout` is 0/],
     [{ swapCalls: 2.5 }, /`swapCalls` is 2\.5; it is a whole number of calls from 1/],
-    [{ swapCalls: '100' }, /`swapCalls` must be a number/],
+    [{ swapCalls: '100' }, /`swapCalls` must be a finite number/],
     [{ swapAge: 0 }, /`swapAge` is 0; it is a number of seconds above 0/],
     [null, /must be an object/],
   ]) {
-    assert.throws(() => fresh('brotli-wasm', options), refused('WASM_PROXY_OPTION', words), JSON.stringify(options));
+    assert.throws(() => fresh('brotli-wasm', options), refused('WASM_PROXY_OPTION', words), String(words));
   }
   assert.throws(() => wrap(5), refused('WASM_PROXY_OPTION', /name of a package, or a function/));
 });
 
 test('an option in the environment is checked as well', () => {
-  process.env.WASM_PROXY_MEMORY_LIMIT_MIB = 'much';
-  try {
-    assert.throws(() => fresh('brotli-wasm'), refused('WASM_PROXY_OPTION', /WASM_PROXY_MEMORY_LIMIT_MIB in the environment/));
-  } finally {
-    delete process.env.WASM_PROXY_MEMORY_LIMIT_MIB;
+  for (const [name, value, words] of [
+    ['WASM_PROXY_MEMORY_LIMIT_MIB', 'much', /WASM_PROXY_MEMORY_LIMIT_MIB in the environment must be a finite number, got 'much'/],
+    ['WASM_PROXY_MEMORY_LIMIT_MIB', 'Infinity', /got 'Infinity'/],
+    ['WASM_PROXY_JOURNAL', '', /WASM_PROXY_JOURNAL in the environment must be a string that is not empty/],
+  ]) {
+    process.env[name] = value;
+    try {
+      assert.throws(() => fresh('brotli-wasm'), refused('WASM_PROXY_OPTION', words));
+    } finally {
+      delete process.env[name];
+    }
   }
+});
+
+test('a variable that is none of ours is warned of once', async () => {
+  const warnings = [];
+  const listen = (warning) => warnings.push(warning.message);
+  process.on('warning', listen);
+  process.env.WASM_PROXY_MEMORY_LIMIT = '64';
+  try {
+    fresh('brotli-wasm');
+    fresh('brotli-wasm');
+    await turn();
+  } finally {
+    delete process.env.WASM_PROXY_MEMORY_LIMIT;
+    process.off('warning', listen);
+  }
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0], /^WASM_PROXY_MEMORY_LIMIT in the environment .*WASM_PROXY_MEMORY_LIMIT_MIB/);
 });
 
 test('a package that was loaded before is not wrapped in silence', () => {
@@ -113,6 +140,7 @@ test('events, debug information, health and metrics tell of a swap', async () =>
   assert.deepEqual([health.healthy, health.problems, health.swaps], [true, [], 1]);
   assert.match(metrics(), /^wasm_proxy_swaps_total\{.*proxy="told".*\} 1$/m);
   assert.match(metrics(), /^# TYPE wasm_swap_duration_seconds histogram$/m);
+  assert.throws(() => proxy.setEnabled('false'), refused('WASM_PROXY_OPTION', /takes a boolean/));
   proxy.setEnabled(false);
   assert.equal(proxy.getDebugInfo().enabled, false);
   assert.throws(() => proxy.swap(), refused('WASM_PROXY_REFUSED', /switched off/));
