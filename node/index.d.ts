@@ -34,6 +34,11 @@ export interface Options {
   /** How long the making of a standby may take, in seconds. `WASM_PROXY_PREPARE_TIMEOUT` */
   prepareTimeout?: number;
   /**
+   * What the journal in memory keeps: every call that live objects need, or a checkpoint and the calls after it, for
+   * packages whose journal would only grow. Default: `full`. `WASM_PROXY_HISTORY`
+   */
+  history?: 'full' | 'checkpoint';
+  /**
    * A folder in which each package has the folder of its journal: a later process goes on with the state. Without it
    * the journal is in memory. `WASM_PROXY_JOURNAL`
    */

@@ -26,6 +26,7 @@ const OPTIONS = {
   preset: { type: 'string', variable: 'WASM_PROXY_PRESET', read: text },
   compileCache: { type: 'string', variable: 'WASM_PROXY_COMPILE_CACHE', read: text },
   prepareTimeout: { type: 'number', variable: 'WASM_PROXY_PREPARE_TIMEOUT', read: number },
+  history: { type: 'string', variable: 'WASM_PROXY_HISTORY', read: text },
   journal: { type: 'string', variable: 'WASM_PROXY_JOURNAL', read: text },
   journalMode: { type: 'string', variable: 'WASM_PROXY_JOURNAL_MODE', read: text },
   journalFlushMs: { type: 'number', variable: 'WASM_PROXY_JOURNAL_FLUSH_MS', read: number },

@@ -40,6 +40,7 @@ pub(crate) fn open(
     let engine_name = options.engine()?;
     let (limits, thresholds) = (options.limits()?, options.thresholds()?);
     let (triggers, prepare_timeout) = (options.triggers()?, options.prepare_timeout()?);
+    let checkpoints = options.checkpoints()?;
     let info = module_bytes::parse(wasm).map_err(|error| Failure::Module(described(&error)))?;
     if !bindgen_host::is_bindgen(&info) {
         return Err(Failure::Module(
@@ -77,6 +78,7 @@ pub(crate) fn open(
         .limits(limits)
         .thresholds(thresholds)
         .triggers(triggers)
+        .checkpoints(checkpoints)
         .enabled(options.enabled)
         .on_event(move |event| listener.tell(events::json(event)));
     if let Some(timeout) = prepare_timeout {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine_api::Limits;
-use proxy_core::{Durability, Policy, SwapTriggers, Thresholds};
+use proxy_core::{CheckpointPolicy, Durability, History, Policy, SwapTriggers, Thresholds};
 use serde::Deserialize;
 
 use crate::failure::{Failure, described};
@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) compile_cache: Option<PathBuf>,
     /// How long a preparation may take, in seconds.
     prepare_timeout: Option<f64>,
+    /// `full` or `checkpoint`.
+    history: Option<String>,
     /// The folder in which each package has the folder of its journal.
     pub(crate) journal: Option<PathBuf>,
     /// `durable` or `relaxed`.
@@ -116,6 +118,23 @@ impl Options {
 
     pub(crate) fn prepare_timeout(&self) -> Result<Option<Duration>, Failure> {
         seconds("prepareTimeout", self.prepare_timeout)
+    }
+
+    /// How much of the past the journal in memory keeps.
+    pub(crate) fn checkpoints(&self) -> Result<CheckpointPolicy, Failure> {
+        let history = match self.history.as_deref() {
+            Some("full") | None => History::Full,
+            Some("checkpoint") => History::Checkpoint,
+            Some(other) => {
+                return Err(Failure::Option(format!(
+                    "option `history` is `{other}`; it is `full` or `checkpoint`"
+                )));
+            }
+        };
+        Ok(CheckpointPolicy {
+            history,
+            ..CheckpointPolicy::default()
+        })
     }
 
     /// Refuses what only a journal in a folder has.
@@ -253,6 +272,8 @@ mod tests {
         assert!(said(durable.durability()).contains("journalFlushMs"));
         let never = options(r#","journalMode":"relaxed","journalFlushMs":0"#).unwrap();
         assert!(said(never.durability()).contains("above 0"));
+        let history = options(r#","history":"short""#).unwrap();
+        assert!(said(history.checkpoints()).contains("`full` or `checkpoint`"));
         let timeout = options(r#","prepareTimeout":-1"#).unwrap();
         assert!(said(timeout.prepare_timeout()).contains("prepareTimeout"));
         for calls in ["0", "-1", "2.5", "1e16"] {
@@ -274,6 +295,18 @@ mod tests {
         assert_eq!(both.calls_max, Some(1_000));
         assert_eq!(both.age_max, Some(Duration::from_millis(500)));
         assert_eq!(both.idle_after, SwapTriggers::default().idle_after);
+    }
+
+    #[test]
+    fn the_history_is_kept_whole_unless_a_checkpoint_shall_take_its_place() {
+        for (given, expected) in [
+            ("", History::Full),
+            (r#","history":"full""#, History::Full),
+            (r#","history":"checkpoint""#, History::Checkpoint),
+        ] {
+            let policy = options(given).unwrap().checkpoints().unwrap();
+            assert_eq!(policy.history, expected);
+        }
     }
 
     #[test]

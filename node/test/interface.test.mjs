@@ -34,6 +34,7 @@ test('wrong options name themselves and what they may be', () => {
     [{ memoryLimitMiB: 1n }, /`memoryLimitMiB` must be a finite number, got 1n/],
     [{ warn: NaN }, /`warn` must be a finite number, got NaN/],
     [{ journal: '' }, /`journal` must be a string that is not empty, got ''/],
+    [{ history: 'short' }, /`history` is `short`; it is `full` or `checkpoint`/],
     [{ memoryLimitMiB: 0 }, /`memoryLimitMiB` is 0; it must be above 0/],
     [{ engine: 'v8' }, /`engine`: .*wasmer\.cranelift/],
     [{ warn: 0.9, critical: 0.5 }, /`warn` and `critical` are 0\.9 and 0\.5/],

@@ -32,6 +32,7 @@ const options: Required<Options> = {
   journal: 'state',
   journalMode: 'relaxed',
   journalFlushMs: 100,
+  history: 'checkpoint',
   name: 'brotli',
 };
 

@@ -110,3 +110,18 @@ test('a value that is nested too deeply is named, and not by all of its path', (
     return error.message.length < 200;
   });
 });
+
+test('a history that a checkpoint ends does not grow with objects that are gone', () => {
+  const ywasm = fresh('ywasm', { history: 'checkpoint' });
+  for (let round = 0; round < 12_000; round++) {
+    const doc = new ywasm.YDoc({ clientID: 1 });
+    const text = doc.getText('t');
+    text.insert(0, 'abc');
+    assert.equal(text.length(), 3);
+    text.free();
+    doc.free();
+  }
+  const { journalEntries, divergences } = proxyOf(ywasm).getDebugInfo();
+  assert.ok(journalEntries < 25_000, `${journalEntries} entries`);
+  assert.equal(divergences, 0);
+});
