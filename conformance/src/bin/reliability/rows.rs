@@ -368,7 +368,7 @@ pub(crate) const ROWS: &[Row] = &[
         full: ">= 90 % caught, 0 missed in recovery and swap",
         measure: None,
         tests: &[of(INTERLEAVINGS, "every_planted_fault_is_found")],
-        open: Some("cargo-mutants is not run"),
+        open: Some("cargo-mutants runs apart, and not on the journal: see docs/reliability.md"),
         short: None,
     },
     Row {
