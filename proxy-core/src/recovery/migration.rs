@@ -66,16 +66,24 @@ impl Durable {
             batch.push(encode_entry(&entry, None).map_err(unstorable)?);
             at = at.next();
             positions.note(entry.sequence, at);
-            if batch.bytes > READ_BYTES {
-                head = self.append(head, &std::mem::take(&mut batch))?;
-            }
+            head = self.append_full(head, &mut batch)?;
         }
         for answered in answers {
             batch.push(encode_answer(&answered).map_err(unstorable)?);
+            head = self.append_full(head, &mut batch)?;
         }
         head = self.append(head, &batch)?;
         self.store.flush()?;
         Ok((head, positions))
+    }
+
+    /// Appends a batch that is large enough, and begins another.
+    fn append_full(&self, head: Head, batch: &mut Batch) -> Result<Head, Error> {
+        if batch.bytes > READ_BYTES {
+            self.append(head, &std::mem::take(batch))
+        } else {
+            Ok(head)
+        }
     }
 
     fn append(&self, head: Head, batch: &Batch) -> Result<Head, Error> {

@@ -109,6 +109,16 @@ fn a_migration_has_a_mebibyte_of_records_in_hand() {
     for _ in 0..40 {
         proxy.call("note", args![&bytes[..]]).unwrap();
     }
+    // Their answers take more than a mebibyte too.
+    for at in 0..10_000_u64 {
+        let id = [[0; 8]; 15]
+            .as_flattened()
+            .iter()
+            .copied()
+            .chain(at.to_le_bytes());
+        let id: Vec<u8> = id.collect();
+        proxy.call_with_id(&id, "note", args![&bytes[..1]]).unwrap();
+    }
     drop(proxy);
     let other = noting(renumbered());
     let new = HeldStore::new(journal(&other));
@@ -116,7 +126,7 @@ fn a_migration_has_a_mebibyte_of_records_in_hand() {
     let engine = other.script.engine();
     let builder = other.builder(&engine).migrate(from);
     let proxy = builder.journal(to, Durability::Durable).build().unwrap();
-    assert_eq!(proxy.debug_info().journal_last, SequenceNumber(40));
+    assert_eq!(proxy.debug_info().journal_last, SequenceNumber(10_040));
     let at_once = new.appended_max();
     assert!(
         at_once > 1 << 20 && at_once < (1 << 20) + 2 * RECORD,
