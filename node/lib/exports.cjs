@@ -14,6 +14,7 @@ const CALLS_PER_LOOK = 8;
 const BEGIN = 1024;
 /** What the addon answers to a call; larger numbers are sizes. */
 const DONE = 0, GUEST = 1, THROWN = 2, TRAPPED = 3, REFUSED = 4, JOURNAL = 5;
+const NO_TEXTS = Object.freeze([]);
 const SIZE_OF = { i: 4, f: 4, j: 4, l: 8, d: 8 };
 
 class Staging {
@@ -163,7 +164,7 @@ class Surface {
     return function () {
       surface.#beginTurn();
       surface.#stepAside();
-      const texts = hasValues ? surface.#texts(shape, arguments, first) : [];
+      const texts = hasValues ? surface.#texts(shape, arguments, first) : NO_TEXTS;
       surface.#write(shape, arguments, first, texts);
       const answer = surface.#run(at);
       surface.#staging.top = BEGIN;
